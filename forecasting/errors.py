@@ -1,0 +1,25 @@
+"""The package's exceptions.
+
+    ForecastingError
+    +-- NotEnoughHistory   fit: keep the forecaster as it is and try again when more has come (the caller)
+    +-- NotReady           paths: decide without a forecast this tick (the policy)
+    +-- BadSeries          a series that cannot be read: tell the user, change nothing (whoever read it)
+"""
+
+from __future__ import annotations
+
+
+class ForecastingError(Exception):
+    """Base of all errors that forecasting raises on purpose."""
+
+
+class NotEnoughHistory(ForecastingError):
+    """There is too little in the history to learn from."""
+
+
+class NotReady(ForecastingError):
+    """Paths were asked for before anything was learned or observed."""
+
+
+class BadSeries(ForecastingError):
+    """Times or values that cannot be a series of arrivals; the message names the row or field."""

@@ -1,0 +1,45 @@
+"""The protocol that every forecaster fulfils; ``forecasting.testing`` holds the suite that checks it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.series import Arrivals, Series
+
+Paths = NDArray[np.float32]
+
+
+class Forecaster(Protocol):
+    """Learns from past arrivals and draws possible futures."""
+
+    name: str
+    step: float  # s, of the paths it draws
+
+    def fit(self, history: Series) -> None:
+        """Learn from ``history`` (any step; resampled to ``self.step``), replacing the past before what ``update`` brought.
+
+        Raises ``NotEnoughHistory`` (from forecasting.errors) when nothing can be learned; the forecaster then stays
+        as it was.
+        """
+        ...
+
+    def update(self, arrivals: Arrivals) -> None:
+        """Take in the newest arrivals. Time is monotone; a hole between two calls is a gap (missing, not zero). O(1)."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``paths`` can be called."""
+        ...
+
+    def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
+        """Draw ``count`` sample paths of ``steps`` steps that begin at the end of the newest update.
+
+        Returns float32 of shape [count, steps], arrival rates in requests/s, finite and never negative; element
+        [i, k] is the mean rate over [origin + k * step, origin + (k + 1) * step). Written into ``out`` when given.
+        The same state and the same ``rng`` state give the same paths. Raises ``NotReady``.
+        """
+        ...

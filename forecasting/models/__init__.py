@@ -1,0 +1,1 @@
+"""Forecasting families, one file each."""

@@ -1,0 +1,45 @@
+"""The controller's exceptions.
+
+    LagcastError
+    +-- ConfigError        a file or resource is wrong: refuse it whole, keep what runs (who read it)
+    +-- TargetError        the target cannot be read or scaled
+        +-- TargetNotFound, TargetWithoutScale, Forbidden    report on this scaler, go on with the others (the tick)
+        +-- Unreachable    retry at the next tick (the tick)
+        +-- Conflict       somebody changed the count since it was read: decide anew at the next tick (the tick)
+
+Sources (observe) raise none of these: they answer with a Reading that says what is wrong.
+"""
+
+from __future__ import annotations
+
+
+class LagcastError(Exception):
+    """Base of all errors that the controller raises on purpose. The message names the object and what to do."""
+
+
+class ConfigError(LagcastError):
+    """A configuration that cannot be used; names file, object, field, what was found and what is allowed."""
+
+
+class TargetError(LagcastError):
+    """A target that cannot be read or scaled."""
+
+
+class TargetNotFound(TargetError):
+    """The target does not exist."""
+
+
+class TargetWithoutScale(TargetError):
+    """The target's kind has no /scale subresource."""
+
+
+class Forbidden(TargetError):
+    """The controller's account may not do this."""
+
+
+class Unreachable(TargetError):
+    """The API server did not answer."""
+
+
+class Conflict(TargetError):
+    """The count on the server is no longer the one that was read."""

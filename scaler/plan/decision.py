@@ -1,0 +1,81 @@
+"""What a policy answers: numbers and reason codes. Text is made only when someone looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from scaler.plan.observation import GroupObservation
+from scaler.plan.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Quantiles of the arrival rate (requests/s) at the lead time, over the sample paths."""
+
+    at: float  # s ahead of now
+    p05: float
+    p50: float
+    p95: float
+    p99: float
+    model: str  # name of the forecaster
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What the decision was made of. None: not known at this tick (never 0 for 'unknown')."""
+
+    arrival_rate: float | None = None  # requests/s, newest
+    backlog: float | None = None  # messages not yet committed
+    time_lag: float | None = None  # s, age of the oldest unconsumed message
+    service_rate: float | None = None  # requests/s one ready replica serves
+    lead_time: float | None = None  # s, the 95 % point of what was learned
+    ready: int | None = None
+    pending: int | None = None
+    forecast: Forecast | None = None
+    forecast_replicas: int | None = None  # what the rollout asks for
+    floor_replicas: int | None = None  # what the present needs
+    partitions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceDecision:
+    """The desired count of one target, and why.
+
+    ``desired`` is None when no count may be written (the target's own count is unknown). ``reasons`` names
+    everything that touched the number, the decisive one first; a source's fault is in it, too.
+    """
+
+    uid: str
+    time: float
+    current: int | None  # the count that was read; act tests it in its patch
+    desired: int | None
+    reasons: tuple[Reason, ...]
+    numbers: Numbers
+
+    @property
+    def reason(self) -> Reason:
+        return self.reasons[0]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDecision:
+    """One decision for each service of the group, in the observation's order."""
+
+    services: tuple[ServiceDecision, ...]
+
+
+class Policy(Protocol):
+    """Decides for one group of services. Owns its state; no I/O, no clock."""
+
+    def step(self, now: float, observed: GroupObservation) -> GroupDecision:
+        """One tick at unix time ``now``."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """All state, such that a policy that restores it decides the same from here on."""
+        ...
+
+    def restore(self, saved: bytes) -> None:
+        """Take over a snapshot. Raises ValueError when it was made by another kind or version."""
+        ...

@@ -1,0 +1,64 @@
+"""The closed list of reasons. The same code stands in the status, the Event, the metric label and the demo."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a desired count is what it is, or which limit or fault touched it."""
+
+    # What the number came from.
+    FORECAST = "Forecast"
+    """The cheapest count over the sample paths."""
+    REACTIVE_FLOOR = "ReactiveFloor"
+    """The present load needs more than the forecast asks for."""
+    NO_FORECAST = "NoForecast"
+    """No history yet (or the forecaster failed): the plan is reactive."""
+    STEADY = "Steady"
+    """The count that stands is the cheapest."""
+
+    # What held the number where it was.
+    SCALE_IN_UNSAFE = "ScaleInUnsafe"
+    """One replica fewer would have missed the objective over the same paths."""
+    SCALE_IN_DELAYED = "ScaleInDelayed"
+    """A lower count has not yet been the answer for the whole scale-in hold."""
+    INPUT_ABSENT = "InputAbsent"
+    INPUT_STALE = "InputStale"
+    INPUT_ERROR = "InputError"
+    CONSUMERS_NOT_PROGRESSING = "ConsumersNotProgressing"
+    """Backlog, ready replicas, and committed offsets that do not move: not load."""
+    REBALANCING = "Rebalancing"
+    ROLLING_UPDATE = "RollingUpdate"
+    TOPIC_RECREATED = "TopicRecreated"
+    """An end offset went backwards: the topic was deleted and made anew."""
+    TARGET_UNKNOWN = "TargetUnknown"
+    """The replica count of the target has never been read."""
+
+    # The limit that moved the number.
+    MIN_REPLICAS = "MinReplicas"
+    MAX_REPLICAS = "MaxReplicas"
+    SCALE_OUT_LIMIT = "ScaleOutLimit"
+    SCALE_IN_LIMIT = "ScaleInLimit"
+    PARTITIONS = "Partitions"
+    """More replicas could not be given work: partitions, their split, or a hot one."""
+
+    # What became of the decision.
+    APPLIED = "Applied"
+    RECOMMENDED = "Recommended"
+    """Recommend mode: reported, nothing changed."""
+    CONFLICT = "Conflict"
+    """Somebody else changed the count since it was read; decided anew next tick."""
+    PATCH_FAILED = "PatchFailed"
+    TARGET_WITHOUT_SCALE = "TargetWithoutScale"
+    TARGET_NOT_FOUND = "TargetNotFound"
+    FORBIDDEN = "Forbidden"
+
+    # Faults of a source, more exactly.
+    TOPIC_NOT_FOUND = "TopicNotFound"
+    GROUP_NOT_FOUND = "GroupNotFound"
+    BROKER_UNREACHABLE = "BrokerUnreachable"
+    PROMETHEUS_UNREACHABLE = "PrometheusUnreachable"
+    KUBERNETES_UNREACHABLE = "KubernetesUnreachable"
+    METRIC_INVALID = "MetricInvalid"
+    """A number that cannot be: NaN, infinite or negative."""

@@ -1,0 +1,24 @@
+"""One service, as the plan sees it: the resource's spec with units resolved to seconds and requests/s."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the user declared about one service. Durations in seconds, rates in requests/s, shares in [0, 1]."""
+
+    uid: str
+    within: float  # objective: a request is to leave within this time of its arrival
+    share: float  # objective: this share of requests
+    min_replicas: int
+    max_replicas: int
+    service_rate: float  # requests/s one replica serves: the start value, until it is learned
+    service_time: float  # s one request takes in a replica, at light load
+    lead_time: float  # s from patch to serving: the start value, until it is learned
+    tick: float  # s between decisions
+    step: float  # s, the forecaster's step
+    scale_in_hold: float  # s a lower count must have been the answer before it is taken
+    max_scale_out: int | None = None  # replicas a tick; None: no limit
+    max_scale_in: int | None = None  # replicas a tick; None: no limit
