@@ -1,9 +1,9 @@
 """The package's exceptions.
 
-    ForecastingError
-    +-- NotEnoughHistory   fit: keep the forecaster as it is and try again when more has come (the caller)
-    +-- NotReady           paths: decide without a forecast this tick (the policy)
-    +-- BadSeries          a series that cannot be read: tell the user, change nothing (whoever read it)
+ForecastingError
++-- NotEnoughHistory   fit: keep the forecaster as it is and try again when more has come (the caller)
++-- NotReady           paths: decide without a forecast this tick (the policy)
++-- BadSeries          a series that cannot be read: tell the user, change nothing (whoever read it)
 """
 
 from __future__ import annotations
