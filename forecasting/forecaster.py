@@ -19,7 +19,8 @@ class Forecaster(Protocol):
     step: float  # s, of the paths it draws
 
     def fit(self, history: Series) -> None:
-        """Learn from ``history`` (any step; resampled to ``self.step``), replacing the past before what ``update`` brought.
+        """Learn from ``history`` (any step; resampled to ``self.step``), replacing what was
+        learned before; arrivals that came by ``update`` after its end are kept.
 
         Raises ``NotEnoughHistory`` (from forecasting.errors) when nothing can be learned; the forecaster then stays
         as it was.
@@ -27,7 +28,10 @@ class Forecaster(Protocol):
         ...
 
     def update(self, arrivals: Arrivals) -> None:
-        """Take in the newest arrivals. Time is monotone; a hole between two calls is a gap (missing, not zero). O(1)."""
+        """Take in the newest arrivals. O(1).
+
+        Time is monotone; a hole between two calls is a gap (missing, not zero).
+        """
         ...
 
     @property
