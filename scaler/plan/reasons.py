@@ -45,6 +45,8 @@ class Reason(StrEnum):
 
     # What became of the decision.
     APPLIED = "Applied"
+    UNCHANGED = "Unchanged"
+    """The count that stands is the desired one."""
     RECOMMENDED = "Recommended"
     """Recommend mode: reported, nothing changed."""
     CONFLICT = "Conflict"
@@ -53,6 +55,9 @@ class Reason(StrEnum):
     TARGET_WITHOUT_SCALE = "TargetWithoutScale"
     TARGET_NOT_FOUND = "TargetNotFound"
     FORBIDDEN = "Forbidden"
+
+    INTERNAL_ERROR = "InternalError"
+    """A fault of Lagcast itself on this scaler; it is held, the others go on. Please report it."""
 
     # Faults of a source, more exactly.
     TOPIC_NOT_FOUND = "TopicNotFound"

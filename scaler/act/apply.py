@@ -1,0 +1,72 @@
+"""From one decision to at most one patch and one Event."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scaler.act.ports import EventWriter, ReplicaWriter
+from scaler.act.text import change
+from scaler.errors import Conflict, Forbidden, TargetError, TargetNotFound, TargetWithoutScale
+from scaler.observe.ports import ClusterSource, TargetRef
+from scaler.plan.decision import ServiceDecision
+from scaler.plan.reasons import Reason
+
+log = logging.getLogger(__name__)
+
+
+class Mode(StrEnum):
+    """What Lagcast may do to a target. The default is Recommend: nobody's cluster is changed by installing it."""
+
+    RECOMMEND = "Recommend"
+    ENFORCE = "Enforce"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a decision."""
+
+    reason: Reason
+    detail: str = ""
+
+    @property
+    def patched(self) -> bool:
+        return self.reason is Reason.APPLIED
+
+
+_FAILURES: tuple[tuple[type[TargetError], Reason], ...] = (
+    (TargetNotFound, Reason.TARGET_NOT_FOUND),
+    (TargetWithoutScale, Reason.TARGET_WITHOUT_SCALE),
+    (Forbidden, Reason.FORBIDDEN),
+    (Conflict, Reason.CONFLICT),
+)
+
+
+class Actor:
+    """Writes what was decided, if the mode allows it and only over the count that was read."""
+
+    def __init__(self, writer: ReplicaWriter, events: EventWriter, cluster: ClusterSource) -> None:
+        self._writer = writer
+        self._events = events
+        self._cluster = cluster
+
+    def apply(self, target: TargetRef, mode: Mode, decision: ServiceDecision, now: float) -> Outcome:
+        """Carry out one decision. Never raises for what the API server answers."""
+        if decision.desired is None or decision.current is None:
+            return Outcome(decision.reason)
+        if decision.desired == decision.current:
+            return Outcome(Reason.UNCHANGED)
+        if mode is Mode.RECOMMEND:
+            return Outcome(Reason.RECOMMENDED, change(decision))
+        try:
+            self._writer.write(target, decision.current, decision.desired)
+        except TargetError as error:
+            reason = next((r for kind, r in _FAILURES if isinstance(error, kind)), Reason.PATCH_FAILED)
+            log.warning("%s: %s", target, error)
+            return Outcome(reason, str(error))
+        self._cluster.asked(target, decision.desired, now)
+        text = change(decision)
+        log.info("%s: %s", target, text)
+        self._events.event(target, decision.reason, text, warning=False, now=now)
+        return Outcome(Reason.APPLIED, text)

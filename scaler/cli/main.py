@@ -1,0 +1,61 @@
+"""`lagcast`: finds its commands in the entry point group ``lagcast.commands`` and imports only the one that is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import EntryPoint, entry_points
+
+import click
+
+GROUP = "lagcast.commands"
+
+
+class Commands(click.Group):
+    """A group whose commands are entry points; a command's module is imported when the command is looked at."""
+
+    def _found(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=GROUP)}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self._found())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        point = self._found().get(cmd_name)
+        if point is None:
+            return None
+        try:
+            command = getattr(importlib.import_module(point.module), point.attr)
+        except ModuleNotFoundError as missing:
+            return _unavailable(cmd_name, missing)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"entry point {point.value!r} of lagcast.commands is not a click command")
+        return command
+
+
+def _unavailable(name: str, missing: ModuleNotFoundError) -> click.Command:
+    """A command that says which extra it needs, so that `lagcast --help` works without the extras."""
+
+    @click.command(
+        name=name,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+        short_help=f"(needs the Python module {missing.name})",
+    )
+    def command() -> None:
+        raise click.ClickException(
+            f"`lagcast {name}` needs the Python module {missing.name!r}, which is not installed;"
+            " install lagcast with its extras, for example `pip install 'lagcast[simulations,lab]'`"
+        )
+
+    return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="lagcast", prog_name="lagcast")
+def main() -> None:
+    """Scales Kafka-fed inference services on Kubernetes before their load arrives.
+
+    Data goes to stdout, logs and progress to stderr.
+
+    \b
+    Exit codes: 0 done; 1 an error that the message explains; 2 wrong usage or a wrong configuration file.
+    """

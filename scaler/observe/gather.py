@@ -1,0 +1,153 @@
+"""One pass over all sources for all scalers: each source once, side by side, and none can hold up the tick."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import Executor, Future, wait
+from typing import Any, TypeVar
+
+from scaler.observe.histories import Histories
+from scaler.observe.ports import ClusterSource, LatencySource, OffsetSource
+from scaler.observe.watched import KafkaCluster, Watched
+from scaler.plan.observation import Freshness, Reading, ServiceObservation
+from scaler.plan.reasons import Reason
+
+log = logging.getLogger(__name__)
+K = TypeVar("K", bound=Hashable)
+
+SourceKey = tuple[str, Hashable]
+KAFKA, PROMETHEUS, KUBERNETES = "kafka", "prometheus", "kubernetes"
+_UNREACHABLE = {
+    KAFKA: Reason.BROKER_UNREACHABLE,
+    PROMETHEUS: Reason.PROMETHEUS_UNREACHABLE,
+    KUBERNETES: Reason.KUBERNETES_UNREACHABLE,
+}
+
+
+class Gatherer:
+    """Owns the sources; makes one observation for each scaler and tick.
+
+    ``deadline`` (s) bounds a pass. A source that has not answered by then is reported as an error and is not asked
+    again before its open call has come back, so that an outage piles nothing up.
+    """
+
+    def __init__(
+        self,
+        offsets: Callable[[KafkaCluster], OffsetSource],
+        latency: Callable[[str], LatencySource],
+        cluster: ClusterSource,
+        executor: Executor,
+        histories: Histories,
+        deadline: float,
+    ) -> None:
+        self._make_offsets = offsets
+        self._make_latency = latency
+        self._cluster = cluster
+        self._executor = executor
+        self._histories = histories
+        self._deadline = deadline
+        self._offsets: dict[KafkaCluster, OffsetSource] = {}
+        self._latency: dict[str, LatencySource] = {}
+        self._open: dict[SourceKey, Future[Any]] = {}
+
+    def gather(self, now: float, scalers: Sequence[Watched]) -> Mapping[str, ServiceObservation]:
+        """Sample everything that ``scalers`` need; one observation for each uid."""
+        self._retire(scalers)
+        topics = _by(scalers, lambda s: s.kafka, lambda s: s.topic)
+        queries = _by(scalers, lambda s: s.prometheus, lambda s: s.latency)
+        targets = [s.target for s in scalers]
+
+        calls: dict[SourceKey, tuple[Callable[[], Mapping[Any, Reading[Any]]], Sequence[Hashable]]] = {
+            (KUBERNETES, None): (lambda: self._cluster.sample(now, targets), targets)
+        }
+        for cluster, wanted_topics in topics.items():
+            source = self._offset_source(cluster)
+            calls[KAFKA, cluster] = (lambda s=source, w=wanted_topics: s.sample(now, w), wanted_topics)  # type: ignore[misc]
+        for url, wanted_queries in queries.items():
+            prometheus = self._latency_source(url)
+            calls[PROMETHEUS, url] = (lambda s=prometheus, w=wanted_queries: s.sample(now, w), wanted_queries)  # type: ignore[misc]
+        answers = self._ask(now, calls)
+
+        observed = {}
+        for scaler in scalers:
+            latency = answers[PROMETHEUS, scaler.prometheus][scaler.latency] if scaler.latency else None
+            offsets = answers[KAFKA, scaler.kafka][scaler.topic]
+            observed[scaler.uid] = ServiceObservation(
+                uid=scaler.uid,
+                offsets=offsets,
+                latency=latency,
+                replicas=answers[KUBERNETES, None][scaler.target],
+                lead_times=tuple(self._cluster.lead_times(scaler.target)),
+                history=self._histories.collect(now, scaler, self._offset_source(scaler.kafka), offsets),
+            )
+        return observed
+
+    def close(self) -> None:
+        """Close every source."""
+        for source in (*self._offsets.values(), *self._latency.values(), self._cluster):
+            source.close()
+
+    def _ask(
+        self,
+        now: float,
+        calls: Mapping[SourceKey, tuple[Callable[[], Mapping[Any, Reading[Any]]], Sequence[Hashable]]],
+    ) -> dict[SourceKey, Mapping[Any, Reading[Any]]]:
+        asked = {}
+        for key, (call, _) in calls.items():
+            stuck = self._open.get(key)
+            if stuck is None or stuck.done():
+                asked[key] = self._open[key] = self._executor.submit(call)
+        wait(asked.values(), timeout=self._deadline)
+
+        answers: dict[SourceKey, Mapping[Any, Reading[Any]]] = {}
+        for key, (_, wanted) in calls.items():
+            future = asked.get(key)
+            if future is None or not future.done():
+                answers[key] = _missing(key, now, wanted, f"no answer within {self._deadline:g} s")
+            elif (error := future.exception()) is not None:
+                # A port must not raise; if one does it is our own fault, and still no reason to scale in.
+                log.error("source %s failed: %s", key[0], error, exc_info=error)
+                answers[key] = _missing(key, now, wanted, f"internal error: {type(error).__name__}")
+            else:
+                answers[key] = future.result()
+        return answers
+
+    def _offset_source(self, cluster: KafkaCluster) -> OffsetSource:
+        if cluster not in self._offsets:
+            self._offsets[cluster] = self._make_offsets(cluster)
+        return self._offsets[cluster]
+
+    def _latency_source(self, url: str) -> LatencySource:
+        if url not in self._latency:
+            self._latency[url] = self._make_latency(url)
+        return self._latency[url]
+
+    def _retire(self, scalers: Sequence[Watched]) -> None:
+        """Close sources that no scaler uses any more."""
+        self._histories.forget(set(scalers))
+        clusters = {s.kafka for s in scalers}
+        urls = {s.prometheus for s in scalers}
+        for cluster in [c for c in self._offsets if c not in clusters]:
+            self._offsets.pop(cluster).close()
+            self._open.pop((KAFKA, cluster), None)
+        for url in [u for u in self._latency if u not in urls]:
+            self._latency.pop(url).close()
+            self._open.pop((PROMETHEUS, url), None)
+
+
+def _by(
+    scalers: Sequence[Watched], key: Callable[[Watched], K | None], value: Callable[[Watched], Hashable]
+) -> dict[K, list[Any]]:
+    grouped: dict[K, dict[Hashable, None]] = defaultdict(dict)
+    for scaler in scalers:
+        found = key(scaler)
+        if found is not None:
+            grouped[found][value(scaler)] = None
+    return {k: list(v) for k, v in grouped.items()}
+
+
+def _missing(key: SourceKey, now: float, wanted: Sequence[Hashable], detail: str) -> dict[Hashable, Reading[Any]]:
+    kind = key[0]
+    return {w: Reading(None, now, Freshness.ERROR, _UNREACHABLE[kind], f"{kind}: {detail}") for w in wanted}

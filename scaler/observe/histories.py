@@ -1,0 +1,73 @@
+"""The past of each topic, read back in the background; handed to its scaler once, when it has come."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+
+from forecasting.series import Series
+from scaler.observe.ports import OffsetSource
+from scaler.observe.watched import Watched
+from scaler.plan.observation import Freshness, Reading, TopicOffsets
+from scaler.plan.reasons import Reason
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Wanted:
+    future: Future[Reading[Series]] | None = None
+    retry_at: float = float("-inf")
+    failures: int = 0
+    done: bool = False
+
+
+class Histories:
+    """Starts a scaler's look back when its broker first answers, and again, later and later, while it fails."""
+
+    def __init__(self, executor: Executor, retry: float = 15.0, retry_max: float = 600.0) -> None:
+        self._executor = executor
+        self._retry = retry  # s before the second try; doubled at each failure
+        self._retry_max = retry_max  # s
+        self._wanted: dict[Watched, _Wanted] = {}
+
+    def collect(
+        self, now: float, scaler: Watched, source: OffsetSource, offsets: Reading[TopicOffsets]
+    ) -> Reading[Series] | None:
+        """The scaler's history, the first time it is there; None before and after."""
+        window = scaler.history
+        state = self._wanted.setdefault(scaler, _Wanted())
+        if window is None or state.done:
+            return None
+        if state.future is None:
+            if not offsets.fresh or now < state.retry_at:
+                return None
+            end = now - now % window.step
+            state.future = self._executor.submit(
+                source.history, scaler.topic.topic, end - window.span, end, window.step
+            )
+        if not state.future.done():
+            return None
+        reading = _result(state.future, now)
+        state.future = None
+        if reading.freshness is Freshness.ERROR:
+            state.failures += 1
+            state.retry_at = now + min(self._retry * 2 ** (state.failures - 1), self._retry_max)
+            log.warning("history of topic %s: %s; trying again", scaler.topic.topic, reading.detail)
+        else:
+            state.done = True
+        return reading
+
+    def forget(self, current: set[Watched]) -> None:
+        """Drop the state of scalers that are no longer there."""
+        for gone in [s for s in self._wanted if s not in current]:
+            del self._wanted[gone]
+
+
+def _result(future: Future[Reading[Series]], now: float) -> Reading[Series]:
+    error = future.exception()
+    if error is None:
+        return future.result()
+    log.error("reading history failed: %s", error, exc_info=error)
+    return Reading(None, now, Freshness.ERROR, Reason.INPUT_ERROR, f"internal error: {type(error).__name__}")

@@ -1,0 +1,52 @@
+"""What has to be observed for one scaler, resolved from its resource."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scaler.api.predictive_scaler import PredictiveScaler
+from scaler.observe.ports import GroupTopic, LatencyQuery, TargetRef
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaCluster:
+    """One Kafka cluster and how to reach it; scalers with the same cluster share one source."""
+
+    bootstrap_servers: str
+    properties: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryWindow:
+    """How much of the topic's past a scaler wants: ``span`` and ``step`` in s."""
+
+    span: float
+    step: float
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Everything that is sampled for one scaler."""
+
+    uid: str
+    target: TargetRef
+    kafka: KafkaCluster
+    topic: GroupTopic
+    prometheus: str | None  # URL
+    latency: LatencyQuery | None
+    history: HistoryWindow | None
+
+
+def watched(resource: PredictiveScaler) -> Watched:
+    """Resolve a resource into what has to be sampled for it."""
+    spec, meta = resource.spec, resource.metadata
+    latency = spec.latency
+    return Watched(
+        uid=resource.uid,
+        target=TargetRef(spec.target.api_version, spec.target.kind, meta.namespace, spec.target.name),
+        kafka=KafkaCluster(spec.kafka.bootstrap_servers, tuple(sorted(spec.kafka.properties.items()))),
+        topic=GroupTopic(spec.kafka.consumer_group, spec.kafka.topic),
+        prometheus=latency.prometheus if latency else None,
+        latency=LatencyQuery(latency.metric, latency.selector, latency.window) if latency else None,
+        history=HistoryWindow(spec.forecast.history, spec.forecast.step) if spec.forecast.history > 0 else None,
+    )
