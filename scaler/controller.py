@@ -1,1 +1,145 @@
-"""The tick."""
+"""The tick: observe, decide, act, report. One object changes hands at each step."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from scaler.act.apply import Actor, Mode, Outcome
+from scaler.api.predictive_scaler import PredictiveScaler, to_service
+from scaler.clock import Clock
+from scaler.observe.gather import Gatherer
+from scaler.observe.watched import Watched, watched
+from scaler.plan.decision import Numbers, Policy, ServiceDecision
+from scaler.plan.observation import GroupObservation, ServiceObservation
+from scaler.plan.reasons import Reason
+from scaler.plan.service import Service
+from scaler.telemetry import Telemetry, Who
+
+log = logging.getLogger(__name__)
+
+MakePolicy = Callable[[PredictiveScaler, Service], Policy]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One scaler's tick from end to end, as the status page, the demo and the lab show it."""
+
+    resource: PredictiveScaler
+    observed: ServiceObservation
+    decision: ServiceDecision
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scaler:
+    resource: PredictiveScaler
+    service: Service
+    watched: Watched
+    policy: Policy
+
+    @property
+    def who(self) -> Who:
+        return Who(self.resource.metadata.namespace, self.resource.metadata.name)
+
+
+class Controller:
+    """Runs the scalers it is configured with. ``tick`` (s) is the time between decisions."""
+
+    def __init__(
+        self,
+        gatherer: Gatherer,
+        actor: Actor,
+        make_policy: MakePolicy,
+        telemetry: Telemetry,
+        clock: Clock,
+        tick: float,
+    ) -> None:
+        self._gatherer = gatherer
+        self._actor = actor
+        self._make_policy = make_policy
+        self._telemetry = telemetry
+        self._clock = clock
+        self._tick = tick
+        self._scalers: dict[str, _Scaler] = {}
+        self._rows: Mapping[str, Row] = {}
+        self._last_tick: float | None = None
+
+    @property
+    def rows(self) -> Mapping[str, Row]:
+        """The newest tick's rows by uid; a new object each tick, safe to read from another thread."""
+        return self._rows
+
+    @property
+    def last_tick(self) -> float | None:
+        """Unix time at which the newest tick ended; None before the first."""
+        return self._last_tick
+
+    def configure(self, resources: Sequence[PredictiveScaler]) -> None:
+        """Take over a new configuration. A scaler keeps its policy, and what it learned, unless its plan changed."""
+        scalers = {}
+        for resource in resources:
+            service = to_service(resource, self._tick)
+            old = self._scalers.get(resource.uid)
+            kept = old is not None and old.service == service and old.resource.spec.forecast == resource.spec.forecast
+            policy = old.policy if old is not None and kept else self._make_policy(resource, service)
+            scalers[resource.uid] = _Scaler(resource, service, watched(resource), policy)
+        before = {s.who for s in self._scalers.values()}
+        after = {s.who for s in scalers.values()}
+        for who in before - after:
+            self._telemetry.gone(who)
+        for who in after - before:
+            self._telemetry.born(who)
+        self._scalers = scalers
+
+    def tick(self) -> Mapping[str, Row]:
+        """Observe, decide and act once for every scaler. Never raises for what a source or target answers."""
+        now = self._clock.now()
+        observed = self._gatherer.gather(now, [s.watched for s in self._scalers.values()])
+        rows = {}
+        for uid, scaler in self._scalers.items():
+            seen = observed[uid]
+            decision = _decide(scaler, seen, now)
+            outcome = self._actor.apply(scaler.watched.target, Mode(scaler.resource.spec.mode), decision, now)
+            self._telemetry.observed(scaler.who, seen, now)
+            self._telemetry.decided(scaler.who, decision, outcome)
+            self._say(scaler, decision)
+            rows[uid] = Row(scaler.resource, replace(seen, history=None), decision, outcome)
+        self._rows = rows
+        self._last_tick = self._clock.now()
+        return rows
+
+    def run(self, stop: threading.Event, before_tick: Callable[[], None] = lambda: None) -> None:
+        """Tick until ``stop`` is set. A tick that is late is not made up for: the next one starts on its own time."""
+        due = self._clock.now()
+        while not stop.is_set():
+            before_tick()
+            started = self._clock.now()
+            self.tick()
+            took = self._clock.now() - started
+            self._telemetry.tick_seconds.observe(took)
+            due = max(due + self._tick, self._clock.now())
+            self._clock.wait(due - self._clock.now(), stop)
+
+    def close(self) -> None:
+        """Close every source."""
+        self._gatherer.close()
+
+    def _say(self, scaler: _Scaler, decision: ServiceDecision) -> None:
+        """Log a line when the reasons change, not at every tick."""
+        old = self._rows.get(decision.uid)
+        if old is None or old.decision.reasons != decision.reasons:
+            log.info("%s/%s: %s", scaler.who.namespace, scaler.who.name, ", ".join(decision.reasons))
+
+
+def _decide(scaler: _Scaler, seen: ServiceObservation, now: float) -> ServiceDecision:
+    """One policy's decision; a fault in it holds this scaler and leaves the others alone."""
+    try:
+        return scaler.policy.step(now, GroupObservation((seen,))).services[0]
+    except Exception:  # whatever it is, it must not stop the other scalers
+        log.exception("deciding for %s/%s failed; its count is held", scaler.who.namespace, scaler.who.name)
+        state = seen.replicas.value
+        current = state.desired if state is not None else None
+        return ServiceDecision(scaler.service.uid, now, current, current, (Reason.INTERNAL_ERROR,), Numbers())

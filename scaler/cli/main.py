@@ -1,4 +1,4 @@
-"""`lagcast`: finds its commands in the entry point group ``lagcast.commands`` and imports only the one that is asked for."""
+"""`lagcast`: finds its commands in the entry point group ``lagcast.commands``; imports only the one asked for."""
 
 from __future__ import annotations
 

@@ -1,0 +1,59 @@
+# Two commands on a fresh machine with Python 3.11 or later and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint verify generate lock unit lab-test lab-demo bench-controller clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+install: $(INSTALLED) ## Install pinned dependencies and lagcast itself into .venv
+
+$(INSTALLED): requirements/dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(INSTALLED) ## A day of load with a spike on an accelerated clock; writes out/demo.png
+	$(BIN)/lagcast demo
+
+test: lint verify ## Lint, check generated files, run every test (lab tests where the servers can run)
+	$(BIN)/python -m pytest
+
+unit: $(INSTALLED) ## Only the tests that need no servers
+	$(BIN)/python -m pytest -m "not lab"
+
+lab-test: $(INSTALLED) ## Only the tests on the real servers; they must run
+	LAGCAST_LAB=required $(BIN)/python -m pytest -m lab
+
+lint: $(INSTALLED) ## ruff, mypy strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+generate: $(INSTALLED) ## Make the generated files again
+	$(BIN)/python -m scaler.api.reference > docs/configuration.md
+
+verify: $(INSTALLED) ## Fail when a generated file is not what its source makes
+	@mkdir -p out
+	$(BIN)/python -m scaler.api.reference > out/configuration.md
+	diff -u docs/configuration.md out/configuration.md
+
+lock: $(INSTALLED) ## Pin dependencies again, with hashes and without index addresses
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements/controller.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --all-extras pyproject.toml -o requirements/dev.lock
+
+lab-demo: $(INSTALLED) ## The demo on a real broker, a real API server and real consumers (Java 17, Maven, Go, Prometheus)
+	$(BIN)/lagcast lab demo
+
+bench-controller: $(INSTALLED) ## Sampling, history, decision time and memory; JSON in out/bench-controller.json
+	$(BIN)/python -m simulations.lab.bench_controller
+
+clean: ## Remove what make made here (not the lab's programs in the user's cache)
+	rm -rf $(VENV) out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,212 @@
+"""`lagcast run`: the controller on the real Kafka, Prometheus and Kubernetes."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import click
+
+from scaler.act.apply import Actor
+from scaler.api.config import load
+from scaler.api.predictive_scaler import PredictiveScaler
+from scaler.cli.units import DURATION
+from scaler.clock import SystemClock
+from scaler.controller import Controller, MakePolicy
+from scaler.endpoints import Endpoints
+from scaler.errors import ConfigError, LagcastError
+from scaler.observe.gather import Gatherer
+from scaler.observe.histories import Histories
+from scaler.status import as_dict
+from scaler.telemetry import Telemetry
+from scaler.warm import warm_up
+
+log = logging.getLogger("lagcast")
+
+DEADLINE_SHARE = 0.5  # of a tick, for one pass over the sources
+LONGEST_DEADLINE = 3.0  # s: SIGTERM must end a pass within 5 s
+
+
+@click.command()
+@click.option("--config", "path", required=True, type=click.Path(path_type=Path), help="File of PredictiveScalers.")
+@click.option("--tick", type=DURATION, default="15s", show_default=True, help="Time between decisions.")
+@click.option("--listen", default="127.0.0.1:8080", show_default=True, help="HOST:PORT of metrics, probes and status.")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="Default: the pod's ServiceAccount.")
+@click.option("--policy", default="lagcast", show_default=True, help="A policy of the group lagcast.policies.")
+@click.option("--policy-option", "options", multiple=True, metavar="NAME=VALUE", help="For policies that take any.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
+def run(
+    path: Path,
+    tick: float,
+    listen: str,
+    kubeconfig: Path | None,
+    policy: str,
+    options: Sequence[str],
+    log_level: str,
+) -> None:
+    """Scale the targets of a configuration file until SIGTERM or Ctrl-C.
+
+    The file is read again when it changes; an error in it keeps the running configuration. Scalers are in mode
+    Recommend unless they say otherwise: decisions are reported, nothing is changed.
+
+    \b
+    Exit codes: 0 stopped by a signal; 1 cannot start (the message says why); 2 wrong usage or configuration.
+    """
+    logging.basicConfig(
+        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        resources = load(path)
+        make_policy = find_policy(policy, _options(options))
+        host, port = _address(listen)
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        _run(path, resources, make_policy, tick, host, port, kubeconfig, stop)
+    except (LagcastError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def find_policy(name: str, options: Mapping[str, str]) -> MakePolicy:
+    """The policy factory of that name. Raises ConfigError with the names that there are."""
+    points = {point.name: point for point in entry_points(group="lagcast.policies")}
+    if name not in points:
+        raise ConfigError(f"--policy {name}: no such policy; there are {', '.join(sorted(points))}")
+    made: MakePolicy = points[name].load()(options)
+    return made
+
+
+class ConfigFile:
+    """Applies a configuration file to the controller when its content changes."""
+
+    def __init__(self, path: Path, controller: Controller, telemetry: Telemetry) -> None:
+        self._path = path
+        self._controller = controller
+        self._telemetry = telemetry
+        self._seen = self._digest()
+        telemetry.config_ok.set(1)
+
+    def check(self) -> None:
+        """Reload if the file changed. An error keeps the running configuration; it is logged once and counted."""
+        digest = self._digest()
+        if digest == self._seen:
+            return
+        self._seen = digest
+        try:
+            resources = load(self._path)
+        except ConfigError as error:
+            log.error("the running configuration is kept: %s", error)
+            self._telemetry.config_errors.inc()
+            self._telemetry.config_ok.set(0)
+            return
+        self._controller.configure(resources)
+        self._telemetry.config_ok.set(1)
+        log.info("%s: %d scalers", self._path, len(resources))
+
+    def _digest(self) -> bytes | None:
+        try:
+            return hashlib.sha256(self._path.read_bytes()).digest()
+        except OSError:
+            return None
+
+
+def _run(
+    path: Path,
+    resources: Sequence[PredictiveScaler],
+    make_policy: MakePolicy,
+    tick: float,
+    host: str,
+    port: int,
+    kubeconfig: Path | None,
+    stop: threading.Event,
+) -> None:
+    from scaler.act.events import EventRecorder
+    from scaler.act.replicas import ScaleWriter
+    from scaler.kube import connect
+    from scaler.observe.cluster import KubernetesCluster
+    from scaler.observe.kafka import KafkaOffsets
+    from scaler.observe.prometheus import PrometheusLatency
+
+    clock, telemetry = SystemClock(), Telemetry()
+    deadline = min(tick * DEADLINE_SHARE, LONGEST_DEADLINE)
+    kube = connect(kubeconfig, timeout=deadline)
+    cluster = KubernetesCluster(kube, clock=clock)
+    samplers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="sample")
+    background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
+    controller = Controller(
+        Gatherer(
+            lambda kafka: KafkaOffsets(
+                {"bootstrap.servers": kafka.bootstrap_servers, **dict(kafka.properties)}, deadline
+            ),
+            lambda url: PrometheusLatency(url, deadline),
+            cluster,
+            samplers,
+            Histories(background),
+            deadline,
+        ),
+        Actor(ScaleWriter(kube), EventRecorder(kube), cluster),
+        make_policy,
+        telemetry,
+        clock,
+        tick,
+    )
+    warm = threading.Event()
+    started = clock.now()
+
+    def healthy() -> str | None:
+        last = controller.last_tick or started
+        late = clock.now() - last - 10 * tick
+        return f"no tick has ended for {late + 10 * tick:.0f} s" if late > 0 else None
+
+    def ready() -> str | None:
+        return None if warm.is_set() and controller.last_tick is not None else "warming up"
+
+    endpoints = Endpoints(
+        host,
+        port,
+        telemetry.registry,
+        healthy,
+        ready,
+        lambda: [as_dict(row, clock.now()) for row in controller.rows.values()],
+    )
+    log.info("metrics, probes and status on %s:%d", host, endpoints.port)
+    try:
+        controller.configure(resources)
+        warm_up(make_policy, resources[0], tick)
+        warm.set()
+        log.info("warm; %d scalers from %s", len(resources), path)
+        controller.run(stop, before_tick=ConfigFile(path, controller, telemetry).check)
+    finally:
+        endpoints.close()
+        for pool in (samplers, background):
+            pool.shutdown(wait=False, cancel_futures=True)
+        controller.close()
+    log.info("stopped")
+
+
+def _options(pairs: Sequence[str]) -> dict[str, str]:
+    parsed = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--policy-option {pair!r}: write NAME=VALUE")
+        parsed[name] = value
+    return parsed
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"--listen {listen!r}: write HOST:PORT, for example 127.0.0.1:8080")
+    return host or "0.0.0.0", int(port)  # noqa: S104 - what ":8080" means everywhere

@@ -1,0 +1,66 @@
+"""`/metrics`, `/healthz`, `/readyz` and `/status` over HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+Check = Callable[[], str | None]
+"""None when all is well, else what is wrong."""
+
+
+class Endpoints:
+    """Serves until closed. ``port`` 0 takes a free one; the one taken is in ``port``.
+
+    Raises OSError when the address is in use.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        healthy: Check,
+        ready: Check,
+        status: Callable[[], Any],
+    ) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                path = self.path.partition("?")[0]
+                if path == "/metrics":
+                    self._answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)
+                elif path in ("/healthz", "/readyz"):
+                    wrong = healthy() if path == "/healthz" else ready()
+                    self._answer(503 if wrong else 200, ((wrong or "ok") + "\n").encode(), "text/plain")
+                elif path == "/status":
+                    self._answer(200, json.dumps(status(), indent=1).encode(), "application/json")
+                else:
+                    self._answer(404, b"try /metrics, /healthz, /readyz or /status\n", "text/plain")
+
+            def _answer(self, code: int, body: bytes, kind: str) -> None:
+                self.send_response(code)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - overrides
+                """Probes come every few seconds: not logged."""
+
+        self._server = ThreadingHTTPServer((host, port), Handler)
+        self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, name="endpoints", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving and free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

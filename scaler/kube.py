@@ -1,0 +1,326 @@
+"""Connection to the API server, shared by observe and act: authentication, raw JSON over HTTP, discovery, errors.
+
+Only the transport of the ``kubernetes`` package is imported (35 MB); its models would be another 115 MB.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+
+import urllib3
+import yaml
+
+from scaler.errors import ConfigError, Conflict, Forbidden, TargetError, TargetNotFound, TargetWithoutScale, Unreachable
+
+Json = dict[str, Any]
+
+CONNECT_TIMEOUT = 2.0  # s; an API server that does not accept within this is as good as gone for a tick
+READ_TIMEOUT = 5.0  # s
+CONNECTIONS_KEPT = 64  # one watch each, and the calls of a tick beside them
+LONGEST_LINE = 16 << 20  # bytes; etcd refuses objects above 1.5 MB, so a longer line is no event
+
+
+class NamedObject(Protocol):
+    """A namespaced object (``scaler.observe.ports.TargetRef`` is one)."""
+
+    @property
+    def api_version(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the API server answered: HTTP code and the JSON object (empty when it was no JSON object)."""
+
+    code: int
+    body: Json
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.code < 300
+
+    @property
+    def message(self) -> str:
+        return str(self.body.get("message", "")) or f"HTTP {self.code}"
+
+    @property
+    def names_object(self) -> bool:
+        """A 404 about an object names it; a 404 about a kind or subresource does not."""
+        details = self.body.get("details")
+        return isinstance(details, dict) and bool(details.get("name"))
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Where the objects of one kind are found."""
+
+    prefix: str  # "/apis/apps/v1"
+    plural: str
+    namespaced: bool
+    scale: bool  # it has a /scale subresource
+
+    def path(self, namespace: str, name: str, subresource: str = "") -> str:
+        """Path of one object."""
+        path = f"{self.prefix}/namespaces/{quote(namespace, safe='')}/{self.plural}/{quote(name, safe='')}"
+        return f"{path}/{subresource}" if subresource else path
+
+
+def failure(answer: Answer, doing: str) -> TargetError:
+    """The exception for an answer that is no success. ``doing`` reads on from "cannot": "read Deployment a/b"."""
+    said = f"cannot {doing}: {answer.message}"
+    if answer.code == 401:
+        return Forbidden(
+            f"cannot {doing}: the API server does not accept the credentials; check the kubeconfig or token"
+        )
+    if answer.code == 403:
+        return Forbidden(f"{said}; grant it to the controller's role")
+    if answer.code == 404:
+        return TargetNotFound(f"{said}; check the name and the namespace")
+    if answer.code == 409:
+        return Conflict(said)
+    if answer.code == 429 or answer.code >= 500:
+        return Unreachable(f"{said} (HTTP {answer.code}); it is tried again")
+    return TargetError(said)
+
+
+class Stream:
+    """The lines of one watch response. ``close`` may be called from any thread and ends a read that waits."""
+
+    def __init__(self, response: urllib3.HTTPResponse) -> None:
+        self._response = response
+
+    def lines(self) -> Iterator[bytes]:
+        """Whole lines as they arrive. Raises Unreachable when the connection breaks or falls silent."""
+        rest = b""
+        try:
+            for chunk in self._response.stream(1 << 16):
+                rest += chunk
+                *whole, rest = rest.split(b"\n")
+                yield from whole
+                if len(rest) > LONGEST_LINE:
+                    raise Unreachable("a watch sent a line without end; it is begun anew")
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as broken:
+            # ValueError and AttributeError: the socket was closed under the read by close().
+            raise Unreachable(f"a watch broke off ({type(broken).__name__}); it is begun anew") from None
+
+    def interrupt(self) -> None:
+        """End a read that waits in another thread."""
+        try:
+            self._response.shutdown()
+        except (OSError, ValueError, RuntimeError):
+            pass  # it had ended already
+
+    def close(self) -> None:
+        """Give the connection up; called by the reading thread."""
+        self._response.close()
+
+
+class KubeClient:
+    """Raw JSON requests to one API server. Safe to share between threads."""
+
+    def __init__(
+        self, configuration: Any, *, connect_timeout: float = CONNECT_TIMEOUT, read_timeout: float = READ_TIMEOUT
+    ) -> None:
+        """``configuration`` is a ``kubernetes.client.configuration.Configuration``; timeouts in s."""
+        from kubernetes.client.rest import RESTClientObject  # noqa: PLC0415  (35 MB, only where a cluster is used)
+
+        configuration.connection_pool_maxsize = CONNECTIONS_KEPT
+        configuration.keep_alive = True
+        self._configuration = configuration
+        self._pool = RESTClientObject(configuration).pool_manager
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._resources: dict[tuple[str, str], Resource] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def connect(cls, kubeconfig: Path | None = None, context: str | None = None) -> KubeClient:
+        """From a kubeconfig file; without one from the pod's service account, else from $KUBECONFIG or ~/.kube/config.
+
+        Raises ConfigError naming the file.
+        """
+        from kubernetes.client.configuration import Configuration  # noqa: PLC0415
+        from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
+        from kubernetes.config.incluster_config import load_incluster_config  # noqa: PLC0415
+        from kubernetes.config.kube_config import load_kube_config  # noqa: PLC0415
+
+        configuration = Configuration()
+        if kubeconfig is None and os.environ.get("KUBERNETES_SERVICE_HOST"):
+            where = "the pod's service account"
+            load = lambda: load_incluster_config(client_configuration=configuration)  # noqa: E731
+        else:
+            path = str(kubeconfig or os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser())
+            where = f"kubeconfig {path}"
+            load = lambda: load_kube_config(  # noqa: E731
+                config_file=path, context=context, client_configuration=configuration, persist_config=False
+            )
+        try:
+            load()
+        except ConfigException as wrong:
+            raise ConfigError(f"{where}: {wrong}") from None
+        except yaml.YAMLError as wrong:
+            # The parser's own message quotes the file, and with it perhaps a token.
+            mark = getattr(wrong, "problem_mark", None)
+            line = f" at line {mark.line + 1}" if mark is not None else ""
+            raise ConfigError(f"{where}: no valid YAML{line}") from None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as wrong:
+            raise ConfigError(f"{where}: cannot be read ({type(wrong).__name__}); check the file") from None
+        return cls(configuration)
+
+    @property
+    def host(self) -> str:
+        """URL of the API server."""
+        return str(self._configuration.host)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+        read_timeout: float | None = None,
+    ) -> Answer:
+        """One request, whatever its HTTP outcome. Raises Unreachable when there was no answer."""
+        response = self._send(method, path, query, body, content_type, read_timeout or self._read_timeout)
+        try:
+            raw = response.data
+        except (urllib3.exceptions.HTTPError, OSError) as broken:
+            raise Unreachable(self._silent(broken)) from None
+        finally:
+            response.release_conn()
+        try:
+            parsed = json.loads(raw) if raw else {}
+        except ValueError:
+            parsed = {}
+        return Answer(response.status, parsed if isinstance(parsed, dict) else {})
+
+    def get(self, path: str, doing: str, *, query: Mapping[str, str | int] | None = None) -> Json:
+        """GET; raises as ``failure`` says. ``doing`` reads on from "cannot"."""
+        answer = self.call("GET", path, query=query)
+        if not answer.ok:
+            raise failure(answer, doing)
+        return answer.body
+
+    def stream(self, path: str, doing: str, *, query: Mapping[str, str | int], read_timeout: float) -> Stream:
+        """A response read line by line; ``read_timeout`` (s) is the longest silence."""
+        response = self._send("GET", path, query, None, "", read_timeout)
+        if response.status != 200:
+            try:
+                parsed = json.loads(response.data)
+            except (ValueError, urllib3.exceptions.HTTPError, OSError):
+                parsed = {}
+            response.release_conn()
+            raise failure(Answer(response.status, parsed if isinstance(parsed, dict) else {}), doing)
+        return Stream(response)
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """Where a kind is found, by API discovery; remembered. Raises TargetNotFound for an unknown kind."""
+        known = self._resources.get((api_version, kind))
+        if known is not None:
+            return known
+        prefix = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        answer = self.call("GET", prefix)
+        if not answer.ok and answer.code != 404:
+            raise failure(answer, f"look up {kind} of {api_version}")
+        listed = [r for r in answer.body.get("resources", []) if isinstance(r, dict)]
+        plural = next((r["name"] for r in listed if r.get("kind") == kind and "/" not in r.get("name", "/")), None)
+        if plural is None:
+            raise TargetNotFound(
+                f"the API server has no kind {kind} in {api_version}; check apiVersion and kind, or install its CRD"
+            )
+        namespaced = any(r.get("name") == plural and r.get("namespaced") for r in listed)
+        scale = any(r.get("name") == f"{plural}/scale" for r in listed)
+        found = Resource(prefix, plural, namespaced, scale)
+        if scale:  # a kind without /scale is looked up again: its CRD may gain one
+            with self._lock:
+                self._resources[(api_version, kind)] = found
+        return found
+
+    def object_path(self, target: NamedObject) -> str:
+        """Path of an object."""
+        return self.resource(target.api_version, target.kind).path(target.namespace, target.name)
+
+    def scale(self, method: str, target: NamedObject, *, body: Any = None, content_type: str = "") -> Answer:
+        """A request on the target's /scale; a success, or a code that is neither 401, 403, 404, 429 nor 5xx.
+
+        Raises TargetNotFound, TargetWithoutScale, Forbidden or Unreachable.
+        """
+        what = f"{target.kind} {target.namespace}/{target.name}"
+        resource = self.resource(target.api_version, target.kind)
+        if not resource.namespaced:
+            raise TargetNotFound(f"cannot scale {what}: {target.kind} is not a namespaced kind")
+        without = TargetWithoutScale(
+            f"cannot scale {what}: {target.kind} of {target.api_version} has no /scale subresource; "
+            "choose a target that has one (Deployment, StatefulSet, or a CRD that declares subresources.scale)"
+        )
+        if not resource.scale:
+            raise without
+        path = resource.path(target.namespace, target.name, "scale")
+        answer = self.call(method, path, body=body, content_type=content_type)
+        if answer.code == 404 and not answer.names_object:
+            with self._lock:  # the kind is served no more, or no longer with a scale
+                self._resources.pop((target.api_version, target.kind), None)
+            raise without
+        if answer.code in (401, 403, 404, 429) or answer.code >= 500:
+            doing = "read the scale of" if method == "GET" else "scale"
+            raise failure(answer, f"{doing} {what}")
+        return answer
+
+    def close(self) -> None:
+        """Close all connections that are idle."""
+        self._pool.clear()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int] | None,
+        body: Any,
+        content_type: str,
+        read_timeout: float,
+    ) -> urllib3.HTTPResponse:
+        url = self.host + path + (f"?{urlencode(query)}" if query else "")
+        headers = {"Accept": "application/json", "User-Agent": "lagcast"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        try:
+            token = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+            if token:
+                headers["Authorization"] = str(token).strip()
+            response: urllib3.HTTPResponse = self._pool.request(
+                method,
+                url,
+                headers=headers,
+                body=None if body is None else json.dumps(body).encode(),
+                timeout=urllib3.Timeout(connect=self._connect_timeout, read=read_timeout),
+                retries=False,
+                preload_content=False,
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as broken:
+            raise Unreachable(self._silent(broken)) from None
+        except Exception as broken:  # noqa: BLE001  (a token file gone or odd: the message would quote the token)
+            raise Unreachable(
+                f"cannot ask the API server {self.host}: the credentials cannot be used ({type(broken).__name__}); "
+                "check the token in the kubeconfig or of the service account"
+            ) from None
+        return response
+
+    def _silent(self, broken: Exception) -> str:
+        why = type(broken).__name__
+        if isinstance(broken, urllib3.exceptions.SSLError):
+            why = "its certificate is not trusted; check the certificate authority in the kubeconfig"
+        return f"the API server {self.host} does not answer ({why}); it is tried again"

@@ -1,0 +1,45 @@
+"""Runs the whole decision once on made-up readings, so that nothing is compiled or imported in a real tick."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forecasting.series import Series
+from scaler.api.predictive_scaler import PredictiveScaler, to_service
+from scaler.controller import MakePolicy
+from scaler.plan.observation import (
+    Freshness,
+    GroupObservation,
+    Reading,
+    ReplicaState,
+    ServiceObservation,
+    TopicOffsets,
+)
+
+
+def warm_up(make_policy: MakePolicy, resource: PredictiveScaler, tick: float) -> None:
+    """Decide a few ticks with a policy that is then thrown away."""
+    policy = make_policy(resource, to_service(resource, tick))
+    step = resource.spec.forecast.step
+    span = int(2 * resource.spec.forecast.season / step) + 10
+    start = 0.0
+    end = start + span * step
+    past = Series(start, step, np.full(span, 1.0))
+    zeros = np.zeros(1, dtype=np.int64)
+    for n in range(3):
+        now = end + n * tick
+        offsets = TopicOffsets(zeros, zeros + round(n * tick), zeros, zeros + round(n * tick))
+        policy.step(
+            now,
+            GroupObservation(
+                (
+                    ServiceObservation(
+                        resource.uid,
+                        Reading(offsets, now, Freshness.FRESH),
+                        None,
+                        Reading(ReplicaState(1, 1, (), 0, "warm-up", updating=False), now, Freshness.FRESH),
+                        history=Reading(past, now, Freshness.FRESH) if n == 1 else None,
+                    ),
+                )
+            ),
+        )
