@@ -5,6 +5,7 @@ Only the transport of the ``kubernetes`` package is imported (35 MB); its models
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -25,6 +26,10 @@ CONNECT_TIMEOUT = 2.0  # s; an API server that does not accept within this is as
 READ_TIMEOUT = 5.0  # s
 CONNECTIONS_KEPT = 64  # one watch each, and the calls of a tick beside them
 LONGEST_LINE = 16 << 20  # bytes; etcd refuses objects above 1.5 MB, so a longer line is no event
+
+
+class Expired(TargetError):
+    """The resource version of a list or watch is too old (410 Gone): list anew (the watch)."""
 
 
 class NamedObject(Protocol):
@@ -81,15 +86,15 @@ def failure(answer: Answer, doing: str) -> TargetError:
     """The exception for an answer that is no success. ``doing`` reads on from "cannot": "read Deployment a/b"."""
     said = f"cannot {doing}: {answer.message}"
     if answer.code == 401:
-        return Forbidden(
-            f"cannot {doing}: the API server does not accept the credentials; check the kubeconfig or token"
-        )
+        return Forbidden(f"cannot {doing}: the API server refuses the credentials; check the kubeconfig or token")
     if answer.code == 403:
         return Forbidden(f"{said}; grant it to the controller's role")
     if answer.code == 404:
         return TargetNotFound(f"{said}; check the name and the namespace")
     if answer.code == 409:
         return Conflict(said)
+    if answer.code == 410:
+        return Expired(said)
     if answer.code == 429 or answer.code >= 500:
         return Unreachable(f"{said} (HTTP {answer.code}); it is tried again")
     return TargetError(said)
@@ -98,7 +103,7 @@ def failure(answer: Answer, doing: str) -> TargetError:
 class Stream:
     """The lines of one watch response. ``close`` may be called from any thread and ends a read that waits."""
 
-    def __init__(self, response: urllib3.HTTPResponse) -> None:
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         self._response = response
 
     def lines(self) -> Iterator[bytes]:
@@ -117,10 +122,8 @@ class Stream:
 
     def interrupt(self) -> None:
         """End a read that waits in another thread."""
-        try:
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # it may have ended already
             self._response.shutdown()
-        except (OSError, ValueError, RuntimeError):
-            pass  # it had ended already
 
     def close(self) -> None:
         """Give the connection up; called by the reading thread."""
@@ -134,7 +137,7 @@ class KubeClient:
         self, configuration: Any, *, connect_timeout: float = CONNECT_TIMEOUT, read_timeout: float = READ_TIMEOUT
     ) -> None:
         """``configuration`` is a ``kubernetes.client.configuration.Configuration``; timeouts in s."""
-        from kubernetes.client.rest import RESTClientObject  # noqa: PLC0415  (35 MB, only where a cluster is used)
+        from kubernetes.client.rest import RESTClientObject  # 35 MB: only where a cluster is used
 
         configuration.connection_pool_maxsize = CONNECTIONS_KEPT
         configuration.keep_alive = True
@@ -151,23 +154,22 @@ class KubeClient:
 
         Raises ConfigError naming the file.
         """
-        from kubernetes.client.configuration import Configuration  # noqa: PLC0415
-        from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
-        from kubernetes.config.incluster_config import load_incluster_config  # noqa: PLC0415
-        from kubernetes.config.kube_config import load_kube_config  # noqa: PLC0415
+        from kubernetes.client.configuration import Configuration
+        from kubernetes.config.config_exception import ConfigException
+        from kubernetes.config.incluster_config import load_incluster_config
+        from kubernetes.config.kube_config import load_kube_config
 
         configuration = Configuration()
-        if kubeconfig is None and os.environ.get("KUBERNETES_SERVICE_HOST"):
-            where = "the pod's service account"
-            load = lambda: load_incluster_config(client_configuration=configuration)  # noqa: E731
-        else:
-            path = str(kubeconfig or os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser())
-            where = f"kubeconfig {path}"
-            load = lambda: load_kube_config(  # noqa: E731
-                config_file=path, context=context, client_configuration=configuration, persist_config=False
-            )
+        load: Any = load_incluster_config  # Any: the package's loaders carry no types
+        options: Json = {"client_configuration": configuration}
+        where = "the pod's service account"
+        if kubeconfig is not None or not os.environ.get("KUBERNETES_SERVICE_HOST"):
+            file = str(kubeconfig or os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser())
+            load = load_kube_config
+            options |= {"config_file": file, "context": context, "persist_config": False}
+            where = f"kubeconfig {file}"
         try:
-            load()
+            load(**options)
         except ConfigException as wrong:
             raise ConfigError(f"{where}: {wrong}") from None
         except yaml.YAMLError as wrong:
@@ -292,7 +294,7 @@ class KubeClient:
         body: Any,
         content_type: str,
         read_timeout: float,
-    ) -> urllib3.HTTPResponse:
+    ) -> urllib3.BaseHTTPResponse:
         url = self.host + path + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": "application/json", "User-Agent": "lagcast"}
         if body is not None:
@@ -301,7 +303,7 @@ class KubeClient:
             token = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
             if token:
                 headers["Authorization"] = str(token).strip()
-            response: urllib3.HTTPResponse = self._pool.request(
+            response: urllib3.BaseHTTPResponse = self._pool.request(
                 method,
                 url,
                 headers=headers,
