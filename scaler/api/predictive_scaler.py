@@ -1,0 +1,298 @@
+"""The resource ``PredictiveScaler``: what a user declares about one service.
+
+The same models read a configuration file and the custom resource. What a default is, and why, stands in the field's
+description; ``docs/configuration.md`` is made from these.
+"""
+
+from __future__ import annotations
+
+import uuid
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from scaler.api.kafka import Kafka
+from scaler.api.model import DNS_NAME, FieldErrors, Model, Name, Namespace, matches
+from scaler.api.quantities import (
+    Duration,
+    Fraction,
+    Share,
+    between,
+    duration_between,
+)
+from scaler.plan.service import Service
+
+API_VERSION = "lagcast.io/v1alpha1"
+KIND = "PredictiveScaler"
+# The name space of derived uids. Any UUID would do, but it must never change: a new uid forgets what was learned.
+_UIDS = uuid.UUID("6f2b1d64-4d3c-5b8e-9a37-2f6d0c9a1e55")
+# History is held in memory and fitted on; with more steps both become slow.
+MOST_STEPS = 50_000
+
+_LEAST_RATE, _MOST_RATE = Fraction.parse("0.000001"), Fraction.parse("1M")
+_Count = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+_Labels = Annotated[
+    dict[Annotated[str, Field(strict=True, max_length=317)], Annotated[str, Field(strict=True, max_length=262_144)]],
+    Field(max_length=256),
+]
+
+
+class Mode(StrEnum):
+    """Whether decisions change the cluster."""
+
+    RECOMMEND = "Recommend"
+    ENFORCE = "Enforce"
+
+
+class ForecastModel(StrEnum):
+    """Families of forecasters."""
+
+    LEVEL_SEASON = "levelSeason"
+    SEASONAL_NAIVE = "seasonalNaive"
+    NONE = "none"
+
+
+class Metadata(Model):
+    """Which object this is."""
+
+    name: Name = Field(description="Name of this object.")
+    namespace: Namespace = Field(
+        default="default", description="Namespace of this object and of its target. Default as kubectl has it."
+    )
+    uid: (
+        Annotated[
+            str,
+            Field(strict=True, max_length=64),
+            matches(r"[A-Za-z0-9](?:[-A-Za-z0-9]{0,62}[A-Za-z0-9])?", "letters, digits and '-', at most 64 characters"),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Identity under which what is learned is kept; the API server sets it. Default: derived from "
+        "namespace and name, so that a restart keeps it.",
+    )
+    labels: _Labels = Field(default_factory=dict, description="Kept, not read.")
+    annotations: _Labels = Field(default_factory=dict, description="Kept, not read.")
+
+
+class Target(Model):
+    """What is scaled: any object with a /scale subresource, in this object's namespace."""
+
+    api_version: Annotated[
+        str,
+        Field(strict=True, max_length=317),
+        matches(rf"(?:{DNS_NAME}/)?v[0-9]+(?:(?:alpha|beta)[0-9]+)?", 'group/version, such as "apps/v1"'),
+    ] = Field(default="apps/v1", description="API group and version of the target. Default: that of a Deployment.")
+    kind: Annotated[
+        str,
+        Field(strict=True, max_length=63),
+        matches(r"[A-Z][A-Za-z0-9]*", 'a kind in CamelCase, such as "Deployment"'),
+    ] = Field(default="Deployment", description="Kind of the target. Default: what nearly all services are.")
+    name: Name = Field(description="Name of the target.")
+
+
+class Latency(Model):
+    """Where the service's latency histogram is found. Without it, latency is not observed."""
+
+    prometheus: Annotated[
+        str,
+        Field(strict=True, min_length=1, max_length=2048),
+        matches(
+            r"https?://(?:[A-Za-z0-9][-A-Za-z0-9.]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?:/[-A-Za-z0-9._~/]*)?",
+            "an http or https URL without user, password or query",
+        ),
+    ] = Field(description="Base URL of the Prometheus server, without user or password.")
+    metric: Annotated[
+        str,
+        Field(strict=True, min_length=1, max_length=200),
+        matches(r"[a-zA-Z_:][a-zA-Z0-9_:]*", "a Prometheus metric name"),
+    ] = Field(
+        default="inference_latency_seconds",
+        description="Histogram of seconds a request spent in service, without the suffix `_bucket`. Default: what "
+        "the workers of the lab export.",
+    )
+    selector: Annotated[
+        str,
+        Field(strict=True, min_length=1, max_length=1024),
+        matches(
+            r'[a-zA-Z_]\w*(?:=~|!~|!=|=)"(?:[^"\\\n]|\\.)*"(?:, ?[a-zA-Z_]\w*(?:=~|!~|!=|=)"(?:[^"\\\n]|\\.)*")*',
+            'label matchers without braces, such as app="chat"',
+        ),
+    ] = Field(
+        description="Label matchers without braces that pick this service's series. No default: without one, the "
+        "latency of all services would be mixed."
+    )
+    window: Annotated[Duration, duration_between("1s", "1h")] = Field(
+        default=Duration.parse("1m"),
+        description="Window of the rates and quantiles. Default: four scrapes at the usual 15 s.",
+    )
+
+
+class Objective(Model):
+    """What the service promises: this share of requests leaves within this time of arriving."""
+
+    within: Annotated[Duration, duration_between("1ms", "7d")] = Field(
+        description="From a request's arrival in the topic to its committed answer."
+    )
+    share: Annotated[Share, between(Share.parse("0%"), Share.parse("100%"), exclusive=True)] = Field(
+        description="Share of requests, as a percent string. 100 % cannot be promised at any price."
+    )
+
+
+class Replicas(Model):
+    """How many replicas there may be, and what one does."""
+
+    min: Annotated[int, Field(strict=True, ge=0, le=100_000)] = Field(description="Never fewer replicas.")
+    max: _Count = Field(description="Never more replicas.")
+    service_rate: Annotated[Fraction, between(_LEAST_RATE, _MOST_RATE)] = Field(
+        description="Requests/s one ready replica serves: where to start until it is learned."
+    )
+    service_time: Annotated[Duration, duration_between("1ms", "7d")] | None = Field(
+        default=None,
+        description="Time one request takes in a replica at light load. Default: 1 / serviceRate, one request at a "
+        "time; a replica that serves batches or several at once takes longer.",
+    )
+    lead_time: Annotated[Duration, duration_between("100ms", "6h")] = Field(
+        default=Duration.parse("2m"),
+        description="From a patch to a pod that serves: where to start until it is learned. Default: image there, "
+        "model of a few GB to load.",
+    )
+    scale_in_hold: Annotated[Duration, duration_between("0s", "24h")] = Field(
+        default=Duration.parse("5m"),
+        description="How long a lower count must have been the answer before it is taken. Default: as the "
+        "HorizontalPodAutoscaler's window.",
+    )
+    max_scale_out: _Count | None = Field(
+        default=None,
+        description="Most replicas added at one tick. Default: no limit, for a jump is dearer late than large.",
+    )
+    max_scale_in: _Count | None = Field(
+        default=None,
+        description="Most replicas removed at one tick. Default: no limit, for scaleInHold already guards it.",
+    )
+
+    @field_validator("max")
+    @classmethod
+    def _at_least_min(cls, most: int, info: ValidationInfo) -> int:
+        if most < (least := info.data.get("min", 0)):
+            raise ValueError(f"found {most}; allowed: at least min, which is {least}")
+        return most
+
+    @property
+    def service_seconds(self) -> float:
+        """Seconds one request takes in a replica."""
+        return 1.0 / float(self.service_rate) if self.service_time is None else self.service_time.seconds
+
+
+class Forecast(Model):
+    """How arrivals are forecast. The defaults suit load with a daily rhythm."""
+
+    step: Annotated[Duration, duration_between("100ms", "1h")] = Field(
+        default=Duration.parse("60s"),
+        description="Step of history and forecast. Default: half of a usual lead time, and cheap to fit.",
+    )
+    season: Annotated[Duration, duration_between("1s", "28d")] = Field(
+        default=Duration.parse("24h"),
+        validate_default=True,
+        description="Period in which load repeats; a multiple of step. Default: a day.",
+    )
+    history: Annotated[Duration, duration_between("1s", "90d")] = Field(
+        default=Duration.parse("7d"),
+        validate_default=True,
+        description="Past that is read back on start; at least one season. Default: a week, which is also how long "
+        "Kafka keeps messages unless told otherwise.",
+    )
+    model: ForecastModel = Field(
+        default=ForecastModel.LEVEL_SEASON,
+        description="Forecaster: `levelSeason` (newest level times a seasonal ratio), `seasonalNaive` (the last "
+        "season again) or `none` (reactive only). Default: the one that follows both rhythm and level.",
+    )
+
+    @field_validator("season")
+    @classmethod
+    def _whole_steps(cls, season: Duration, info: ValidationInfo) -> Duration:
+        step: Duration | None = info.data.get("step")
+        if step is not None and season.milliseconds % step.milliseconds:
+            raise ValueError(f"found {season}; allowed: a multiple of step, which is {step}")
+        return season
+
+    @field_validator("history")
+    @classmethod
+    def _long_and_short_enough(cls, history: Duration, info: ValidationInfo) -> Duration:
+        step: Duration | None = info.data.get("step")
+        season: Duration | None = info.data.get("season")
+        if season is not None and history < season:
+            raise ValueError(f"found {history}; allowed: at least season, which is {season}")
+        if step is not None and history.milliseconds > MOST_STEPS * step.milliseconds:
+            longest = Duration(MOST_STEPS * step.milliseconds)
+            raise ValueError(f"found {history}; allowed: at most {MOST_STEPS} steps of {step}, which is {longest}")
+        return history
+
+
+class Spec(Model):
+    """What the user declares."""
+
+    target: Target = Field(description="What is scaled.")
+    kafka: Kafka = Field(description="Where its requests wait.")
+    latency: Latency | None = Field(
+        default=None, description="Where its latency histogram is found. Default: latency is not observed."
+    )
+    objective: Objective = Field(description="What it promises.")
+    replicas: Replicas = Field(description="How many there may be, and what one does.")
+    forecast: Forecast = Field(default_factory=Forecast, description="How arrivals are forecast.")
+    mode: Mode = Field(
+        default=Mode.RECOMMEND,
+        description="`Recommend` decides and reports and changes nothing; `Enforce` patches the target. Default: "
+        "nobody's cluster is changed by installing Lagcast.",
+    )
+
+    @model_validator(mode="after")
+    def _attainable(self) -> Spec:
+        replicas, within = self.replicas, self.objective.within
+        if replicas.service_seconds > within.seconds:
+            if replicas.service_time is None:
+                text = f"found nothing, so it is 1 / serviceRate = {replicas.service_seconds:g}s"
+            else:
+                text = f"found {replicas.service_time}"
+            rule = f"at most objective.within, which is {within}: else no request can ever be in time"
+            raise FieldErrors(("replicas.serviceTime", f"{text}; allowed: {rule}"))
+        return self
+
+
+class PredictiveScaler(Model):
+    """One service, its objective, and how it may be scaled."""
+
+    api_version: Literal["lagcast.io/v1alpha1"] = Field(description="Version of this resource.")
+    kind: Literal["PredictiveScaler"] = Field(description="Kind of this resource.")
+    metadata: Metadata = Field(description="Which object this is.")
+    spec: Spec = Field(description="What the user declares.")
+
+    @property
+    def uid(self) -> str:
+        """``metadata.uid``, or a uid that is always the same for this namespace and name."""
+        given = self.metadata.uid
+        return given if given is not None else str(uuid.uuid5(_UIDS, f"{self.metadata.namespace}/{self.metadata.name}"))
+
+    def __str__(self) -> str:
+        return f"{KIND} {self.metadata.namespace}/{self.metadata.name}"
+
+
+def to_service(scaler: PredictiveScaler, tick: float) -> Service:
+    """The service as the plan sees it, with ``tick`` seconds between decisions."""
+    spec = scaler.spec
+    return Service(
+        uid=scaler.uid,
+        within=spec.objective.within.seconds,
+        share=spec.objective.share.fraction,
+        min_replicas=spec.replicas.min,
+        max_replicas=spec.replicas.max,
+        service_rate=float(spec.replicas.service_rate),
+        service_time=spec.replicas.service_seconds,
+        lead_time=spec.replicas.lead_time.seconds,
+        tick=tick,
+        step=spec.forecast.step.seconds,
+        scale_in_hold=spec.replicas.scale_in_hold.seconds,
+        max_scale_out=spec.replicas.max_scale_out,
+        max_scale_in=spec.replicas.max_scale_in,
+    )
