@@ -182,7 +182,7 @@ class Replicas(Model):
     @property
     def service_seconds(self) -> float:
         """Seconds one request takes in a replica."""
-        return 1.0 / float(self.service_rate) if self.service_time is None else self.service_time.seconds
+        return 1.0 / float(self.service_rate) if self.service_time is None else float(self.service_time)
 
 
 class Forecast(Model):
@@ -197,10 +197,10 @@ class Forecast(Model):
         validate_default=True,
         description="Period in which load repeats; a multiple of step. Default: a day.",
     )
-    history: Annotated[Duration, duration_between("1s", "90d")] = Field(
+    history: Annotated[Duration, duration_between("0s", "90d")] = Field(
         default=Duration.parse("7d"),
         validate_default=True,
-        description="Past that is read back on start; at least one season. Default: a week, which is also how long "
+        description="Past that is read back on start: at least one season, or `0s` to read none. Default: a week, which is also how long "
         "Kafka keeps messages unless told otherwise.",
     )
     model: ForecastModel = Field(
@@ -222,10 +222,10 @@ class Forecast(Model):
     def _long_and_short_enough(cls, history: Duration, info: ValidationInfo) -> Duration:
         step: Duration | None = info.data.get("step")
         season: Duration | None = info.data.get("season")
-        if season is not None and history < season:
-            raise ValueError(f"found {history}; allowed: at least season, which is {season}")
+        if season is not None and 0 < history < season:
+            raise ValueError(f"found {history}; allowed: at least season, which is {season}, or 0s")
         if step is not None and history.milliseconds > MOST_STEPS * step.milliseconds:
-            longest = Duration(MOST_STEPS * step.milliseconds)
+            longest = Duration.of_milliseconds(MOST_STEPS * step.milliseconds)
             raise ValueError(f"found {history}; allowed: at most {MOST_STEPS} steps of {step}, which is {longest}")
         return history
 
@@ -250,7 +250,7 @@ class Spec(Model):
     @model_validator(mode="after")
     def _attainable(self) -> Spec:
         replicas, within = self.replicas, self.objective.within
-        if replicas.service_seconds > within.seconds:
+        if replicas.service_seconds > within:
             if replicas.service_time is None:
                 text = f"found nothing, so it is 1 / serviceRate = {replicas.service_seconds:g}s"
             else:
@@ -283,16 +283,16 @@ def to_service(scaler: PredictiveScaler, tick: float) -> Service:
     spec = scaler.spec
     return Service(
         uid=scaler.uid,
-        within=spec.objective.within.seconds,
+        within=float(spec.objective.within),
         share=spec.objective.share.fraction,
         min_replicas=spec.replicas.min,
         max_replicas=spec.replicas.max,
         service_rate=float(spec.replicas.service_rate),
         service_time=spec.replicas.service_seconds,
-        lead_time=spec.replicas.lead_time.seconds,
+        lead_time=float(spec.replicas.lead_time),
         tick=tick,
-        step=spec.forecast.step.seconds,
-        scale_in_hold=spec.replicas.scale_in_hold.seconds,
+        step=float(spec.forecast.step),
+        scale_in_hold=float(spec.replicas.scale_in_hold),
         max_scale_out=spec.replicas.max_scale_out,
         max_scale_in=spec.replicas.max_scale_in,
     )

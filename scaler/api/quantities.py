@@ -66,22 +66,25 @@ class _Spelled:
         return {"type": "string", "maxLength": _LONGEST} | cls.json_schema
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Duration(_Spelled):
-    """A span of whole milliseconds, >= 0."""
+class Duration(_Spelled, float):
+    """A span of time: a float of seconds, >= 0, in whole milliseconds; its ``str`` is the canonical spelling."""
 
+    __slots__ = ()
     json_schema: ClassVar[dict[str, Any]] = {
         "title": "duration",
         "pattern": r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$",
         "examples": ["1h30m"],
     }
 
-    milliseconds: int
-
     @property
-    def seconds(self) -> float:
-        """Seconds, as the inside of the controller counts."""
-        return self.milliseconds / 1000.0
+    def milliseconds(self) -> int:
+        """Whole milliseconds, exactly."""
+        return round(self * 1000)
+
+    @classmethod
+    def of_milliseconds(cls, milliseconds: int) -> Duration:
+        """``milliseconds`` >= 0 as a duration."""
+        return cls(milliseconds / 1000)
 
     @classmethod
     def parse(cls, value: object) -> Duration:
@@ -93,8 +96,8 @@ class Duration(_Spelled):
             parts = zip(match.groups(), _UNITS_MS.values(), strict=True)
             total = sum(int(digits) * unit for digits, unit in parts if digits is not None)
             if total <= _LONGEST_MS:
-                return cls(total)
-            raise ValueError(f"found {found(value)}; allowed: at most {cls(_LONGEST_MS)}")
+                return cls.of_milliseconds(total)
+            raise ValueError(f"found {found(value)}; allowed: at most {cls.of_milliseconds(_LONGEST_MS)}")
         raise ValueError(f"found {found(value)}{cls._hint(value)}; allowed: {DURATION_ALLOWED}")
 
     @staticmethod
@@ -105,11 +108,11 @@ class Duration(_Spelled):
         if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9:
             return f' (a number without its unit: for seconds, write "{value}s")'
         if isinstance(value, float) and 0 < value < 10**6:
-            return f' (a number without its unit: for seconds, write "{Duration(round(value * 1000))}")'
+            return f' (a number without its unit: for seconds, write "{Duration(round(value, 3))}")'
         if isinstance(value, str) and len(value) <= _LONGEST:
             if (fractional := _FRACTIONAL_DURATION.fullmatch(value)) is not None:
                 exact = Decimal(fractional[1]) * _UNITS_MS[fractional[2]]
-                return f' (write "{Duration(int(exact))}")' if exact == int(exact) else ""
+                return f' (write "{Duration.of_milliseconds(int(exact))}")' if exact == int(exact) else ""
             if value.startswith("-"):
                 return " (a duration is never negative)"
         return ""
@@ -120,6 +123,11 @@ class Duration(_Spelled):
             whole, rest = divmod(rest, unit)
             text += f"{whole}{name}" if whole else ""
         return text or "0s"
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of ``"1h30m"``. Raises ValueError with the spelling that is allowed."""
+    return float(Duration.parse(text))
 
 
 @dataclass(frozen=True, slots=True, order=True)
