@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from scaler.act.apply import Actor, Mode, Outcome
 from scaler.api.predictive_scaler import PredictiveScaler, to_service
 from scaler.clock import Clock
+from scaler.errors import where
 from scaler.observe.gather import Gatherer
 from scaler.observe.watched import Watched, watched
 from scaler.plan.decision import Numbers, Policy, ServiceDecision
@@ -138,8 +139,11 @@ def _decide(scaler: _Scaler, seen: ServiceObservation, now: float) -> ServiceDec
     """One policy's decision; a fault in it holds this scaler and leaves the others alone."""
     try:
         return scaler.policy.step(now, GroupObservation((seen,))).services[0]
-    except Exception:  # whatever it is, it must not stop the other scalers
-        log.exception("deciding for %s/%s failed; its count is held", scaler.who.namespace, scaler.who.name)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the other scalers
+        who = scaler.who
+        log.error(
+            "deciding for %s/%s failed: %s; its count is held; please report it", who.namespace, who.name, where(error)
+        )
         state = seen.replicas.value
         current = state.desired if state is not None else None
         return ServiceDecision(scaler.service.uid, now, current, current, (Reason.INTERNAL_ERROR,), Numbers())

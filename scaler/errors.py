@@ -43,3 +43,12 @@ class Unreachable(TargetError):
 
 class Conflict(TargetError):
     """The count on the server is no longer the one that was read."""
+
+
+def where(error: BaseException) -> str:
+    """Type and place of an unexpected error, without its text: a library's message may quote a secret."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = "" if frame is None else f" in {frame.tb_frame.f_globals.get('__name__')}:{frame.tb_lineno}"
+    return f"{type(error).__name__}{place}"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from typing import Any, TypeVar
 
+from scaler.errors import where
 from scaler.observe.histories import Histories
 from scaler.observe.ports import ClusterSource, LatencySource, OffsetSource
 from scaler.observe.watched import KafkaCluster, Watched
@@ -108,8 +109,8 @@ class Gatherer:
                 answers[key] = _missing(key, now, wanted, f"no answer within {self._deadline:g} s")
             elif (error := future.exception()) is not None:
                 # A port must not raise; if one does it is our own fault, and still no reason to scale in.
-                log.error("source %s failed: %s", key[0], error, exc_info=error)
-                answers[key] = _missing(key, now, wanted, f"internal error: {type(error).__name__}")
+                log.error("source %s failed: %s; please report it", key[0], where(error))
+                answers[key] = _missing(key, now, wanted, f"internal error: {where(error)}")
             else:
                 answers[key] = future.result()
         return answers

@@ -7,6 +7,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 from forecasting.series import Series
+from scaler.errors import where
 from scaler.observe.ports import OffsetSource
 from scaler.observe.watched import Watched
 from scaler.plan.observation import Freshness, Reading, TopicOffsets
@@ -69,5 +70,5 @@ def _result(future: Future[Reading[Series]], now: float) -> Reading[Series]:
     error = future.exception()
     if error is None:
         return future.result()
-    log.error("reading history failed: %s", error, exc_info=error)
-    return Reading(None, now, Freshness.ERROR, Reason.INPUT_ERROR, f"internal error: {type(error).__name__}")
+    log.error("reading history failed: %s; please report it", where(error))
+    return Reading(None, now, Freshness.ERROR, Reason.INPUT_ERROR, f"internal error: {where(error)}")
