@@ -22,7 +22,7 @@ from scaler.errors import ConfigError, Conflict, Forbidden, TargetError, TargetN
 
 Json = dict[str, Any]
 
-CONNECT_TIMEOUT = 2.0  # s; an API server that does not accept within this is as good as gone for a tick
+CONNECT_TIMEOUT = 1.5  # s; an API server that does not accept within this is as good as gone for a tick
 READ_TIMEOUT = 5.0  # s
 CONNECTIONS_KEPT = 64  # one watch each, and the calls of a tick beside them
 LONGEST_LINE = 16 << 20  # bytes; etcd refuses objects above 1.5 MB, so a longer line is no event
@@ -85,19 +85,16 @@ class Resource:
 def failure(answer: Answer, doing: str) -> TargetError:
     """The exception for an answer that is no success. ``doing`` reads on from "cannot": "read Deployment a/b"."""
     said = f"cannot {doing}: {answer.message}"
-    if answer.code == 401:
-        return Forbidden(f"cannot {doing}: the API server refuses the credentials; check the kubeconfig or token")
-    if answer.code == 403:
-        return Forbidden(f"{said}; grant it to the controller's role")
-    if answer.code == 404:
-        return TargetNotFound(f"{said}; check the name and the namespace")
-    if answer.code == 409:
-        return Conflict(said)
-    if answer.code == 410:
-        return Expired(said)
     if answer.code == 429 or answer.code >= 500:
         return Unreachable(f"{said} (HTTP {answer.code}); it is tried again")
-    return TargetError(said)
+    by_code: dict[int, TargetError] = {
+        401: Forbidden(f"cannot {doing}: the API server refuses the credentials; check the kubeconfig or token"),
+        403: Forbidden(f"{said}; grant it to the controller's role"),
+        404: TargetNotFound(f"{said}; check the name and the namespace"),
+        409: Conflict(said),
+        410: Expired(said),
+    }
+    return by_code.get(answer.code, TargetError(said))
 
 
 class Stream:
@@ -217,9 +214,9 @@ class KubeClient:
             raise failure(answer, doing)
         return answer.body
 
-    def stream(self, path: str, doing: str, *, query: Mapping[str, str | int], read_timeout: float) -> Stream:
-        """A response read line by line; ``read_timeout`` (s) is the longest silence."""
-        response = self._send("GET", path, query, None, "", read_timeout)
+    def stream(self, path: str, doing: str, *, query: Mapping[str, str | int], silence: float) -> Stream:
+        """A response read line by line; ``silence`` (s) is the longest wait for a line."""
+        response = self._send("GET", path, query, None, "", self._read_timeout)
         if response.status != 200:
             try:
                 parsed = json.loads(response.data)
@@ -227,6 +224,9 @@ class KubeClient:
                 parsed = {}
             response.release_conn()
             raise failure(Answer(response.status, parsed if isinstance(parsed, dict) else {}), doing)
+        socket = getattr(response.connection, "sock", None)
+        if socket is not None:  # headers had to come at once, lines may take longer
+            socket.settimeout(silence)
         return Stream(response)
 
     def resource(self, api_version: str, kind: str) -> Resource:
@@ -256,7 +256,15 @@ class KubeClient:
         """Path of an object."""
         return self.resource(target.api_version, target.kind).path(target.namespace, target.name)
 
-    def scale(self, method: str, target: NamedObject, *, body: Any = None, content_type: str = "") -> Answer:
+    def scale(
+        self,
+        method: str,
+        target: NamedObject,
+        *,
+        body: Any = None,
+        content_type: str = "",
+        read_timeout: float | None = None,
+    ) -> Answer:
         """A request on the target's /scale; a success, or a code that is neither 401, 403, 404, 429 nor 5xx.
 
         Raises TargetNotFound, TargetWithoutScale, Forbidden or Unreachable.
@@ -272,7 +280,7 @@ class KubeClient:
         if not resource.scale:
             raise without
         path = resource.path(target.namespace, target.name, "scale")
-        answer = self.call(method, path, body=body, content_type=content_type)
+        answer = self.call(method, path, body=body, content_type=content_type, read_timeout=read_timeout)
         if answer.code == 404 and not answer.names_object:
             with self._lock:  # the kind is served no more, or no longer with a scale
                 self._resources.pop((target.api_version, target.kind), None)

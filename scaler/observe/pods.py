@@ -1,0 +1,84 @@
+"""What is read from a pod object. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+Json = dict[str, Any]
+
+# Labels in which the built-in controllers write the hash of the pod template.
+TEMPLATE_LABELS = ("pod-template-hash", "controller-revision-hash")
+# What of a container makes it another one: the rest of a pod's spec is partly filled in by the API server.
+CONTAINER_FIELDS = ("name", "image", "command", "args", "env", "envFrom", "resources", "ports")
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One pod. Times are unix s in whole seconds, as the API server writes them; None: not (or not yet) so."""
+
+    uid: str
+    name: str
+    created: float
+    scheduled: float | None  # when it was bound to a node
+    ready: float | None  # since when it is Ready; None while it is not
+    terminating: bool
+    finished: bool  # all containers have ended for good: it is no replica any more
+    restarted: bool  # a container was started more than once
+    template: str
+
+    @property
+    def counts(self) -> bool:
+        """It is a replica: it exists, runs or will run, and is not being deleted."""
+        return not self.terminating and not self.finished
+
+
+def read_pod(item: Json) -> Pod:
+    """From the API's JSON. Raises KeyError or ValueError for an object that is no pod."""
+    metadata, status = item["metadata"], item.get("status") or {}
+    conditions = {c.get("type"): c for c in status.get("conditions") or () if c.get("status") == "True"}
+    return Pod(
+        uid=metadata["uid"],
+        name=metadata["name"],
+        created=unix(metadata["creationTimestamp"]),
+        scheduled=_since(conditions.get("PodScheduled")),
+        ready=_since(conditions.get("Ready")),
+        terminating=metadata.get("deletionTimestamp") is not None,
+        finished=status.get("phase") in ("Succeeded", "Failed"),
+        restarted=any(c.get("restartCount", 0) > 0 for c in status.get("containerStatuses") or ()),
+        template=_template(metadata, item.get("spec") or {}),
+    )
+
+
+def newest_template(pods: Iterable[Pod]) -> str | None:
+    """Template hash of the newest pod; None without pods."""
+    newest = max(pods, key=lambda p: (p.created, p.name), default=None)
+    return None if newest is None else newest.template
+
+
+def unix(stamp: str) -> float:
+    """Unix s of an RFC 3339 time."""
+    moment = datetime.fromisoformat(stamp)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _since(condition: Json | None) -> float | None:
+    stamp = None if condition is None else condition.get("lastTransitionTime")
+    return None if stamp is None else unix(stamp)
+
+
+def _template(metadata: Json, spec: Json) -> str:
+    labels = metadata.get("labels") or {}
+    for label in TEMPLATE_LABELS:
+        if labels.get(label):
+            return str(labels[label])
+    containers = [
+        {field: container.get(field) for field in CONTAINER_FIELDS}
+        for group in ("initContainers", "containers")
+        for container in spec.get(group) or ()
+    ]
+    return hashlib.sha256(json.dumps(containers, sort_keys=True).encode()).hexdigest()[:10]
