@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from forecasting.errors import BadSeries
+
+# A step of which less than this share was seen is missing.
+LEAST_SEEN = 0.5
+# Unix seconds divided by a step are not exact in floating point: this share of a step counts as "on the boundary".
+_ON_BOUNDARY = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,3 +47,145 @@ class Arrivals:
     def rate(self) -> float:
         """Requests/s."""
         return self.count / self.seconds
+
+
+def step_index(time: float, step: float) -> int:
+    """Number of the step that holds ``time`` (unix s); step 0 begins at the epoch."""
+    return math.floor(time / step + _ON_BOUNDARY)
+
+
+def check(series: Series) -> None:
+    """Raise ``BadSeries``, naming the field, unless ``series`` can be read."""
+    if not (math.isfinite(series.step) and series.step > 0):
+        raise BadSeries(f"step: {series.step} s; a step is a positive number of seconds")
+    if not math.isfinite(series.start):
+        raise BadSeries(f"start: {series.start}; it must be unix seconds")
+    if series.rates.ndim != 1:
+        raise BadSeries(f"rates: shape {series.rates.shape}; one rate for each step is wanted")
+    bad = np.flatnonzero((series.rates < 0) | np.isinf(series.rates))
+    if len(bad):
+        row = int(bad[0])
+        raise BadSeries(f"rates[{row}]: {series.rates[row]}; a rate is >= 0 requests/s, or NaN where it is not known")
+
+
+def resample(series: Series, step: float, within: Literal["even", "linear"] = "even") -> Series:
+    """The same arrivals over steps of ``step`` seconds that begin at multiples of it.
+
+    Coarser steps are means over what is known in them; a step of which less than half is known is NaN. Finer steps
+    repeat the rate (``even``), or follow a line through the step whose slope comes from its neighbours (``linear``:
+    the monotonized central limiter of van Leer, 1977, so that each old step keeps its mean and nothing falls below
+    zero). Any two steps will do, multiples of each other or not. Raises ``BadSeries``.
+    """
+    check(series)
+    if not (math.isfinite(step) and step > 0):
+        raise BadSeries(f"step: {step} s; a step is a positive number of seconds")
+    first = step_index(series.start, step)
+    last = max(first, math.ceil(series.end / step - _ON_BOUNDARY))
+    if not len(series.rates):
+        return Series(first * step, step, np.empty(0))
+    if step == series.step and abs(first * step - series.start) <= _ON_BOUNDARY * step:
+        return Series(first * step, step, series.rates.astype(np.float64))
+
+    known = ~np.isnan(series.rates)
+    rates = np.where(known, series.rates, 0.0)
+    slopes = _limited_slopes(series.rates) if within == "linear" else np.zeros_like(rates)
+    # Requests, and seconds known, from the start to each new boundary (in old steps).
+    at = np.clip((np.arange(first, last + 1) * step - series.start) / series.step, 0.0, len(rates))
+    cell = np.minimum(at.astype(np.intp), len(rates) - 1)
+    part = at - cell
+    requests = np.concatenate(([0.0], np.cumsum(rates)))[cell] + part * (rates[cell] + slopes[cell] * (part - 1) / 2)
+    seen = np.concatenate(([0.0], np.cumsum(known)))[cell] + part * known[cell]
+    requests, seen = np.diff(requests), np.diff(seen)
+    enough = seen * series.step >= LEAST_SEEN * step - _ON_BOUNDARY * step
+    means = np.full(last - first, np.nan)
+    np.divide(np.maximum(requests, 0.0), seen, out=means, where=enough)
+    return Series(first * step, step, means)
+
+
+def _limited_slopes(rates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Change of the rate across each step; 0 beside what is not known."""
+    slopes = np.zeros_like(rates)
+    back, ahead = rates[1:-1] - rates[:-2], rates[2:] - rates[1:-1]
+    size = np.minimum(np.minimum(2 * np.abs(back), 2 * np.abs(ahead)), np.abs(back + ahead) / 2)
+    slopes[1:-1] = np.where(back * ahead > 0, np.sign(back) * size, 0.0)
+    return np.nan_to_num(slopes)
+
+
+class Recorder:
+    """Turns irregular ``Arrivals`` into regular steps, in a ring of ``capacity`` steps.
+
+    Offsets are cumulative counters, so an update is a true count over all of its seconds, however long: it is spread
+    evenly over the steps that it covers. What lies between one update's end and the next one's start is not known; a
+    step of which less than half was seen is NaN. Each update costs O(1) (O(steps covered) for a long one, at most
+    ``capacity``).
+    """
+
+    def __init__(self, step: float, capacity: int) -> None:
+        if not (math.isfinite(step) and step > 0) or capacity < 1:
+            raise ValueError(f"step {step} s, capacity {capacity}: both must be positive")
+        self.step = step
+        self.capacity = capacity
+        self.end: float | None = None  # unix s, of the newest update
+        self._counts = np.zeros(capacity)
+        self._seen = np.zeros(capacity)  # s
+        self._first = 0  # oldest step kept
+        self._open = 0  # step that holds the newest end
+
+    def update(self, arrivals: Arrivals) -> range:
+        """Take in the newest arrivals; returns the numbers of the steps that are complete by it.
+
+        What lies before the newest end is known already: that part is left out, and an update that ends no later is
+        ignored. Raises ``BadSeries`` for a count or duration that cannot be.
+        """
+        end, seconds, count = arrivals.end, arrivals.seconds, arrivals.count
+        if not (0 < seconds < math.inf and 0 <= count < math.inf and math.isfinite(end)):
+            raise BadSeries(f"{arrivals}: end must be finite, seconds > 0, count >= 0")
+        begin = end - seconds
+        if self.end is None:
+            self._first = self._open = step_index(begin, self.step)
+        elif end <= self.end:
+            return range(0)
+        elif begin < self.end:
+            count *= (end - self.end) / seconds
+            begin = self.end
+        closed = self._advance(step_index(end, self.step))
+        self._spread(begin, end, count)
+        self.end = end
+        return closed
+
+    def rate(self, index: int) -> float:
+        """Mean rate (requests/s) of a kept step; NaN when less than half of it was seen."""
+        if not self._first <= index <= self._open:
+            return math.nan
+        seen = float(self._seen[index % self.capacity])
+        return float(self._counts[index % self.capacity]) / seen if seen >= LEAST_SEEN * self.step else math.nan
+
+    def series(self) -> Series:
+        """The complete steps that are kept, oldest first."""
+        at = np.arange(self._first, self._open) % self.capacity
+        seen = self._seen[at]
+        rates = np.full(len(at), np.nan)
+        np.divide(self._counts[at], seen, out=rates, where=seen >= LEAST_SEEN * self.step)
+        return Series(self._first * self.step, self.step, rates)
+
+    def _advance(self, index: int) -> range:
+        """Open step ``index``; the steps between become empty ones."""
+        closed = range(self._open, index)
+        fresh = np.arange(max(self._open + 1, index + 1 - self.capacity), index + 1) % self.capacity
+        self._counts[fresh] = 0.0
+        self._seen[fresh] = 0.0
+        self._open = max(index, self._open)
+        self._first = max(self._first, self._open + 1 - self.capacity)
+        return closed
+
+    def _spread(self, begin: float, end: float, count: float) -> None:
+        first, last = step_index(begin, self.step), self._open
+        if first >= last:
+            self._counts[last % self.capacity] += count
+            self._seen[last % self.capacity] += end - begin
+            return
+        steps = np.arange(max(first, self._first), last + 1)
+        overlap = np.minimum(end, (steps + 1) * self.step) - np.maximum(begin, steps * self.step)
+        overlap = np.maximum(overlap, 0.0)
+        self._counts[steps % self.capacity] += count * overlap / (end - begin)
+        self._seen[steps % self.capacity] += overlap

@@ -1,0 +1,300 @@
+"""Newest level times a seasonal ratio; errors drawn as whole trajectories."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.errors import NotReady
+from forecasting.forecaster import Paths
+from forecasting.memory import Level, Memory, level_now
+from forecasting.profile import profile_at, profile_of, profile_without_own, rolling_mean, smooth
+from forecasting.reversion import Reversion
+from forecasting.series import Arrivals, Series, step_index
+from forecasting.trajectories import (
+    CEILING,
+    WIDEST_ERROR,
+    Likeness,
+    add_count_noise,
+    candidates,
+    draw,
+    fill_forward,
+    finish,
+    without_errors,
+)
+
+Floats = NDArray[np.float64]
+
+# Rows of the memory. Logs are of rate + calm.
+_LOG, _USUAL, _LEVEL, _USUAL_LEVEL, _LONG, _USUAL_LONG = range(1, 7)
+
+
+class LevelSeason:
+    """Forecast = newest level x profile ahead / profile now, each plus ``calm``; around it, past errors.
+
+    The profile is the median over the seasons kept, at each time of day. A level that disagrees with it (a spike that
+    did not come, a jump nobody knew) returns to it as fast as such disagreements did in the past
+    (:class:`~forecasting.reversion.Reversion`); a day that is one and a half times another stays so.
+
+    Errors are log ratios of what came to what was forecast, at all steps of one past origin together, measured against
+    a profile without the origin's own season. Origins at a like time of day, in newer seasons and at a like level
+    lend theirs more often. With fewer than two seasons known the ratio is 1 and errors come from all origins alike.
+
+    ``step``, ``season``, ``level_window`` in seconds; ``season`` None means no season. ``horizon``: steps up to which
+    the return is learned (longer paths hold the last value). ``calm`` is a rate (requests/s) that keeps ratios of small
+    numbers near 1; one request a step unless given. ``drift``: log standard deviation per square root of a minute by
+    which the level wanders while there are no past errors.
+    """
+
+    name = "level-season"
+
+    def __init__(
+        self,
+        step: float,
+        season: float | None = None,
+        *,
+        level_window: float | None = None,
+        horizon: int = 60,
+        seasons_kept: int = 7,
+        neighbour: float = 0.05,
+        likeness: Likeness | None = None,
+        calm: float | None = None,
+        drift: float = 0.1,
+    ) -> None:
+        self.period: int | None = None
+        if season is not None:
+            self.period = round(season / step)
+            if self.period < 2 or abs(self.period * step - season) > 1e-6 * step:
+                raise ValueError(f"season {season} s: it must be at least two whole steps of {step} s")
+        if level_window is None:
+            level_window = 60.0 if season is None else min(60.0, season / 30)
+        self.step = step
+        self.seasons_kept = seasons_kept
+        self.horizon = horizon
+        self.level_window = max(level_window, step)
+        self.neighbour = neighbour
+        self.calm = 1.0 / step if calm is None else calm
+        self.drift = drift * math.sqrt(step / 60)
+        self.width = max(1, round(self.level_window / step))  # of the level, in steps
+        self.long_width = 10 * self.width
+        period = self.period
+        self.likeness = likeness or Likeness(near=max(1.0, (period or 1) / 96), per_season=0.9, level=1.0)
+        self.unseasonal = 2000  # origins that may lend errors without a season
+        capacity = self.unseasonal + horizon if period is None else seasons_kept * period + period // 2 + horizon
+        self.memory = Memory(step, capacity, 7)
+        self.level = Level(self.level_window)
+        self.returns = Reversion(horizon, 7.0 * (period or self.unseasonal))
+        self.returns_unseasonal = Reversion(horizon, 7.0 * (period or self.unseasonal))
+        self.peak = 0.0
+
+    # -- learning ---------------------------------------------------------------------------------------------------
+
+    def fit(self, history: Series) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`."""
+        self.memory.fit(history)
+        self._learn_all()
+
+    def update(self, arrivals: Arrivals) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`. Raises ``BadSeries`` for a count that cannot be."""
+        closed = self.memory.recorder.update(arrivals)
+        self.level.update(arrivals)
+        closed = closed[-self.memory.capacity :]
+        if len(closed) > 200:  # a long hole: cheaper at once
+            for index in closed:
+                self.memory.put(index, self.memory.recorder.rate(index))
+            self._learn_all()
+            return
+        for index in closed:
+            column = self.memory.put(index, self.memory.recorder.rate(index))
+            if column >= 0:
+                self._learn_newest(self.memory.base + column)
+
+    def _learn_all(self) -> None:
+        """Fill the model's rows for every step, and the returns, from the rates."""
+        memory = self.memory
+        rates, calm = memory.rates, np.float32(self.calm)
+        rows = memory.rows[:, : memory.used]
+        rows[_LOG] = np.log(rates + calm)
+        usual = np.full(memory.used, np.nan, np.float32)
+        if self.period is not None:
+            usual = smooth(profile_without_own(rates, memory.base % self.period, self.period), self.neighbour)
+        rows[_USUAL] = np.log(usual + calm)
+        for level, long, values in ((_LEVEL, _LONG, rates), (_USUAL_LEVEL, _USUAL_LONG, usual)):
+            rows[level] = np.log(rolling_mean(values, self.width) + calm)
+            rows[long] = np.log(rolling_mean(values, self.long_width) + calm)
+        self.peak = float(np.nanmax(rates, initial=0.0))
+        self._learn_returns()
+
+    def _learn_returns(self) -> None:
+        rows = self.memory.rows[:, : self.memory.used].astype(np.float64)
+        self.returns.clear()
+        self.returns_unseasonal.clear()
+        short = rows[_LEVEL] - rows[_USUAL_LEVEL]
+        long = rows[_LONG] - rows[_USUAL_LONG] - short
+        long_unseasonal = rows[_LONG] - rows[_LEVEL]
+        for step in range(min(self.horizon, self.memory.used - 1)):
+            ahead, now = slice(step + 1, None), slice(None, -step - 1)
+            grown = rows[_LOG, ahead] - rows[_LEVEL, now]
+            self.returns_unseasonal.learn(step, grown, np.zeros_like(grown), long_unseasonal[now])
+            if self.period is not None:
+                usual = rows[_USUAL, ahead] - rows[_USUAL_LEVEL, now]
+                self.returns.learn(step, grown - usual, short[now], long[now])
+
+    def _learn_newest(self, index: int) -> None:
+        """Fill the model's rows for one step that is complete now, and learn how earlier forecasts of it erred."""
+        memory, calm = self.memory, self.calm
+        column = index - memory.base
+        rows = memory.rows
+        rate = float(rows[0, column])
+        self.peak = max(self.peak, rate)
+        rows[_LOG, column] = math.log(rate + calm)
+        if self.period is not None:
+            usual = profile_of(memory.rates, column, self.period, self.seasons_kept, self.neighbour)
+            rows[_USUAL, column] = math.log(usual + calm)
+            for row, width in ((_USUAL_LEVEL, self.width), (_USUAL_LONG, self.long_width)):
+                rows[row, column] = math.log(_mean(np.exp(rows[_USUAL, max(column + 1 - width, 0) : column + 1])))
+        for row, width in ((_LEVEL, self.width), (_LONG, self.long_width)):
+            rows[row, column] = math.log(_mean(rows[0, max(column + 1 - width, 0) : column + 1]) + calm)
+        seen = min(self.horizon, column)
+        if seen < 1 or math.isnan(rate):
+            return
+        origins = rows[:, column - seen : column][:, ::-1].astype(np.float64)  # element k: from k + 1 steps before
+        grown = rows[_LOG, column] - origins[_LEVEL]
+        if self.period is None or math.isnan(rows[_USUAL, column]):
+            self.returns_unseasonal.update(grown, np.zeros(seen), origins[_LONG] - origins[_LEVEL])
+        else:
+            short = origins[_LEVEL] - origins[_USUAL_LEVEL]
+            long = origins[_LONG] - origins[_USUAL_LONG] - short
+            self.returns.update(grown - (rows[_USUAL, column] - origins[_USUAL_LEVEL]), short, long)
+
+    # -- drawing ----------------------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether any arrivals are known."""
+        return not math.isnan(level_now(self.memory, self.level)[0])
+
+    def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
+        """See :class:`~forecasting.forecaster.Forecaster`."""
+        rate, seen = level_now(self.memory, self.level)
+        if math.isnan(rate):
+            raise NotReady(f"{self.name}: nothing was learned or observed yet")
+        log_level = math.log(rate + self.calm)
+        usual, usual_level = self._usual_ahead(steps)
+        seasonal = not math.isnan(usual_level)
+        newest = self.memory.used - 1
+        latest = self.memory.rows[:, newest].astype(np.float64) if newest >= 0 else np.full(7, np.nan)
+        if seasonal:
+            short = log_level - usual_level
+            long = latest[_LONG] - latest[_USUAL_LONG] - short
+            gain_short, gain_long = self.returns.gains(steps)
+            ahead = log_level + usual - usual_level + gain_short * short + gain_long * _or_zero(long)
+        else:
+            gain_short, gain_long = self.returns_unseasonal.gains(steps)
+            ahead = log_level + gain_long * _or_zero(latest[_LONG] - log_level)
+        errors, lacking = self._errors(steps, count, log_level, seasonal, (gain_short, gain_long), rate, seen, rng)
+        paths = np.exp(ahead.astype(np.float32) + errors) - np.float32(self.calm)
+        add_count_noise(paths, self.step, lacking, rng)
+        return finish(paths, CEILING * max(self.peak, rate), out)
+
+    def _usual_ahead(self, steps: int) -> tuple[Floats, float]:
+        """Log profile of the steps ahead, and over the level's window; NaN for the latter without two seasons."""
+        origin = self.memory.origin
+        if self.period is None or origin is None:
+            return np.zeros(steps), math.nan
+        first = step_index(origin, self.step)
+        part = min(max(origin / self.step - first, 0.0), 1.0)  # the origin lies this far within its step
+        begin = first - self.width - 1
+        length = self.width + steps + 3
+        column = begin - self.memory.base
+        profile = profile_at(self.memory.rates, column, length, self.period, self.seasons_kept, 2)
+        profile = smooth(profile, self.neighbour).astype(np.float64)
+        shifted = (1 - part) * profile[:-1] + part * profile[1:]  # element j covers [begin + j + part, + 1)
+        window, ahead = shifted[1 : 1 + self.width], shifted[1 + self.width : 1 + self.width + steps]
+        known = ~np.isnan(window)
+        if not known.any() or np.isnan(ahead).all():
+            return np.zeros(steps), math.nan
+        usual_level = math.log(float(window[known].mean()) + self.calm)
+        logs = np.log(ahead + self.calm)
+        if np.isnan(logs).any():
+            logs = fill_forward((logs - usual_level)[None, :].astype(np.float32))[0].astype(np.float64) + usual_level
+        return logs, usual_level
+
+    def _errors(
+        self,
+        steps: int,
+        count: int,
+        log_level: float,
+        seasonal: bool,
+        gains: tuple[Floats, Floats],
+        rate: float,
+        seen: float,
+        rng: np.random.Generator,
+    ) -> tuple[NDArray[np.float32], Floats]:
+        """Log errors [count, steps], and for each path the share of count noise that it lacks."""
+        memory, likeness = self.memory, self.likeness
+        origin = memory.origin or 0.0
+        at = round(origin / self.step) - 1 - memory.base
+        reach = math.ceil(5 * likeness.near)
+        period = self.period if seasonal else None
+        columns, distance, age = candidates(at, period, reach, self.seasons_kept, self.unseasonal)
+        rows = memory.rows
+        fits = columns + steps < memory.used
+        columns, distance, age = columns[fits], distance[fits], age[fits]
+        needed = rows[_USUAL_LEVEL if seasonal else _LEVEL, columns] + rows[_LEVEL, columns]
+        weights = np.exp(
+            -distance / likeness.near
+            + math.log(likeness.per_season) * age
+            - 0.5 * ((rows[_LEVEL, columns] - log_level) / likeness.level) ** 2
+        )
+        weights = np.where(np.isnan(needed), 0.0, weights)
+        known = int(np.count_nonzero(~np.isnan(needed)))
+        # Few errors to draw from: some paths come from what is assumed without them.
+        assumed = count if known == 0 or weights.sum() <= 0 else round(count * 5 / (5 + known))
+        parts, lacking = [], []
+        if assumed:
+            parts.append(without_errors(rate, seen, self.drift, steps, assumed, rng).astype(np.float32))
+            lacking.append(np.ones(assumed))
+        if assumed < count:
+            chosen = columns[draw(weights, count - assumed, rng)]
+            parts.append(self._errors_of(chosen, steps, seasonal, gains))
+            lent = np.exp(rows[_LEVEL, chosen].astype(np.float64))
+            whole = chosen + memory.base > memory.history_until
+            held = np.where(whole, 1.0, self.step / memory.history_step) * (rate + self.calm) / lent
+            lacking.append(np.clip(1.0 - held, 0.0, 1.0))
+        return np.concatenate(parts), np.concatenate(lacking)
+
+    def _errors_of(
+        self, origins: NDArray[np.intp], steps: int, seasonal: bool, gains: tuple[Floats, Floats]
+    ) -> NDArray[np.float32]:
+        rows = self.memory.rows
+        at = origins[:, None] + np.arange(1, steps + 1)[None, :]
+        level = rows[_LEVEL, origins]
+        gain_short, gain_long = gains[0].astype(np.float32), gains[1].astype(np.float32)
+        errors = rows[_LOG, at] - level[:, None]
+        if seasonal:
+            usual_level = rows[_USUAL_LEVEL, origins]
+            short = level - usual_level
+            long = np.nan_to_num(rows[_LONG, origins] - rows[_USUAL_LONG, origins] - short)
+            errors -= rows[_USUAL, at] - usual_level[:, None]
+            errors -= gain_short * short[:, None] + gain_long * long[:, None]
+        else:
+            errors -= gain_long * np.nan_to_num(rows[_LONG, origins] - level)[:, None]
+        np.clip(errors, -WIDEST_ERROR, WIDEST_ERROR, out=errors)
+        return fill_forward(errors)
+
+
+def _mean(values: NDArray[np.float32]) -> float:
+    """Mean of what is known; a loop is faster than numpy for the few values of a level."""
+    total, known = 0.0, 0
+    for value in values.tolist():
+        if value == value:  # noqa: PLR0124  NaN is not equal to itself
+            total += value
+            known += 1
+    return total / known if known else math.nan
+
+
+def _or_zero(value: float) -> float:
+    return 0.0 if math.isnan(value) else float(value)

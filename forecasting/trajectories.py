@@ -1,0 +1,102 @@
+"""Past errors, drawn as whole trajectories: which origins to take them from, and paths made of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.forecaster import Paths
+
+Columns = NDArray[np.intp]
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+
+# Paths end at this multiple of the highest rate ever known (or of the present level, when that is higher).
+CEILING = 3.0
+# No error is larger than a factor of e^4 = 55.
+WIDEST_ERROR = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """How alike an origin must be to lend its errors.
+
+    ``near`` (steps) is the distance in time of day, ``per_season`` the weight of an error one season older,
+    ``level`` the distance in log level, at which the weight has fallen to 1/e (``near``), or to e^-1/2 (``level``).
+    """
+
+    near: float
+    per_season: float
+    level: float
+
+
+def candidates(newest: int, period: int | None, reach: int, seasons: int, limit: int) -> tuple[Columns, Floats, Floats]:
+    """Columns of past origins that may lend their errors to an origin at column ``newest``.
+
+    Returns (columns, distance in time of day in steps, age in seasons). With a period: ``reach`` steps around the same
+    time of day in each of ``seasons`` seasons, wrapping round midnight. Without: the newest ``limit`` ones.
+    """
+    if period is None:
+        columns = np.arange(max(newest - limit, 0), newest, dtype=np.intp)
+        return columns, np.zeros(len(columns)), (newest - columns) / limit
+    reach = min(reach, period // 2)
+    offsets = np.arange(-reach, reach + 1)
+    back = np.arange(seasons + 1)
+    columns = (newest - back[:, None] * period + offsets[None, :]).ravel().astype(np.intp)
+    distance = np.broadcast_to(np.abs(offsets), (seasons + 1, len(offsets))).ravel().astype(np.float64)
+    age = np.repeat(back, len(offsets)).astype(np.float64)
+    kept = (columns >= 0) & (columns < newest)
+    return columns[kept], distance[kept], age[kept]
+
+
+def draw(weights: Floats, count: int, rng: np.random.Generator) -> Columns:
+    """``count`` positions, each in proportion to its weight, by systematic sampling: less scatter than independent
+    draws, the same expectation; in random order."""
+    edges = np.cumsum(weights)
+    at = (np.arange(count) + rng.random()) * (edges[-1] / count)
+    return rng.permutation(np.minimum(np.searchsorted(edges, at, side="right"), len(weights) - 1))
+
+
+def fill_forward(errors: Singles) -> Singles:
+    """Replace NaN along the last axis by the error before it, and by 0 at the beginning."""
+    missing = np.isnan(errors)
+    if not missing.any():
+        return errors
+    at = np.where(missing, 0, np.arange(errors.shape[1]))
+    np.maximum.accumulate(at, axis=1, out=at)
+    return np.nan_to_num(np.take_along_axis(errors, at, axis=1))
+
+
+def add_count_noise(paths: Paths, step: float, lacking: Floats, rng: np.random.Generator) -> None:
+    """Add the share ``lacking`` [paths] of the noise that counts have by nature (variance = mean), in place.
+
+    An error measured where counts were large, or averaged over longer steps, holds less of it than a small count has.
+    """
+    if lacking.max(initial=0.0) < 0.02:
+        return
+    noise = rng.standard_normal(paths.shape, np.float32)
+    spread = np.sqrt(np.maximum(paths, 0) * (lacking / step).astype(np.float32)[:, None])
+    paths += noise * spread
+
+
+def without_errors(rate: float, seen: float, drift: float, steps: int, count: int, rng: np.random.Generator) -> Floats:
+    """Log ratios [count, steps] around a level when there are no past errors to draw from.
+
+    The level itself is uncertain (a Gamma posterior of a rate from ``rate * seen`` counts, Jeffreys prior), and wanders
+    by ``drift`` a step (log standard deviation).
+    """
+    counts = max(rate * seen, 0.0) + 0.5
+    level = np.log(rng.gamma(counts, size=(count, 1))) - math.log(counts)
+    return level + np.cumsum(rng.standard_normal((count, steps)), axis=1) * drift
+
+
+def finish(paths: Paths, ceiling: float, out: Paths | None) -> Paths:
+    """Clip to [0, ``ceiling``] and hand over, in ``out`` when given."""
+    np.nan_to_num(paths, copy=False, nan=0.0, posinf=ceiling)
+    if out is None:
+        return np.clip(paths, 0.0, ceiling, out=paths)
+    np.clip(paths, 0.0, ceiling, out=out)
+    return out
