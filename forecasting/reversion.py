@@ -51,7 +51,7 @@ class Reversion:
             sums = np.array((sw @ s, sw @ g, gw @ g, sw @ t, gw @ t, weights.sum(), error.sum(), float(len(t))))
             gain_short, gain_long = _solve(sums[:, None])
             error = np.abs(t - gain_short * s - gain_long * g)
-            weights = 1.0 / (1.0 + (error / (_CAUCHY * max(float(error.mean()), _LEAST_ERROR))) ** 2) ** 2
+            weights = 1.0 / (1.0 + (error / (_WIDTH * max(float(error.mean()), _LEAST_ERROR))) ** 2) ** 2
         self.sums[:, step] += sums
         self._gains = None
 
