@@ -1,0 +1,103 @@
+"""What the rest of the lab and the tests use of a running part: its addresses, and its main server's stop and start."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from simulations.lab.kubernetes import kubectl
+from simulations.lab.kwok import add_nodes
+from simulations.lab.process import Finished
+
+
+class Servers(Protocol):
+    """What stops and starts single servers: the lab."""
+
+    def stop(self, *servers: str) -> None: ...
+
+    def start(self, *servers: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    lab: Servers = field(repr=False)
+    directory: Path  # of the lab
+
+    @property
+    def main_server(self) -> str:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End the main server, as an outage would; it keeps its port and its data."""
+        self.lab.stop(self.main_server)
+
+    def start(self) -> None:
+        """Start it again, and wait until it serves. Raises StartFailed."""
+        self.lab.start(self.main_server)
+
+
+@dataclass(frozen=True, slots=True)
+class Kafka(_Endpoint):
+    """The broker, without authentication, on loopback."""
+
+    bootstrap: str  # host:port
+
+    @property
+    def main_server(self) -> str:
+        return "kafka"
+
+
+@dataclass(frozen=True, slots=True)
+class Kubernetes(_Endpoint):
+    """The control plane; ``stop`` and ``start`` are those of the API server alone."""
+
+    server: str  # https://host:port
+    admin_kubeconfig: str  # may do everything
+    controller_kubeconfig: str  # the ServiceAccount lagcast-system/lagcast
+    kubectl: str  # the program
+
+    @property
+    def main_server(self) -> str:
+        return "kube-apiserver"
+
+    def run(self, *arguments: str, stdin: str | None = None, timeout: float = 60.0) -> Finished:
+        """Run kubectl as the administrator."""
+        return kubectl(self.directory, *arguments, stdin=stdin, timeout=timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class Kwok(_Endpoint):
+    """The nodes' and pods' player."""
+
+    url: str  # its own metrics and health
+
+    @property
+    def main_server(self) -> str:
+        return "kwok"
+
+    def add_nodes(self, count: int, gpus: int, prefix: str = "gpu") -> list[str]:
+        """Make ``count`` nodes with ``gpus`` GPUs each; their names. Raises LabError when they are refused."""
+        return add_nodes(self.directory, count, gpus, prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class Prometheus(_Endpoint):
+    """The metrics store."""
+
+    url: str  # http://host:port
+    file_sd: str  # folder: each *.json file in it holds targets, scraped every second
+
+    @property
+    def main_server(self) -> str:
+        return "prometheus"
+
+    def add_targets(self, name: str, targets: Sequence[str], labels: Mapping[str, str] | None = None) -> Path:
+        """Have ``targets`` (host:port each) scraped until the file returned is deleted; ``name`` is the file's."""
+        path = Path(self.file_sd) / f"{name}.json"
+        scratch = path.with_suffix(".new")
+        scratch.write_text(json.dumps([{"targets": list(targets), "labels": dict(labels or {})}]), encoding="utf-8")
+        scratch.replace(path)  # Prometheus never sees half a file
+        return path

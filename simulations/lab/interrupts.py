@@ -1,0 +1,50 @@
+"""Ctrl-C and SIGTERM at safe points only.
+
+A KeyboardInterrupt that strikes between the start of a process and the note of its id would leave that process behind.
+While :func:`deferred` is in force the signals only raise a flag, which every wait of the lab looks at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+_raised = threading.Event()
+
+
+def check() -> None:
+    """Raise KeyboardInterrupt when a signal came since :func:`deferred` was entered."""
+    if _raised.is_set():
+        raise KeyboardInterrupt
+
+
+def pause(seconds: float) -> None:
+    """Sleep ``seconds``, at most until a signal comes; then raise KeyboardInterrupt."""
+    _raised.wait(seconds)
+    check()
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """SIGINT and SIGTERM wait for the next :func:`check`; later ones change nothing, so that tidying up is not cut short.
+
+    Outside the main thread, where Python allows no handlers, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def note(_signal: int, _frame: FrameType | None) -> None:
+        _raised.set()
+
+    _raised.clear()
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _raised.clear()

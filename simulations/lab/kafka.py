@@ -1,0 +1,109 @@
+"""The Kafka broker: one process in KRaft mode, broker and controller in one, its data in the lab's folder."""
+
+from __future__ import annotations
+
+import base64
+import os
+import uuid
+from pathlib import Path
+
+from simulations.lab import ports
+from simulations.lab.errors import StartFailed
+from simulations.lab.part import Server, Site
+from simulations.lab.process import run
+from simulations.lab.programs import KAFKA, SOURCES, Program, Progress
+from simulations.lab.requirements import JAVA, Requirement, locate
+
+DECADE_MS = 10 * 365 * 86_400 * 1_000
+
+# Each differs from the broker's default for the reason beside it.
+SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "auto.create.topics.enable": "false",  # a mistyped topic is an error, not an empty topic
+    "offsets.topic.replication.factor": "1",  # there is one broker
+    "offsets.topic.num.partitions": "8",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "group.initial.rebalance.delay.ms": "0",  # compressed time: a group of one starts at once
+    "group.min.session.timeout.ms": "1000",  # compressed time: a dead consumer is noticed within seconds
+    "log.retention.ms": "-1",  # a topic's past is written with old timestamps and must stay
+    "log.message.timestamp.before.max.ms": str(DECADE_MS),  # accept that past
+    "log.message.timestamp.after.max.ms": str(DECADE_MS),
+    "num.network.threads": "2",  # two cores are enough for the whole lab
+    "num.io.threads": "4",
+    "log.cleaner.dedupe.buffer.size": str(8 << 20),
+}
+
+
+class KafkaPart:
+    """Part "kafka"."""
+
+    name = "kafka"
+    needs: tuple[str, ...] = ()
+    port_names = ("kafka", "kafka-controller")
+    programs: tuple[Program, ...] = (KAFKA,)
+    requirements: tuple[Requirement, ...] = (JAVA,)
+
+    def prepare(self, site: Site, progress: Progress) -> None:
+        home = site.folder("kafka")
+        (home / "server.properties").write_text(settings(site), encoding="utf-8")
+        if (home / "data" / "meta.properties").exists():
+            return
+        progress("formatting Kafka's storage")
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        format_command = (*_java("64m"), "kafka.tools.StorageTool", "format", "-t", cluster)
+        # Not taken for a flag when it starts with a dash.
+        done = run([*format_command, "-c", str(home / "server.properties"), "--ignore-formatted"], directory=home)
+        if done.code != 0:
+            raise StartFailed(f"Kafka's storage in {home / 'data'} could not be formatted: {done.output.strip()}")
+
+    def servers(self, site: Site) -> tuple[Server, ...]:
+        command = (*_java("512m"), "kafka.Kafka", str(site.directory / "kafka" / "server.properties"))
+        port = site.ports["kafka"]
+        return (Server("kafka", self.name, command, ready=lambda: _serves(port)),)
+
+    def finish(self, site: Site, progress: Progress) -> None:
+        """Nothing is left to do."""
+
+    def endpoints(self, site: Site) -> dict[str, str]:
+        return {"bootstrap": f"{ports.HOST}:{site.ports['kafka']}"}
+
+
+def settings(site: Site) -> str:
+    """The text of server.properties."""
+    broker, controller = (f"{ports.HOST}:{site.ports[name]}" for name in KafkaPart.port_names)
+    places = {
+        "listeners": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
+        "advertised.listeners": f"PLAINTEXT://{broker}",
+        "controller.listener.names": "CONTROLLER",
+        "controller.quorum.voters": f"1@{controller}",  # static: it may listen elsewhere after a restart
+        "log.dirs": str(site.directory / "kafka" / "data"),
+    }
+    return "".join(f"{key}={value}\n" for key, value in {**SETTINGS, **places}.items())
+
+
+def _java(heap: str) -> tuple[str, ...]:
+    logging = SOURCES / "kafka" / "log4j2.properties"
+    jars: Path = KAFKA.folder() / "bin" / "*"
+    options = (f"-Xms{heap}", f"-Xmx{heap}", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={logging}")
+    return (str(locate(JAVA)), *options, "-cp", os.fspath(jars))
+
+
+def _serves(port: int) -> str | None:
+    # The client library logs each refused connection; so first see whether anybody is there.
+    if not ports.answers(port):
+        return f"nothing listens on port {port}"
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    try:
+        brokers = (
+            AdminClient({"bootstrap.servers": f"{ports.HOST}:{port}", "log_level": 0}).list_topics(timeout=2).brokers
+        )
+    except KafkaException as error:
+        return str(error)
+    return None if brokers else "no broker is registered yet"

@@ -1,0 +1,142 @@
+"""The lab's servers as programs: fetched and built once, then kept in the user's cache, keyed by version and module files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from simulations.lab import interrupts
+from simulations.lab.errors import BuildFailed
+from simulations.lab.process import run
+from simulations.lab.requirements import GO, MAVEN, Requirement, locate
+from simulations.lab.state import locked
+
+SOURCES = Path(__file__).parent / "programs"
+PATIENCE = 3600.0  # s for one build step: a first build on a small machine takes a quarter of an hour
+MAVEN_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+KUBERNETES_VERSION = "1.36.3"
+
+
+class Progress(Protocol):
+    """Told what the lab does at the moment, in a few words; it stays in force until the next call."""
+
+    def __call__(self, doing: str) -> None: ...
+
+
+def silent(doing: str) -> None:
+    """A Progress that shows nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One build: the module files that pin it, what it needs, and its steps."""
+
+    name: str
+    version: str
+    files: tuple[str, ...]  # in SOURCES / name
+    tool: Requirement
+    steps: tuple[tuple[str, Callable[[Path, Path, Path], list[str]]], ...]  # title, (tool, source, target) -> command
+
+    @property
+    def source(self) -> Path:
+        return SOURCES / self.name
+
+    def key(self) -> str:
+        """The name of its folder in the cache: it changes when the version or any module file does."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            content = (self.source / file).read_bytes()
+            digest.update(f"{file}\0{len(content)}\0".encode() + content)
+        digest.update(repr([command(Path("t"), Path("s"), Path("d")) for _, command in self.steps]).encode())
+        return f"{self.name}-{self.version}-{digest.hexdigest()[:12]}"
+
+    def folder(self) -> Path:
+        return cache_directory() / self.key()
+
+    def is_built(self) -> bool:
+        return self.folder().is_dir()
+
+
+def cache_directory() -> Path:
+    """Where built programs are kept: the user's cache folder (XDG)."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(home) if home.startswith("/") else Path.home() / ".cache") / "lagcast" / "lab"
+
+
+def build(program: Program, progress: Progress = silent) -> Path:
+    """The folder of the built program, built now if it is not in the cache.
+
+    Raises MissingProgram, BuildFailed, KeyboardInterrupt; nothing half-built is left in the cache.
+    """
+    folder = program.folder()
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    progress(f"waiting for another build of {program.name}")
+    with locked(folder.parent / f"{folder.name}.lock"):
+        if folder.is_dir():
+            return folder
+        tool = locate(program.tool)
+        scratch = folder.with_name(f"{folder.name}.building")
+        shutil.rmtree(scratch, ignore_errors=True)
+        # The tools write beside the module files (go.sum, target/): they work on a copy.
+        source = scratch / "source"
+        target = scratch / "bin"
+        target.mkdir(parents=True)
+        shutil.copytree(program.source, source)
+        try:
+            for number, (title, command) in enumerate(program.steps, 1):
+                progress(f"building {title} {program.version} ({number} of {len(program.steps)}, once)")
+                _step(program, command(tool, source, target), source, folder.with_name(f"{folder.name}.log"))
+            shutil.rmtree(source)
+            scratch.rename(folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def _step(program: Program, command: list[str], source: Path, log: Path) -> None:
+    interrupts.check()
+    env = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false", "GOWORK": "off"}
+    try:
+        done = run(command, directory=source, env=env, timeout=PATIENCE)
+    except (OSError, TimeoutError) as error:
+        raise BuildFailed(f"{program.name} {program.version} could not be built: {error}") from None
+    if done.code != 0:
+        log.write_text(f"$ {' '.join(command)}\n{done.output}", encoding="utf-8")
+        last = (done.output.strip().splitlines() or ["no output"])[-1]
+        raise BuildFailed(
+            f"{program.name} {program.version} could not be built ({last}): see {log}; "
+            "a first build needs the network, so check it and run the command again"
+        )
+
+
+def _go_build(package: str, output: str, flags: str = "") -> Callable[[Path, Path, Path], list[str]]:
+    def command(tool: Path, _source: Path, target: Path) -> list[str]:
+        return [str(tool), "build", "-ldflags", f"-s -w {flags}".strip(), "-o", str(target / output), package]
+
+    return command
+
+
+def _maven_copy(tool: Path, _source: Path, target: Path) -> list[str]:
+    return [str(tool), "-B", "-q", MAVEN_COPY, f"-DoutputDirectory={target}", "-DincludeScope=runtime"]
+
+
+def _kubernetes_steps() -> tuple[tuple[str, Callable[[Path, Path, Path], list[str]]], ...]:
+    major, minor, _ = KUBERNETES_VERSION.split(".")
+    stamp = "k8s.io/component-base/version"
+    flags = f"-X {stamp}.gitVersion=v{KUBERNETES_VERSION} -X {stamp}.gitMajor={major} -X {stamp}.gitMinor={minor}"
+    names = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+    etcd = (("etcd for Kubernetes", _go_build("go.etcd.io/etcd/server/v3", "etcd")),)
+    return etcd + tuple((name, _go_build(f"k8s.io/kubernetes/cmd/{name}", name, flags)) for name in names)
+
+
+GO_FILES = ("go.mod", "go.sum")
+KAFKA = Program("kafka", "4.3.1", ("pom.xml",), MAVEN, (("Kafka", _maven_copy),))
+KUBERNETES = Program("kubernetes", KUBERNETES_VERSION, GO_FILES, GO, _kubernetes_steps())
+KWOK = Program("kwok", "0.8.0", GO_FILES, GO, (("KWOK", _go_build("sigs.k8s.io/kwok/cmd/kwok", "kwok")),))
