@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from scaler.errors import TargetError, Unreachable
+from scaler.errors import TargetError, TargetWithoutScale, Unreachable
 from scaler.kube import Answer, Json, KubeClient, failure
 from scaler.observe.ports import TargetRef
 
@@ -145,11 +145,11 @@ class EventRecorder:
         known = self._uids.get(target)
         if known is not None and now - known[1] < self._limits.same_within:
             return known[0]
-        # /scale is an object's own metadata, and readable without a right on the object itself.
-        scale = self._client.scale("GET", target)
-        if not scale.ok:
-            raise failure(scale, f"read {target}")
-        uid = str((scale.body.get("metadata") or {}).get("uid", ""))
+        try:  # /scale carries the object's own metadata, and the controller may read it
+            found = self._client.scale("GET", target).body
+        except TargetWithoutScale:
+            found = self._client.get(self._client.object_path(target), f"read {target}")
+        uid = str((found.get("metadata") or {}).get("uid", ""))
         self._uids[target] = (uid, now)
         _used(self._uids, target)
         return uid
