@@ -145,38 +145,10 @@ class KubeClient:
         self._resources: dict[tuple[str, str], Resource] = {}
         self._lock = threading.Lock()
 
-    @classmethod
-    def connect(cls, kubeconfig: Path | None = None, context: str | None = None) -> KubeClient:
-        """From a kubeconfig file; without one from the pod's service account, else from $KUBECONFIG or ~/.kube/config.
-
-        Raises ConfigError naming the file.
-        """
-        from kubernetes.client.configuration import Configuration
-        from kubernetes.config.config_exception import ConfigException
-        from kubernetes.config.incluster_config import load_incluster_config
-        from kubernetes.config.kube_config import load_kube_config
-
-        configuration = Configuration()
-        load: Any = load_incluster_config  # Any: the package's loaders carry no types
-        options: Json = {"client_configuration": configuration}
-        where = "the pod's service account"
-        if kubeconfig is not None or not os.environ.get("KUBERNETES_SERVICE_HOST"):
-            file = str(kubeconfig or os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser())
-            load = load_kube_config
-            options |= {"config_file": file, "context": context, "persist_config": False}
-            where = f"kubeconfig {file}"
-        try:
-            load(**options)
-        except ConfigException as wrong:
-            raise ConfigError(f"{where}: {wrong}") from None
-        except yaml.YAMLError as wrong:
-            # The parser's own message quotes the file, and with it perhaps a token.
-            mark = getattr(wrong, "problem_mark", None)
-            line = f" at line {mark.line + 1}" if mark is not None else ""
-            raise ConfigError(f"{where}: no valid YAML{line}") from None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as wrong:
-            raise ConfigError(f"{where}: cannot be read ({type(wrong).__name__}); check the file") from None
-        return cls(configuration)
+    @property
+    def read_timeout(self) -> float:
+        """Longest wait for an answer (s)."""
+        return self._read_timeout
 
     @property
     def host(self) -> str:
@@ -334,3 +306,36 @@ class KubeClient:
         if isinstance(broken, urllib3.exceptions.SSLError):
             why = "its certificate is not trusted; check the certificate authority in the kubeconfig"
         return f"the API server {self.host} does not answer ({why}); it is tried again"
+
+
+def connect(kubeconfig: Path | None = None, *, context: str | None = None, timeout: float = READ_TIMEOUT) -> KubeClient:
+    """From a kubeconfig file; without one from the pod's service account, else from $KUBECONFIG or ~/.kube/config.
+
+    ``timeout`` (s) bounds each request. Raises ConfigError naming the file.
+    """
+    from kubernetes.client.configuration import Configuration
+    from kubernetes.config.config_exception import ConfigException
+    from kubernetes.config.incluster_config import load_incluster_config
+    from kubernetes.config.kube_config import load_kube_config
+
+    configuration = Configuration()
+    load: Any = load_incluster_config  # Any: the package's loaders carry no types
+    options: Json = {"client_configuration": configuration}
+    where = "the pod's service account"
+    if kubeconfig is not None or not os.environ.get("KUBERNETES_SERVICE_HOST"):
+        file = str(kubeconfig or os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser())
+        load = load_kube_config
+        options |= {"config_file": file, "context": context, "persist_config": False}
+        where = f"kubeconfig {file}"
+    try:
+        load(**options)
+    except ConfigException as wrong:
+        raise ConfigError(f"{where}: {wrong}") from None
+    except yaml.YAMLError as wrong:
+        # The parser's own message quotes the file, and with it perhaps a token.
+        mark = getattr(wrong, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark is not None else ""
+        raise ConfigError(f"{where}: no valid YAML{line}") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as wrong:
+        raise ConfigError(f"{where}: cannot be read ({type(wrong).__name__}); check the file") from None
+    return KubeClient(configuration, connect_timeout=min(CONNECT_TIMEOUT, timeout), read_timeout=timeout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import socket
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,10 +50,10 @@ class _Bucket:
 class EventRecorder:
     """An EventWriter over the API server (events.k8s.io/v1)."""
 
-    def __init__(self, client: KubeClient, instance: str, limits: EventLimits | None = None) -> None:
-        """``instance`` names this process (the pod's name), so that two of them can be told apart."""
+    def __init__(self, client: KubeClient, instance: str = "", limits: EventLimits | None = None) -> None:
+        """``instance`` names this process, so that two of them can be told apart; without one, the host's (pod's) name."""
         self._client = client
-        self._instance = (instance or "lagcast")[:128]
+        self._instance = (instance or socket.gethostname() or "lagcast")[:128]
         self._limits = limits or EventLimits()
         self._series: OrderedDict[tuple[TargetRef, str, str], _Series] = OrderedDict()
         self._buckets: OrderedDict[TargetRef, _Bucket] = OrderedDict()

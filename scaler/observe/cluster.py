@@ -32,7 +32,7 @@ class Limits:
     """All in seconds but ``workers``."""
 
     pass_time: float = 3.0  # one sample of all targets
-    answer: float = 2.0  # one GET /scale
+    answer: float = 3.0  # one GET /scale
     silence: float = 25.0  # pods are stale when their watch has had no contact for longer
     broken: float = 5.0  # the same while the watch is known to be broken
     keep: float = 60.0  # how long a last value is handed out as stale while the API server is away
@@ -104,11 +104,14 @@ class KubernetesCluster:
         limits: Limits | None = None,
         timings: Timings | None = None,
     ) -> None:
-        """``seed`` is for the jitter of the watches' back-off; the client stays the caller's to close."""
+        """``seed`` is for the jitter of the watches' back-off; the client stays the caller's to close.
+
+        Without ``limits``, a pass may take as long as the client gives one request.
+        """
         self._client = client
         self._clock = clock
         self._rng = random.Random(seed)
-        self._limits = limits or Limits()
+        self._limits = limits or Limits(pass_time=client.read_timeout, answer=client.read_timeout)
         self._timings = timings
         self._targets: dict[TargetRef, _Target] = {}
         self._ended: list[Watch] = []
