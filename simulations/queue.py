@@ -43,7 +43,7 @@ class PartitionedQueue:
             return np.zeros_like(self._waiting)
         members = min(consumers, len(self._waiting))
         load = np.bincount(self._owner, weights=self._waiting, minlength=members)
-        share = np.minimum(1.0, np.divide(self._rate * working, load, out=np.ones(members), where=load > 0))
+        share = np.minimum(1.0, self._rate * working / np.maximum(load, 1e-12))
         served = self._waiting * share[self._owner]
         self._waiting = self._waiting - served
         return served
