@@ -117,13 +117,15 @@ def run(
         text=True,
     ) as child:
         until = time.monotonic() + timeout
+        unsent = stdin
         try:
             while True:
                 interrupts.check()
                 try:
-                    output, _ = child.communicate(stdin, timeout=0.2)
+                    output, _ = child.communicate(unsent, timeout=0.2)
                     return Finished(child.returncode, output)
                 except subprocess.TimeoutExpired:
+                    unsent = None  # communicate remembers what it was given
                     if time.monotonic() > until:
                         raise TimeoutError(f"{command[0]} was not done after {timeout:.0f} s") from None
         except BaseException:
