@@ -44,6 +44,7 @@ class Workers:
         self._lock = threading.Lock()
         self._workers: dict[str, Worker] = {}
         self._draining: dict[str, Worker] = {}
+        self._again: set[str] = set()
         self._stuck = threading.Event()
         self._closing = threading.Event()
         self._results = ResultsFile(results)
@@ -83,12 +84,13 @@ class Workers:
             return {pod: worker.partitions for pod, worker in self._workers.items()}
 
     def start_pod(self, pod: str) -> None:
-        """Start the pod's worker, unless it has one."""
+        """Start the pod's worker, unless it has one; when its last one is still draining, as soon as that has left."""
         with self._lock:
             if self._closing.is_set() or pod in self._workers:
                 return
             if pod in self._draining:
-                raise ValueError(f"pod {pod} is still draining; a pod's name is not used again")
+                self._again.add(pod)
+                return
             worker = Worker(pod, self._membership, self._service_time, self._serve, self._stuck, self._seed)
             self._workers[pod] = worker
         self._latency.labels(pod, self._app)  # born at zero, so that its first request is an increase
@@ -97,6 +99,7 @@ class Workers:
     def stop_pod(self, pod: str) -> None:
         """Let the pod's worker finish what it has in hand, commit and leave. Nothing happens when it has none."""
         with self._lock:
+            self._again.discard(pod)
             worker = self._workers.pop(pod, None)
             if worker is not None:
                 self._draining[pod] = worker
@@ -160,11 +163,15 @@ class Workers:
                 failed = [pod for pod, worker in self._workers.items() if worker.failure is not None]
                 for pod in gone:
                     del self._draining[pod]
+                again = self._again.intersection(gone)
+                self._again -= again
                 for pod in failed:
                     del self._workers[pod]
                 more = bool(self._workers or self._draining)
             for pod in (*gone, *failed):
                 self._latency.remove(pod, self._app)
+            for pod in again:
+                self.start_pod(pod)
             for pod in failed:
                 log.error("pod %s has lost its worker", pod)
             self._results.flush()
