@@ -19,7 +19,8 @@ from simulations.traces import arrival_times
 BUNCH = 0.02  # s; a message that leaves later than this after it was due is counted as late
 LINGER = 5  # ms
 BLOCK = 5.0  # s of load drawn ahead
-TIMEOUT = 30.0  # s for the broker to answer or to take what was sent
+CONNECT = 10.0  # s for the broker to answer
+TIMEOUT = 30.0  # s for the broker to take what was sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +265,7 @@ def ensure_topic(bootstrap: str, topic: str, partitions: int | None) -> int:
     if partitions is not None:
         wanted = NewTopic(topic, num_partitions=partitions, replication_factor=1, config={"retention.ms": "-1"})
         try:
-            admin.create_topics([wanted], operation_timeout=TIMEOUT, request_timeout=TIMEOUT)[topic].result()
+            admin.create_topics([wanted], operation_timeout=CONNECT, request_timeout=CONNECT)[topic].result()
         except KafkaException as refused:
             if refused.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
@@ -276,9 +277,9 @@ def ensure_topic(bootstrap: str, topic: str, partitions: int | None) -> int:
 
 def _partitions(admin: AdminClient, topic: str, *, wait: bool) -> int:
     """A topic just made is not known at once to every part of a broker."""
-    end = time.monotonic() + TIMEOUT
+    end = time.monotonic() + CONNECT
     while True:
-        described = admin.list_topics(topic, timeout=TIMEOUT).topics[topic]
+        described = admin.list_topics(topic, timeout=CONNECT).topics[topic]
         if described.error is None:
             return len(described.partitions)
         if not wait or time.monotonic() > end:
