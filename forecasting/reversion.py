@@ -48,7 +48,9 @@ class Reversion:
         sums = np.zeros(8)
         for _ in range(2):  # plain first, then weighted by its errors
             sw, gw = s * weights, g * weights
-            sums = np.array((sw @ s, sw @ g, gw @ g, sw @ t, gw @ t, weights.sum(), error.sum(), float(len(t))))
+            # Sums of products, not dot products: those start threads, which fight over the cores.
+            products = [float((a * b).sum()) for a, b in ((sw, s), (sw, g), (gw, g), (sw, t), (gw, t))]
+            sums = np.array((*products, float(weights.sum()), float(error.sum()), float(len(t))))
             gain_short, gain_long = _solve(sums[:, None])
             error = np.abs(t - gain_short * s - gain_long * g)
             weights = 1.0 / (1.0 + (error / (_WIDTH * max(float(error.mean()), _LEAST_ERROR))) ** 2) ** 2

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
-from forecasting.memory import Level, Memory, level_now
+from forecasting.memory import level_now
+from forecasting.models.base import Stepwise, whole_period
 from forecasting.profile import profile_at, profile_of, profile_without_own, rolling_mean, smooth
 from forecasting.reversion import Reversion
-from forecasting.series import Arrivals, Series, step_index
+from forecasting.series import step_index
 from forecasting.trajectories import (
     CEILING,
     WIDEST_ERROR,
@@ -31,7 +32,7 @@ Floats = NDArray[np.float64]
 _LOG, _USUAL, _LEVEL, _USUAL_LEVEL, _LONG, _USUAL_LONG = range(1, 7)
 
 
-class LevelSeason:
+class LevelSeason(Stepwise):
     """Forecast = newest level x profile ahead / profile now, each plus ``calm``; around it, past errors.
 
     The profile is the median over the seasons kept, at each time of day. A level that disagrees with it (a spike that
@@ -63,53 +64,27 @@ class LevelSeason:
         calm: float | None = None,
         drift: float = 0.1,
     ) -> None:
-        self.period: int | None = None
-        if season is not None:
-            self.period = round(season / step)
-            if self.period < 2 or abs(self.period * step - season) > 1e-6 * step:
-                raise ValueError(f"season {season} s: it must be at least two whole steps of {step} s")
+        period = None if season is None else whole_period(season, step)
         if level_window is None:
             level_window = 60.0 if season is None else min(60.0, season / 30)
-        self.step = step
+        self.level_window = max(level_window, step)
+        self.unseasonal = 2000  # origins that may lend errors without a season
+        capacity = self.unseasonal + horizon if period is None else seasons_kept * period + period // 2 + horizon
+        super().__init__(step, self.level_window, capacity, 7)
+        self.period = period
         self.seasons_kept = seasons_kept
         self.horizon = horizon
-        self.level_window = max(level_window, step)
         self.neighbour = neighbour
         self.calm = 1.0 / step if calm is None else calm
         self.drift = drift * math.sqrt(step / 60)
         self.width = max(1, round(self.level_window / step))  # of the level, in steps
         self.long_width = 10 * self.width
-        period = self.period
         self.likeness = likeness or Likeness(near=max(1.0, (period or 1) / 96), per_season=0.9, level=1.0)
-        self.unseasonal = 2000  # origins that may lend errors without a season
-        capacity = self.unseasonal + horizon if period is None else seasons_kept * period + period // 2 + horizon
-        self.memory = Memory(step, capacity, 7)
-        self.level = Level(self.level_window)
         self.returns = Reversion(horizon, 7.0 * (period or self.unseasonal))
         self.returns_unseasonal = Reversion(horizon, 7.0 * (period or self.unseasonal))
         self.peak = 0.0
 
     # -- learning ---------------------------------------------------------------------------------------------------
-
-    def fit(self, history: Series) -> None:
-        """See :class:`~forecasting.forecaster.Forecaster`."""
-        self.memory.fit(history)
-        self._learn_all()
-
-    def update(self, arrivals: Arrivals) -> None:
-        """See :class:`~forecasting.forecaster.Forecaster`. Raises ``BadSeries`` for a count that cannot be."""
-        closed = self.memory.recorder.update(arrivals)
-        self.level.update(arrivals)
-        closed = closed[-self.memory.capacity :]
-        if len(closed) > 200:  # a long hole: cheaper at once
-            for index in closed:
-                self.memory.put(index, self.memory.recorder.rate(index))
-            self._learn_all()
-            return
-        for index in closed:
-            column = self.memory.put(index, self.memory.recorder.rate(index))
-            if column >= 0:
-                self._learn_newest(self.memory.base + column)
 
     def _learn_all(self) -> None:
         """Fill the model's rows for every step, and the returns, from the rates."""
@@ -134,18 +109,19 @@ class LevelSeason:
         short = rows[_LEVEL] - rows[_USUAL_LEVEL]
         long = rows[_LONG] - rows[_USUAL_LONG] - short
         long_unseasonal = rows[_LONG] - rows[_LEVEL]
+        seasonal = not np.isnan(rows[_USUAL]).all()
         for step in range(min(self.horizon, self.memory.used - 1)):
             ahead, now = slice(step + 1, None), slice(None, -step - 1)
             grown = rows[_LOG, ahead] - rows[_LEVEL, now]
-            self.returns_unseasonal.learn(step, grown, np.zeros_like(grown), long_unseasonal[now])
-            if self.period is not None:
+            if not seasonal:
+                self.returns_unseasonal.learn(step, grown, np.zeros_like(grown), long_unseasonal[now])
+            else:
                 usual = rows[_USUAL, ahead] - rows[_USUAL_LEVEL, now]
                 self.returns.learn(step, grown - usual, short[now], long[now])
 
-    def _learn_newest(self, index: int) -> None:
+    def _learn_newest(self, column: int) -> None:
         """Fill the model's rows for one step that is complete now, and learn how earlier forecasts of it erred."""
         memory, calm = self.memory, self.calm
-        column = index - memory.base
         rows = memory.rows
         rate = float(rows[0, column])
         self.peak = max(self.peak, rate)
@@ -170,11 +146,6 @@ class LevelSeason:
             self.returns.update(grown - (rows[_USUAL, column] - origins[_USUAL_LEVEL]), short, long)
 
     # -- drawing ----------------------------------------------------------------------------------------------------
-
-    @property
-    def ready(self) -> bool:
-        """Whether any arrivals are known."""
-        return not math.isnan(level_now(self.memory, self.level)[0])
 
     def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
         """See :class:`~forecasting.forecaster.Forecaster`."""

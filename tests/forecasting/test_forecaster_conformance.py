@@ -1,0 +1,89 @@
+"""Both models pass the suite that the package ships; a broken forecaster does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from forecasting.forecaster import Forecaster
+from forecasting.models.level_season import LevelSeason
+from forecasting.models.seasonal_naive import SeasonalNaive
+from forecasting.series import Arrivals, Series
+from forecasting.testing import ForecasterConformance, check_forecaster
+
+STEP = 60.0
+
+
+class TestLevelSeason(ForecasterConformance):
+    def make(self) -> Forecaster:
+        return LevelSeason(STEP, STEP * self.period)
+
+
+class TestLevelOnly(ForecasterConformance):
+    def make(self) -> Forecaster:
+        return LevelSeason(STEP, None)
+
+
+class TestLevelSeasonOfTheLab(ForecasterConformance):
+    period = 150
+    length = 900
+    steps = 30
+
+    def make(self) -> Forecaster:
+        return LevelSeason(2.0, 300.0)
+
+
+class TestSeasonalNaive(ForecasterConformance):
+    def make(self) -> Forecaster:
+        return SeasonalNaive(STEP, STEP * self.period)
+
+
+class TestSeasonalNaiveOverThree(ForecasterConformance):
+    def make(self) -> Forecaster:
+        return SeasonalNaive(STEP, STEP * self.period, average=3)
+
+
+def test_the_function_runs_the_whole_suite():
+    check_forecaster(lambda: LevelSeason(15.0, 15.0 * 120), period=120)
+
+
+class Clairvoyant(LevelSeason):
+    """Keeps the caller's array, and so sees what lies behind the view."""
+
+    def fit(self, history: Series) -> None:
+        super().fit(history)
+        self.behind = history.rates.base
+
+    def paths(self, steps, count, rng, out=None):
+        paths = super().paths(steps, count, rng, out)
+        return paths if getattr(self, "behind", None) is None else paths + np.float32(self.behind[-1])
+
+
+class Forgetful(LevelSeason):
+    """Draws from its own stream of random numbers."""
+
+    def paths(self, steps, count, rng, out=None):
+        self.peak += 1
+        return super().paths(steps, count, np.random.default_rng(int(self.peak)), out)
+
+
+class Negative(LevelSeason):
+    def paths(self, steps, count, rng, out=None):
+        paths = super().paths(steps, count, rng, out)
+        paths -= np.float32(100)
+        return paths
+
+
+class Backwards(LevelSeason):
+    def update(self, arrivals: Arrivals) -> None:
+        super().update(arrivals)
+        self.memory.rows[0, self.memory.used - 1] = arrivals.rate
+        self.peak = max(self.peak, 0.0)
+        self._learn_all()
+        self.level.window = max(self.level.window, arrivals.count)
+
+
+@pytest.mark.parametrize("broken", [Clairvoyant, Forgetful, Negative, Backwards])
+def test_a_broken_forecaster_is_found(broken):
+    with pytest.raises(AssertionError):
+        check_forecaster(lambda: broken(STEP, STEP * 96))
