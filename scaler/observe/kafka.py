@@ -1,0 +1,349 @@
+"""Offsets of one Kafka cluster: all groups and partitions in one pass, and a topic's past from its own timestamps.
+
+Limits. End offsets count what was written, so transaction markers count as messages: with transactional producers
+arrivals and lag are too high by one for each transaction and partition. Offsets of a topic that was deleted and made
+anew start again at 0; they are read as they are, and the plan sees that they went backwards.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import confluent_kafka.admin
+import numpy as np
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
+from numpy.typing import NDArray
+
+from forecasting.series import Series
+from scaler.clock import Clock, SystemClock
+from scaler.observe.history import LogBounds, boundaries, known_from, rates
+from scaler.observe.kafka_client import Client, Fault, outcome, resolve, settle
+from scaler.observe.ports import GroupTopic
+from scaler.plan.observation import Freshness, Reading, TopicOffsets
+from scaler.plan.reasons import Reason
+
+log = logging.getLogger(__name__)
+
+HISTORY_TIMEOUT = 60.0  # s; a week at 5-minute steps over 12 partitions takes a few
+IN_FLIGHT = 64  # look-ups of a history on their way at once: more gains nothing and burdens the broker
+_NO_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_EXCEPTION})
+
+OffsetSpec: Any = vars(confluent_kafka.admin)["OffsetSpec"]  # it has no types and is not in the package's stubs
+# What librdkafka's binding raises at once, for instance when a name is not one.
+_REFUSED = (KafkaException, ValueError, TypeError, BufferError, RuntimeError)
+Offsets = dict[TopicPartition, "Future[Any]"]
+
+
+class KafkaOffsets:
+    """The real OffsetSource.
+
+    ``config`` holds librdkafka settings (``bootstrap.servers`` and what security needs); ``<setting>.file`` names a
+    file that holds the setting's value. ``timeout`` (s) bounds each sample, ``history_timeout`` each history. One
+    thread may sample while others read histories.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, str | int],
+        timeout: float,
+        history_timeout: float = HISTORY_TIMEOUT,
+        clock: Clock | None = None,
+    ) -> None:
+        self._config = dict(config)
+        self._timeout = timeout
+        self._history_timeout = history_timeout
+        self._clock = clock or SystemClock()
+        self._client: Client | None = None
+        self._closed = threading.Event()
+
+    def sample(self, now: float, wanted: Sequence[GroupTopic]) -> Mapping[GroupTopic, Reading[TopicOffsets]]:
+        """One reading for each wanted, within ``timeout``; a fresh one's time is when its end offsets were asked."""
+        try:
+            self._client = client = self._connected()
+            return _Pass(client, self._clock, now, self._timeout, wanted).run()
+        except Fault as fault:
+            return {one: _failed(now, fault) for one in wanted}
+        except _REFUSED as error:
+            log.error("sampling Kafka failed: %s", type(error).__name__, exc_info=error)
+            return {one: _failed(now, _refused(error)) for one in wanted}
+
+    def history(self, topic: str, start: float, end: float, step: float) -> Reading[Series]:
+        """Arrival rates of the whole steps inside [start, end); ERROR when not all could be read in time.
+
+        Uses a client of its own, so that its thousands of look-ups do not delay a sample. Raises ValueError when
+        ``step`` or the bounds are not numbers that make sense.
+        """
+        edges = boundaries(start, end, step)
+        now = self._clock.now()
+        try:
+            client = Client(*resolve(self._config))
+            return _Past(client, self._clock, now, self._history_timeout, topic, self._closed).read(edges, step)
+        except Fault as fault:
+            return _failed(now, fault)
+        except _REFUSED as error:
+            log.error("reading the history of topic %s failed", topic, exc_info=error)
+            return _failed(now, _refused(error))
+
+    def close(self) -> None:
+        """End the client; a history under way ends early with ERROR."""
+        self._closed.set()
+        self._client = None
+
+    def _connected(self) -> Client:
+        """The client; a new one when a secret on disk has changed."""
+        settings, secrets = resolve(self._config)
+        if self._client is None or self._client.settings != settings:
+            return Client(settings, secrets)
+        return self._client
+
+
+class _Requests:
+    """Requests to one cluster that share a deadline."""
+
+    def __init__(self, client: Client, clock: Clock, now: float, timeout: float) -> None:
+        self.client, self.admin, self.clock, self.now, self.timeout = client, client.admin, clock, now, timeout
+        self.began = clock.now()
+
+    def left(self) -> float:
+        """Seconds until the deadline; librdkafka takes no less than a millisecond."""
+        passed = self.clock.now() - self.began
+        return min(max(self.timeout - passed, 0.001), self.timeout)
+
+    def topics(self, names: Iterable[str]) -> dict[str, Future[Any]]:
+        return dict(self.admin.describe_topics(TopicCollection(list(names)), request_timeout=self.left()))
+
+    def offsets(self, partitions: Iterable[TopicPartition], spec: Any) -> Offsets:
+        """One call for any number of partitions."""
+        asked = dict.fromkeys(partitions, spec)
+        return dict(self.admin.list_offsets(asked, request_timeout=self.left())) if asked else {}
+
+    def wait(self, *futures: Iterable[Future[Any]]) -> None:
+        # librdkafka ends each request at its own limit; the grace is for its thread to say so.
+        settle([f for some in futures for f in some], self.left() + 0.2)
+        self.client.serve()
+
+    def result(self, future: Future[Any], what: str) -> Any:
+        """A settled future's result. Raises Fault."""
+        try:
+            return outcome(future)
+        except (KafkaException, TimeoutError, RuntimeError, ValueError) as error:
+            raise self.client.fault(error, what, self.timeout) from None
+
+    def partitions(self, future: Future[Any], topic: str) -> list[TopicPartition] | Reading[Any]:
+        """A topic's partitions in order; a Reading when there is no such topic. Raises Fault."""
+        try:
+            found = outcome(future)
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_TOPIC:
+                raise self.client.fault(error, f"topic {topic}", self.timeout) from None
+            return Reading(
+                None,
+                self.now,
+                Freshness.ABSENT,
+                Reason.TOPIC_NOT_FOUND,
+                f"there is no topic {topic} at {self.client.settings.get('bootstrap.servers')}; "
+                "create it, or correct spec.kafka.topic",
+            )
+        except TimeoutError as error:
+            raise self.client.fault(error, f"topic {topic}", self.timeout) from None
+        leaderless = sorted(p.id for p in found.partitions if p.leader is None or p.leader.id < 0)
+        if leaderless:
+            raise Fault(
+                Reason.INPUT_ERROR,
+                f"topic {topic}: partition {leaderless[0]} has no leader ({len(leaderless)} of "
+                f"{len(found.partitions)} partitions); check the brokers that hold its replicas",
+            )
+        return [TopicPartition(topic, p) for p in sorted(p.id for p in found.partitions)]
+
+
+class _Pass(_Requests):
+    """One sample."""
+
+    def __init__(self, client: Client, clock: Clock, now: float, timeout: float, wanted: Sequence[GroupTopic]) -> None:
+        super().__init__(client, clock, now, timeout)
+        self.wanted = wanted
+
+    def run(self) -> dict[GroupTopic, Reading[TopicOffsets]]:
+        if not self.wanted:
+            return {}
+        # First topics and commits, then the ends: an end read later is never below what was committed before it.
+        topics = self.topics({one.topic for one in self.wanted})
+        groups = {
+            group: self.admin.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(group)], request_timeout=self.left()
+            )[group]
+            for group in {one.group for one in self.wanted}
+        }
+        self.wait(topics.values(), groups.values())
+        partitions: dict[str, list[TopicPartition]] = {}
+        answers: dict[str, Reading[Any]] = {}
+        for topic, future in topics.items():
+            try:
+                found = self.partitions(future, topic)
+            except Fault as fault:
+                answers[topic] = _failed(self.now, fault)
+            else:
+                if isinstance(found, Reading):
+                    answers[topic] = found
+                else:
+                    partitions[topic] = found
+        if topics and all(r.reason is Reason.BROKER_UNREACHABLE for r in answers.values()) and not partitions:
+            return {one: answers[one.topic] for one in self.wanted}
+        self.client.calm()
+        commits = self._commits(groups)
+        every = [p for some in partitions.values() for p in some]
+        time = self.now + self.clock.now() - self.began
+        ends, begins = self.offsets(every, OffsetSpec.latest()), self.offsets(every, OffsetSpec.earliest())
+        silent = {group for group, committed in commits.items() if committed == {}}
+        listed = [self.admin.list_consumer_groups(request_timeout=self.left())] if silent else []
+        self.wait(ends.values(), begins.values(), listed)
+        for topic, some in partitions.items():
+            try:
+                begin, end = self._values(begins, some), self._values(ends, some)
+            except Fault as fault:
+                answers[topic] = _failed(self.now, fault)
+            else:
+                number = np.array([p.partition for p in some], dtype=np.int64)
+                answers[topic] = Reading(TopicOffsets(number, end, begin, np.full_like(end, -1)), time, Freshness.FRESH)
+        absent = self._unknown(silent, listed)
+        return {one: self._joined(one, answers[one.topic], commits[one.group], absent) for one in self.wanted}
+
+    def _values(self, futures: Offsets, partitions: list[TopicPartition]) -> NDArray[np.int64]:
+        found = [self.result(futures[p], f"topic {p.topic} partition {p.partition}").offset for p in partitions]
+        return np.array(found, dtype=np.int64)
+
+    def _commits(self, groups: Mapping[str, Future[Any]]) -> dict[str, dict[tuple[str, int], int] | Fault]:
+        """Committed offsets by topic and partition; empty where a group has none."""
+        commits: dict[str, dict[tuple[str, int], int] | Fault] = {}
+        for group, future in groups.items():
+            try:
+                places = self.result(future, f"consumer group {group}").topic_partitions
+                commits[group] = {(p.topic, p.partition): p.offset for p in places if p.offset >= 0 and not p.error}
+            except Fault as fault:
+                commits[group] = fault
+        return commits
+
+    def _unknown(self, silent: set[str], listed: list[Future[Any]]) -> set[str] | Fault:
+        """Those of the groups without any commit that the cluster does not know at all.
+
+        Listing is the one way that knows groups of both protocols: describing knows classic ones only.
+        """
+        if not listed:
+            return set()
+        try:
+            found = self.result(listed[0], "the list of consumer groups")
+        except Fault as fault:
+            return fault
+        missing = silent - {group.group_id for group in found.valid}
+        if missing and found.errors:  # some broker did not list its groups: they may be there
+            return self.client.fault(found.errors[0], "the list of consumer groups", self.timeout)
+        return missing
+
+    def _joined(
+        self,
+        one: GroupTopic,
+        topic: Reading[TopicOffsets],
+        commits: dict[tuple[str, int], int] | Fault,
+        absent: set[str] | Fault,
+    ) -> Reading[TopicOffsets]:
+        if topic.value is None:
+            return topic
+        if isinstance(commits, Fault):
+            return _failed(self.now, commits)
+        if commits == {}:
+            if isinstance(absent, Fault):
+                return _failed(self.now, absent)
+            if one.group in absent:
+                return Reading(
+                    None,
+                    self.now,
+                    Freshness.ABSENT,
+                    Reason.GROUP_NOT_FOUND,
+                    f"there is no consumer group {one.group} at {self.client.settings.get('bootstrap.servers')}: no "
+                    "member and no committed offset; start its consumers, or correct spec.kafka.consumerGroup",
+                )
+        seen = topic.value
+        committed = [commits.get((one.topic, p), -1) for p in seen.partitions.tolist()]
+        offsets = TopicOffsets(seen.partitions, seen.end, seen.begin, np.array(committed, dtype=np.int64))
+        return Reading(offsets, topic.time, Freshness.FRESH)
+
+
+class _Past(_Requests):
+    """One history."""
+
+    def __init__(
+        self, client: Client, clock: Clock, now: float, timeout: float, topic: str, closed: threading.Event
+    ) -> None:
+        super().__init__(client, clock, now, timeout)
+        self.topic = topic
+        self.closed = closed
+
+    def read(self, edges: NDArray[np.float64], step: float) -> Reading[Series]:
+        found = self.topics([self.topic])
+        self.wait(found.values())
+        partitions = self.partitions(found[self.topic], self.topic)
+        if isinstance(partitions, Reading):
+            return partitions
+        bounds = self._bounds(partitions, step)
+        offsets = np.full((len(edges), len(partitions)), -1, dtype=np.int64)
+        self._look_up(partitions, edges, offsets, int(np.searchsorted(edges, known_from(bounds))))
+        # Retention may have cut the log meanwhile: what it took away was not all counted.
+        later = self._bounds(partitions, step)
+        bounds = LogBounds(later.begin, bounds.end, later.first, np.minimum(later.ahead, bounds.ahead))
+        return Reading(rates(edges, step, offsets, bounds, self.now), self.now, Freshness.FRESH)
+
+    def _bounds(self, partitions: list[TopicPartition], step: float) -> LogBounds:
+        specs = (
+            OffsetSpec.earliest(),
+            OffsetSpec.latest(),
+            OffsetSpec.for_timestamp(0),
+            # A producer's clock may run ahead by less than a step: that moves no more than the last step.
+            OffsetSpec.for_timestamp(_milliseconds(self.now + step)),
+        )
+        asked = [self.offsets(partitions, spec) for spec in specs]
+        self.wait(*(a.values() for a in asked))
+        begin, end, first, ahead = (self._results(a, partitions) for a in asked)
+        ends = np.array([r.offset for r in end], dtype=np.int64)
+        return LogBounds(
+            np.array([r.offset for r in begin], dtype=np.int64),
+            ends,
+            np.array([r.timestamp / 1000 if r.offset >= 0 else math.nan for r in first]),
+            np.array([r.offset if r.offset >= 0 else e for r, e in zip(ahead, ends, strict=True)], dtype=np.int64),
+        )
+
+    def _look_up(
+        self, partitions: list[TopicPartition], edges: NDArray[np.float64], offsets: NDArray[np.int64], first: int
+    ) -> None:
+        """Fill ``offsets[first:]``: one call an edge, since a request may name a partition once; many at a time."""
+        flying: deque[tuple[int, Offsets]] = deque()
+        for k in range(first, len(edges) + IN_FLIGHT):
+            if k < len(edges):
+                flying.append((k, self.offsets(partitions, OffsetSpec.for_timestamp(_milliseconds(float(edges[k]))))))
+            if flying and (len(flying) >= IN_FLIGHT or k >= len(edges)):
+                row, asked = flying.popleft()
+                self.wait(asked.values())
+                offsets[row] = [r.offset for r in self._results(asked, partitions)]
+
+    def _results(self, asked: Offsets, partitions: list[TopicPartition]) -> list[Any]:
+        if self.closed.is_set():
+            raise Fault(Reason.INPUT_ERROR, f"topic {self.topic}: the history was cut short by the shutdown")
+        return [self.result(asked[p], f"topic {self.topic} partition {p.partition}") for p in partitions]
+
+
+def _milliseconds(time: float) -> int:
+    """Kafka's dates; rounded up, so that a message before ``time`` is not at or after it."""
+    return math.ceil(time * 1000 - 1e-6)
+
+
+def _refused(error: Exception) -> Fault:
+    return Fault(Reason.INPUT_ERROR, f"the Kafka client refused a request ({type(error).__name__}); see the log")
+
+
+def _failed(now: float, fault: Fault) -> Reading[Any]:
+    return Reading(None, now, Freshness.ERROR, fault.reason, fault.detail)

@@ -1,0 +1,163 @@
+"""One librdkafka admin client: its settings, its secrets, its log, and what its errors mean.
+
+``<setting>.file`` in the configuration is read from that file each time, so that a secret that is rotated or mounted
+late is taken up without a restart. No secret leaves this module except into librdkafka.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, wait
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from scaler.plan.reasons import Reason
+
+log = logging.getLogger("scaler.observe.kafka.librdkafka")
+
+_DEFAULTS: dict[str, str | int] = {
+    "client.id": "lagcast",
+    # Back within a second of the broker's return; the default waits up to 10 s.
+    "reconnect.backoff.ms": 100,
+    "reconnect.backoff.max.ms": 1000,
+    "socket.keepalive.enable": "true",
+    "log_level": 4,  # warnings; they go to Python's log at DEBUG, since every reading says what is wrong
+}
+_SECRET_WORDS = ("password", "secret", "key.pem", "jaas", "username", "sasl.oauthbearer.config")
+_NO_ANSWER = frozenset(
+    {
+        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._RESOLVE,
+        KafkaError._AUTHENTICATION,
+        KafkaError._SSL,
+        KafkaError._DESTROY,
+        KafkaError.REQUEST_TIMED_OUT,
+    }
+)
+_NOT_ALLOWED = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    }
+)
+
+
+class Fault(Exception):
+    """A request or a configuration that failed: the reason and what the user can do. Never holds a secret."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class _Log:
+    """What librdkafka is given as its logger: everything at DEBUG, secrets struck out."""
+
+    def __init__(self, secrets: frozenset[str]) -> None:
+        self._secrets = secrets
+
+    def log(self, level: int, text: str, *args: object) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s", redact(text % args if args else text, self._secrets))
+
+
+class Client:
+    """An admin client and the last trouble it met."""
+
+    def __init__(self, settings: Mapping[str, str | int], secrets: frozenset[str]) -> None:
+        self.settings = dict(settings)
+        self._secrets = secrets
+        self._trouble: tuple[int, str] | None = None
+        try:
+            conf: dict[str, Any] = {**settings, "error_cb": self._on_error}
+            self.admin = AdminClient(conf, logger=_Log(secrets))
+        except (KafkaException, ValueError, TypeError) as error:
+            text = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+            raise Fault(
+                Reason.INPUT_ERROR,
+                f"the Kafka client refuses its settings: {redact(text, secrets)}; check spec.kafka.properties",
+            ) from None
+
+    def _on_error(self, error: KafkaError) -> None:
+        # "All brokers down" says less than what was said before it.
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or self._trouble is None:
+            self._trouble = (error.code(), redact(error.str(), self._secrets))
+
+    def serve(self) -> None:
+        """Let librdkafka hand over its log lines and errors; without it they pile up."""
+        self.admin.poll(0)
+
+    def calm(self) -> None:
+        """The brokers answered: what went wrong before no longer explains anything."""
+        self._trouble = None
+
+    def fault(self, error: BaseException, what: str, waited: float) -> Fault:
+        """What a failed request about ``what`` ("topic x") means."""
+        servers = self.settings.get("bootstrap.servers")
+        code = error.args[0].code() if isinstance(error, KafkaException) else None
+        if code is None or code in _NO_ANSWER:
+            self.serve()
+            trouble, said = self._trouble or (None, "")
+            if trouble in (KafkaError._AUTHENTICATION, KafkaError._SSL):
+                remedy = "check security.protocol and the sasl.* and ssl.* settings in spec.kafka.properties"
+            else:
+                remedy = "check spec.kafka.bootstrapServers, that the brokers run, and the network path to them"
+            return Fault(
+                Reason.BROKER_UNREACHABLE,
+                f"no answer from Kafka at {servers} within {waited:g} s{f' ({said})' if said else ''}; {remedy}",
+            )
+        said = redact(error.args[0].str(), self._secrets)
+        if code in _NOT_ALLOWED:
+            return Fault(Reason.INPUT_ERROR, f"{what}: {said}; grant this client DESCRIBE on it at {servers}")
+        return Fault(Reason.INPUT_ERROR, f"{what}: {said} (Kafka at {servers}); trying again at the next tick")
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """``text`` without any of the secrets."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+def resolve(config: Mapping[str, str | int]) -> tuple[dict[str, str | int], frozenset[str]]:
+    """Settings for librdkafka, with every ``*.file`` read, and the values among them that are secret.
+
+    Raises Fault when a file cannot be read.
+    """
+    settings: dict[str, str | int] = dict(_DEFAULTS)
+    secrets = set()
+    for name, value in config.items():
+        key = name
+        if name.endswith(".file"):
+            key = name.removesuffix(".file")
+            try:
+                value = Path(str(value)).read_text(encoding="utf-8").rstrip("\r\n")  # noqa: PLW2901
+            except (OSError, UnicodeDecodeError) as error:
+                why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+                raise Fault(
+                    Reason.INPUT_ERROR,
+                    f"cannot read the file of {name} in spec.kafka.properties ({why}); "
+                    "check the path, the mounted Secret and its permissions",
+                ) from None
+        settings[key] = value
+        if value != "" and any(word in key for word in _SECRET_WORDS) and "location" not in key:
+            secrets.add(str(value))
+    return settings, frozenset(secrets)
+
+
+def settle(futures: Iterable[Future[Any]], seconds: float) -> None:
+    """Wait until all have ended, at most ``seconds``; librdkafka itself ends each at its request time limit."""
+    wait(list(futures), timeout=max(seconds, 0.0))
+
+
+def outcome(future: Future[Any]) -> Any:
+    """The result of a settled future. Raises what it failed with, TimeoutError if it has not ended."""
+    return future.result(timeout=0)
