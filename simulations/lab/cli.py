@@ -165,7 +165,7 @@ def _progress() -> Iterator[Progress]:
     """What is being done, with the time it takes, on stderr: a moving line on a terminal, else a line a step."""
     from rich.console import Console
     from rich.progress import Progress as Bar
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     last = ""
@@ -180,7 +180,7 @@ def _progress() -> Iterator[Progress]:
         yield say
         return
     with Bar(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as bar:
-        task = None
+        task: TaskID | None = None
 
         def show(doing: str) -> None:
             nonlocal last, task

@@ -29,7 +29,7 @@ def pause(seconds: float) -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """SIGINT and SIGTERM wait for the next :func:`check`; later ones change nothing, so that tidying up is not cut short.
+    """SIGINT and SIGTERM wait for the next :func:`check`; more of them change nothing: tidying up is not cut short.
 
     Outside the main thread, where Python allows no handlers, this does nothing.
     """

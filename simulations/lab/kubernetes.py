@@ -1,4 +1,4 @@
-"""The Kubernetes control plane: etcd, kube-apiserver, kube-controller-manager and kube-scheduler, with authentication on."""
+"""The Kubernetes control plane: etcd, API server, controller manager and scheduler, with authentication on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ACCOUNT = "lagcast"
 TOKEN_LIFE = "8760h"  # noqa: S105 (a duration): longer than any lab runs
 PATIENCE = 60.0  # s
 
-# Who may log in with a token: user name -> groups. All but the administrator have the rights that Kubernetes gives them.
+# Who may log in with a token: user name -> group. Those without one have the rights that Kubernetes gives their name.
 USERS = {
     "lab-admin": "system:masters",
     "system:kube-controller-manager": "",
@@ -91,7 +91,7 @@ def kubectl(directory: Path, *arguments: str, stdin: str | None = None, timeout:
 
 
 def rbac_manifest() -> Path:
-    """The controller's account and rights: manifests/base/rbac.yaml of the checkout, or its copy in an installed package."""
+    """The controller's account and rights: manifests/base/rbac.yaml of the checkout, or its copy in the package."""
     for path in (Path(__file__).parents[2] / "manifests" / "base" / "rbac.yaml", SOURCES / "rbac.yaml"):
         if path.is_file():
             return path
@@ -182,7 +182,12 @@ def _apiserver(site: Site, home: Path) -> Server:
     url = f"https://{ports.HOST}:{port}/readyz"
     token = _tokens(home)["lab-admin"]
     return Server(
-        "kube-apiserver", "kubernetes", command, after=("etcd",), ready=lambda: _healthy(url, home, token=token)
+        "kube-apiserver",
+        "kubernetes",
+        command,
+        ready=lambda: _healthy(url, home, token=token),
+        after=("etcd",),
+        grace=1.0,  # it would wait for watches to end by themselves, and everything it knows is in etcd
     )
 
 

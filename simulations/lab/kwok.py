@@ -42,7 +42,7 @@ class KwokPart:
             f"--kubeconfig={site.directory / 'kubernetes' / 'kwok.kubeconfig'}",
             *(f"--config={path}" for path in sorted(STAGES.glob("*.yaml"))),
             "--manage-all-nodes=true",
-            "--node-lease-duration-seconds=40",
+            "--node-lease-duration-seconds=0",  # heartbeats: see the stages
             f"--node-ip={ports.HOST}",
             "--cidr=10.64.0.0/16",
             f"--server-address={address}",

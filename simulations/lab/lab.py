@@ -52,7 +52,7 @@ def with_needs(names: Iterable[str]) -> list[str]:
 
 
 def what_is_missing(names: Iterable[str] = tuple(PARTS)) -> list[str]:
-    """One sentence for each program that must be installed before these parts can start; what is built needs no builder."""
+    """One sentence for each program to be installed before these parts can start; what is built needs no builder."""
     parts = [PARTS[name] for name in with_needs(names)]
     needed = [requirement for part in parts for requirement in part.requirements]
     needed += [program.tool for part in parts for program in part.programs if not program.is_built()]
@@ -70,8 +70,8 @@ class Lab:
     def up(cls, directory: Path, parts: Iterable[str] = tuple(PARTS), progress: Progress = silent) -> Lab:
         """Build what is not built, start what does not serve; servers that serve are left alone.
 
-        On an error or Ctrl-C the servers that this call started are ended. Raises MissingProgram, BuildFailed, StartFailed,
-        LabError for an unknown part, KeyboardInterrupt.
+        On an error or Ctrl-C the servers that this call started are ended. Raises MissingProgram, BuildFailed,
+        StartFailed, LabError for an unknown part, KeyboardInterrupt.
         """
         chosen = [PARTS[name] for name in with_needs(parts)]
         directory = directory.absolute()
@@ -107,7 +107,7 @@ class Lab:
             return ended
 
     def stop(self, *servers: str) -> None:
-        """End single servers; their ports and data stay theirs. Raises NotUp for a server that this lab does not have."""
+        """End single servers; their ports and data stay theirs. Raises NotUp for one that this lab does not have."""
         with interrupts.deferred(), state.locked(self.directory / "lab.lock"):
             self._reload()
             self._known(servers)
@@ -215,7 +215,7 @@ class Lab:
         except OSError as error:
             raise StartFailed(f"{server.name} could not be started: {error}") from None
         self._state.servers[server.name] = ServerState(
-            part=server.part, pid=mark.pid, created=mark.created, command=mark.command, log=log
+            part=server.part, pid=mark.pid, created=mark.created, command=mark.command, log=log, grace=server.grace
         )
         self._state.save(self.directory)
 
@@ -234,10 +234,11 @@ class Lab:
 
     def _end(self, servers: Iterable[str]) -> int:
         """End what runs of ``servers``, those that depend on others first."""
-        marks = [known.mark for name in servers if (known := self._state.servers.get(name)) is not None]
+        marked = [known for name in servers if (known := self._state.servers.get(name)) is not None]
         # The API server and what stands on it are told together; etcd afterwards, so that nobody waits for it.
-        ground = [mark for mark in marks if Path(mark.command[0]).name == "etcd"]
-        return end_all([mark for mark in marks if mark not in ground]) + end_all(ground)
+        ground = {known.mark: known.grace for known in marked if Path(known.command[0]).name == "etcd"}
+        above = {known.mark: known.grace for known in marked if known.mark not in ground}
+        return end_all(above) + end_all(ground)
 
     def _is_healthy(self, part: Part, site: Site) -> bool:
         names = {name for name, known in self._state.servers.items() if known.part == part.name}

@@ -1,4 +1,4 @@
-"""What the lab knows of each part: the programs it needs, its servers in the order in which they can start, its endpoints."""
+"""What the lab knows of each part: the programs it needs, its servers in their order, its endpoints."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from simulations.lab.process import GRACE
 from simulations.lab.programs import Program, Progress
 from simulations.lab.requirements import Requirement
 
@@ -22,6 +23,7 @@ class Server:
     after: tuple[str, ...] = ()  # servers that must serve before this one starts
     env: Mapping[str, str] = field(default_factory=dict)
     patience: float = 60.0  # s from start to serving
+    grace: float = GRACE  # s from being told to end to being killed
 
 
 @dataclass(frozen=True, slots=True)

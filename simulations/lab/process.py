@@ -76,20 +76,22 @@ def find(mark: Mark) -> psutil.Process | None:
 
 def end(mark: Mark, grace: float = GRACE) -> bool:
     """End the marked process: ask, wait ``grace`` seconds, kill. False when there was nothing to end."""
-    return end_all([mark], grace) > 0
+    return end_all({mark: grace}) > 0
 
 
-def end_all(marks: Sequence[Mark], grace: float = GRACE) -> int:
-    """End the marked processes together; how many of them were running."""
-    processes = [process for mark in marks if (process := find(mark)) is not None]
-    for process in processes:
+def end_all(graces: Mapping[Mark, float]) -> int:
+    """End the marked processes together, each with its own grace in seconds; how many of them were running."""
+    processes = [(process, grace) for mark, grace in graces.items() if (process := find(mark)) is not None]
+    for process, _ in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, left = psutil.wait_procs(processes, timeout=grace)
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(left, timeout=grace)
+    begin = time.monotonic()
+    for process, grace in sorted(processes, key=lambda each: each[1]):
+        left = max(begin + grace - time.monotonic(), 0.0)
+        if psutil.wait_procs([process], timeout=left)[1]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+            psutil.wait_procs([process], timeout=GRACE)
     _reap()
     return len(processes)
 

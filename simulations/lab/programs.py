@@ -1,4 +1,4 @@
-"""The lab's servers as programs: fetched and built once, then kept in the user's cache, keyed by version and module files."""
+"""The lab's programs: built once, then kept in the user's cache, keyed by version and module files."""
 
 from __future__ import annotations
 

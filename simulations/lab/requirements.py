@@ -1,4 +1,4 @@
-"""Programs that must be installed by the user: found on PATH, with their version, or one sentence that says what to install."""
+"""Programs that the user installs: found on PATH, with their version, or one sentence that says what to install."""
 
 from __future__ import annotations
 
