@@ -64,7 +64,7 @@ class Sent:
     late_p99: float | None
     late_max: float | None
     late: int  # messages later than BUNCH
-    finished: bool  # False: stopped before the load's end
+    finished: bool  # False: stop was set before all was sent
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 import click
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -52,10 +53,17 @@ class RunnerConfig(BaseModel):
     seed: int = 0
 
 
+class PodWorkers(Protocol):
+    """Who starts and stops a pod's worker; see :class:`Workers`."""
+
+    def start_pod(self, pod: str) -> None: ...
+    def stop_pod(self, pod: str) -> None: ...
+
+
 class PodFollower:
     """A watch's handler that keeps the workers equal to the Ready pods. Called by the watch's thread only."""
 
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: PodWorkers) -> None:
         self._workers = workers
         self._known: set[str] = set()
 
