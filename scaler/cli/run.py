@@ -7,9 +7,8 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
@@ -24,6 +23,7 @@ from scaler.endpoints import Endpoints
 from scaler.errors import ConfigError, LagcastError
 from scaler.observe.gather import Gatherer
 from scaler.observe.histories import Histories
+from scaler.policies import find_policy
 from scaler.status import as_dict
 from scaler.telemetry import Telemetry
 from scaler.warm import warm_up
@@ -76,15 +76,6 @@ def run(
         _run(path, resources, make_policy, tick, host, port, kubeconfig, stop)
     except (LagcastError, OSError) as error:
         raise click.ClickException(str(error)) from error
-
-
-def find_policy(name: str, options: Mapping[str, str]) -> MakePolicy:
-    """The policy factory of that name. Raises ConfigError with the names that there are."""
-    points = {point.name: point for point in entry_points(group="lagcast.policies")}
-    if name not in points:
-        raise ConfigError(f"--policy {name}: no such policy; there are {', '.join(sorted(points))}")
-    made: MakePolicy = points[name].load()(options)
-    return made
 
 
 class ConfigFile:

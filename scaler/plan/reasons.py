@@ -57,7 +57,7 @@ class Reason(StrEnum):
     FORBIDDEN = "Forbidden"
 
     INTERNAL_ERROR = "InternalError"
-    """A fault of Lagcast itself on this scaler; it is held, the others go on. Please report it."""
+    """A fault of Lagcast itself on this scaler; its count is held, the others go on."""
 
     # Faults of a source, more exactly.
     TOPIC_NOT_FOUND = "TopicNotFound"

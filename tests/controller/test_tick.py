@@ -1,0 +1,266 @@
+"""The tick from end to end over the stand-ins: observe, decide, act, report."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from scaler.act.apply import Actor
+from scaler.api.predictive_scaler import PredictiveScaler
+from scaler.clock import ManualClock
+from scaler.controller import Controller
+from scaler.observe.gather import Gatherer
+from scaler.observe.histories import Histories
+from scaler.observe.watched import watched
+from scaler.plan.decision import GroupDecision, Numbers, ServiceDecision
+from scaler.plan.observation import GroupObservation
+from scaler.plan.reasons import Reason
+from scaler.plan.service import Service
+from scaler.standins.broker import FakeBroker
+from scaler.standins.cluster import FakeCluster
+from scaler.status import as_dict
+from scaler.telemetry import Telemetry
+
+
+def resource(name: str = "chat", mode: str = "Enforce", **replicas: Any) -> PredictiveScaler:
+    return PredictiveScaler.model_validate(
+        {
+            "apiVersion": "lagcast.io/v1alpha1",
+            "kind": "PredictiveScaler",
+            "metadata": {"name": name},
+            "spec": {
+                "target": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+                "kafka": {"bootstrapServers": "one:9092", "topic": f"topic-{name}", "consumerGroup": f"group-{name}"},
+                "objective": {"within": "10s", "share": "99%"},
+                "replicas": {"min": 1, "max": 30, "serviceRate": "2", **replicas},
+                "mode": mode,
+            },
+        }
+    )
+
+
+class Fixed:
+    """Always wants the same count; remembers what it was shown."""
+
+    def __init__(self, uid: str, wanted: int | Exception) -> None:
+        self.uid, self.wanted = uid, wanted
+        self.seen: list[GroupObservation] = []
+
+    def step(self, now: float, observed: GroupObservation) -> GroupDecision:
+        self.seen.append(observed)
+        if isinstance(self.wanted, Exception):
+            raise self.wanted
+        state = observed.services[0].replicas.value
+        current = None if state is None else state.desired
+        desired = None if current is None else self.wanted
+        return GroupDecision(
+            (ServiceDecision(self.uid, now, current, desired, (Reason.FORECAST,), Numbers(arrival_rate=8.0)),)
+        )
+
+    def snapshot(self) -> bytes:
+        return b""
+
+    def restore(self, saved: bytes) -> None: ...
+
+
+class Bench:
+    """A controller over stand-ins with a fixed policy for each scaler."""
+
+    def __init__(self, wanted: dict[str, int | Exception]) -> None:
+        self.clock = ManualClock(1000.0)
+        self.broker = FakeBroker(self.clock)
+        self.cluster = FakeCluster(lambda: 60.0, start=1000.0)
+        self.telemetry = Telemetry(CollectorRegistry())
+        self.pool = ThreadPoolExecutor(2)
+        self.policies: dict[str, list[Fixed]] = {}
+        self.wanted = wanted
+        self.controller = Controller(
+            Gatherer(lambda _: self.broker, self._none, self.cluster, self.pool, Histories(self.pool), 5.0),
+            Actor(self.cluster, self.cluster, self.cluster),
+            self.make,
+            self.telemetry,
+            self.clock,
+            15.0,
+        )
+        for name in wanted:
+            self.broker.create_topic(f"topic-{name}", 4)
+            self.broker.join(f"group-{name}")
+            self.cluster.deploy(watched(resource(name)).target, 4)
+
+    def _none(self, url: str) -> Any:
+        raise AssertionError(url)
+
+    def make(self, scaler: PredictiveScaler, service: Service) -> Fixed:
+        made = Fixed(service.uid, self.wanted[scaler.metadata.name])
+        self.policies.setdefault(scaler.metadata.name, []).append(made)
+        return made
+
+    def value(self, metric: str, **labels: str) -> float | None:
+        return self.telemetry.registry.get_sample_value(metric, {"namespace": "default", **labels})
+
+
+@pytest.fixture
+def bench() -> Callable[..., Bench]:
+    return lambda **wanted: Bench(wanted)
+
+
+def test_enforce_patches_tells_and_counts(bench: Callable[..., Bench]) -> None:
+    b = bench(chat=9)
+    b.controller.configure([resource()])
+    row = next(iter(b.controller.tick().values()))
+    assert [(w.before, w.after) for w in b.cluster.written] == [(4, 9)]
+    assert row.outcome.reason is Reason.APPLIED
+    assert b.cluster.events[0].message.startswith("4 -> 9: ")
+    assert "8 requests/s" in b.cluster.events[0].message
+    assert b.value("lagcast_desired_replicas", name="chat") == 9
+    assert b.value("lagcast_current_replicas", name="chat") == 4
+    assert b.value("lagcast_patches_total", name="chat", outcome="Applied") == 1
+    assert b.value("lagcast_input_status", name="chat", source="kafka", status="fresh") == 1
+
+
+def test_recommend_is_the_default_and_changes_nothing(bench: Callable[..., Bench]) -> None:
+    b = bench(chat=9)
+    unset = resource().model_dump(by_alias=True, mode="json")
+    del unset["spec"]["mode"]
+    b.controller.configure([PredictiveScaler.model_validate(unset)])
+    row = next(iter(b.controller.tick().values()))
+    assert row.outcome.reason is Reason.RECOMMENDED
+    assert b.cluster.written == []
+    assert b.cluster.events == []
+    assert b.value("lagcast_desired_replicas", name="chat") == 9
+
+
+def test_a_count_that_stands_is_not_written_again(bench: Callable[..., Bench]) -> None:
+    b = bench(chat=4)
+    b.controller.configure([resource()])
+    row = next(iter(b.controller.tick().values()))
+    assert row.outcome.reason is Reason.UNCHANGED
+    assert b.cluster.written == []
+
+
+def test_somebody_else_changed_the_count_since_it_was_read(bench: Callable[..., Bench]) -> None:
+    b = bench(chat=9)
+    b.controller.configure([resource()])
+    policy = b.policies["chat"][0]
+    step = policy.step
+
+    def meddle(now: float, observed: GroupObservation) -> GroupDecision:
+        b.cluster.set_replicas(watched(resource()).target, 6)
+        return step(now, observed)
+
+    policy.step = meddle  # type: ignore[method-assign]
+    row = next(iter(b.controller.tick().values()))
+    assert row.outcome.reason is Reason.CONFLICT
+    assert b.cluster.written == []
+    assert b.value("lagcast_patches_total", name="chat", outcome="Conflict") == 1
+
+
+def test_a_fault_in_one_policy_holds_that_scaler_and_leaves_the_others(
+    bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    b = bench(bad=ValueError("hunter2"), good=9)
+    b.controller.configure([resource("bad"), resource("good")])
+    rows = {r.resource.metadata.name: r for r in b.controller.tick().values()}
+    assert rows["bad"].decision.reason is Reason.INTERNAL_ERROR
+    assert rows["bad"].decision.desired == rows["bad"].decision.current == 4
+    assert rows["good"].outcome.reason is Reason.APPLIED
+    assert "Traceback" not in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("fault", "source", "status", "reason"),
+    [
+        ("broker", "kafka", "error", "BrokerUnreachable"),
+        ("topic", "kafka", "absent", "TopicNotFound"),
+        ("group", "kafka", "absent", "GroupNotFound"),
+        ("cluster", "kubernetes", "error", "KubernetesUnreachable"),
+        ("target", "kubernetes", "absent", "TargetNotFound"),
+        ("forbidden", "kubernetes", "error", "Forbidden"),
+        ("scale", "kubernetes", "absent", "TargetWithoutScale"),
+    ],
+)
+def test_a_missing_source_is_in_metrics_and_status_and_stops_nothing(
+    bench: Callable[..., Bench], fault: str, source: str, status: str, reason: str
+) -> None:
+    b = bench(chat=9)
+    target = watched(resource()).target
+    if fault == "broker":
+        b.broker.down = True
+    elif fault == "topic":
+        b.broker.delete_topic("topic-chat")
+    elif fault == "group":
+        b.broker = FakeBroker(b.clock)
+        b.broker.create_topic("topic-chat", 4)
+    elif fault == "cluster":
+        b.cluster.down = True
+    elif fault == "target":
+        b.cluster.remove(target)
+    elif fault == "forbidden":
+        b.cluster.forbidden = True
+    else:
+        b.cluster.remove(target)
+        b.cluster.add_without_scale(target)
+    b.controller.configure([resource()])
+    row = next(iter(b.controller.tick().values()))
+    assert b.value("lagcast_input_status", name="chat", source=source, status=status) == 1
+    assert b.value("lagcast_input_status", name="chat", source=source, status="fresh") == 0
+    shown = as_dict(row, b.clock.now())["inputs"][source]
+    assert (shown["status"], shown["reason"]) == (status, reason)
+    assert len(shown["detail"]) > 10
+
+
+def test_a_scaler_keeps_its_policy_unless_its_plan_changed(bench: Callable[..., Bench]) -> None:
+    b = bench(chat=9)
+    b.controller.configure([resource(mode="Recommend")])
+    b.controller.configure([resource(mode="Enforce")])
+    assert len(b.policies["chat"]) == 1
+    b.controller.configure([resource(max=20)])
+    assert len(b.policies["chat"]) == 2
+
+
+def test_series_of_a_scaler_that_is_gone_go_away(bench: Callable[..., Bench]) -> None:
+    b = bench(a=9, b=9)
+    b.controller.configure([resource("a"), resource("b")])
+    b.controller.tick()
+    b.controller.configure([resource("b")])
+    b.controller.tick()
+    names = {s.labels.get("name") for m in b.telemetry.registry.collect() for s in m.samples}
+    assert "a" not in names
+    assert "b" in names
+
+
+def test_counters_are_born_at_zero(bench: Callable[..., Bench]) -> None:
+    b = bench(chat=4)
+    b.controller.configure([resource()])
+    assert b.value("lagcast_patches_total", name="chat", outcome="PatchFailed") == 0
+
+
+def test_numbers_that_are_not_known_are_nan_not_zero(bench: Callable[..., Bench]) -> None:
+    b = bench(chat=4)
+    b.controller.configure([resource()])
+    b.controller.tick()
+    backlog = b.value("lagcast_backlog_messages", name="chat")
+    assert backlog is not None
+    assert math.isnan(backlog)
+
+
+def test_the_loop_ticks_on_its_own_clock_until_stopped(bench: Callable[..., Bench]) -> None:
+    b = bench(chat=4)
+    b.controller.configure([resource()])
+    stop, times = threading.Event(), []
+
+    def before() -> None:
+        times.append(b.clock.now())
+        if len(times) == 4:
+            stop.set()
+
+    b.controller.run(stop, before)
+    assert times == [1000.0, 1015.0, 1030.0, 1045.0]
+    assert b.controller.last_tick == 1045.0
