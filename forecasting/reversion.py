@@ -13,6 +13,8 @@ PRIOR_ORIGINS = 100.0
 # Weights of Geman and McClure, 1 / (1 + (error / width)^2)^2, with a width of 4 mean |error| (some three standard
 # deviations): one spike that did not come must not teach that nothing ever returns.
 _WIDTH = 4.0
+# Upward deviations beyond this many root mean squares of those seen so far are no noise: what is beyond stays.
+_SEEN_BEFORE = 3.0
 _LEAST_ERROR = 1e-3  # a mean |error| below it would make every error an outlier
 
 
@@ -85,6 +87,20 @@ class Reversion:
             sums *= self.keep
         sums += rows
         self._gains = None
+
+    def pull(self, short: Floats | float, long: Floats | float, steps: int) -> Floats:
+        """By how much the log forecast moves from "the newest level stays", for deviations [n, 1] or one: [n, steps].
+
+        The gains were learned from usual deviations, most of which are noise. A jump far above them is followed, not
+        smoothed away; a fall below them (a spike that did not come) is not, since too little is the dearer error.
+        """
+        gain_short, gain_long = self.gains(steps)
+        weight = np.maximum(self.sums[5], 1e-9)
+        at = np.minimum(np.arange(steps), self.horizon - 1)
+        top = (_SEEN_BEFORE * np.sqrt(self.sums[0] / weight))[at]
+        bottom = (-_SEEN_BEFORE * np.sqrt(self.sums[2] / weight))[at]
+        pulled: Floats = gain_short * np.minimum(short, top) + gain_long * np.maximum(long, bottom)
+        return pulled
 
     def gains(self, steps: int) -> tuple[Floats, Floats]:
         """(gain_short, gain_long), each [steps]; beyond the horizon the last one holds."""

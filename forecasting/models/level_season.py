@@ -159,13 +159,11 @@ class LevelSeason(Stepwise):
         latest = self.memory.rows[:, newest].astype(np.float64) if newest >= 0 else np.full(7, np.nan)
         if seasonal:
             short = log_level - usual_level
-            long = latest[_LONG] - latest[_USUAL_LONG] - short
-            gain_short, gain_long = self.returns.gains(steps)
-            ahead = log_level + usual - usual_level + gain_short * short + gain_long * _or_zero(long)
+            long = _or_zero(latest[_LONG] - latest[_USUAL_LONG] - short)
+            ahead = log_level + usual - usual_level + self.returns.pull(short, long, steps)
         else:
-            gain_short, gain_long = self.returns_unseasonal.gains(steps)
-            ahead = log_level + gain_long * _or_zero(latest[_LONG] - log_level)
-        errors, lacking = self._errors(steps, count, log_level, seasonal, (gain_short, gain_long), rate, seen, rng)
+            ahead = log_level + self.returns_unseasonal.pull(0.0, _or_zero(latest[_LONG] - log_level), steps)
+        errors, lacking = self._errors(steps, count, log_level, seasonal, rate, seen, rng)
         paths = np.exp(ahead.astype(np.float32) + errors) - np.float32(self.calm)
         add_count_noise(paths, self.step, lacking, rng)
         return finish(paths, CEILING * max(self.peak, rate), out)
@@ -199,7 +197,6 @@ class LevelSeason(Stepwise):
         count: int,
         log_level: float,
         seasonal: bool,
-        gains: tuple[Floats, Floats],
         rate: float,
         seen: float,
         rng: np.random.Generator,
@@ -230,29 +227,29 @@ class LevelSeason(Stepwise):
             lacking.append(np.ones(assumed))
         if assumed < count:
             chosen = columns[draw(weights, count - assumed, rng)]
-            parts.append(self._errors_of(chosen, steps, seasonal, gains))
+            parts.append(self._errors_of(chosen, steps, seasonal))
             lent = np.exp(rows[_LEVEL, chosen].astype(np.float64))
             whole = chosen + memory.base > memory.history_until
             held = np.where(whole, 1.0, self.step / memory.history_step) * (rate + self.calm) / lent
             lacking.append(np.clip(1.0 - held, 0.0, 1.0))
         return np.concatenate(parts), np.concatenate(lacking)
 
-    def _errors_of(
-        self, origins: NDArray[np.intp], steps: int, seasonal: bool, gains: tuple[Floats, Floats]
-    ) -> NDArray[np.float32]:
+    def _errors_of(self, origins: NDArray[np.intp], steps: int, seasonal: bool) -> NDArray[np.float32]:
+        """Log errors of the forecasts from these origins, each with what was known at it."""
         rows = self.memory.rows
         at = origins[:, None] + np.arange(1, steps + 1)[None, :]
-        level = rows[_LEVEL, origins]
-        gain_short, gain_long = gains[0].astype(np.float32), gains[1].astype(np.float32)
-        errors = rows[_LOG, at] - level[:, None]
+        level = rows[_LEVEL, origins].astype(np.float64)
+        long = rows[_LONG, origins] - level
+        errors = rows[_LOG, at] - rows[_LEVEL, origins][:, None]
         if seasonal:
             usual_level = rows[_USUAL_LEVEL, origins]
             short = level - usual_level
             long = np.nan_to_num(rows[_LONG, origins] - rows[_USUAL_LONG, origins] - short)
             errors -= rows[_USUAL, at] - usual_level[:, None]
-            errors -= gain_short * short[:, None] + gain_long * long[:, None]
+            pulled = self.returns.pull(short[:, None], long[:, None], steps)
         else:
-            errors -= gain_long * np.nan_to_num(rows[_LONG, origins] - level)[:, None]
+            pulled = self.returns_unseasonal.pull(0.0, np.nan_to_num(long)[:, None], steps)
+        errors -= pulled.astype(np.float32)
         np.clip(errors, -WIDEST_ERROR, WIDEST_ERROR, out=errors)
         return fill_forward(errors)
 

@@ -75,15 +75,46 @@ class Negative(LevelSeason):
 
 
 class Backwards(LevelSeason):
+    """Takes in what came before what it knows already."""
+
+    late = 0.0
+
     def update(self, arrivals: Arrivals) -> None:
+        origin = self.memory.origin
+        self.late = arrivals.rate if origin is not None and arrivals.end < origin else 0.0
         super().update(arrivals)
-        self.memory.rows[0, self.memory.used - 1] = arrivals.rate
-        self.peak = max(self.peak, 0.0)
-        self._learn_all()
-        self.level.window = max(self.level.window, arrivals.count)
+
+    def paths(self, steps, count, rng, out=None):
+        paths = super().paths(steps, count, rng, out)
+        paths += np.float32(self.late)
+        return paths
 
 
-@pytest.mark.parametrize("broken", [Clairvoyant, Forgetful, Negative, Backwards])
-def test_a_broken_forecaster_is_found(broken):
-    with pytest.raises(AssertionError):
+class Lost(LevelSeason):
+    """Leaves a part of its state out of its pickle."""
+
+    def __getstate__(self):
+        return self.__dict__ | {"peak": 0.0, "level": type(self.level)(self.level.window)}
+
+
+class Zeros(LevelSeason):
+    """Reads what is missing as zero."""
+
+    def fit(self, history: Series) -> None:
+        super().fit(Series(history.start, history.step, np.nan_to_num(history.rates)))
+
+
+@pytest.mark.parametrize(
+    ("broken", "complaint"),
+    [
+        (Clairvoyant, "futures part|order of fit"),
+        (Forgetful, "drawing changed"),
+        (Negative, "negative"),
+        (Backwards, "from the past"),
+        (Lost, "pickled copy"),
+        (Zeros, "NotEnoughHistory"),
+    ],
+)
+def test_a_broken_forecaster_is_found(broken, complaint):
+    with pytest.raises(AssertionError, match=complaint):
         check_forecaster(lambda: broken(STEP, STEP * 96))
