@@ -1,0 +1,181 @@
+"""The rules that bound the answer. Each names the rule of the design that it keeps."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaler.plan.capacity import PartitionSplit
+from scaler.plan.lead_time import LeadTimes
+from scaler.plan.observation import Freshness, LatencySample, Reading, ServiceObservation
+from scaler.plan.progress import Progress
+from scaler.plan.reasons import Reason
+from scaler.plan.rollout import Costs, Standing, replicas_over_time
+from scaler.plan.service import Service
+
+Floats = NDArray[np.float64]
+
+_FAULT = {
+    Freshness.STALE: Reason.INPUT_STALE,
+    Freshness.ABSENT: Reason.INPUT_ABSENT,
+    Freshness.ERROR: Reason.INPUT_ERROR,
+}
+
+
+def input_faults(observed: ServiceObservation) -> tuple[Reason, ...]:
+    """Rule 1: what is wrong with the sources that a lower count needs; empty only when all of them are fresh.
+
+    A latency source that is not configured is not missed; one that answers with an impossible number is an error.
+    """
+    return tuple(dict.fromkeys(_faults(observed)))
+
+
+def _faults(observed: ServiceObservation) -> Iterator[Reason]:
+    for reading in (observed.offsets, observed.replicas, observed.latency):
+        if reading is None:
+            continue
+        if not reading.fresh or reading.value is None:
+            yield _FAULT.get(reading.freshness, Reason.INPUT_ERROR)
+            if reading.reason is not None:
+                yield reading.reason
+    if not latency_sane(observed.latency):
+        yield from (Reason.INPUT_ERROR, Reason.METRIC_INVALID)
+
+
+def latency_sane(latency: Reading[LatencySample] | None) -> bool:
+    """Whether every number that a latency sample has can be: finite and not negative."""
+    if latency is None or latency.value is None:
+        return True
+    sample = latency.value
+    numbers = (sample.p50, sample.p95, sample.p99, sample.count, sample.sum, sample.window)
+    return all(number is None or (math.isfinite(number) and number >= 0) for number in numbers)
+
+
+def backlog_left(level: float, backlog: float, capacity: list[float], dt: float) -> float:
+    """The backlog (messages) after steps of ``dt`` s, arrivals at ``level``, service at ``capacity`` (requests/s)."""
+    left = backlog
+    for rate in capacity:
+        left = max(left + (level - rate) * dt, 0.0)
+    return left
+
+
+def reactive_floor(
+    level: float,
+    backlog: float,
+    standing: Standing,
+    split: PartitionSplit,
+    lead_times: LeadTimes,
+    rate: float,
+    drain: float,
+) -> int:
+    """Rules 3 and 4: the least count that the present needs.
+
+    Arrivals stay at their newest ``level`` (requests/s), what is ready and pending serves until a replica asked for now
+    would (the 95 % point of the lead times), and the backlog that is left then is drained within ``drain`` seconds.
+    """
+    lead = lead_times.quantile(0.95)
+    steps = 20
+    dt = lead / steps
+    times = (np.arange(steps, dtype=np.float64) + 0.5) * dt
+    serving = replicas_over_time(np.array([standing.current]), standing, lead_times, times)[0]
+    left = backlog_left(level, backlog, (split.usable(serving) * rate).tolist(), dt)
+    needed = (level + left / drain) / rate
+    count = split.least(needed)
+    waiting = level > 0 or backlog > 0
+    return max(count, 1) if waiting else count
+
+
+def scale_in_floor(level: float, backlog: float, split: PartitionSplit, rate: float, drain: float) -> int:
+    """Rule 4 for a lower count, which acts at once: the backlog to drain is the present one, not what would be left."""
+    count = split.least((level + backlog / drain) / rate)
+    return max(count, 1) if level > 0 or backlog > 0 else count
+
+
+def safe_count(
+    costs: Costs, wanted: int, current: int, late_share: float, split: PartitionSplit, nothing: float
+) -> int:
+    """Rule 5: the lowest candidate from ``wanted`` on that still meets the objective over the paths; or ``current``.
+
+    A count that gives no less service than the current one (rule 7) is as good as it. Fewer than ``nothing`` expected
+    requests are none.
+    """
+    top = len(split.table) - 1
+    for count in costs.counts.tolist():
+        if not wanted <= count < current:
+            continue
+        same = split.table[min(count, top)] >= split.table[min(current, top)]
+        if same or costs.arrivals < nothing or costs.late_share(count) <= late_share:
+            return int(count)
+    return current
+
+
+def limited(wanted: int, current: int, cap: int | None, service: Service) -> tuple[int, tuple[Reason, ...]]:
+    """Rules 7 and 8: ``wanted`` within what can be given work (``cap``; None: not known), min, max and the steps from
+    ``current``, and the limits that moved it, in the order in which they did.
+    """
+    count, reasons = wanted, []
+    if cap is not None and count > max(cap, current, service.min_replicas):
+        count = max(cap, current, service.min_replicas)
+        reasons.append(Reason.PARTITIONS)
+    if count < service.min_replicas:
+        count = service.min_replicas
+        reasons.append(Reason.MIN_REPLICAS)
+    if count > service.max_replicas:
+        count = service.max_replicas
+        reasons.append(Reason.MAX_REPLICAS)
+    if service.max_scale_out is not None and count > current + service.max_scale_out:
+        count = current + service.max_scale_out
+        reasons.append(Reason.SCALE_OUT_LIMIT)
+    if service.max_scale_in is not None and count < current - service.max_scale_in:
+        count = current - service.max_scale_in
+        reasons.append(Reason.SCALE_IN_LIMIT)
+    return count, tuple(reasons)
+
+
+class ScaleInHold:
+    """A lower count is taken only when it was the answer for the whole hold: the largest answer of that time stands."""
+
+    def __init__(self) -> None:
+        self._answers: deque[tuple[float, int]] = deque()
+
+    def lowest(self, now: float, answer: int, current: int, hold: float) -> int:
+        """Take in the answer of ``now`` (unix s), and return the lowest count that may be taken; at most ``current``
+        while what is remembered does not reach back over ``hold`` seconds.
+        """
+        self._answers.append((now, answer))
+        while len(self._answers) > 1 and self._answers[1][0] <= now - hold:
+            self._answers.popleft()
+        if self._answers[0][0] > now - hold:
+            return max(current, answer)
+        return max(count for _, count in self._answers)
+
+
+class StuckWatch:
+    """Rule 13: backlog, ready replicas, and no commit for ``after`` seconds is not load.
+
+    From the first tick without a commit on, the backlog that may be planned with is the one of the last commit: what
+    piles up behind consumers that do not move says nothing about how many are needed.
+    """
+
+    def __init__(self, after: float) -> None:
+        self._after = after
+        self._moved_at: float | None = None
+        self._trusted = math.inf
+
+    def step(self, now: float, ready: int, progress: Progress | None) -> bool:
+        """Take in a tick (``progress`` None: nothing new is known); whether the consumers are stuck."""
+        if progress is not None:
+            left = float(progress.backlog_after.sum())
+            free = ready < 1 or left < 1 or progress.recreated or float(progress.consumed.sum()) > 0
+            if free or self._moved_at is None:
+                self._moved_at = now
+                self._trusted = left
+        return self._moved_at is not None and now - self._moved_at >= self._after
+
+    def trusted(self, backlog: float) -> float:
+        """The part of a backlog (messages) that may be planned with."""
+        return min(backlog, self._trusted)

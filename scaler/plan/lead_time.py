@@ -1,0 +1,69 @@
+"""How long a replica takes from the patch to serving: learned from pods, begun with what was declared."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaler.plan.observation import LeadTime
+
+Floats = NDArray[np.float64]
+PARTS = ("patch_to_created", "created_to_scheduled", "scheduled_to_ready", "ready_to_partitions")
+
+
+class LeadTimes:
+    """The distribution of lead times (s): the last ``size`` pods, and the declared value as ``prior`` pods that the
+    first real ones replace one by one.
+    """
+
+    def __init__(self, declared: float, prior: int, size: int) -> None:
+        if not declared > 0:
+            raise ValueError(f"a lead time is above 0 s, not {declared}")
+        self._declared = declared
+        self._prior = max(prior, 1)
+        self._parts: deque[tuple[float, ...]] = deque(maxlen=max(size, 1))
+        self._points: Floats = np.full(self._prior, declared)
+
+    def learn(self, pods: Iterable[LeadTime]) -> None:
+        """Take in pods that became Ready. A part that was not seen is filled with that part's median, so that a pod
+        whose patch nobody saw does not make the lead time look short; parts that cannot be are not seen.
+        """
+        before = len(self._parts)
+        for pod in pods:
+            parts = tuple(_seconds(getattr(pod, name)) for name in PARTS)
+            if not all(math.isnan(part) for part in parts):
+                self._parts.append(parts)
+                before = -1
+        if before < 0:
+            seen = np.array(self._parts)
+            known = ~np.isnan(seen)
+            medians = [float(np.median(seen[known[:, k], k])) if known[:, k].any() else 0.0 for k in range(len(PARTS))]
+            totals = np.where(known, seen, medians).sum(axis=1)
+            prior = np.full(max(self._prior - len(totals), 0), self._declared)
+            self._points = np.sort(np.concatenate([totals, prior]))
+
+    def quantile(self, q: float) -> float:
+        """The lead time (s) that a share ``q`` of the replicas does not exceed; above 0."""
+        index = min(max(math.ceil(q * len(self._points)) - 1, 0), len(self._points) - 1)
+        return max(float(self._points[index]), 1e-3)
+
+    def ready_share(self, age: float, after: Floats) -> Floats:
+        """Share of replicas of ``age`` (s since they were asked for) that serve ``after`` more seconds; shape of after.
+
+        Conditional on not serving yet. A replica that is older than every one seen is given another median lead time:
+        it is late, but still on its way.
+        """
+        alive = int((self._points > age).sum())
+        if alive == 0:
+            return (after >= self.quantile(0.5)).astype(np.float64)
+        done = np.searchsorted(self._points, age + after, side="right")
+        share: Floats = (done - (len(self._points) - alive)) / alive
+        return np.clip(share, 0.0, 1.0)
+
+
+def _seconds(part: float | None) -> float:
+    return part if part is not None and math.isfinite(part) and part >= 0 else math.nan

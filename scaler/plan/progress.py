@@ -1,0 +1,145 @@
+"""What happened between two samples of a topic's offsets, and how old the oldest unconsumed message is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaler.plan.observation import TopicOffsets
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def consumed_up_to(offsets: TopicOffsets) -> Ints:
+    """The next offset to be consumed per partition: the committed one, or the log start where there is none."""
+    position: Ints = np.maximum(offsets.committed, offsets.begin)
+    return position
+
+
+def backlog(offsets: TopicOffsets) -> Ints:
+    """Messages not yet committed per partition; never negative."""
+    left: Ints = np.maximum(offsets.end - consumed_up_to(offsets), 0)
+    return left
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Progress:
+    """The change from one sample to a later one. Arrays have the shape [partitions] of the later sample."""
+
+    end: float  # unix s of the later sample
+    seconds: float  # > 0
+    arrived: Floats | None  # messages; None when the topic was made anew in between
+    consumed: Floats  # messages committed, as far as the group did it (not retention)
+    backlog_before: Floats  # messages; 0 for partitions that were added
+    backlog_after: Floats
+    recreated: bool
+
+    @property
+    def arrivals(self) -> float | None:
+        """Messages that arrived in all partitions together."""
+        return None if self.arrived is None else float(self.arrived.sum())
+
+
+def difference(before: TopicOffsets, then: float, after: TopicOffsets, now: float) -> Progress | None:
+    """What changed between ``then`` and ``now`` (unix s); None when no time has passed.
+
+    Offsets are cumulative, so a pair with an outage between its samples is as good as any. End offsets and log starts
+    never go backwards and partitions never go away: where they did, the topic was made anew, and nothing is known about
+    the arrivals.
+    """
+    if now <= then:
+        return None
+    where = np.searchsorted(before.partitions, after.partitions)
+    known = np.isin(after.partitions, before.partitions, assume_unique=True)
+    found = np.where(known, where, 0)
+    kept = int(known.sum()) == len(before.partitions)
+
+    def earlier(values: Ints, otherwise: Ints) -> Ints:
+        return np.where(known, values[found], otherwise) if len(values) else otherwise
+
+    end = earlier(before.end, after.begin)
+    begin = earlier(before.begin, after.begin)
+    recreated = not kept or bool(np.any(after.end < end) or np.any(after.begin < begin))
+    left = backlog(after).astype(np.float64)
+    if recreated:
+        nothing = np.zeros(len(after.partitions))
+        return Progress(now, now - then, None, nothing, nothing, left, True)
+    position = np.maximum(earlier(consumed_up_to(before), after.begin), after.begin)
+    return Progress(
+        end=now,
+        seconds=now - then,
+        arrived=(after.end - end).astype(np.float64),
+        consumed=np.maximum(consumed_up_to(after) - position, 0).astype(np.float64),
+        backlog_before=earlier(backlog(before), np.zeros_like(after.end)).astype(np.float64),
+        backlog_after=left,
+        recreated=False,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLag:
+    """Age of the oldest unconsumed message (s): exactly, or None and only ``at_least`` so old."""
+
+    seconds: float | None
+    at_least: float
+
+
+class TimeLagTracker:
+    """Remembers when each head offset was current, and looks up the committed offset among them.
+
+    Keeps at most ``size`` samples; when full, every second one of the older half goes, so that the memory reaches far
+    back at a coarser grain. O(size x partitions) a look-up.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = max(size, 8)
+        self._times = np.empty(self._size)
+        self._ends = np.empty((self._size, 0), dtype=np.int64)
+        self._count = 0
+
+    def clear(self) -> None:
+        """Forget everything (the topic was made anew)."""
+        self._count = 0
+        self._ends = np.empty((self._size, 0), dtype=np.int64)
+
+    def add(self, time: float, offsets: TopicOffsets) -> None:
+        """Take in a sample; time is monotone."""
+        missing = len(offsets.end) - self._ends.shape[1]
+        if missing > 0:  # partitions were added: before, their head was their log start
+            old = np.broadcast_to(offsets.begin[-missing:], (self._size, missing))
+            self._ends = np.concatenate([self._ends, old], axis=1)
+        elif missing < 0:
+            raise ValueError("partitions went away: clear() first")
+        if self._count == self._size:
+            half = self._size // 2
+            keep = np.concatenate([np.arange(0, half, 2), np.arange(half, self._size)])
+            self._count = len(keep)
+            self._times[: self._count] = self._times[keep]
+            self._ends[: self._count] = self._ends[keep]
+        self._times[self._count] = time
+        self._ends[self._count] = offsets.end
+        self._count += 1
+
+    def lag(self, now: float, offsets: TopicOffsets) -> TimeLag:
+        """Age at ``now`` of the oldest message that is not committed; 0 when there is none."""
+        waiting = backlog(offsets) > 0
+        if not waiting.any():
+            return TimeLag(0.0, 0.0)
+        if self._count == 0 or self._ends.shape[1] != len(offsets.end):
+            return TimeLag(None, 0.0)
+        times, ends = self._times[: self._count], self._ends[: self._count, waiting]
+        position = consumed_up_to(offsets)[waiting]
+        # The message at `position` came after the last sample whose head was not beyond it.
+        last = (ends <= position).sum(axis=0) - 1
+        if np.any(last < 0):
+            return TimeLag(None, float(max(now - times[0], 0.0)))
+        after = np.minimum(last + 1, self._count - 1)
+        column = np.arange(len(position))
+        low, high = ends[last, column], ends[after, column]
+        span = np.maximum(high - low, 1)
+        arrived = times[last] + (position - low) / span * (times[after] - times[last])
+        age = float(max(now - arrived.min(), 0.0))
+        return TimeLag(age, age)
