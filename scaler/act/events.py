@@ -20,7 +20,7 @@ V = TypeVar("V")
 log = logging.getLogger(__name__)
 
 CONTROLLER = "lagcast.io/controller"
-LONGEST_NOTE = 1024  # characters; the API server refuses more
+LONGEST_NOTE = 1024  # bytes; the API server refuses more
 REMEMBERED = 1000  # events and targets; the least recently used is forgotten
 
 
@@ -51,7 +51,7 @@ class EventRecorder:
     """An EventWriter over the API server (events.k8s.io/v1)."""
 
     def __init__(self, client: KubeClient, instance: str = "", limits: EventLimits | None = None) -> None:
-        """``instance`` names this process, so that two of them can be told apart; without one, the host's (pod's) name."""
+        """``instance`` names this process, so that two of them can be told apart; empty: the host's (pod's) name."""
         self._client = client
         self._instance = (instance or socket.gethostname() or "lagcast")[:128]
         self._limits = limits or EventLimits()
@@ -65,7 +65,7 @@ class EventRecorder:
         """Write an Event, or count an equal one on; never raises, what cannot be written is logged and dropped."""
         if now < self._away_until or not self._allowed(target, now):
             return
-        note = message if len(message) <= LONGEST_NOTE else message[: LONGEST_NOTE - 1] + "…"
+        note = _cut(message)
         try:
             if not self._counted_on((target, reason, note), now):
                 self._create(target, reason, note, "Warning" if warning else "Normal", now)
@@ -160,6 +160,11 @@ def _used(memory: OrderedDict[K, V], key: K) -> None:
     memory.move_to_end(key)
     while len(memory) > REMEMBERED:
         memory.popitem(last=False)
+
+
+def _cut(message: str) -> str:
+    raw = message.encode()
+    return message if len(raw) <= LONGEST_NOTE else raw[: LONGEST_NOTE - 3].decode(errors="ignore") + "…"
 
 
 def _micro(now: float) -> str:

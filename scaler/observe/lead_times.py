@@ -14,7 +14,7 @@ from scaler.observe.pods import Pod
 from scaler.plan.observation import LeadTime
 
 LONGEST = 3600.0  # s; a longer way is a pod that was Ready before, and not a lead time
-LATEST = 0.25  # s after its second in which an arrival still tells something of the event
+LATEST = 0.25  # s that news of an event may take to arrive, or the writer to note when it asked
 ASKS_KEPT = 32
 UNREAD_KEPT = 1000  # lead times nobody fetched
 
@@ -30,6 +30,7 @@ class _Way:
     """What is known of one pod on its way."""
 
     created: float
+    slack: float  # s by which ``created`` may be too early
     scheduled: float | None
     told: bool
 
@@ -55,7 +56,8 @@ class LeadTimes:
         way = self._ways.get(pod.uid)
         if way is None:
             # A pod found after restarts has been Ready before, for all that is known.
-            way = _Way(_moment(pod.created, arrived), None, told=arrived is None and pod.restarted)
+            created = _moment(pod.created, arrived)
+            way = _Way(created, LATEST if created == arrived else 0.5, None, told=arrived is None and pod.restarted)
             self._ways[pod.uid] = way
         if way.scheduled is None and pod.scheduled is not None:
             way.scheduled = max(_moment(pod.scheduled, arrived), way.created)
@@ -68,7 +70,7 @@ class LeadTimes:
         self._untold.append(
             LeadTime(
                 pod=pod.name,
-                patch_to_created=self._since_ask(pod.created, way.created),
+                patch_to_created=self._since_ask(way),
                 created_to_scheduled=None if way.scheduled is None else way.scheduled - way.created,
                 # Where no scheduler left its mark, this part holds the whole way, so that the total is right.
                 scheduled_to_ready=ready - (way.created if way.scheduled is None else way.scheduled),
@@ -87,14 +89,13 @@ class LeadTimes:
         self._untold.clear()
         return taken
 
-    def _since_ask(self, stamp: float, created: float) -> float | None:
+    def _since_ask(self, way: _Way) -> float | None:
         """Time from the newest ask before the pod's creation, if that ask was for this many pods."""
-        # The stamp is the start of the second: an ask within that second may have been before it.
-        ask = next((a for a in reversed(self._asks) if a.at < stamp + 1.0), None)
+        ask = next((a for a in reversed(self._asks) if a.at <= way.created + way.slack), None)
         if ask is None or ask.left <= 0:
             return None  # nobody asked: a pod that was replaced, or another writer
         ask.left -= 1
-        return max(0.0, created - ask.at)
+        return max(0.0, way.created - ask.at)
 
 
 def _moment(stamp: float, arrived: float | None) -> float:
