@@ -27,7 +27,7 @@ class Futures:
     @property
     def knots(self) -> Floats:
         """Seconds ahead of now at which rates change; those after now."""
-        times: Floats = np.arange(1, self.rates.shape[1]) * self.step - self.age
+        times: Floats = np.arange(1, self.rates.shape[1], dtype=np.float64) * self.step - self.age
         return times[times > 0]
 
     def arrived(self, ahead: Floats) -> Floats:

@@ -17,6 +17,8 @@ from scaler.plan.paths import Futures
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_CRUMB = 1e-6  # requests: what rounding leaves
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -100,33 +102,38 @@ def replicas_over_time(candidates: Ints, standing: Standing, lead_times: LeadTim
 
 def served(arrived: Floats, capacity: Floats) -> Floats:
     """Cumulative service of a queue. ``arrived`` [N, K+1] counts the backlog in, ``capacity`` [C, K] is what each step
-    could serve; shape [C, N, K+1].
+    could serve; shape [C, K+1, N]: time before paths, so that running over time is done for all paths at once.
 
     Reflection (Lindley's recursion, unrolled): S(k) = G(k) + min(0, min over 1 <= j <= k of A(j) - G(j)).
     """
-    could = np.zeros((capacity.shape[0], capacity.shape[1] + 1))
-    np.cumsum(capacity, axis=1, out=could[:, 1:])
-    unused = arrived[None, :, :] - could[:, None, :]
-    unused[:, :, 0] = 0.0
-    np.minimum(unused, 0.0, out=unused)
-    np.minimum.accumulate(unused, axis=2, out=unused)
-    unused += could[:, None, :]
-    return unused
+    could = np.zeros((capacity.shape[0], capacity.shape[1] + 1, 1))
+    np.cumsum(capacity, axis=1, out=could[:, 1:, 0])
+    lacking = arrived.T[None, :, :] - could
+    lacking[:, 0, :] = 0.0
+    np.minimum(lacking, 0.0, out=lacking)
+    for k in range(1, lacking.shape[1]):  # quicker than accumulate, which runs through each path by itself
+        np.minimum(lacking[:, k], lacking[:, k - 1], out=lacking[:, k])
+    lacking += could
+    return lacking
 
 
 def late_requests(due: Floats, service: Floats) -> Floats:
     """Late requests, mean over the paths; shape [C].
 
-    ``due`` [N, K+1] are the requests that must have been begun by each time, ``service`` [C, N, K+1] those that were.
+    ``due`` [N, K+1] are the requests that must have been begun by each time, ``service`` [C, K+1, N] those that were.
     Both are linear between the times, so the part of a step's due requests that is late ends where the curves cross.
     """
-    behind = due[None, :, :] - service
-    positive = np.maximum(behind, 0.0)
-    span = np.abs(behind)
-    both = span[:, :, :-1] + span[:, :, 1:]
-    part = (positive[:, :, :-1] + positive[:, :, 1:]) / np.where(both > 0, both, 1.0)
-    late: Floats = np.einsum("cnk,nk->c", part, np.diff(due, axis=1)) / due.shape[0]
-    return late
+    behind = due.T[None, :, :] - service
+    step = np.diff(due, axis=1).T
+    late = behind > _CRUMB
+    begin, end = late[:, :-1], late[:, 1:]
+    whole = np.einsum("ckn,kn->c", (begin & end).astype(np.float64), step)
+    candidate, k, path = np.nonzero(begin ^ end)  # the few steps in which a path becomes late, or is in time again
+    before, after = behind[candidate, k, path], behind[candidate, k + 1, path]
+    part = np.maximum(before, after) / np.maximum(np.abs(before) + np.abs(after), _CRUMB)
+    crossing = np.bincount(candidate, weights=part * step[k, path], minlength=len(service))
+    late_mean: Floats = (whole + crossing) / due.shape[0]
+    return late_mean
 
 
 def due_by(times: Floats, futures: Futures, queue: Queue, slack: float) -> Floats:

@@ -73,7 +73,7 @@ class Pod:
 
 @dataclass
 class Loop:
-    """Time in seconds; ``dt`` is the loop's own. Requests are counted per partition as (arrival time, count) batches."""
+    """Time in seconds; ``dt`` is the loop's own. Requests wait per partition as [arrival time, count]."""
 
     service: Service
     policy: Policy
@@ -191,9 +191,7 @@ class Loop:
             self.pods.append(Pod(self.now, self.now + lead))
 
     def attainment(self, start: float = 0.0, end: float = float("inf")) -> float:
-        """Share of the requests that arrived in [start, end) s after the begin and left in time; those still waiting are
-        late.
-        """
+        """Share of the requests that arrived in [start, end) s after the begin and left in time; who waits is late."""
         inside = [w for w in self.waits if start <= w[0] - self.start < end]
         total = sum(w[2] for w in inside)
         waiting = sum(b[1] for q in self.queues for b in q if start <= b[0] - self.start < end)
@@ -202,14 +200,8 @@ class Loop:
 
     def changes(self, after: float = 0.0) -> list[tuple[float, int, int]]:
         """(s after the begin, from, to) of each change of the count."""
-        return [
-            (d.time - self.start, d.current, d.desired)
-            for d in self.decisions
-            if d.desired is not None
-            and d.current is not None
-            and d.desired != d.current
-            and d.time - self.start >= after
-        ]
+        made = [(d.time - self.start, d.current or 0, d.desired or 0) for d in self.decisions]
+        return [change for change in made if change[0] >= after and change[1] != change[2]]
 
 
 def policy_for(service: Service, load: Load | None, sigma: float = 0.05, **settings: float) -> PredictivePolicy:

@@ -21,7 +21,7 @@ def test_a_foreseen_spike_finds_its_replicas_ready(service: Service, load, repli
     needed = load(loop.start + start) / service.service_rate
     ready = min(n for t, n in loop.ready if start < t - loop.start <= end)
     assert ready >= needed
-    ordered = [at for at, before, after in loop.changes(start / 2) if after >= needed][0]
+    ordered = next(at for at, _, after in loop.changes(start / 2) if after >= needed)
     ahead = start - ordered
     assert service.lead_time <= ahead <= service.lead_time + 3 * service.tick, "about one lead time ahead, not more"
     assert loop.attainment(start, end) >= 0.99
