@@ -1,0 +1,52 @@
+"""For the whole run: tests marked `lab` need real servers; without them they are skipped, and the last line says so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+SKIPPED = pytest.StashKey[dict[str, list[str]]]()  # reason -> test files
+MISSING = pytest.StashKey[str]()  # why lab tests cannot run; empty when they can
+REQUIRED = "LAGCAST_LAB"  # "required": a lab test that cannot run fails
+
+
+def why_no_lab(config: pytest.Config) -> str:
+    """What must be installed for the lab tests, found out once a run; empty when nothing is missing."""
+    if MISSING not in config.stash:
+        try:
+            from simulations.lab.lab import what_is_missing
+        except ImportError as error:
+            config.stash[MISSING] = f"the extra `lab` is not installed: {error}"
+        else:
+            config.stash[MISSING] = "; ".join(what_is_missing())
+    return config.stash[MISSING]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SKIPPED] = {}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("lab") is None:
+        return
+    reason = why_no_lab(item.config)
+    if not reason:
+        return
+    if os.environ.get(REQUIRED) == "required":
+        pytest.fail(f"{REQUIRED}=required, but the lab cannot run: {reason}", pytrace=False)
+    item.config.stash[SKIPPED].setdefault(reason, []).append(item.path.name)
+    pytest.skip(f"the lab cannot run: {reason}")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    result = yield  # the summary line of pytest itself comes in here
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    for reason, files in session.config.stash[SKIPPED].items():
+        if reporter is not None:
+            names = ", ".join(sorted(set(files)))
+            reporter.write_line(f"lab tests skipped: {len(files)} in {names} ({reason})")
+    return result
