@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 TICK = 60.0  # s
 HOUR, DAY = 3600.0, 86400.0
 DAYS_BEFORE = 7
-BEFORE = ("rate_and_lag", "keda_lag")  # the rules without foresight, at the settings one would start with
+BEFORE = ("rate_and_lag",)  # the strong rule without foresight, at the settings one would start with
 RESOURCE = """
 apiVersion: lagcast.io/v1alpha1
 kind: PredictiveScaler
@@ -48,7 +48,7 @@ spec:
   replicas: {min: 2, max: 64, serviceRate: "2", serviceTime: 500ms, leadTime: 2m, scaleInHold: 5m}
   mode: Enforce
 """
-SPEC = WorldSpec(partitions=64, service_rate=2.0, service_time=0.5, lead_time=(60.0, 150.0), replicas=8, seed=0)
+SPEC = WorldSpec(partitions=96, service_rate=2.0, service_time=0.5, lead_time=(60.0, 150.0), replicas=8, seed=0)
 # A working day's cycle, and every day at 13:00 a quarter of an hour of four times the load.
 PATTERN = Pattern(
     mean=12.0, period=DAY, amplitude=0.5, spike=Spike(every=DAY, at=13 * HOUR, length=900.0, height=4.0), noise=0.08
@@ -228,7 +228,7 @@ def draw(r: Run, folder: Path) -> Path:
         forecast_high=_column([n.forecast and n.forecast.p95 for n in numbers]),
         asked=_column([row.decision.desired for row in r.rows]),
         ready=_column([n.ready for n in numbers]),
-        time_lag=_column([n.time_lag for n in numbers]),
+        time_lag=r.world.time_lag(np.array([row.decision.time for row in r.rows])),
         within=PredictiveScaler.model_validate(yaml.safe_load(RESOURCE)).spec.objective.within,
     )
     folder.mkdir(parents=True, exist_ok=True)

@@ -54,4 +54,5 @@ def draw_day(day: Day, path: Path) -> None:
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.legend(loc="upper left", frameon=False)
+    lag.set_xlim(day.hours[0], day.hours[-1])
     figure.savefig(path, dpi=110)

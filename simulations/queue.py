@@ -84,9 +84,15 @@ def measure(
     over = np.maximum(come - gone_later, 0.0)  # of all that came by a step, what will not have left in time
     late = np.minimum(over, arrived).sum()
     total = arrived.sum()
-    longest = 0.0
-    for p in range(come.shape[1]):
-        left = np.searchsorted(gone[:, p], come[:, p] - 1e-6)
-        wait = (left - np.arange(len(come))) * seconds
-        longest = max(longest, float(wait[arrived[:, p] > 0].max(initial=0.0)))
+    longest = float(time_lag(arrived, served, seconds).max(initial=0.0))
     return Served(float(total), float(late), longest)
+
+
+def time_lag(arrived: NDArray[np.float64], served: NDArray[np.float64], seconds: float = 1.0) -> NDArray[np.float64]:
+    """Age (s) of the oldest request that is not served at the end of each step, 0 when there is none; shape [steps]."""
+    come, gone = np.cumsum(arrived, axis=0), np.cumsum(served, axis=0)
+    steps = np.arange(len(come))
+    oldest = np.array([np.searchsorted(come[:, p], gone[:, p] + 1e-6, side="right") for p in range(come.shape[1])]).min(
+        axis=0
+    )
+    return np.where(oldest > steps, 0.0, (steps - oldest + 1) * seconds)

@@ -13,7 +13,7 @@ from scaler.clock import ManualClock
 from scaler.observe.ports import GroupTopic, TargetRef
 from scaler.standins.broker import FakeBroker
 from scaler.standins.cluster import FakeCluster
-from simulations.queue import PartitionedQueue, Served, measure
+from simulations.queue import PartitionedQueue, Served, measure, time_lag
 
 PRODUCE_EVERY = 10  # s of arrivals that share a timestamp in the stand-in broker
 
@@ -81,6 +81,12 @@ class World:
         n = self._second
         return measure(self.arrived[:n], self.served[:n], within, self._spec.service_time)
 
+    def time_lag(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Age (s) of the oldest unserved request at each of ``times`` (unix s)."""
+        lag = time_lag(self.arrived[: self._second], self.served[: self._second])
+        second = (times - self.start).astype(np.int64) - 1
+        return np.where(second < 0, 0.0, lag[np.clip(second, 0, len(lag) - 1)])
+
     @property
     def paid_replica_hours(self) -> float:
         """Replica-hours so far, each replica paid from the moment it was asked for."""
@@ -107,7 +113,7 @@ class World:
         rest = self._second % PRODUCE_EVERY
         if rest:
             raise ValueError(f"a tick must be a multiple of {PRODUCE_EVERY} s in the demo's world")
-        for partition, count in enumerate((self._offset + self._gone).astype(int).tolist()):
+        for partition, count in enumerate(np.floor(self._offset + self._gone + 1e-6).astype(int).tolist()):
             end = self.broker.end(self._topic.topic, partition)
             self.broker.commit(self._topic.group, self._topic.topic, partition, min(count, end))
 
