@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
@@ -276,12 +276,14 @@ def ensure_topic(bootstrap: str, topic: str, partitions: int | None) -> int:
 
 
 def _partitions(admin: AdminClient, topic: str, *, wait: bool) -> int:
-    """A topic just made is not known at once to every part of a broker."""
+    """A topic just made is not known at once to every part of a broker. Asking never makes the topic."""
     end = time.monotonic() + CONNECT
     while True:
-        described = admin.list_topics(topic, timeout=CONNECT).topics[topic]
-        if described.error is None:
-            return len(described.partitions)
-        if not wait or time.monotonic() > end:
-            raise KafkaException(described.error)
+        asked = admin.describe_topics(TopicCollection([topic]), request_timeout=CONNECT)
+        try:
+            return len(asked[topic].result().partitions)
+        except KafkaException as refused:
+            unknown = refused.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+            if not (unknown and wait) or time.monotonic() > end:
+                raise
         time.sleep(0.1)

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from forecasting.errors import BadSeries
 from scaler.clock import SystemClock
 from scaler.errors import LagcastError
-from scaler.kube import Json, KubeClient
+from scaler.kube import Json, connect
 from scaler.observe.pods import read_pod
 from scaler.observe.watch import Watch
 from simulations.lab.service_time import ServiceTimeSpec
@@ -96,7 +96,7 @@ class PodRunner:
         """Raises ConfigError for a kubeconfig, BadSeries for a table of service times that cannot be used."""
         service_time = config.service_time.build()
         self._config = config
-        self._client = KubeClient.connect(config.kubeconfig)
+        self._client = connect(config.kubeconfig)
         membership = Membership(
             config.bootstrap, config.topic, config.group, config.session, config.heartbeat, config.commit
         )
