@@ -122,17 +122,26 @@ def test_syncs_within_a_long_tick_are_caught_up(service: MakeService, observe: O
     assert one(keda, 3660.0, observe(3660.0, 64, lagging)).desired == 80
 
 
-def test_it_scales_in_after_the_window_and_never_without_the_metric(
-    service: MakeService, observe: Observe, offsets: Offsets
-) -> None:
+def test_it_scales_in_after_the_window(service: MakeService, observe: Observe, offsets: Offsets) -> None:
     keda = policy(service())
     idle = offsets([100] * 20, [100] * 20)
-    assert [one(keda, n * 15.0, observe(n * 15.0, 10, idle)).desired for n in range(20)] == [10] * 20
-    for freshness in (Freshness.ABSENT, Freshness.STALE, Freshness.ERROR):
-        decision = one(keda, 300.0, observe(300.0, 10, None, freshness=freshness))
+    assert [one(keda, n * 15.0, observe(n * 15.0, 10, idle)).desired for n in range(21)] == [10] * 21
+    assert one(keda, 315.0, observe(315.0, 10, idle)).desired == 1
+
+
+@pytest.mark.parametrize("freshness", [Freshness.ABSENT, Freshness.STALE, Freshness.ERROR])
+@pytest.mark.parametrize("behavior", HpaBehavior)
+def test_without_the_metric_the_count_is_held(
+    service: MakeService, observe: Observe, offsets: Offsets, freshness: Freshness, behavior: HpaBehavior
+) -> None:
+    # No window to hide behind: with a metric of zero, the second sync scales in.
+    keda = policy(service(min_replicas=0), stabilization=0.0, cooldown=0.0, behavior=behavior)
+    for n in range(100):
+        decision = one(keda, n * 15.0, observe(n * 15.0, 10, None, freshness=freshness))
         assert decision.desired == 10
-    assert decision.reasons[:2] == (Reason.INPUT_ERROR, Reason.BROKER_UNREACHABLE)
-    assert one(keda, 330.0, observe(330.0, 10, idle)).desired == 1
+        assert decision.reason is getattr(Reason, f"INPUT_{freshness.name}")
+        assert decision.reasons[1] is Reason.BROKER_UNREACHABLE
+    assert (one(keda, 1500.0, observe(1500.0, 10, offsets([9], [9]))).desired or 0) < 10
 
 
 def test_a_count_that_is_not_known_is_not_written(service: MakeService, observe: Observe, offsets: Offsets) -> None:
