@@ -147,7 +147,7 @@ def shrunk_shares(counts: Floats) -> Floats:
     """Shares of the arrivals per partition, shrunk to even as far as Poisson noise explains the spread.
 
     The weight of the observed shares is signal / (signal + noise), with signal the variance beyond the mean count and
-    beyond two standard errors of that estimate (empirical Bayes, James and Stein).
+    beyond three standard errors of that estimate (empirical Bayes, James and Stein).
     """
     n = len(counts)
     even = np.full(n, 1.0 / n)
@@ -155,7 +155,7 @@ def shrunk_shares(counts: Floats) -> Floats:
     if n == 1 or total <= 0:
         return even
     mean = total / n
-    signal = float(counts.var(ddof=1)) - mean * (1.0 + 2.0 * math.sqrt(2.0 / (n - 1)))
+    signal = float(counts.var(ddof=1)) - mean * (1.0 + 3.0 * math.sqrt(2.0 / (n - 1)))
     weight = max(signal, 0.0) / (max(signal, 0.0) + mean)
     shares: Floats = even + weight * (counts / total - even)
     shares /= shares.sum()

@@ -263,12 +263,16 @@ class ServicePlanner:
         candidates = self._candidates(standing.current, floor or 0, futures, terms, expected)
         priced = costs(candidates, standing, queue, futures, self._split, self._lead_times, terms, self.settings.grid)
         cheapest = priced.cheapest
+        if priced.late_share(cheapest) > max(1.0 - self.service.share, 0.0):
+            # Late whatever is ordered: no count is worth more than another, and the rollout would give up. What most
+            # paths need when new replicas come is still known.
+            cheapest = max(cheapest, self._split.least(float(np.median(priced.needed))))
         wanted = max(cheapest, floor or 0)
         source = Reason.REACTIVE_FLOOR if floor is not None and floor > cheapest else Reason.FORECAST
         if drawn is None and source is Reason.FORECAST:
             source = Reason.NO_FORECAST
         most = self._split.cap or self.service.max_replicas
-        if cheapest >= most and priced.late_share(cheapest) > 1.0 - self.service.share:
+        if cheapest >= most and priced.late_share(priced.cheapest) > 1.0 - self.service.share:
             notes += (Reason.MAX_REPLICAS if self._split.cap is None else Reason.PARTITIONS,)
         return _Plan(wanted, source, notes, priced, forecast, cheapest, floor)
 
@@ -284,7 +288,9 @@ class ServicePlanner:
         # A count answers for lateness over `answers - lead` seconds, and may stand idle until the window's end: at this
         # price the marginal replica is worth its cost when a share `late` of the paths needs it all that time.
         price = p.price_scale * (s.tick + until - lead) / (rate * (answers - lead) * late)
-        return Terms(rate, slack, answers, until, s.tick, lead, price, min(p.rebalance_pause, s.tick))
+        return Terms(
+            rate, slack, answers, until, s.tick, lead, price, min(p.rebalance_pause, s.tick), max(s.within, p.drain)
+        )
 
     def _queue(self, seen: _Seen) -> Queue:
         """The backlog as the plan sees it: without what is served but not committed, nor what stuck consumers leave."""

@@ -49,6 +49,7 @@ class Terms:
     lead: float  # s that a new replica is paid for before it serves
     price: float  # replica-seconds a late request
     pause: float  # s that every ready replica stands still when the membership changes
+    drain: float  # s in which a backlog is to be gone
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +60,7 @@ class Costs:
     total: Floats  # replica-seconds, lateness included
     late: Floats  # requests, mean over the paths
     arrivals: float  # requests that the lateness is a part of, mean over the paths
+    needed: Floats  # [N] replicas' worth that each path needs when new replicas come, its backlog drained
 
     @property
     def cheapest(self) -> int:
@@ -171,9 +173,15 @@ def costs(
     middle = (times[1:] + times[:-1]) / 2
     serving = replicas_over_time(candidates, standing, lead_times, middle)
     capacity = split.usable(serving) * (terms.rate * np.diff(times))
-    service = served(futures.arrived(times) + queue.backlog, capacity)
+    arrived = futures.arrived(times) + queue.backlog
+    service = served(arrived, capacity)
     due = due_by(times, futures, queue, terms.slack)
     late = late_requests(due, service)
+    at_lead = min(int(np.searchsorted(times, terms.lead)), len(times) - 1)
+    standing_row = int(np.argmin(np.abs(candidates - standing.current)))
+    left = arrived[:, at_lead] - service[standing_row, at_lead]
+    then = (arrived[:, -1] - arrived[:, at_lead]) / max(times[-1] - times[at_lead], 1e-9)
+    worth = (then + np.maximum(left, 0.0) / terms.drain) / terms.rate
 
     most = len(split.table) - 1
     window = futures.between(terms.tick, terms.until)
@@ -187,7 +195,7 @@ def costs(
     missed = np.maximum(np.minimum(peak, standing.current)[None, :] - r, 0).mean(axis=1)
     change = np.where(candidates != standing.current, terms.pause * standing.ready, 0.0)
     total = candidates * terms.tick + idle + (unneeded + missed) * terms.lead + terms.price * late + change
-    return Costs(candidates, total, late, float((due[:, -1] - due[:, 0]).mean()))
+    return Costs(candidates, total, late, float((due[:, -1] - due[:, 0]).mean()), worth)
 
 
 def _mean_excess(needed: Ints, candidates: Ints) -> Floats:

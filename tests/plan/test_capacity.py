@@ -1,0 +1,153 @@
+"""What replicas can serve: rate learned only from saturated work; partitions and their split as a limit."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaler.plan.capacity import PartitionSplit, ServiceRate, saturated, shrunk_shares, usable_table, utilisation
+from scaler.plan.progress import Progress
+
+
+def split(shares, most=40) -> PartitionSplit:
+    made = PartitionSplit(most, memory=1e9, change=0.0)
+    made.learn(np.array(shares, dtype=float) * 1e9, 1.0)
+    return made
+
+
+def progress(consumed, before, after=None, seconds=10.0) -> Progress:
+    arrays = [np.array(a, dtype=float) for a in (consumed, before, before if after is None else after)]
+    return Progress(0.0, seconds, arrays[0], *arrays, recreated=False)
+
+
+def test_sixteen_partitions_drain_no_faster_on_nine_to_fifteen_consumers() -> None:
+    table = usable_table(np.full(16, 1 / 16), 40)
+    assert table[8] == pytest.approx(8)
+    assert np.allclose(table[9:16], 8)
+    assert np.allclose(table[16:], 16)
+    assert table[3] == pytest.approx(16 / 6)
+
+
+def test_a_hot_partition_is_the_limit() -> None:
+    shares = np.full(16, 0.5 / 15)
+    shares[5] = 0.5
+    made = split(shares)
+    assert made.table.max() == pytest.approx(2.0, rel=0.01)
+    assert made.cap is not None
+    assert made.cap <= 16
+    assert made.least(1.9) <= 16
+    assert made.least(3.0) > 40, "no count gives that"
+
+
+@given(st.lists(st.floats(0.01, 10), min_size=1, max_size=40), st.integers(1, 60))
+def test_usable_is_never_more_than_replicas_partitions_or_the_hottest(weights: list[float], most: int) -> None:
+    shares = np.array(weights) / sum(weights)
+    table = usable_table(shares, most)
+    r = np.arange(most + 1)
+    assert np.all(table <= np.minimum(r, len(shares)) + 1e-9)
+    assert table.max() <= 1 / shares.max() + 1e-6
+    assert np.all(np.diff(table) >= 0)
+    assert table[0] == 0
+
+
+def test_partitions_cap_only_where_they_bind() -> None:
+    made = PartitionSplit(40, 100.0, 0.1)
+    assert made.cap is None, "not seen yet"
+    made.known(16)
+    assert made.cap == 16
+    few = PartitionSplit(10, 100.0, 0.1)
+    few.known(12)
+    assert few.cap == 6
+    many = PartitionSplit(10, 100.0, 0.1)
+    many.known(200)
+    assert many.cap is None, "the maximum comes first"
+
+
+def test_counting_noise_is_no_skew_but_skew_is() -> None:
+    rng = np.random.default_rng(1)
+    losses = [usable_loss(rng.poisson(100, 16).astype(float)) for _ in range(500)]
+    assert np.median(losses) == pytest.approx(0)
+    assert np.quantile(losses, 0.99) < 0.05
+    assert max(losses) < 0.15
+    skewed = shrunk_shares(np.array([1000.0] + [100.0] * 15))
+    assert skewed[0] == pytest.approx(0.4, abs=0.01)
+    assert skewed.sum() == pytest.approx(1)
+
+
+def usable_loss(counts: np.ndarray) -> float:
+    return 1 - usable_table(shrunk_shares(counts), 16)[16] / 16
+
+
+def test_the_split_in_use_does_not_follow_every_flicker() -> None:
+    made = PartitionSplit(16, 60.0, 0.1)
+    made.known(16)
+    rng = np.random.default_rng(0)
+    made.learn(rng.poisson(20, 16).astype(float), 2.0)
+    table = made.table
+    changes = 0
+    for _ in range(200):
+        made.learn(rng.poisson(20, 16).astype(float), 2.0)
+        changes += made.table is not table
+        table = made.table
+    assert changes <= 20
+
+
+def test_the_rate_is_learned_from_saturated_work() -> None:
+    rate = ServiceRate(2.0, memory=100.0, change=2.0, bounds=20.0)
+    for _ in range(60):
+        assert rate.learn(progress([30.0] * 4, [500.0] * 4), ready=4)
+    assert rate.rate == pytest.approx(3.0, rel=0.01)
+
+
+def test_an_idle_group_teaches_nothing() -> None:
+    rate = ServiceRate(2.0, 100.0, 2.0, 20.0)
+    for _ in range(60):
+        assert not rate.learn(progress([5.0] * 4, [10.0] * 4), ready=4)
+    assert rate.rate == 2.0
+
+
+def test_one_consumer_without_work_spoils_the_interval() -> None:
+    assert not saturated(progress([20.0] * 4, [500.0, 500.0, 500.0, 3.0]), 4, 2.0)
+    assert not saturated(progress([20.0] * 4, [500.0] * 4, after=[500.0, 500.0, 500.0, 3.0]), 4, 2.0)
+    assert saturated(progress([20.0] * 4, [500.0] * 4), 4, 2.0)
+    assert not saturated(progress([20.0] * 4, [500.0] * 4), 0, 2.0)
+
+
+def test_one_wild_interval_moves_the_rate_little() -> None:
+    rate = ServiceRate(2.0, 100.0, 2.0, 20.0)
+    rate.learn(progress([10_000.0] * 4, [1e6] * 4), 4)
+    assert rate.rate <= 2.0 * 2.0 ** (1 - math.exp(-0.1)) + 1e-9
+    for _ in range(1000):
+        rate.learn(progress([0.0] * 4, [1e6] * 4), 4)
+    assert rate.rate == pytest.approx(2.0 / 20.0)
+
+
+def test_more_consumers_than_partitions_do_not_dilute_the_rate() -> None:
+    rate = ServiceRate(2.0, 10.0, 2.0, 20.0)
+    for _ in range(50):
+        rate.learn(progress([20.0] * 4, [500.0] * 4), ready=9)
+    assert rate.rate == pytest.approx(2.0)
+
+
+def test_utilisation_leaves_room_for_waiting() -> None:
+    real = utilisation(2.0, 9.5, 0.01, 0.5)
+    assert 0.85 < real < 0.9
+    assert utilisation(2.0, 9.5, 0.001, 0.5) < real
+    assert utilisation(2.0, 0.0, 0.01, 0.5) == 0.5
+    assert utilisation(100.0, 100.0, 0.01, 0.5) > 0.99
+
+
+def test_utilisation_against_a_simulated_queue() -> None:
+    """Poisson arrivals, constant service of 0.5 s, one server: at the planned load the declared share is kept."""
+    rng = np.random.default_rng(3)
+    service, slack, late = 0.5, 9.5, 0.01
+    planned = utilisation(1 / service, slack, late, 0.5)
+    gaps = rng.exponential(service / planned, 400_000)
+    work = service - gaps
+    walk = np.cumsum(work)
+    wait = walk - np.minimum.accumulate(np.minimum(walk, 0.0))
+    assert float((wait > slack).mean()) <= late

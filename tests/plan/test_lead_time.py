@@ -1,0 +1,84 @@
+"""Lead times: begun with what was declared, learned from pods, conditional on a pod's age."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaler.plan.lead_time import LeadTimes
+from scaler.plan.observation import LeadTime
+
+
+def pod(total: float, **parts: float | None) -> LeadTime:
+    whole = {
+        "patch_to_created": 0.0,
+        "created_to_scheduled": 0.0,
+        "scheduled_to_ready": total,
+        "ready_to_partitions": 0.0,
+    }
+    return LeadTime("p", **{**whole, **parts}, ready_at=0.0)  # type: ignore[arg-type]
+
+
+def test_the_declared_value_stands_until_pods_tell_otherwise() -> None:
+    lead = LeadTimes(90.0, prior=5, size=100)
+    assert lead.quantile(0.95) == 90.0
+    lead.learn([pod(30.0)])
+    assert lead.quantile(0.95) == 90.0, "one pod is no distribution"
+    assert lead.quantile(0.2) == 30.0
+    lead.learn([pod(30.0 + k) for k in range(10)])
+    assert lead.quantile(0.95) == pytest.approx(39.0)
+
+
+def test_old_pods_are_forgotten() -> None:
+    lead = LeadTimes(90.0, prior=5, size=10)
+    lead.learn([pod(200.0)] * 10)
+    lead.learn([pod(20.0)] * 10)
+    assert lead.quantile(1.0) == 20.0
+
+
+def test_a_part_that_was_not_seen_is_not_zero() -> None:
+    lead = LeadTimes(90.0, prior=1, size=100)
+    lead.learn([pod(50.0, patch_to_created=10.0)] * 3)
+    lead.learn([pod(50.0, patch_to_created=None)])
+    assert lead.quantile(0.01) == pytest.approx(60.0)
+
+
+def test_parts_that_cannot_be_are_not_learned() -> None:
+    lead = LeadTimes(90.0, prior=2, size=100)
+    nothing = LeadTime("p", None, float("nan"), -5.0, float("inf"), 0.0)
+    lead.learn([nothing] * 5)
+    assert lead.quantile(0.5) == 90.0
+
+
+def test_share_ready_is_conditional_on_age() -> None:
+    lead = LeadTimes(90.0, prior=1, size=100)
+    lead.learn([pod(float(t)) for t in (10, 20, 30, 40)])
+    after = np.array([0.0, 5.0, 10.0, 20.0, 40.0])
+    assert lead.ready_share(0.0, after).tolist() == [0.0, 0.0, 0.25, 0.5, 1.0]
+    assert lead.ready_share(25.0, after).tolist() == [0.0, 0.5, 0.5, 1.0, 1.0]
+
+
+def test_an_overdue_replica_is_still_on_its_way() -> None:
+    lead = LeadTimes(90.0, prior=1, size=100)
+    assert lead.ready_share(500.0, np.array([0.0, 89.0, 91.0])).tolist() == [0.0, 0.0, 1.0]
+
+
+@given(
+    st.lists(st.floats(0.1, 500), min_size=1, max_size=30),
+    st.floats(0, 600),
+    st.lists(st.floats(0, 1000), min_size=2, max_size=10),
+)
+def test_shares_grow_from_zero_to_one(totals: list[float], age: float, after: list[float]) -> None:
+    lead = LeadTimes(60.0, prior=3, size=100)
+    lead.learn([pod(t) for t in totals])
+    shares = lead.ready_share(age, np.sort(np.array([0.0, *after, 1e6])))
+    assert shares[0] == 0.0
+    assert shares[-1] == 1.0
+    assert np.all(np.diff(shares) >= 0)
+
+
+def test_a_lead_time_is_above_zero() -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        LeadTimes(0.0, 1, 1)
