@@ -26,7 +26,7 @@ class Memory:
         self.capacity = capacity
         self.base = 0
         self.used = 0
-        self.rows: Rows = np.full((rows, capacity + max(64, capacity // 4)), np.nan, np.float32)
+        self.rows: Rows = np.full((rows, capacity + max(64, capacity // 8)), np.nan, np.float32)
         self.recorder = Recorder(step, capacity)
         self.history_until = -1  # steps up to here may come from the history
         self.history_step = step  # s; the history's own step: noise within it was averaged away

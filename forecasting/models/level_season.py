@@ -31,6 +31,10 @@ Floats = NDArray[np.float64]
 # Rows of the memory. Logs are of rate + calm.
 _LOG, _USUAL, _LEVEL, _USUAL_LEVEL, _LONG, _USUAL_LONG = range(1, 7)
 
+# Weights of each of the two neighbouring steps in the profile, among which a fit chooses; before it, the second.
+_NEIGHBOURS = (0.0, 0.05, 0.15, 0.3)
+_CHOOSE_AT = 5  # steps ahead at which they are compared
+
 
 class LevelSeason(Stepwise):
     """Forecast = newest level x profile ahead / profile now, each plus ``calm``; around it, past errors.
@@ -44,9 +48,10 @@ class LevelSeason(Stepwise):
     lend theirs more often. With fewer than two seasons known the ratio is 1 and errors come from all origins alike.
 
     ``step``, ``season``, ``level_window`` in seconds; ``season`` None means no season. ``horizon``: steps up to which
-    the return is learned (longer paths hold the last value). ``calm`` is a rate (requests/s) that keeps ratios of small
-    numbers near 1; one request a step unless given. ``drift``: log standard deviation per square root of a minute by
-    which the level wanders while there are no past errors.
+    the return is learned (longer paths hold the last value). ``neighbour``: weight of each neighbouring step in the
+    profile, so that a spike that shifts by a step is still seen; chosen by past errors unless given. ``calm`` is a rate
+    (requests/s) that keeps ratios of small numbers near 1; one request a step unless given. ``drift``: log standard
+    deviation per square root of a minute by which the level wanders while there are no past errors.
     """
 
     name = "level-season"
@@ -59,7 +64,7 @@ class LevelSeason(Stepwise):
         level_window: float | None = None,
         horizon: int = 60,
         seasons_kept: int = 7,
-        neighbour: float = 0.05,
+        neighbour: float | None = None,
         likeness: Likeness | None = None,
         calm: float | None = None,
         drift: float = 0.1,
@@ -67,6 +72,8 @@ class LevelSeason(Stepwise):
         period = None if season is None else whole_period(season, step)
         if level_window is None:
             level_window = 60.0 if season is None else min(60.0, season / 30)
+        if horizon < 1 or seasons_kept < 2 or (calm is not None and not calm > 0):
+            raise ValueError(f"horizon {horizon} >= 1, seasons_kept {seasons_kept} >= 2 and calm {calm} > 0 are wanted")
         self.level_window = max(level_window, step)
         self.unseasonal = 2000  # origins that may lend errors without a season
         capacity = self.unseasonal + horizon if period is None else seasons_kept * period + period // 2 + horizon
@@ -74,12 +81,13 @@ class LevelSeason(Stepwise):
         self.period = period
         self.seasons_kept = seasons_kept
         self.horizon = horizon
-        self.neighbour = neighbour
+        self.neighbour = _NEIGHBOURS[1] if neighbour is None else neighbour
+        self.choices = _NEIGHBOURS if neighbour is None else (neighbour,)
         self.calm = 1.0 / step if calm is None else calm
         self.drift = drift * math.sqrt(step / 60)
         self.width = max(1, round(self.level_window / step))  # of the level, in steps
         self.long_width = 10 * self.width
-        self.likeness = likeness or Likeness(near=max(1.0, (period or 1) / 96), per_season=0.9, level=1.0)
+        self.likeness = likeness or Likeness(near=max(1.0, (period or 1) / 48), per_season=0.9, level=1.0)
         self.returns = Reversion(horizon, 7.0 * (period or self.unseasonal))
         self.returns_unseasonal = Reversion(horizon, 7.0 * (period or self.unseasonal))
         self.peak = 0.0
@@ -92,15 +100,37 @@ class LevelSeason(Stepwise):
         rates, calm = memory.rates, np.float32(self.calm)
         rows = memory.rows[:, : memory.used]
         rows[_LOG] = np.log(rates + calm)
+        self._fill_levels(rates, _LEVEL, _LONG)
         usual = np.full(memory.used, np.nan, np.float32)
         if self.period is not None:
-            usual = smooth(profile_without_own(rates, memory.base % self.period, self.period), self.neighbour)
-        rows[_USUAL] = np.log(usual + calm)
-        for level, long, values in ((_LEVEL, _LONG, rates), (_USUAL_LEVEL, _USUAL_LONG, usual)):
-            rows[level] = np.log(rolling_mean(values, self.width) + calm)
-            rows[long] = np.log(rolling_mean(values, self.long_width) + calm)
+            usual = profile_without_own(rates, memory.base % self.period, self.period)
+        if not np.isnan(usual).all():
+            self._choose_smoothing(usual)
+        self._fill_usual(smooth(usual, self.neighbour))
         self.peak = float(np.nanmax(rates, initial=0.0))
         self._learn_returns()
+
+    def _fill_levels(self, values: NDArray[np.float32], level: int, long: int) -> None:
+        rows = self.memory.rows[:, : self.memory.used]
+        rows[level] = np.log(rolling_mean(values, self.width) + np.float32(self.calm))
+        rows[long] = np.log(rolling_mean(values, self.long_width) + np.float32(self.calm))
+
+    def _fill_usual(self, usual: NDArray[np.float32]) -> None:
+        self.memory.rows[_USUAL, : self.memory.used] = np.log(usual + np.float32(self.calm))
+        self._fill_levels(usual, _USUAL_LEVEL, _USUAL_LONG)
+
+    def _choose_smoothing(self, usual: NDArray[np.float32]) -> None:
+        """Take the smoothing whose ratios erred least in the past: noise wants much of it, bursts to the step none."""
+        rows = self.memory.rows[:, : self.memory.used]
+        ahead, now = slice(_CHOOSE_AT, None), slice(None, -_CHOOSE_AT)
+        least = math.inf
+        for neighbour in self.choices if len(self.choices) > 1 and len(usual) > _CHOOSE_AT else ():
+            self._fill_usual(smooth(usual, neighbour))
+            errors = rows[_LOG, ahead] - rows[_LEVEL, now] - rows[_USUAL, ahead] + rows[_USUAL_LEVEL, now]
+            known = ~np.isnan(errors)
+            error = float(np.abs(errors[known]).mean()) if known.any() else math.inf
+            if error < least:
+                least, self.neighbour = error, neighbour
 
     def _learn_returns(self) -> None:
         rows = self.memory.rows[:, : self.memory.used].astype(np.float64)
