@@ -6,10 +6,12 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -108,26 +110,32 @@ def run(
 
     Raises OSError when it cannot be started, TimeoutError, KeyboardInterrupt.
     """
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=directory,
-        env={**os.environ, **(env or {})},
-        start_new_session=True,
-        text=True,
-    ) as child:
+    with contextlib.ExitStack() as stack:
+        source: IO[str] | int = subprocess.DEVNULL
+        if stdin is not None:  # a file: communicate() in short turns gives up on what was not read in the first
+            source = stack.enter_context(tempfile.TemporaryFile("w+"))
+            source.write(stdin)
+            source.seek(0)
+        child = stack.enter_context(
+            subprocess.Popen(
+                command,
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=directory,
+                env={**os.environ, **(env or {})},
+                start_new_session=True,
+                text=True,
+            )
+        )
         until = time.monotonic() + timeout
-        unsent = stdin
         try:
             while True:
                 interrupts.check()
                 try:
-                    output, _ = child.communicate(unsent, timeout=0.2)
+                    output, _ = child.communicate(timeout=0.2)
                     return Finished(child.returncode, output)
                 except subprocess.TimeoutExpired:
-                    unsent = None  # communicate remembers what it was given
                     if time.monotonic() > until:
                         raise TimeoutError(f"{command[0]} was not done after {timeout:.0f} s") from None
         except BaseException:
