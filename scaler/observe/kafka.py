@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from forecasting.series import Series
 from scaler.clock import Clock, SystemClock
 from scaler.observe.history import LogBounds, boundaries, known_from, rates
-from scaler.observe.kafka_client import Client, Fault, outcome, resolve, settle
+from scaler.observe.kafka_client import LONGEST, Client, Fault, outcome, resolve
 from scaler.observe.ports import GroupTopic
 from scaler.plan.observation import Freshness, Reading, TopicOffsets
 from scaler.plan.reasons import Reason
@@ -55,18 +55,20 @@ class KafkaOffsets:
         history_timeout: float = HISTORY_TIMEOUT,
         clock: Clock | None = None,
     ) -> None:
-        self._config = dict(config)
+        # A request that hangs is ended by the connection, soon after nobody waits for it any more.
+        self._config = {"socket.timeout.ms": max(round(timeout * 1000), 1000), **config}
         self._timeout = timeout
         self._history_timeout = history_timeout
         self._clock = clock or SystemClock()
-        self._client: Client | None = None
+        self._sampling = _Connection(self._config)
+        self._remembering = _Connection(self._config)  # thousands of look-ups must not delay a sample
+        self._one_history = threading.Lock()
         self._closed = threading.Event()
 
     def sample(self, now: float, wanted: Sequence[GroupTopic]) -> Mapping[GroupTopic, Reading[TopicOffsets]]:
         """One reading for each wanted, within ``timeout``; a fresh one's time is when its end offsets were asked."""
         try:
-            self._client = client = self._connected()
-            return _Pass(client, self._clock, now, self._timeout, wanted).run()
+            return _Pass(self._sampling.client(), self._clock, now, self._timeout, wanted).run()
         except Fault as fault:
             return {one: _failed(now, fault) for one in wanted}
         except _REFUSED as error:
@@ -76,31 +78,46 @@ class KafkaOffsets:
     def history(self, topic: str, start: float, end: float, step: float) -> Reading[Series]:
         """Arrival rates of the whole steps inside [start, end); ERROR when not all could be read in time.
 
-        Uses a client of its own, so that its thousands of look-ups do not delay a sample. Raises ValueError when
-        ``step`` or the bounds are not numbers that make sense.
+        One at a time; it never delays a sample. Raises ValueError when ``step`` or the bounds make no sense.
         """
         edges = boundaries(start, end, step)
-        now = self._clock.now()
-        try:
-            client = Client(*resolve(self._config))
-            return _Past(client, self._clock, now, self._history_timeout, topic, self._closed).read(edges, step)
-        except Fault as fault:
-            return _failed(now, fault)
-        except _REFUSED as error:
-            log.error("reading the history of topic %s failed", topic, exc_info=error)
-            return _failed(now, _refused(error))
+        with self._one_history:
+            now = self._clock.now()
+            try:
+                client = self._remembering.client()
+                return _Past(client, self._clock, now, self._history_timeout, topic, self._closed).read(edges, step)
+            except Fault as fault:
+                return _failed(now, fault)
+            except _REFUSED as error:
+                log.error("reading the history of topic %s failed", topic, exc_info=error)
+                return _failed(now, _refused(error))
 
     def close(self) -> None:
-        """End the client; a history under way ends early with ERROR."""
+        """End the clients; a history under way ends early with ERROR."""
         self._closed.set()
-        self._client = None
+        self._sampling.close()
+        self._remembering.close()
 
-    def _connected(self) -> Client:
-        """The client; a new one when a secret on disk has changed."""
+
+class _Connection:
+    """The client for a configuration; a new one when a secret on disk has changed."""
+
+    def __init__(self, config: Mapping[str, str | int]) -> None:
+        self._config = config
+        self._client: Client | None = None
+
+    def client(self) -> Client:
+        """Raises Fault when the configuration does not make one."""
         settings, secrets = resolve(self._config)
         if self._client is None or self._client.settings != settings:
-            return Client(settings, secrets)
+            self.close()
+            self._client = Client(settings, secrets)
         return self._client
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.retire()
+            self._client = None
 
 
 class _Requests:
@@ -110,23 +127,25 @@ class _Requests:
         self.client, self.admin, self.clock, self.now, self.timeout = client, client.admin, clock, now, timeout
         self.began = clock.now()
 
+    def begin(self) -> None:
+        """Wait for what the client still owes. Raises Fault when that takes all the time there is."""
+        if self.client.owes(self.left()):
+            raise self.client.fault(TimeoutError(), "the cluster", self.timeout)
+
     def left(self) -> float:
-        """Seconds until the deadline; librdkafka takes no less than a millisecond."""
-        passed = self.clock.now() - self.began
-        return min(max(self.timeout - passed, 0.001), self.timeout)
+        """Seconds until the deadline, never more than the whole time limit: a clock can be set back."""
+        return min(max(self.timeout - (self.clock.now() - self.began), 0.0), self.timeout)
 
     def topics(self, names: Iterable[str]) -> dict[str, Future[Any]]:
-        return dict(self.admin.describe_topics(TopicCollection(list(names)), request_timeout=self.left()))
+        return dict(self.admin.describe_topics(TopicCollection(list(names)), request_timeout=LONGEST))
 
     def offsets(self, partitions: Iterable[TopicPartition], spec: Any) -> Offsets:
         """One call for any number of partitions."""
         asked = dict.fromkeys(partitions, spec)
-        return dict(self.admin.list_offsets(asked, request_timeout=self.left())) if asked else {}
+        return dict(self.admin.list_offsets(asked, request_timeout=LONGEST)) if asked else {}
 
     def wait(self, *futures: Iterable[Future[Any]]) -> None:
-        # librdkafka ends each request at its own limit; the grace is for its thread to say so.
-        settle([f for some in futures for f in some], self.left() + 0.2)
-        self.client.serve()
+        self.client.settle([f for some in futures for f in some], self.left())
 
     def result(self, future: Future[Any], what: str) -> Any:
         """A settled future's result. Raises Fault."""
@@ -134,6 +153,13 @@ class _Requests:
             return outcome(future)
         except (KafkaException, TimeoutError, RuntimeError, ValueError) as error:
             raise self.client.fault(error, what, self.timeout) from None
+
+    def offset(self, future: Future[Any], what: str) -> Any:
+        """A settled look-up's offset (-1: there is none) and timestamp. Raises Fault."""
+        found = self.result(future, what)
+        if found.offset < -1:  # how list_offsets shows that the broker did not answer it
+            raise self.client.fault(TimeoutError(), what, self.timeout)
+        return found
 
     def partitions(self, future: Future[Any], topic: str) -> list[TopicPartition] | Reading[Any]:
         """A topic's partitions in order; a Reading when there is no such topic. Raises Fault."""
@@ -172,11 +198,12 @@ class _Pass(_Requests):
     def run(self) -> dict[GroupTopic, Reading[TopicOffsets]]:
         if not self.wanted:
             return {}
+        self.begin()
         # First topics and commits, then the ends: an end read later is never below what was committed before it.
         topics = self.topics({one.topic for one in self.wanted})
         groups = {
             group: self.admin.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(group)], request_timeout=self.left()
+                [ConsumerGroupTopicPartitions(group)], request_timeout=LONGEST
             )[group]
             for group in {one.group for one in self.wanted}
         }
@@ -201,7 +228,7 @@ class _Pass(_Requests):
         time = self.now + self.clock.now() - self.began
         ends, begins = self.offsets(every, OffsetSpec.latest()), self.offsets(every, OffsetSpec.earliest())
         silent = {group for group, committed in commits.items() if committed == {}}
-        listed = [self.admin.list_consumer_groups(request_timeout=self.left())] if silent else []
+        listed = [self.admin.list_consumer_groups(request_timeout=LONGEST)] if silent else []
         self.wait(ends.values(), begins.values(), listed)
         for topic, some in partitions.items():
             try:
@@ -215,8 +242,8 @@ class _Pass(_Requests):
         return {one: self._joined(one, answers[one.topic], commits[one.group], absent) for one in self.wanted}
 
     def _values(self, futures: Offsets, partitions: list[TopicPartition]) -> NDArray[np.int64]:
-        found = [self.result(futures[p], f"topic {p.topic} partition {p.partition}").offset for p in partitions]
-        return np.array(found, dtype=np.int64)
+        found = [self.offset(futures[p], f"topic {p.topic} partition {p.partition}") for p in partitions]
+        return np.array([one.offset for one in found], dtype=np.int64)
 
     def _commits(self, groups: Mapping[str, Future[Any]]) -> dict[str, dict[tuple[str, int], int] | Fault]:
         """Committed offsets by topic and partition; empty where a group has none."""
@@ -285,6 +312,7 @@ class _Past(_Requests):
         self.closed = closed
 
     def read(self, edges: NDArray[np.float64], step: float) -> Reading[Series]:
+        self.begin()
         found = self.topics([self.topic])
         self.wait(found.values())
         partitions = self.partitions(found[self.topic], self.topic)
@@ -333,7 +361,7 @@ class _Past(_Requests):
     def _results(self, asked: Offsets, partitions: list[TopicPartition]) -> list[Any]:
         if self.closed.is_set():
             raise Fault(Reason.INPUT_ERROR, f"topic {self.topic}: the history was cut short by the shutdown")
-        return [self.result(asked[p], f"topic {self.topic} partition {p.partition}") for p in partitions]
+        return [self.offset(asked[p], f"topic {self.topic} partition {p.partition}") for p in partitions]
 
 
 def _milliseconds(time: float) -> int:

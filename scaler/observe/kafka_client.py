@@ -1,5 +1,12 @@
 """One librdkafka admin client: its settings, its secrets, its log, and what its errors mean.
 
+librdkafka's own limit on an admin request must never strike while the request is on the wire, nor may a client be
+destroyed then: the answer that comes later meets freed memory and ends the process (librdkafka issue 4605; seen with
+2.16.1 and list_consumer_group_offsets when a broker hung and came back). So every request is given the longest limit
+there is and ended by ``socket.timeout.ms`` when it hangs; the caller waits no longer than it wants to; and a client
+that still owes answers is asked nothing new and is not let go until they have come. That also bounds what an outage can
+pile up: the requests of one pass.
+
 ``<setting>.file`` in the configuration is read from that file each time, so that a secret that is rotated or mounted
 late is taken up without a restart. No secret leaves this module except into librdkafka.
 """
@@ -27,6 +34,8 @@ _DEFAULTS: dict[str, str | int] = {
     "socket.keepalive.enable": "true",
     "log_level": 4,  # warnings; they go to Python's log at DEBUG, since every reading says what is wrong
 }
+_retired: list[Client] = []
+LONGEST = 3600.0  # s, the longest request time limit that librdkafka takes
 _SECRET_WORDS = ("password", "secret", "key.pem", "jaas", "username", "sasl.oauthbearer.config")
 _NO_ANSWER = frozenset(
     {
@@ -74,6 +83,7 @@ class Client:
 
     def __init__(self, settings: Mapping[str, str | int], secrets: frozenset[str]) -> None:
         self.settings = dict(settings)
+        self._owed: list[Future[Any]] = []
         self._secrets = secrets
         self._trouble: tuple[int, str] | None = None
         try:
@@ -90,6 +100,22 @@ class Client:
         # "All brokers down" says less than what was said before it.
         if error.code() != KafkaError._ALL_BROKERS_DOWN or self._trouble is None:
             self._trouble = (error.code(), redact(error.str(), self._secrets))
+
+    def settle(self, futures: Iterable[Future[Any]], seconds: float) -> None:
+        """Wait until all have ended, at most ``seconds``; what is not there by then is owed."""
+        self._owed += wait(list(futures), timeout=max(seconds, 0.0)).not_done
+        self.serve()
+
+    def owes(self, seconds: float = 0.0) -> bool:
+        """True while answers to earlier requests have not come; waits for them at most ``seconds``."""
+        if self._owed:
+            self._owed = list(wait(self._owed, timeout=max(seconds, 0.0)).not_done)
+            self.serve()
+        return bool(self._owed)
+
+    def retire(self) -> None:
+        """No more will be asked. Kept until nothing is owed."""
+        _retired[:] = [one for one in (*_retired, self) if one.owes()]
 
     def serve(self) -> None:
         """Let librdkafka hand over its log lines and errors; without it they pile up."""
@@ -151,11 +177,6 @@ def resolve(config: Mapping[str, str | int]) -> tuple[dict[str, str | int], froz
         if value != "" and any(word in key for word in _SECRET_WORDS) and "location" not in key:
             secrets.add(str(value))
     return settings, frozenset(secrets)
-
-
-def settle(futures: Iterable[Future[Any]], seconds: float) -> None:
-    """Wait until all have ended, at most ``seconds``; librdkafka itself ends each at its request time limit."""
-    wait(list(futures), timeout=max(seconds, 0.0))
 
 
 def outcome(future: Future[Any]) -> Any:
