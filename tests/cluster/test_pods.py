@@ -1,0 +1,99 @@
+"""What is read from a pod's JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scaler.observe.pods import newest_template, read_pod, unix
+
+
+def item(**more: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "uid": "u",
+            "name": "chat-1",
+            "creationTimestamp": "2027-01-15T08:00:00Z",
+            "labels": {"pod-template-hash": "abc"},
+            **more.get("metadata", {}),
+        },
+        "spec": more.get("spec", {"containers": [{"name": "w", "image": "w:1"}]}),
+        "status": more.get("status", {"phase": "Running"}),
+    }
+
+
+def condition(kind: str, status: str, at: str) -> dict[str, str]:
+    return {"type": kind, "status": status, "lastTransitionTime": at}
+
+
+def test_a_pod_that_was_just_created() -> None:
+    pod = read_pod(item(status={}))
+    assert (pod.created, pod.scheduled, pod.ready) == (1_800_000_000.0, None, None)
+    assert pod.counts
+    assert pod.template == "abc"
+
+
+def test_times_are_those_of_conditions_that_hold() -> None:
+    conditions = [
+        condition("PodScheduled", "True", "2027-01-15T08:00:02Z"),
+        condition("Ready", "True", "2027-01-15T08:01:00Z"),
+    ]
+    pod = read_pod(item(status={"conditions": conditions}))
+    assert (pod.scheduled, pod.ready) == (1_800_000_002.0, 1_800_000_060.0)
+    conditions[1]["status"] = "False"
+    assert read_pod(item(status={"conditions": conditions})).ready is None
+
+
+def test_a_condition_without_a_time_is_not_a_time_of_zero() -> None:
+    pod = read_pod(item(status={"conditions": [{"type": "PodScheduled", "status": "True"}]}))
+    assert pod.scheduled is None
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_pod_that_has_ended_is_no_replica(phase: str) -> None:
+    assert not read_pod(item(status={"phase": phase})).counts
+
+
+def test_a_pod_being_deleted_is_no_replica() -> None:
+    pod = read_pod(item(metadata={"deletionTimestamp": "2027-01-15T08:05:00Z"}))
+    assert pod.terminating
+    assert not pod.counts
+
+
+def test_restarts_are_seen() -> None:
+    statuses = [{"restartCount": 0}, {"restartCount": 2}]
+    assert read_pod(item(status={"containerStatuses": statuses})).restarted
+    assert not read_pod(item(status={"containerStatuses": statuses[:1]})).restarted
+
+
+def test_the_template_without_a_label_is_what_makes_the_containers() -> None:
+    def template(labels: dict[str, str], **spec: Any) -> str:
+        return read_pod(item(metadata={"labels": labels}, spec=spec)).template
+
+    one = {"name": "w", "image": "w:1"}
+    assert template({"controller-revision-hash": "r7"}, containers=[one]) == "r7"
+    plain = template({}, containers=[one])
+    # What the API server and the scheduler fill in is not part of the template.
+    filled = {**one, "volumeMounts": [{"name": "kube-api-access-x7"}]}
+    assert template({}, containers=[filled], nodeName="gpu-3") == plain
+    assert template({}, containers=[{**one, "image": "w:2"}]) != plain
+    assert template({}, containers=[{**one, "resources": {"limits": {"cpu": "2"}}}]) != plain
+    assert template({}, containers=[one], initContainers=[one]) != plain
+
+
+def test_the_newest_template_is_that_of_the_newest_pod() -> None:
+    old = read_pod(item())
+    new = read_pod(item(metadata={"creationTimestamp": "2027-01-15T08:00:01Z", "labels": {"pod-template-hash": "def"}}))
+    assert newest_template([new, old]) == "def"
+    assert newest_template([]) is None
+
+
+def test_times_with_fractions_and_zones() -> None:
+    assert unix("2027-01-15T08:00:00.250000Z") == 1_800_000_000.25
+    assert unix("2027-01-15T09:00:00+01:00") == 1_800_000_000.0
+
+
+def test_what_is_no_pod_is_refused() -> None:
+    with pytest.raises((KeyError, ValueError)):
+        read_pod({"metadata": {"name": "x"}})
