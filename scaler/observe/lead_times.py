@@ -1,8 +1,8 @@
 """Lead times from the pods' own timestamps, in their parts. Pure: times are handed in.
 
 The API server writes whole seconds: an event stamped s happened in [s, s + 1). Where the watch was there to see it, the
-time of arrival narrows that down to milliseconds; else the middle of the second is taken, so that the error of a
-part is within 1 s and has no bias.
+time of arrival narrows that down to the watch's own delay; else the middle of the second is taken, so that a part
+is within 1 s and has no bias. (The two mixed, with a watch that is late by up to a second: within 1.5 s.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scaler.observe.pods import Pod
 from scaler.plan.observation import LeadTime
 
 LONGEST = 3600.0  # s; a longer way is a pod that was Ready before, and not a lead time
-LATEST = 0.25  # s that news of an event may take to arrive, or the writer to note when it asked
+PROMPT = 0.25  # s that news of an event usually takes at most to arrive, and a writer to note when it asked
 ASKS_KEPT = 32
 UNREAD_KEPT = 1000  # lead times nobody fetched
 
@@ -57,7 +57,7 @@ class LeadTimes:
         if way is None:
             # A pod found after restarts has been Ready before, for all that is known.
             created = _moment(pod.created, arrived)
-            way = _Way(created, LATEST if created == arrived else 0.5, None, told=arrived is None and pod.restarted)
+            way = _Way(created, PROMPT if created == arrived else 0.5, None, told=arrived is None and pod.restarted)
             self._ways[pod.uid] = way
         if way.scheduled is None and pod.scheduled is not None:
             way.scheduled = max(_moment(pod.scheduled, arrived), way.created)
@@ -100,6 +100,6 @@ class LeadTimes:
 
 def _moment(stamp: float, arrived: float | None) -> float:
     """Best guess of when an event stamped ``stamp`` (whole second) happened."""
-    if arrived is not None and stamp <= arrived < stamp + 1.0 + LATEST:
-        return min(arrived, stamp + 1.0)
+    if arrived is not None and stamp <= arrived < stamp + 1.0:
+        return arrived
     return stamp + 0.5
