@@ -11,6 +11,14 @@ from forecasting.series import Arrivals, Series
 # A hole of more steps than this is taken in at once; fewer, one by one.
 _AT_ONCE = 200
 
+# Steps that are remembered at most (some 50 bytes each), unless the least number of seasons has more.
+_MOST_STEPS = 120_000
+
+
+def seasons_that_fit(wanted: int, period: int, least: int = 2) -> int:
+    """Seasons of ``period`` steps to keep: ``wanted``, or as many as memory is meant for, but ``least``."""
+    return max(least, min(wanted, _MOST_STEPS // period))
+
 
 def whole_period(season: float, step: float) -> int:
     """``season`` (s) in steps. Raises ``ValueError`` unless it is two whole steps or more."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
 from forecasting.memory import level_now
-from forecasting.models.base import Stepwise, whole_period
+from forecasting.models.base import Stepwise, seasons_that_fit, whole_period
 from forecasting.profile import profile_at, profile_of, profile_without_own, rolling_mean, smooth
 from forecasting.reversion import Reversion
 from forecasting.series import step_index
@@ -74,6 +74,8 @@ class LevelSeason(Stepwise):
             level_window = 60.0 if season is None else min(60.0, season / 30)
         if horizon < 1 or seasons_kept < 2 or (calm is not None and not calm > 0):
             raise ValueError(f"horizon {horizon} >= 1, seasons_kept {seasons_kept} >= 2 and calm {calm} > 0 are wanted")
+        if period is not None:
+            seasons_kept = seasons_that_fit(seasons_kept, period)
         self.level_window = max(level_window, step)
         self.unseasonal = 2000  # origins that may lend errors without a season
         capacity = self.unseasonal + horizon if period is None else seasons_kept * period + period // 2 + horizon

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
 from forecasting.memory import level_now
-from forecasting.models.base import Stepwise, whole_period
+from forecasting.models.base import Stepwise, seasons_that_fit, whole_period
 from forecasting.series import step_index
 from forecasting.trajectories import (
     CEILING,
@@ -54,7 +54,7 @@ class SeasonalNaive(Stepwise):
             raise ValueError(f"average {average}: at least one season is wanted")
         self.period = whole_period(season, step)
         self.average = average
-        self.seasons_kept = max(seasons_kept, average + 1)
+        self.seasons_kept = seasons_that_fit(seasons_kept, self.period, average + 1)
         super().__init__(step, max(step, min(60.0, season / 30)), (self.seasons_kept + 1) * self.period, 3)
         self.calm = 1.0 / step if calm is None else calm
         self.drift = drift * math.sqrt(step / 60)

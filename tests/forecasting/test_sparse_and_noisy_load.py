@@ -142,3 +142,10 @@ def test_memory_does_not_grow():
     assert model.memory.rows.size == size
     assert model.memory.newest == 3999
     assert np.median(model.paths(5, 100, rng)) == pytest.approx(20 / STEP, rel=0.4)
+
+
+def test_a_long_season_of_short_steps_keeps_fewer_seasons():
+    week = LevelSeason(STEP, 7 * 86400.0)
+    assert week.seasons_kept == 2
+    assert LevelSeason(60.0, 86400.0).seasons_kept == 7
+    assert SeasonalNaive(STEP, 7 * 86400.0, average=3).seasons_kept == 4
