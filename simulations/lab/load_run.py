@@ -20,7 +20,7 @@ BUNCH = 0.02  # s; a message that leaves later than this after it was due is cou
 LINGER = 5  # ms
 BLOCK = 5.0  # s of load drawn ahead
 CONNECT = 10.0  # s for the broker to answer
-TIMEOUT = 30.0  # s for the broker to take what was sent
+GIVE_UP = 60.0  # s for the broker to take what was sent: longer than an outage that a run is to live through
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +199,7 @@ class LoadRun:
 
     def _produce(self, due: float, key: int) -> None:
         value = json.dumps({"id": self._number, "due": round(due, 3)})
+        refused_since = time.monotonic()
         while True:
             try:
                 self._producer.produce(
@@ -211,6 +212,8 @@ class LoadRun:
                 break
             except BufferError:  # as fast as the broker takes it
                 self._producer.poll(0.05)
+                if time.monotonic() - refused_since > GIVE_UP:
+                    raise self._not_taken(len(self._producer)) from None
         self._number += 1
         if self._number % 256 == 0:
             self._producer.poll(0)
@@ -220,13 +223,13 @@ class LoadRun:
             self._failed += 1
 
     def _flush(self) -> None:
-        left = self._producer.flush(TIMEOUT)
+        left = self._producer.flush(GIVE_UP)
         if left:
-            raise KafkaException(
-                KafkaError(
-                    KafkaError._MSG_TIMED_OUT, f"{left} messages for {self._topic} were not taken within {TIMEOUT:g} s"
-                )
-            )
+            raise self._not_taken(left)
+
+    def _not_taken(self, left: int) -> KafkaException:
+        said = f"{left} messages were not taken by the broker within {GIVE_UP:g} s"
+        return KafkaException(KafkaError(KafkaError._MSG_TIMED_OUT, said))
 
     def _sent(
         self,

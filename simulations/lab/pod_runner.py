@@ -146,16 +146,16 @@ def main(config: Path) -> None:
     """Run one real consumer for each Ready pod until SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     stop = threading.Event()
-    try:
-        runner = PodRunner(read_config(config))
-    except (LagcastError, BadSeries, OSError) as wrong:
-        raise click.ClickException(str(wrong)) from wrong
 
     def end(number: int, frame: FrameType | None) -> None:
         stop.set()
 
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, end)  # before anything is begun that would have to be left behind
     signal.signal(signal.SIGINT, end)
+    try:
+        runner = PodRunner(read_config(config))
+    except (LagcastError, BadSeries, OSError) as wrong:
+        raise click.ClickException(str(wrong)) from wrong
     signal.signal(signal.SIGUSR1, lambda number, frame: runner.workers.stick(True))
     signal.signal(signal.SIGUSR2, lambda number, frame: runner.workers.stick(False))
     with runner:

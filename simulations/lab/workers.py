@@ -173,7 +173,8 @@ class Workers:
             for pod in again:
                 self.start_pod(pod)
             for pod in failed:
-                log.error("pod %s has lost its worker", pod)
+                log.error("the worker of pod %s failed; a new one is started", pod)
+                self.start_pod(pod)
             self._results.flush()
             if closing:
                 if not more:

@@ -209,7 +209,7 @@ def test_waiting_requests_are_served_in_batches(lab: Any, tmp_path: Path) -> Non
     with bench(lab, tmp_path, 1, 16.0, service) as at:
         sent = at.load.write_past(10.0)
         at.start(1)
-        until(lambda: at.finished() == sent.messages, 20, "all messages finished")
+        until(lambda: at.finished() == sent.messages, 30, "all messages finished")
         got = read_results(at.results)
         sizes = np.unique(got.begun, return_counts=True)[1]
         # One at a time, 0.2 s each, the same requests would have taken four times as long.
@@ -219,6 +219,30 @@ def test_waiting_requests_are_served_in_batches(lab: Any, tmp_path: Path) -> Non
         assert took.min() >= 0.199
         assert took.max() < 0.6
         until(lambda: at.committed() == sent.messages, 3, "all committed")
+
+
+def test_load_and_workers_live_through_an_outage_of_the_broker(lab: Any, tmp_path: Path) -> None:
+    with bench(lab, tmp_path, 4, 30.0, Fixed(0.02)) as at:
+        at.start(2)
+        until(lambda: at.spread(2), 15, "4 partitions over 2 pods")
+        stop, reports = threading.Event(), []
+        sending = threading.Thread(target=lambda: reports.append(at.load.run(stop)))
+        sending.start()
+        try:
+            time.sleep(2)
+            lab.kafka.stop()
+            time.sleep(8)  # longer than a session
+            lab.kafka.start()
+            time.sleep(3)
+        finally:
+            stop.set()
+            sending.join()
+        (sent,) = reports
+        produced = read_produced(at.bootstrap, at.topic)
+        assert (sent.failed, len(produced.offset)) == (0, sent.messages), "each message once, none lost"
+        until(lambda: at.finished() == sent.messages, 15, "all messages finished")
+        until(lambda: at.committed() == sent.messages, 5, "all committed")
+        assert produced.arrival.max() - produced.arrival.min() > 12, "sent on, through the outage"
 
 
 def test_latency_is_exported_for_each_pod_and_leaves_with_it(lab: Any, tmp_path: Path) -> None:
