@@ -28,9 +28,10 @@ def pause(seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[None]:
+def deferred(*, late: bool = True) -> Iterator[None]:
     """SIGINT and SIGTERM wait for the next :func:`check`; more of them change nothing: tidying up is not cut short.
 
+    With ``late`` a signal that no check saw raises KeyboardInterrupt at the end.
     Outside the main thread, where Python allows no handlers, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -47,4 +48,7 @@ def deferred() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        came = _raised.is_set()
         _raised.clear()
+    if came and late:
+        raise KeyboardInterrupt

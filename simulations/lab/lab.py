@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from simulations.lab import endpoints, interrupts, ports, state
-from simulations.lab.errors import LabError, NotUp, StartFailed
+from simulations.lab.errors import LabError, NotUp
 from simulations.lab.kafka import KafkaPart
 from simulations.lab.kubernetes import KubernetesPart
 from simulations.lab.kwok import KwokPart
 from simulations.lab.part import Part, Server, Site
-from simulations.lab.process import end_all, find, spawn
+from simulations.lab.process import find
 from simulations.lab.programs import Progress, build, silent
 from simulations.lab.prometheus import PrometheusPart
 from simulations.lab.requirements import locate, missing
-from simulations.lab.state import LabState, ServerState
+from simulations.lab.state import LabState
+from simulations.lab.supervisor import Supervisor
 
 PARTS: dict[str, Part] = {part.name: part for part in (KafkaPart(), KubernetesPart(), KwokPart(), PrometheusPart())}
-SECOND_CHANCE = 10.0  # s that a running server has to answer before `up` starts it anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ class Lab:
 
     def __init__(self, directory: Path, lab_state: LabState) -> None:
         self.directory = directory
-        self._state = lab_state
+        self._supervisor = Supervisor(directory, lab_state)
 
     @classmethod
     def up(cls, directory: Path, parts: Iterable[str] = tuple(PARTS), progress: Progress = silent) -> Lab:
@@ -76,7 +73,8 @@ class Lab:
         chosen = [PARTS[name] for name in with_needs(parts)]
         directory = directory.absolute()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with interrupts.deferred(), state.locked(directory / "lab.lock"):
+        # A signal after the last check comes after the end: everything serves, and nobody is told that it does not.
+        with interrupts.deferred(late=False), state.locked(directory / "lab.lock"):
             try:
                 lab_state = state.load(directory)
             except NotUp:
@@ -100,7 +98,7 @@ class Lab:
         """End every server of this lab; how many were running. Data, logs and ports stay for the next `up`."""
         with interrupts.deferred(), state.locked(self.directory / "lab.lock"):
             self._reload()
-            ended = self._end(list(self._state.servers))
+            ended = self._supervisor.end(list(self._state.servers))
             self._state.servers.clear()
             self._state.endpoints.clear()
             self._state.save(self.directory)
@@ -111,7 +109,7 @@ class Lab:
         with interrupts.deferred(), state.locked(self.directory / "lab.lock"):
             self._reload()
             self._known(servers)
-            self._end(servers)
+            self._supervisor.end(servers)
             for name in servers:
                 self._state.servers[name] = self._state.servers[name].model_copy(update={"stopped": True})
             self._state.save(self.directory)
@@ -121,10 +119,14 @@ class Lab:
         with interrupts.deferred(), state.locked(self.directory / "lab.lock"):
             self._reload()
             self._known(servers)
-            with self._undone_on_error() as started:
-                lacking = [server for server in self._servers() if server.name in servers and not self._serves(server)]
-                self._end([server.name for server in lacking])
-                self._start(lacking, silent, started)
+            with self._supervisor.undone_on_error() as started:
+                lacking = [
+                    server
+                    for server in self._servers()
+                    if server.name in servers and not self._supervisor.serves(server)
+                ]
+                self._supervisor.end([server.name for server in lacking])
+                self._supervisor.start(lacking, silent, started)
 
     def status(self) -> list[ServerStatus]:
         """How each server of this lab is now."""
@@ -168,7 +170,7 @@ class Lab:
             self._choose_ports(part)
         self._state.save(self.directory)
         site = self._site()
-        with self._undone_on_error() as started:
+        with self._supervisor.undone_on_error() as started:
             for part in parts:
                 if self._is_healthy(part, site):
                     continue
@@ -177,93 +179,26 @@ class Lab:
                 self._state.endpoints.pop(part.name, None)  # until it is finished again
             unfinished = [part for part in parts if part.name not in self._state.endpoints]
             servers = [server for part in unfinished for server in part.servers(site)]
-            lacking = [server for server in servers if not self._serves(server)]
-            self._end([server.name for server in lacking])  # those that run but do not serve
-            self._start(lacking, progress, started)
+            lacking = [server for server in servers if not self._supervisor.serves(server)]
+            self._supervisor.end([server.name for server in lacking])  # those that run but do not serve
+            self._supervisor.start(lacking, progress, started)
             for part in unfinished:
                 part.finish(site, progress)
                 self._state.endpoints[part.name] = part.endpoints(site)
             self._state.save(self.directory)
             interrupts.check()
 
-    def _start(self, servers: Sequence[Server], progress: Progress, started: list[str]) -> None:
-        """Start ``servers``, each once those before it serve; ``started`` is told of each process at once."""
-        waiting = list(servers)
-        coming: dict[str, tuple[Server, float]] = {}  # name -> server, until when
-        while waiting or coming:
-            held_up = {server.name for server in waiting} | coming.keys()
-            for server in [each for each in waiting if not held_up & set(each.after)]:
-                self._spawn(server)
-                started.append(server.name)
-                waiting.remove(server)
-                coming[server.name] = (server, time.monotonic() + server.patience)
-            progress(f"starting {', '.join(coming)}")
-            for server, until in list(coming.values()):
-                ended = find(self._state.servers[server.name].mark) is None
-                fault = None if ended else server.ready()
-                if ended or (fault is not None and time.monotonic() > until):
-                    raise StartFailed(self._what_happened(server.name, fault or "it ended at once"))
-                if fault is None:
-                    del coming[server.name]
-            interrupts.pause(0.1)
-
-    def _spawn(self, server: Server) -> None:
-        log = self.directory / "logs" / f"{server.name}.log"
-        log.parent.mkdir(exist_ok=True)
-        try:
-            mark = spawn(server.command, log=log, directory=self.directory, env=server.env)
-        except OSError as error:
-            raise StartFailed(f"{server.name} could not be started: {error}") from None
-        self._state.servers[server.name] = ServerState(
-            part=server.part, pid=mark.pid, created=mark.created, command=mark.command, log=log, grace=server.grace
-        )
-        self._state.save(self.directory)
-
-    @contextlib.contextmanager
-    def _undone_on_error(self) -> Iterator[list[str]]:
-        """Servers named in the list are ended when the block fails or is interrupted."""
-        started: list[str] = []
-        try:
-            yield started
-        except BaseException:
-            self._end(started)
-            for name in started:
-                self._state.servers.pop(name, None)
-            self._state.save(self.directory)
-            raise
-
-    def _end(self, servers: Iterable[str]) -> int:
-        """End what runs of ``servers``, those that depend on others first."""
-        marked = [known for name in servers if (known := self._state.servers.get(name)) is not None]
-        # The API server and what stands on it are told together; etcd afterwards, so that nobody waits for it.
-        ground = {known.mark: known.grace for known in marked if Path(known.command[0]).name == "etcd"}
-        above = {known.mark: known.grace for known in marked if known.mark not in ground}
-        return end_all(above) + end_all(ground)
-
     def _is_healthy(self, part: Part, site: Site) -> bool:
         names = {name for name, known in self._state.servers.items() if known.part == part.name}
         if not names or part.name not in self._state.endpoints:
             return False
-        return all(self._serves(server) for server in part.servers(site))
-
-    def _serves(self, server: Server) -> bool:
-        """Whether it runs and answers; one that runs gets a second chance."""
-        until = time.monotonic() + SECOND_CHANCE
-        while self._runs(server.name):
-            if server.ready() is None:
-                return True
-            if time.monotonic() > until:
-                break
-            interrupts.pause(0.2)
-        return False
-
-    def _runs(self, name: str) -> bool:
-        known = self._state.servers.get(name)
-        return known is not None and find(known.mark) is not None
+        return all(self._supervisor.serves(server) for server in part.servers(site))
 
     def _choose_ports(self, part: Part) -> None:
         """New ports for a part that has none, or whose ports somebody took while none of it ran."""
-        anything_runs = any(self._runs(name) for name, known in self._state.servers.items() if known.part == part.name)
+        anything_runs = any(
+            self._supervisor.runs(name) for name, known in self._state.servers.items() if known.part == part.name
+        )
         for name in part.port_names:
             port = self._state.ports.get(name)
             if port is None or not (anything_runs or ports.is_free(port)):
@@ -291,15 +226,13 @@ class Lab:
         except KeyError:
             raise NotUp(f"{part} is not up in {self.directory}: `lagcast lab up --only {part}`") from None
 
-    def _reload(self) -> None:
-        self._state = state.load(self.directory)
+    @property
+    def _state(self) -> LabState:
+        return self._supervisor.state
 
-    def _what_happened(self, name: str, fault: str) -> str:
-        log = self._state.servers[name].log
-        with log.open("rb") as file:
-            file.seek(max(os.fstat(file.fileno()).st_size - 4096, 0))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-        return f"{name} did not come up ({fault}): see {log}, which ends with: {lines[-1] if lines else 'nothing'}"
+    def _reload(self) -> None:
+        """Read the file again: another process may have started or stopped something."""
+        self._supervisor.state = state.load(self.directory)
 
 
 def delete_folder(lab: Lab) -> None:

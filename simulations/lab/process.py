@@ -70,9 +70,11 @@ def find(mark: Mark) -> psutil.Process | None:
     try:
         process = psutil.Process(mark.pid)
         same = abs(process.create_time() - mark.created) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-        # The command line too: the clock may have been set, and two starts may share a second. Not for our own child,
-        # whose id is its own until it is waited for: right after the start its command line can still be empty.
-        return process if same and (mark.pid in _children or tuple(process.cmdline()) == mark.command) else None
+        command = tuple(process.cmdline())
+        # The command line too: the clock may have been set, and two starts may share a second. Of our own child it can
+        # still be empty right after the start.
+        same = same and (command == mark.command or (not command and mark.pid in _children))
+        return process if same else None
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
 

@@ -28,6 +28,7 @@ class ServerState(BaseModel):
     created: float
     command: tuple[str, ...]
     log: Path
+    after: tuple[str, ...] = ()  # servers that this one leans on
     grace: float  # s from being told to end to being killed
     stopped: bool = False  # on purpose, by stop()
 
