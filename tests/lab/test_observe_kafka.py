@@ -1,0 +1,226 @@
+"""The Kafka adapter against a real broker: the port's promises, and what only a real one can show."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+
+from scaler.observe.kafka import KafkaOffsets
+from scaler.observe.ports import GroupTopic
+from scaler.plan.observation import Freshness
+from scaler.plan.reasons import Reason
+from tests.observe.offset_suite import OffsetSuite, a_topic, fresh_name, origin, read
+
+pytestmark = pytest.mark.lab
+
+TIMEOUT = 5.0
+RUN = f"{time.time_ns():x}"  # topics outlive a run
+
+
+class RealWorld:
+    """The suite's broker, a real one. A topic's name in the suite is not its name on the broker."""
+
+    settle = 20.0
+
+    def __init__(self, kafka: Any) -> None:
+        self.kafka = kafka
+        self.source = KafkaOffsets({"bootstrap.servers": kafka.bootstrap}, TIMEOUT)
+        self._admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+        self._producer = Producer({"bootstrap.servers": kafka.bootstrap, "enable.idempotence": True, "linger.ms": 0})
+
+    def now(self) -> float:
+        return time.time()
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def create_topic(self, topic: str, partitions: int) -> None:
+        new = NewTopic(topic, partitions, 1, config={"retention.ms": "-1"})
+        self._admin.create_topics([new])[topic].result(30)
+        self._until(topic, partitions)
+
+    def add_partitions(self, topic: str, total: int) -> None:
+        self._admin.create_partitions([NewPartitions(topic, total)])[topic].result(30)
+        self._until(topic, total)
+
+    def delete_topic(self, topic: str) -> None:
+        self._admin.delete_topics([topic])[topic].result(30)
+
+    def produce(self, topic: str, partition: int, timestamp: float, count: int) -> None:
+        def told(error: object, _: object) -> None:
+            assert error is None, error
+
+        for _ in range(count):
+            date = round(timestamp * 1000)
+            self._producer.produce(topic, b"x", partition=partition, timestamp=date, on_delivery=told)
+        assert self._producer.flush(30) == 0
+
+    def delete_records(self, topic: str, partition: int, before: int) -> None:
+        for future in self._admin.delete_records([TopicPartition(topic, partition, before)]).values():
+            future.result(30)
+
+    def commit(self, group: str, topic: str, partition: int, offset: int) -> None:
+        place = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition, offset)])
+        done = self._admin.alter_consumer_group_offsets([place])[group].result(30)
+        assert [p.error for p in done.topic_partitions] == [None]
+
+    def stop(self) -> None:
+        self.kafka.stop()
+
+    def start(self) -> None:
+        self.kafka.start()
+
+    def close(self) -> None:
+        self.source.close()
+
+    def _until(self, topic: str, partitions: int) -> None:
+        """Wait until the broker tells of the topic and each partition's leader."""
+        deadline = time.time() + 30
+        while time.time() < deadline:
+            with contextlib.suppress(KafkaException):
+                found = self._admin.describe_topics(TopicCollection([topic]))[topic].result(10)
+                if len(found.partitions) == partitions and all(p.leader is not None for p in found.partitions):
+                    return
+            time.sleep(0.05)
+        pytest.fail(f"the broker does not show topic {topic} with {partitions} partitions")
+
+
+@pytest.fixture
+def world(lab: Any) -> Iterator[RealWorld]:
+    world = RealWorld(lab.kafka)
+    yield world
+    world.close()
+
+
+class TestRealBroker(OffsetSuite):
+    """The same suite as the stand-in."""
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_group_that_has_members_but_no_commits_is_there(world: RealWorld, protocol: str) -> None:
+    topic, group = a_topic(world), fresh_name(f"group-{RUN}")
+    consumer = Consumer(
+        {
+            "bootstrap.servers": world.kafka.bootstrap,
+            "group.id": group,
+            "group.protocol": protocol,
+            "enable.auto.commit": False,
+        }
+    )
+    consumer.subscribe([topic])
+    try:
+        deadline = time.time() + 20
+        while not consumer.assignment() and time.time() < deadline:
+            consumer.poll(0.2)
+        reading = read(world, group, topic)
+    finally:
+        consumer.close()
+    assert reading.freshness is Freshness.FRESH, reading
+    assert reading.value is not None
+    assert reading.value.committed.tolist() == [-1, -1]
+
+
+def test_an_outage_leaves_nothing_behind(world: RealWorld) -> None:
+    source = KafkaOffsets({"bootstrap.servers": "127.0.0.1:9"}, timeout=0.3)
+    one = GroupTopic("nobody", "nothing")
+    source.sample(time.time(), [one])
+    threads, tasks = threading.active_count(), _tasks()
+    for _ in range(5):
+        begun = time.monotonic()
+        assert source.sample(time.time(), [one])[one].reason is Reason.BROKER_UNREACHABLE
+        assert time.monotonic() - begun < 1.0
+    assert threading.active_count() <= threads
+    assert _tasks() <= tasks
+    source.close()
+    assert _tasks() < tasks
+
+
+def test_a_password_reaches_no_log_and_no_reading(
+    world: RealWorld, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("hunter2-hunter2\n")
+    source = KafkaOffsets(
+        {
+            "bootstrap.servers": world.kafka.bootstrap,
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username.file": str(secret),
+            "sasl.password.file": str(secret),
+        },
+        timeout=1.0,
+    )
+    one = GroupTopic("nobody", "nothing")
+    with caplog.at_level(logging.DEBUG):
+        reading = source.sample(time.time(), [one])[one]
+    source.close()
+    assert reading.freshness is Freshness.ERROR
+    assert world.kafka.bootstrap in reading.detail
+    assert caplog.records, "librdkafka's own log was not handed over"
+    assert all(r.levelno <= logging.DEBUG for r in caplog.records)
+    out, err = capfd.readouterr()
+    assert "hunter2" not in caplog.text + reading.detail + out + err
+    assert "rdkafka" not in err
+
+
+def test_a_history_of_a_thousand_steps_counts_every_message(world: RealWorld) -> None:
+    topic, at, steps = a_topic(world, 4), origin(world, 1000), 1000
+    rng = np.random.default_rng(3)
+    counts = rng.poisson(3.0, (steps, 4))
+    for partition in range(4):
+        producer = Producer({"bootstrap.servers": world.kafka.bootstrap, "linger.ms": 50})
+        for k in range(steps):
+            for _ in range(int(counts[k, partition])):
+                producer.produce(topic, b"x", partition=partition, timestamp=round((at + k * 60.0) * 1000))
+            producer.poll(0)
+        assert producer.flush(30) == 0
+    reading = world.source.history(topic, at, at + steps * 60.0, 60.0)
+    assert reading.value is not None
+    expected = counts.sum(axis=1) / 60.0
+    first = int(np.argmax(counts.sum(axis=1) > 0))
+    assert np.isnan(reading.value.rates[:first]).all()
+    np.testing.assert_allclose(reading.value.rates[first:], expected[first:])
+
+
+def test_a_history_ends_early_when_the_source_is_closed(world: RealWorld) -> None:
+    topic, at = a_topic(world), origin(world, 9000)
+    world.produce(topic, 0, at, 1)
+    source = KafkaOffsets({"bootstrap.servers": world.kafka.bootstrap}, TIMEOUT)
+    source.close()
+    reading = source.history(topic, at, at + 9000 * 60.0, 60.0)
+    assert reading.freshness is Freshness.ERROR
+    assert "shutdown" in reading.detail
+
+
+def test_a_history_that_takes_too_long_is_an_error(world: RealWorld) -> None:
+    topic, at = a_topic(world), origin(world, 9000)
+    world.produce(topic, 0, at, 1)
+    source = KafkaOffsets({"bootstrap.servers": world.kafka.bootstrap}, TIMEOUT, history_timeout=0.2)
+    begun = time.monotonic()
+    reading = source.history(topic, at, at + 9000 * 60.0, 60.0)
+    source.close()
+    assert time.monotonic() - begun < 2.0
+    assert reading.freshness is Freshness.ERROR
+    assert reading.value is None
+
+
+def _tasks() -> int:
+    """Threads of this process, librdkafka's too."""
+    return len(list(Path("/proc/self/task").iterdir()))
