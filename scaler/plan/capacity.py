@@ -26,7 +26,9 @@ class ServiceRate:
     def learn(self, progress: Progress, ready: int) -> bool:
         """Take in an interval in which ``ready`` replicas served throughout; False when they were not saturated.
 
-        The caller leaves out intervals with a change of membership, a rolling update or stuck consumers.
+        The caller leaves out intervals with a change of membership, a rolling update or stuck consumers, and those in
+        which no message is old: work that is done but not yet committed looks like a backlog, too, and what is consumed
+        then is what arrives.
         """
         if not saturated(progress, ready, self.rate):
             return False
@@ -42,16 +44,24 @@ class ServiceRate:
 def saturated(progress: Progress, ready: int, rate: float) -> bool:
     """Whether every consumer surely had work throughout an interval.
 
-    Who holds which partition is not observed, so the consumer is assumed to hold the emptiest ones: even that one
-    must have had more waiting, at both ends, than it could serve in the interval.
+    Who holds which partition is not observed; consumers are taken to hold even ranges. Each must have had half of what
+    it could serve in the interval waiting at either end, so that what a hot partition piles up does not speak for all.
     """
     partitions = len(progress.consumed)
     if ready < 1 or partitions == 0 or progress.recreated:
         return False
-    fewest = max(partitions // ready, 1)
-    need = rate * progress.seconds
-    ends = (np.sort(progress.backlog_before), np.sort(progress.backlog_after))
-    return all(float(end[:fewest].sum()) >= need for end in ends)
+    starts = range_starts(partitions, min(ready, partitions))
+    least = rate * progress.seconds / 2
+    ends = (progress.backlog_before, progress.backlog_after)
+    return all(float(np.add.reduceat(end, starts).min()) >= least for end in ends)
+
+
+def range_starts(partitions: int, consumers: int) -> NDArray[np.int64]:
+    """Where each consumer's range of partitions begins; the first hold one more where it does not come out even."""
+    sizes = np.full(consumers, partitions // consumers)
+    sizes[: partitions % consumers] += 1
+    starts: NDArray[np.int64] = np.cumsum(sizes) - sizes
+    return starts
 
 
 def utilisation(rate: float, slack: float, late_share: float, least: float) -> float:
@@ -133,10 +143,7 @@ def usable_table(shares: Floats, most: int) -> Floats:
     partitions = len(shares)
     table = np.zeros(most + 1)
     for r in range(1, min(most, partitions) + 1):
-        sizes = np.full(r, partitions // r)
-        sizes[: partitions % r] += 1
-        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        table[r] = 1.0 / np.add.reduceat(shares, starts).max()
+        table[r] = 1.0 / np.add.reduceat(shares, range_starts(partitions, r)).max()
     table[min(most, partitions) + 1 :] = table[min(most, partitions)]
     # A smaller group that happens to be split better is not held against a larger one: assignors differ in that.
     running: Floats = np.maximum.accumulate(table)

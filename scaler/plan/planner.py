@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class _Plan:
     wanted: int
     source: Reason
     notes: tuple[Reason, ...]
-    costs: Costs | None
+    costs: Callable[[], Costs] | None  # with the margin that scaling in asks for; made only then
     forecast: Forecast | None
     cheapest: int | None
     floor: int | None
@@ -81,6 +82,7 @@ class ServicePlanner:
                 settings.stuck_seconds,
             )
         )
+        self._late_before = False  # the oldest message was older than the objective at the last tick
         self._hold = guard.ScaleInHold()
 
     # --- one tick
@@ -127,14 +129,17 @@ class ServicePlanner:
         ready = self._replicas.ready if self._replicas is not None else 0
         stuck = self._stuck.step(now, ready, progress)
         known = observed.replicas.fresh and not (rebalancing or updating or stuck)
-        if progress is not None and known:
+        lag = None if fresh is None else self._lag.lag(now, fresh)
+        late = lag is not None and lag.at_least > self.service.within
+        if progress is not None and known and late and self._late_before:
             self._rate.learn(progress, ready)
+        self._late_before = late
         return _Seen(
             faults=guard.input_faults(observed),
             notes=tuple(notes),
             progress=progress,
             backlog=None if fresh is None else float(backlog(fresh).sum()),
-            lag=None if fresh is None else self._lag.lag(now, fresh),
+            lag=lag,
             level=self._level() if progress is not None and progress.arrived is not None else None,
             stuck=stuck,
             rebalancing=rebalancing,
@@ -274,7 +279,12 @@ class ServicePlanner:
         most = self._split.cap or self.service.max_replicas
         if cheapest >= most and priced.late_share(priced.cheapest) > 1.0 - self.service.share:
             notes += (Reason.MAX_REPLICAS if self._split.cap is None else Reason.PARTITIONS,)
-        return _Plan(wanted, source, notes, priced, forecast, cheapest, floor)
+
+        def careful() -> Costs:
+            less = replace(terms, rate=terms.rate * (1.0 - self.settings.scale_in_margin))
+            return costs(candidates, standing, queue, futures, self._split, self._lead_times, less, self.settings.grid)
+
+        return _Plan(wanted, source, notes, careful, forecast, cheapest, floor)
 
     def _terms(self) -> Terms:
         s, p = self.service, self.settings
@@ -297,8 +307,11 @@ class ServicePlanner:
         if seen.backlog is None:
             return Queue(0.0, 0.0)
         level = seen.level or 0.0
-        waiting = max(self._stuck.trusted(seen.backlog) - level * self.settings.uncommitted, 0.0)
+        trusted = self._stuck.trusted(seen.backlog)
+        waiting = max(trusted - level * self.settings.uncommitted, 0.0)
         age = seen.lag.at_least if seen.lag is not None else 0.0
+        if trusted < seen.backlog and level > 0:
+            age = min(age, trusted / level)
         return Queue(waiting, max(age - self.settings.uncommitted, 0.0))
 
     def _candidates(
@@ -348,7 +361,7 @@ class ServicePlanner:
         if held or plan.wanted == current or plan.costs is None:
             return current, tuple(held)
         late, nothing = max(1.0 - self.service.share, 0.0), self.settings.scale_to_zero_below
-        count = guard.safe_count(plan.costs, lowest, current, late, self._split, nothing)
+        count = guard.safe_count(plan.costs(), lowest, current, late, self._split, nothing)
         return count, () if count < current else (Reason.SCALE_IN_UNSAFE,)
 
     # --- what is reported

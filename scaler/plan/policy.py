@@ -46,14 +46,15 @@ class PredictivePolicy:
 
     def restore(self, saved: bytes) -> None:
         """Take over a snapshot of the same services. Raises ValueError for anything else, and changes nothing then."""
+        made_for: dict[str, object] = {}
         try:
             kind, version, planners = pickle.loads(saved)  # noqa: S301 - see snapshot
+            if (kind, version) == (KIND, VERSION):
+                made_for = {uid: (p.service, p.settings) for uid, p in planners.items()}
         except Exception as error:  # foreign bytes fail in any way
             raise ValueError("these bytes are no snapshot of a policy: start without one") from error
         if (kind, version) != (KIND, VERSION):
             raise ValueError(f"a snapshot of {kind!r} version {version}, not of {KIND!r} version {VERSION}")
-        if {uid: p.service for uid, p in planners.items()} != {u: p.service for u, p in self._planners.items()}:
-            raise ValueError("the snapshot was made for other services or other settings of them: start without it")
-        if any(p.settings != self._settings for p in planners.values()):
-            raise ValueError("the snapshot was made with other plan settings: start without it")
+        if made_for != {uid: (p.service, self._settings) for uid, p in self._planners.items()}:
+            raise ValueError("the snapshot was made for other services or other settings: start without it")
         self._planners = planners

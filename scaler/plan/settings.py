@@ -15,12 +15,13 @@ class PlanSettings:
     inflation: float = 1.3  # factor on residuals above the median path: paths seldom hold the whole jump
     price_scale: float = 0.5  # of the price that follows from the share: low, because the inflation carries the safety
     slack_used: float = 0.5  # share of the objective's slack the plan spends; the rest is for what it cannot see
-    margin_ticks: float = 1.0  # ticks by which capacity is wanted early: an order can only be made at a tick
+    margin_ticks: float = 2.0  # ticks by which capacity is wanted early: orders wait for a tick, and grow over a few
     utilisation_min: float = 0.5  # however long a request takes, never plan for more than double its work
     reactive_headroom: float = 0.15  # over the newest level without a forecast (the strong reactive rule's)
     drain: float = 60.0  # s, at least, in which a backlog is to be drained: faster orders pods that come too late
     level_window: float = 60.0  # s, at most, over which the newest level is averaged
     uncommitted: float = 1.0  # s of work that is served but not yet committed: lag that no replica can remove
+    scale_in_margin: float = 0.1  # a count is given back only if it would do with so much less service, too: no flicker
     scale_to_zero_below: float = 0.5  # expected requests up to the answer's end that count as none
 
     rate_memory_ticks: float = 10.0  # ticks of saturated work over which the service rate is averaged

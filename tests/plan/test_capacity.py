@@ -106,7 +106,7 @@ def test_the_rate_is_learned_from_saturated_work() -> None:
 def test_an_idle_group_teaches_nothing() -> None:
     rate = ServiceRate(2.0, 100.0, 2.0, 20.0)
     for _ in range(60):
-        assert not rate.learn(progress([5.0] * 4, [10.0] * 4), ready=4)
+        assert not rate.learn(progress([5.0] * 4, [9.0] * 4), ready=4)
     assert rate.rate == 2.0
 
 

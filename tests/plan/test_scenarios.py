@@ -1,0 +1,204 @@
+"""What goes wrong in a cluster, in a closed loop: outages, stuck consumers, a topic made anew, a huge backlog."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from scaler.plan.observation import Freshness, Reading, ServiceObservation, TopicOffsets
+from scaler.plan.reasons import Reason
+from scaler.plan.service import Service
+from tests.plan.loop import LAB, REAL, Loop, outage, policy_for, spike
+
+
+def flickers(loop: Loop) -> list[float]:
+    """When a count was given back and asked for again within a scale-in hold, by steady load."""
+    changes = loop.changes(20 * loop.service.tick)
+    pairs = [(a, b) for a, b in pairwise(changes) if a[2] < a[1] and b[2] > b[1]]
+    return [b[0] for a, b in pairs if b[0] - a[0] < loop.service.scale_in_hold]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["foresight", "reactive"])
+@pytest.mark.parametrize(
+    ("service", "rate", "dt", "ticks"), [(LAB, 20.0, 0.5, 400), (LAB, 43.0, 0.5, 400), (REAL, 31.0, 1.25, 200)]
+)
+def test_steady_noisy_load_does_not_flap(service: Service, rate: float, dt: float, ticks: int, known: bool) -> None:
+    def load(t: float) -> float:
+        return rate
+
+    need = rate / service.service_rate
+    policy = policy_for(service, load if known else None, 0.1)
+    loop = Loop(service, policy, load, start_replicas=round(1.3 * need), dt=dt)
+    loop.run(ticks * service.tick)
+    assert flickers(loop) == []
+    changes = loop.changes(20 * service.tick)
+    reversals = sum(1 for a, b in pairwise(changes) if (a[2] - a[1]) * (b[2] - b[1]) < 0)
+    assert len(changes) <= ticks / 25
+    assert reversals <= ticks / 40
+    assert loop.attainment() >= 0.99
+    assert loop.seconds <= 2.0 * need * ticks * service.tick
+
+
+@pytest.mark.parametrize("source", ["offsets", "replicas", "latency"])
+def test_an_outage_in_a_spike_never_scales_in_and_is_over_within_two_ticks(source: str) -> None:
+    load = spike(15, 60, 40, 90)
+    change = outage(80, 110, source)  # the load ends in the middle of it
+    loop = Loop(LAB, policy_for(LAB, load), load, change=change, latency=True)
+    loop.run(200)
+    during = [d for d in loop.decisions if 80 <= d.time - loop.start < 110]
+    assert len(during) == 15
+    assert all(d.desired is not None and d.current is not None and d.desired >= d.current for d in during)
+    assert all(Reason.INPUT_ERROR in d.reasons for d in during)
+    why = {"offsets": Reason.BROKER_UNREACHABLE, "replicas": Reason.KUBERNETES_UNREACHABLE}
+    assert all(why.get(source, Reason.PROMETHEUS_UNREACHABLE) in d.reasons for d in during)
+    after = [d for d in loop.decisions if d.time - loop.start >= 112]
+    assert all(Reason.INPUT_ERROR not in d.reasons for d in after)
+    assert after[0].numbers.arrival_rate is not None
+    assert loop.attainment() >= 0.99
+    assert loop.desired < 8, "it is given back when the sources are there again"
+
+
+def test_an_outage_is_no_hole_in_the_arrivals() -> None:
+    load = spike(20, 20, 0, 0)
+    loop = Loop(LAB, policy_for(LAB, None), load, start_replicas=6, change=outage(40, 70, "offsets"))
+    loop.run(80)
+    first = next(d for d in loop.decisions if d.time - loop.start >= 70)
+    assert first.numbers.arrival_rate == pytest.approx(20, rel=0.2), "over the whole interval, not in one tick"
+
+
+def test_a_foreseen_spike_is_ordered_in_an_outage_of_the_offsets() -> None:
+    load = spike(15, 60, 60, 120)
+    loop = Loop(LAB, policy_for(LAB, load), load, change=outage(44, 59, "offsets"))
+    loop.run(60)
+    assert loop.serving >= 12
+    ordered = next(d for d in loop.decisions if d.desired is not None and d.desired >= 12)
+    assert 44 <= ordered.time - loop.start < 59
+    assert ordered.reason is Reason.FORECAST
+    assert Reason.BROKER_UNREACHABLE in ordered.reasons
+
+
+def test_a_recreated_topic_is_held_and_then_followed() -> None:
+    load = spike(20, 20, 0, 0)
+
+    def anew(t: float, observed: ServiceObservation) -> ServiceObservation:
+        value = observed.offsets.value
+        if t - 1_000_000 < 40 or value is None:
+            return observed
+        end, done = value.end - 15, value.committed - 15
+        made = TopicOffsets(value.partitions, end, np.zeros_like(end), done)
+        return replace(observed, offsets=Reading(made, t, Freshness.FRESH))
+
+    loop = Loop(LAB, policy_for(LAB, None), load, start_replicas=12, change=anew, partitions=6)
+    loop.run(42)
+    assert loop.decisions[-1].reason is Reason.TOPIC_RECREATED
+    assert loop.decisions[-1].desired == loop.decisions[-1].current
+    assert loop.decisions[-1].numbers.arrival_rate is None
+    loop.run(40)
+    assert loop.decisions[-1].numbers.arrival_rate == pytest.approx(20, rel=0.6)
+    assert Reason.TOPIC_RECREATED not in loop.decisions[-1].reasons
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["foresight", "reactive"])
+def test_stuck_consumers_are_held_not_multiplied(known: bool) -> None:
+    load = spike(20, 20, 0, 0)
+    policy = policy_for(LAB, load if known else None)
+    loop = Loop(LAB, policy, load, start_replicas=6, frozen=lambda t: 40 <= t - 1_000_000 < 140)
+    loop.run(40)
+    before = loop.desired
+    loop.run(100)
+    held = [d for d in loop.decisions if 52 <= d.time - loop.start < 140]
+    assert all(d.reason is Reason.CONSUMERS_NOT_PROGRESSING for d in held)
+    assert all(d.desired == d.current for d in held)
+    assert loop.desired <= before + 1, "not multiplied in the time it takes to be sure, either"
+    assert {d.numbers.service_rate for d in held} == {held[0].numbers.service_rate}, "and nothing is learned from it"
+    loop.run(60)
+    freed = [d for d in loop.decisions if d.time - loop.start >= 146]
+    assert all(Reason.CONSUMERS_NOT_PROGRESSING not in d.reasons for d in freed)
+    assert max(d.desired or 0 for d in freed) > before, "when they move again, their backlog is load"
+
+
+def test_a_huge_backlog_is_not_given_up() -> None:
+    load = spike(10, 10, 0, 0)
+    loop = Loop(LAB, policy_for(LAB, load), load, start_replicas=4, backlog=20_000, partitions=90)
+    loop.run(60)
+    needed = (20_000 / 60 + 10) / LAB.service_rate
+    assert loop.decisions[1].desired == LAB.max_replicas
+    assert needed > LAB.max_replicas
+    assert Reason.MAX_REPLICAS in loop.decisions[1].reasons
+    loop.run(60)
+    assert loop.desired == LAB.max_replicas
+
+
+def test_the_service_rate_is_learned_in_the_loop() -> None:
+    declared = replace(LAB, service_rate=8.0)
+    load = spike(40, 40, 0, 0)
+    loop = Loop(LAB, policy_for(declared, load), load, start_replicas=5)
+    loop.service = LAB  # the replicas serve 5 requests/s, not the declared 8
+    loop.run(200)
+    assert loop.decisions[-1].numbers.service_rate == pytest.approx(5.0, rel=0.2)
+    assert loop.attainment(150) >= 0.99
+
+
+def test_a_long_commit_interval_is_no_saturation() -> None:
+    """Offsets committed every 4 s, within an objective of 5 s: the lag is there, the work is done."""
+    load = spike(20, 20, 0, 0)
+
+    def batched(t: float, observed: ServiceObservation) -> ServiceObservation:
+        value = observed.offsets.value
+        assert value is not None
+        if int(t) % 4 == 0 or "done" not in kept:
+            kept["done"] = value.committed
+        made = replace(value, committed=kept["done"])
+        return replace(observed, offsets=Reading(made, t, Freshness.FRESH))
+
+    kept: dict[str, np.ndarray] = {}
+    loop = Loop(LAB, policy_for(LAB, load), load, start_replicas=6, change=batched)
+    loop.run(400)
+    assert loop.decisions[-1].numbers.service_rate == LAB.service_rate
+    assert loop.desired <= 10
+
+
+def test_a_hot_partition_is_not_answered_with_replicas() -> None:
+    weights = np.ones(16)
+    weights[3] = 15.0  # half of the load
+    load = spike(30, 30, 0, 0)
+    loop = Loop(LAB, policy_for(LAB, load), load, start_replicas=4, partitions=16, weights=weights)
+    loop.run(120)
+    assert loop.desired <= 16
+    assert Reason.PARTITIONS in loop.decisions[-1].reasons
+    even = Loop(LAB, policy_for(LAB, load), load, start_replicas=4, partitions=16)
+    even.run(120)
+    assert even.desired <= 8
+
+
+def test_from_zero_and_back_to_zero() -> None:
+    service = replace(LAB, min_replicas=0)
+    load = spike(0, 10, 40, 60)
+    loop = Loop(service, policy_for(service, None), load, start_replicas=0)
+    loop.run(40)
+    assert loop.desired == 0
+    loop.run(20)
+    assert loop.desired >= 2
+    loop.run(100)
+    assert loop.desired == 0
+    assert sum(b[1] for q in loop.queues for b in q) == 0
+
+
+def test_zero_is_left_before_a_foreseen_load() -> None:
+    service = replace(LAB, min_replicas=0)
+    load = spike(0, 10, 40, 80)
+    loop = Loop(service, policy_for(service, load), load, start_replicas=0)
+    loop.run(160)
+    assert loop.attainment() >= 0.99
+    assert loop.desired == 0
+    assert next(at for at, _, after in loop.changes() if after > 0) >= 20
+
+
+def test_one_waiting_message_is_enough() -> None:
+    service = replace(LAB, min_replicas=0)
+    loop = Loop(service, policy_for(service, None), lambda t: 0.0, start_replicas=0, partitions=1, backlog=1)
+    loop.run(4)
+    assert loop.desired == 1
