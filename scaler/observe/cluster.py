@@ -26,6 +26,8 @@ from scaler.plan.reasons import Reason
 
 log = logging.getLogger(__name__)
 
+CLOSE_TIME = 1.0  # s all watches together may take to end; they are daemons
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -145,8 +147,9 @@ class KubernetesCluster:
         for known in self._targets.values():
             self._end_watch(known)
         self._targets.clear()
+        until = self._clock.now() + CLOSE_TIME
         for watch in self._ended:
-            watch.close()
+            watch.close(until - self._clock.now())
         self._ended.clear()
         self._workers.shutdown(wait=True, cancel_futures=True)
 
@@ -158,13 +161,13 @@ class KubernetesCluster:
 
     def _follow(self, ref: TargetRef, answer: Json | TargetError) -> None:
         """See that the pods named by the scale's selector are watched."""
+        known = self._targets.setdefault(ref, _Target())
         if isinstance(answer, TargetNotFound | TargetWithoutScale):
-            gone = self._targets.pop(ref, None)
-            if gone is not None:
-                self._end_watch(gone)
+            # Which pods were told stays known: the answer may be that of an API server that is just starting.
+            self._end_watch(known)
+            known.last = None
         if isinstance(answer, TargetError):
             return
-        known = self._targets.setdefault(ref, _Target())
         selector = _selector(answer)
         if known.watch is not None and selector == known.selector:
             if isinstance(known.watch.state.error, Unreachable):
@@ -187,10 +190,9 @@ class KubernetesCluster:
     def _reading(
         self, now: float, deadline: float, ref: TargetRef, answer: Json | TargetError
     ) -> Reading[ReplicaState]:
-        known = self._targets.get(ref)
-        if isinstance(answer, TargetError) or known is None:
-            error = answer if isinstance(answer, TargetError) else Unreachable(f"cannot read {ref}")
-            return self._fault(now, known, error)
+        known = self._targets[ref]
+        if isinstance(answer, TargetError):
+            return self._fault(now, known, answer)
         if known.watch is None:
             return Reading(
                 None,
@@ -227,7 +229,7 @@ class KubernetesCluster:
             updating=len({p.template for p in replicas}) > 1,
         )
 
-    def _fault(self, now: float, known: _Target | None, error: TargetError) -> Reading[ReplicaState]:
+    def _fault(self, now: float, known: _Target, error: TargetError) -> Reading[ReplicaState]:
         """What an error means for the reading: absent, stale with the last value, or an error."""
         detail = str(error)
         if isinstance(error, TargetNotFound):
@@ -236,7 +238,7 @@ class KubernetesCluster:
             return Reading(None, now, Freshness.ABSENT, Reason.TARGET_WITHOUT_SCALE, detail)
         if isinstance(error, Forbidden):
             return Reading(None, now, Freshness.ERROR, Reason.FORBIDDEN, detail)
-        if known is not None and known.last is not None and now - known.last[1] <= self._limits.keep:
+        if known.last is not None and now - known.last[1] <= self._limits.keep:
             state, since = known.last
             return Reading(state, since, Freshness.STALE, Reason.KUBERNETES_UNREACHABLE, detail)
         return Reading(None, now, Freshness.ERROR, Reason.KUBERNETES_UNREACHABLE, detail)

@@ -129,7 +129,7 @@ class Watch:
         """Stop, and wait for the thread to end, at most ``wait`` s (it is a daemon, and ends with its request)."""
         self.stop()
         if self._thread.is_alive():
-            self._thread.join(wait)
+            self._thread.join(max(wait, 0.0))
 
     def _run(self) -> None:
         relist_at = float("-inf")

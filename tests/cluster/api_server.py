@@ -105,6 +105,7 @@ class ApiServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server_of: ClassVar[ApiServer]
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002

@@ -259,3 +259,37 @@ def test_a_pod_seen_becoming_ready_is_told(api: ApiServer, read: Read, cluster: 
 
 def test_closing_twice_is_harmless(cluster: KubernetesCluster) -> None:
     cluster.close()
+
+
+def test_a_target_that_was_missed_for_a_moment_does_not_tell_its_pods_again(
+    world: World, read: Read, cluster: KubernetesCluster
+) -> None:
+    assert read().fresh
+    assert len(cluster.lead_times(CHAT)) == 2
+    world.code = 404
+    assert read().freshness is Freshness.ABSENT
+    world.code = 200
+    assert read().fresh
+    assert cluster.lead_times(CHAT) == ()
+
+
+def test_watches_that_hang_do_not_add_up_when_it_closes(world: World, client: KubeClient, api: ApiServer) -> None:
+    cluster = KubernetesCluster(client, SystemClock(), limits=LIMITS, timings=QUICK)
+    targets = [TargetRef("apps/v1", "Deployment", "shop", f"chat-{n}") for n in range(4)]
+    blocked = threading.Event()
+    api.lists = deque([listed([])])
+    take = api.take
+
+    def hang(queue: Any) -> Any:
+        if queue is api.watches:
+            blocked.wait()
+        return take(queue)
+
+    api.take = hang  # type: ignore[method-assign]
+    cluster.sample(NOW, targets)
+    eventually(lambda: len(api.watched()) == 4)
+    began = time.monotonic()
+    cluster.close()
+    assert time.monotonic() - began < 2.0
+    blocked.set()
+    eventually(lambda: not [t for t in threading.enumerate() if t.name.startswith("watch ")])
