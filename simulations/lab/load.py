@@ -40,6 +40,7 @@ __all__ = ["Keys", "LoadRun", "Sent", "load"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 INTERRUPTED = 130
+SLACK = 600.0  # s; writing the past takes time, in which the load goes on
 STEPS_A_PERIOD = 288  # of a made load: 5 minutes of a day
 
 
@@ -158,12 +159,15 @@ def load(
         raise click.UsageError("give either --mean or --scale")
     try:
         skew = Keys(keys, zipf, hot)
-        needed = offset + ((past or 0.0) + (duration if duration is not None else 0.0)) * speed
+        needed = offset + ((past or 0.0) + (duration or 0.0) + SLACK) * speed
         series = _series(trace, values, made, mean, seed, needed if duration is not None else None)
         # A made load has its mean from its pattern: over what is left of it, the mean would hang on its length.
         series = _shaped(series, gaps, offset, speed, mean if trace else None, scale)
         server = bootstrap or _lab_bootstrap(directory)
-        with _bar(series) as progress, _interruptible() as stop:
+        total = series.end - series.start
+        if duration is not None:
+            total = min(total, (past or 0.0) + duration)
+        with _bar(total) as progress, _interruptible() as stop:
             run = LoadRun(server, topic, series, partitions=partitions, keys=skew, seed=seed, progress=progress)
             parts = _run(run, past, duration, stop)
     except (BadSeries, LabError, ValueError) as wrong:
@@ -225,13 +229,13 @@ def _lab_bootstrap(directory: Path | None) -> str:
 
 
 @contextmanager
-def _bar(series: Series) -> Iterator[Callable[[float], None]]:
+def _bar(seconds: float) -> Iterator[Callable[[float], None]]:
     """Progress on stderr; nothing where stderr is no terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("sending"), BarColumn(), TextColumn("{task.completed:.0f} of {task.total:.0f} s"))
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("load", total=series.end - series.start)
-        yield lambda seconds: bar.update(task, completed=seconds)
+        task = bar.add_task("load", total=seconds)
+        yield lambda sent: bar.update(task, completed=min(sent, seconds))
 
 
 @contextmanager

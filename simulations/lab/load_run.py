@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicCollection
@@ -43,11 +44,17 @@ class Keys:
 
     def draw(self, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Keys of ``size`` requests, int64 of shape [size]."""
-        weights = np.arange(1, self.count + 1, dtype=np.float64) ** -self.zipf
-        shares = weights / weights.sum() * (1 - self.hot)
-        shares[0] += self.hot
-        drawn = np.searchsorted(np.cumsum(shares), rng.random(size), side="right")
+        drawn = np.searchsorted(_cumulative(self), rng.random(size), side="right")
         return np.minimum(drawn, self.count - 1).astype(np.int64)
+
+
+@lru_cache(maxsize=4)
+def _cumulative(keys: Keys) -> NDArray[np.float64]:
+    """Share of all requests that go to key k or a lower one; made once, or the draw of millions of keys takes time."""
+    weights = np.arange(1, keys.count + 1, dtype=np.float64) ** -keys.zipf
+    shares = weights / weights.sum() * (1 - keys.hot)
+    shares[0] += keys.hot
+    return np.cumsum(shares)
 
 
 @dataclass(frozen=True, slots=True)
