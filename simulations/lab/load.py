@@ -23,7 +23,8 @@ from forecasting.series import Series
 from scaler.api.quantities import parse_duration
 from simulations.lab import state
 from simulations.lab.errors import LabError
-from simulations.lab.load_run import Keys, LoadRun, Sent
+from simulations.lab.keys import Keys
+from simulations.lab.load_run import LoadRun, Sent
 from simulations.traces import (
     Gaps,
     Pattern,

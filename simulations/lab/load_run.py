@@ -7,54 +7,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicCollection
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from numpy.typing import NDArray
 
 from forecasting.series import Series
+from simulations.lab.keys import Keys
+from simulations.lab.topics import ensure_topic
 from simulations.traces import arrival_times
 
 BUNCH = 0.02  # s; a message that leaves later than this after it was due is counted as late
 LINGER = 5  # ms
 BLOCK = 5.0  # s of load drawn ahead
-CONNECT = 10.0  # s for the broker to answer
 GIVE_UP = 60.0  # s for the broker to take what was sent: longer than an outage that a run is to live through
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """How requests spread over keys; a key always goes to partition ``key % partitions``.
-
-    Even by default. ``zipf``: key k is drawn in proportion to (k + 1) ** -zipf. ``hot``: this share of all requests
-    has key 0, the others are even.
-    """
-
-    count: int = 1024
-    zipf: float = 0.0
-    hot: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.count < 1 or self.zipf < 0 or not 0 <= self.hot <= 1:
-            raise ValueError(f"keys need a count above 0, a Zipf exponent not below 0, a hot share in [0, 1]: {self}")
-        if self.zipf and self.hot:
-            raise ValueError("keys are skewed by a Zipf exponent or by a hot share, not by both")
-
-    def draw(self, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Keys of ``size`` requests, int64 of shape [size]."""
-        drawn = np.searchsorted(_cumulative(self), rng.random(size), side="right")
-        return np.minimum(drawn, self.count - 1).astype(np.int64)
-
-
-@lru_cache(maxsize=4)
-def _cumulative(keys: Keys) -> NDArray[np.float64]:
-    """Share of all requests that go to key k or a lower one; made once, or the draw of millions of keys takes time."""
-    weights = np.arange(1, keys.count + 1, dtype=np.float64) ** -keys.zipf
-    shares = weights / weights.sum() * (1 - keys.hot)
-    shares[0] += keys.hot
-    return np.cumsum(shares)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,36 +230,3 @@ class LoadRun:
             late=int((late > BUNCH).sum()),
             finished=finished,
         )
-
-
-def ensure_topic(bootstrap: str, topic: str, partitions: int | None) -> int:
-    """Number of partitions of ``topic``; made with ``partitions``, keeping messages for ever, when it is missing.
-
-    Raises KafkaException when it is missing and ``partitions`` is None, and ValueError when it has another number.
-    """
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
-    if partitions is not None:
-        wanted = NewTopic(topic, num_partitions=partitions, replication_factor=1, config={"retention.ms": "-1"})
-        try:
-            admin.create_topics([wanted], operation_timeout=CONNECT, request_timeout=CONNECT)[topic].result()
-        except KafkaException as refused:
-            if refused.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise
-    found = _partitions(admin, topic, wait=partitions is not None)
-    if partitions is not None and found != partitions:
-        raise ValueError(f"topic {topic} exists with {found} partitions, not {partitions}")
-    return found
-
-
-def _partitions(admin: AdminClient, topic: str, *, wait: bool) -> int:
-    """A topic just made is not known at once to every part of a broker. Asking never makes the topic."""
-    end = time.monotonic() + CONNECT
-    while True:
-        asked = admin.describe_topics(TopicCollection([topic]), request_timeout=CONNECT)
-        try:
-            return len(asked[topic].result().partitions)
-        except KafkaException as refused:
-            unknown = refused.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
-            if not (unknown and wait) or time.monotonic() > end:
-                raise
-        time.sleep(0.1)

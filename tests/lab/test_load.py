@@ -19,7 +19,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from forecasting.series import Series
-from simulations.lab.load_run import BUNCH, Keys, LoadRun
+from simulations.lab.keys import Keys
+from simulations.lab.load_run import BUNCH, LoadRun
 from simulations.lab.measure import read_produced
 
 pytestmark = pytest.mark.lab

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulations.lab.load_run import Keys
+from simulations.lab.keys import Keys
 
 DRAWS = 100_000
 
