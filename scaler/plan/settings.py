@@ -24,7 +24,7 @@ class PlanSettings:
     scale_in_margin: float = 0.1  # a count is given back only if it would do with so much less service, too: no flicker
     scale_to_zero_below: float = 0.5  # expected requests up to the answer's end that count as none
 
-    rate_memory_ticks: float = 10.0  # ticks of saturated work over which the service rate is averaged
+    rate_memory_ticks: float = 5.0  # ticks of saturated work over which the service rate is averaged
     rate_change: float = 2.0  # a single interval moves the rate as if it had seen at most this factor
     rate_bounds: float = 20.0  # the learned rate stays within this factor of the declared one
     settle_ticks: float = 2.0  # ticks after a change of membership in which nothing is learned: the group rebalances
