@@ -117,6 +117,10 @@ class FakeCluster:
         for _ in range(deployment.replicas):
             self._pod(target, deployment, self._now)
 
+    def replicas(self, target: TargetRef) -> int:
+        """The count that is asked for: what is paid."""
+        return self._deployments[target].replicas
+
     def ready(self, target: TargetRef) -> int:
         """Ready pods at this time, for those who consume in their name."""
         return sum(p.ready(self._now) for p in self._deployments[target].pods)
