@@ -67,7 +67,8 @@ class Membership:
             "max.poll.interval.ms": round(max(5 * self.longest_service, self.session + 1) * 1000),
             "queued.min.messages": max(2, 2 * batch),
             "queued.max.messages.kbytes": 1024,
-            "fetch.message.max.bytes": 65536,
+            "fetch.message.max.bytes": 1024,  # a partition's turn: more, and its neighbours' requests would wait behind it
+            "fetch.queue.backoff.ms": 20,  # the default looks again a second after a full queue has emptied
             "fetch.wait.max.ms": 200,  # a new partition joins with the next fetch, so not later than this
             "fetch.error.backoff.ms": 100,
             "reconnect.backoff.max.ms": 1000,
