@@ -179,16 +179,25 @@ class KubeClient:
             parsed = {}
         return Answer(response.status, parsed if isinstance(parsed, dict) else {})
 
-    def get(self, path: str, doing: str, *, query: Mapping[str, str | int] | None = None) -> Json:
+    def get(
+        self,
+        path: str,
+        doing: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        read_timeout: float | None = None,
+    ) -> Json:
         """GET; raises as ``failure`` says. ``doing`` reads on from "cannot"."""
-        answer = self.call("GET", path, query=query)
+        answer = self.call("GET", path, query=query, read_timeout=read_timeout)
         if not answer.ok:
             raise failure(answer, doing)
         return answer.body
 
-    def stream(self, path: str, doing: str, *, query: Mapping[str, str | int], silence: float) -> Stream:
-        """A response read line by line; ``silence`` (s) is the longest wait for a line."""
-        response = self._send("GET", path, query, None, "", self._read_timeout)
+    def stream(
+        self, path: str, doing: str, *, query: Mapping[str, str | int], read_timeout: float, silence: float
+    ) -> Stream:
+        """A response read line by line: ``read_timeout`` (s) for its headers, ``silence`` (s) between lines."""
+        response = self._send("GET", path, query, None, "", read_timeout)
         if response.status != 200:
             try:
                 parsed = json.loads(response.data)
@@ -338,4 +347,4 @@ def connect(kubeconfig: Path | None = None, *, context: str | None = None, timeo
         raise ConfigError(f"{where}: no valid YAML{line}") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as wrong:
         raise ConfigError(f"{where}: cannot be read ({type(wrong).__name__}); check the file") from None
-    return KubeClient(configuration, connect_timeout=min(CONNECT_TIMEOUT, timeout), read_timeout=timeout)
+    return KubeClient(configuration, connect_timeout=min(CONNECT_TIMEOUT, max(timeout, 0.5)), read_timeout=timeout)

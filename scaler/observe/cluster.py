@@ -108,12 +108,12 @@ class KubernetesCluster:
     ) -> None:
         """``seed`` is for the jitter of the watches' back-off; the client stays the caller's to close.
 
-        Without ``limits``, a pass may take as long as the client gives one request.
+        Without ``limits``, a pass takes at most nine tenths of what the client gives one request.
         """
         self._client = client
         self._clock = clock
         self._rng = random.Random(seed)
-        self._limits = limits or Limits(pass_time=client.read_timeout, answer=client.read_timeout)
+        self._limits = limits or Limits(pass_time=0.9 * client.read_timeout, answer=0.8 * client.read_timeout)
         self._timings = timings
         self._targets: dict[TargetRef, _Target] = {}
         self._ended: list[Watch] = []

@@ -45,6 +45,7 @@ class Timings:
 
     watch: float = 15.0  # the server ends a watch after this: bounds how long a dead one goes unnoticed
     silence: float = 20.0  # client's read timeout; above ``watch``, or every quiet watch would break
+    answer: float = 5.0  # for a page of a list, and for the headers of a watch
     resync: float = 300.0  # list anew, in case an event was lost
     first_pause: float = 0.25  # back-off: first pause, doubled each time ...
     longest_pause: float = 4.0  # ... up to this: an API server that is back is seen within a few seconds
@@ -158,7 +159,7 @@ class Watch:
         objects: list[Json] = []
         query: dict[str, str | int] = {**self._selector, "limit": self._timings.page}
         while not self._stop.is_set():
-            page = self._client.get(self._path, f"list {self._path}", query=query)
+            page = self._client.get(self._path, f"list {self._path}", query=query, read_timeout=self._timings.answer)
             objects += page.get("items") or []
             about: Mapping[str, str] = page.get("metadata") or {}
             if not about.get("continue"):
@@ -182,7 +183,10 @@ class Watch:
             "timeoutSeconds": max(1, round(self._timings.watch)),
         }
         version, self._version = self._version, ""  # a watch that cannot be opened: list anew, the version may be why
-        stream = self._client.stream(self._path, self._doing, query=query, silence=self._timings.silence)
+        timings = self._timings
+        stream = self._client.stream(
+            self._path, self._doing, query=query, read_timeout=timings.answer, silence=timings.silence
+        )
         self._version = version
         with self._lock:
             self._stream = stream
