@@ -263,6 +263,27 @@ def test_latency_is_exported_for_each_pod_and_leaves_with_it(lab: Any, tmp_path:
     assert not list(tmp_path.glob("*.json")), "Prometheus is told that the target is gone"
 
 
+def test_a_worker_that_fails_is_replaced_and_its_request_is_served(lab: Any, tmp_path: Path) -> None:
+    class FailsOnce:
+        batch = 1
+        failed = False
+
+        def draw(self, size: int, rng: np.random.Generator) -> float:
+            if not self.failed:
+                self.failed = True
+                raise ArithmeticError("once")
+            return 0.01
+
+    service = FailsOnce()
+    with bench(lab, tmp_path, 2, 20.0, service) as at:
+        at.start(1)
+        until(lambda: at.spread(1), 15, "2 partitions on 1 pod")
+        sent = at.load.run(threading.Event(), duration=1.0)
+        until(lambda: at.finished() == sent.messages, 15, "all messages finished by the new worker")
+        assert service.failed
+        assert at.workers.pods == {"pod-0"}
+
+
 def test_closing_leaves_no_thread_and_no_member(lab: Any, tmp_path: Path) -> None:
     before = psutil.Process().num_threads()
     with bench(lab, tmp_path, 4, 20.0, Fixed(0.3)) as at:
