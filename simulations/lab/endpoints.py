@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from simulations.lab.kubernetes import kubectl
+from simulations.lab.access import kubectl
 from simulations.lab.kwok import add_nodes
 from simulations.lab.process import Finished
+
+FOLLOWERS = ("kube-controller-manager", "kube-scheduler", "kwok")
 
 
 class Servers(Protocol):
@@ -19,6 +21,8 @@ class Servers(Protocol):
     def stop(self, *servers: str) -> None: ...
 
     def start(self, *servers: str) -> None: ...
+
+    def server_names(self) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Kafka(_Endpoint):
 
 @dataclass(frozen=True, slots=True)
 class Kubernetes(_Endpoint):
-    """The control plane; ``stop`` and ``start`` are those of the API server alone."""
+    """The control plane; ``stop`` and ``start`` are an outage of the API server."""
 
     server: str  # https://host:port
     admin_kubeconfig: str  # may do everything
@@ -62,6 +66,22 @@ class Kubernetes(_Endpoint):
     @property
     def main_server(self) -> str:
         return "kube-apiserver"
+
+    def stop(self) -> None:
+        """End the API server."""
+        self.lab.stop(self.main_server)
+
+    def start(self) -> None:
+        """Start it again, and anew what leans on it.
+
+        After an outage of 30 s these would wait for as long again before they ask. In a cluster the controller
+        manager and the scheduler lose their election within 10 s and are started anew, too. KWOK counts the lead
+        times of pods that were not Ready from its own start.
+        """
+        self.lab.start(self.main_server)
+        followers = [name for name in FOLLOWERS if name in self.lab.server_names()]
+        self.lab.stop(*followers)
+        self.lab.start(*followers)
 
     def run(self, *arguments: str, stdin: str | None = None, timeout: float = 60.0) -> Finished:
         """Run kubectl as the administrator."""

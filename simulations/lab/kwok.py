@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from simulations.lab import ports
+from simulations.lab.access import kubectl
 from simulations.lab.errors import LabError
-from simulations.lab.kubernetes import kubectl
 from simulations.lab.part import Server, Site
 from simulations.lab.programs import KWOK, SOURCES, Program, Progress
 from simulations.lab.prometheus import answers_ok

@@ -145,6 +145,10 @@ class Lab:
             lines.append(ServerStatus(server.part, server.name, condition, pid, detail, str(known.log)))
         return lines
 
+    def server_names(self) -> list[str]:
+        """The servers that this lab has started, running or not."""
+        return list(self._state.servers)
+
     def all_endpoints(self) -> dict[str, dict[str, str]]:
         """Part -> name -> value, as in the state file."""
         return {part: dict(values) for part, values in self._state.endpoints.items()}

@@ -247,6 +247,18 @@ class TestOutage:
         assert lab.kubernetes.server == server
         assert lab.kubernetes.run("get", "configmap", "kept", "-o", "jsonpath={.data.a}").output == "1"
 
+    def test_after_an_outage_of_the_api_server_scaling_works_at_once(
+        self, lab: Lab, deployed: Callable[[str], None]
+    ) -> None:
+        lab.kwok.add_nodes(2, 8)
+        deployed(deployment("survivor", 1, pod_annotations(0)))
+        eventually(lambda: ready_replicas(lab, "survivor"), 1, 10)
+        lab.kubernetes.stop()
+        time.sleep(15)  # long enough for clients to wait 8 s and more between two attempts
+        lab.kubernetes.start()
+        assert lab.kubernetes.run("scale", "deployment", "survivor", "--replicas=3").code == 0
+        eventually(lambda: ready_replicas(lab, "survivor"), 3, 6)
+
     def test_prometheus_comes_back_with_its_samples(self, lab: Lab, metric_server: str) -> None:
         file = lab.prometheus.add_targets("kept", [metric_server], {"round": "first"})
         eventually(lambda: query(lab, 'lab_answer{round="first"}'), ["42"], 15)
@@ -357,6 +369,21 @@ class TestPods:
 
 
 class TestDown:
+    def test_once_built_all_is_up_within_a_minute_and_down_again(self, lab: Lab, tmp_path: Path) -> None:
+        begin = time.monotonic()
+        own = Lab.up(tmp_path)
+        try:
+            took = time.monotonic() - begin
+            assert took < 60
+            assert {line.server: line.condition for line in own.status()} == dict.fromkeys(SERVERS, "serving")
+            deploy = own.kubernetes.run("apply", "-f", "-", stdin=deployment("prompt", 1, pod_annotations(0)))
+            assert deploy.code == 0, "a lab that is up takes work"
+            own.kwok.add_nodes(1, 1)
+            eventually(lambda: ready_replicas(own, "prompt"), 1, 10)
+        finally:
+            assert own.down() == len(SERVERS)
+        assert processes_of(tmp_path) == []
+
     def test_down_leaves_no_process_and_up_finds_the_data_again(self, lab: Lab, tmp_path: Path) -> None:
         own = Lab.up(tmp_path, ["kafka", "prometheus"])
         try:

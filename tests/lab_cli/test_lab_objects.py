@@ -151,6 +151,9 @@ class TestSettings:
 
             def start(self, *servers: str) -> None: ...
 
+            def server_names(self) -> list[str]:
+                return []
+
         prometheus = Prometheus(Nobody(), tmp_path, url="http://127.0.0.1:1", file_sd=str(tmp_path))
         prometheus.add_targets("workers", ["127.0.0.1:1"])
         path = prometheus.add_targets("workers", ["127.0.0.1:2", "127.0.0.1:3"], {"app": "w"})
