@@ -23,6 +23,7 @@ from scaler.endpoints import Endpoints
 from scaler.errors import ConfigError, LagcastError
 from scaler.observe.gather import Gatherer
 from scaler.observe.histories import Histories
+from scaler.observe.ports import LatencySource
 from scaler.policies import find_policy
 from scaler.status import as_dict
 from scaler.telemetry import Telemetry
@@ -127,7 +128,6 @@ def _run(
     from scaler.kube import connect
     from scaler.observe.cluster import KubernetesCluster
     from scaler.observe.kafka import KafkaOffsets
-    from scaler.observe.prometheus import PrometheusLatency
 
     clock, telemetry = SystemClock(), Telemetry()
     deadline = min(tick * DEADLINE_SHARE, LONGEST_DEADLINE)
@@ -140,7 +140,7 @@ def _run(
             lambda kafka: KafkaOffsets(
                 {"bootstrap.servers": kafka.bootstrap_servers, **dict(kafka.properties)}, deadline
             ),
-            lambda url: PrometheusLatency(url, deadline),
+            lambda url: _latency(url, deadline),
             cluster,
             samplers,
             Histories(background),
@@ -184,6 +184,12 @@ def _run(
             pool.shutdown(wait=False, cancel_futures=True)
         controller.close()
     log.info("stopped")
+
+
+def _latency(url: str, deadline: float) -> LatencySource:
+    from scaler.observe.prometheus import PrometheusLatency  # heavy, and latency is optional
+
+    return PrometheusLatency(url, deadline)
 
 
 def _options(pairs: Sequence[str]) -> dict[str, str]:

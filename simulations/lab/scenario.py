@@ -40,13 +40,13 @@ class ScenarioSpec:
     """A service in compressed time. Durations in s, rates in requests/s."""
 
     name: str
-    mean: float = 10.0
+    mean: float = 20.0
     spike: Spike | None = field(default_factory=lambda: Spike(every=120.0, at=90.0, length=25.0, height=6.0))
     past: float = 720.0
     seed: int = 0
     partitions: int = 48
-    service_time: float = 0.2
-    within: float = 5.0
+    service_time: float = 0.1
+    within: float = 3.0
     share: str = "99%"
     replicas: int = 3  # at the start
     most: int = 30
@@ -84,8 +84,8 @@ class Scenario:
 
     def __enter__(self) -> Scenario:
         try:
+            self._deploy()  # first, for it takes longest: the past then ends just before the load goes on
             self._past()
-            self._deploy()
             self._start_runner()
             self.start_controller()
         except BaseException:
@@ -151,7 +151,7 @@ class Scenario:
         spec = self.spec
         config = self._folder / "scalers.yaml"
         config.write_text(yaml.safe_dump(self._resource()), encoding="utf-8")
-        command = [sys.executable, "-m", "scaler.cli", "run", "--config", str(config), "--tick", f"{spec.tick}s"]
+        command = [sys.executable, "-m", "scaler.cli", "run", "--config", str(config), "--tick", f"{spec.tick * 1000:.0f}ms"]
         command += ["--listen", self.url.removeprefix("http://"), "--policy", spec.policy]
         command += ["--kubeconfig", self.lab.kubernetes.controller_kubeconfig]
         for name, value in spec.options.items():

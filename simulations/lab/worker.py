@@ -67,7 +67,7 @@ class Membership:
             "max.poll.interval.ms": round(max(5 * self.longest_service, self.session + 1) * 1000),
             "queued.min.messages": max(2, 2 * batch),
             "queued.max.messages.kbytes": 1024,
-            "fetch.message.max.bytes": 1024,  # a partition's turn: more, and its neighbours' requests would wait behind it
+            "fetch.message.max.bytes": 1024,  # a partition's turn: with more, its neighbours would wait behind it
             "fetch.queue.backoff.ms": 20,  # the default looks again a second after a full queue has emptied
             "fetch.wait.max.ms": 200,  # a new partition joins with the next fetch, so not later than this
             "fetch.error.backoff.ms": 100,

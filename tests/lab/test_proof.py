@@ -1,0 +1,186 @@
+"""The whole path on real servers: ahead of a spike that returns, safe in outages, calm before stuck consumers."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulations.lab.lab import Lab
+from simulations.lab.measure import Measured
+from simulations.lab.scenario import Scenario, ScenarioSpec
+
+pytestmark = pytest.mark.lab
+
+AFTER = 10.0  # s behind a spike in which its backlog still leaves
+# KEDA as installed, its periods shrunk like everything else here: a lead time of 9 s stands for one of 90 s.
+PEER: Mapping[str, Any] = {"policy": "keda_lag", "options": {"time_scale": "0.1"}}
+
+
+def say(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    with capsys.disabled():
+        print(f"\n  {text}", end="", flush=True)  # noqa: T201 - the figures that this test is for
+
+
+def spike(lab: Lab, folder: Path, spec: ScenarioSpec) -> tuple[Measured, list[dict[str, Any]], float]:
+    """One spike under ``spec``'s policy: what became of its requests, the controller's rows, and when it began."""
+    assert spec.spike is not None
+    with Scenario(lab, folder, spec) as running:
+        running.send()
+        begins = running.next_spike()
+        if begins - time.time() < 30:  # the controller is to see calm load first
+            begins += spec.spike.every
+        ends = begins + spec.spike.length
+        rows = list(running.watch(ends + AFTER))
+        assert running.runs("controller")
+        assert running.end("controller") < 5.0, "SIGTERM must stop the controller within 5 s"
+        return running.measured(begins, ends), rows, begins
+
+
+def shown(name: str, m: Measured) -> str:
+    attained = "none" if m.attainment is None else f"{m.attainment:.2%}"
+    p99 = "-" if m.latency_p99 is None else f"{m.latency_p99:.2f} s"
+    return f"{name}: {attained} of {m.requests} requests of the spike in time, p99 {p99}, lag up to {m.longest_lag}"
+
+
+def test_replicas_are_ready_before_a_spike_that_returns_and_the_lag_rule_does_worse(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours, rows, begins = spike(lab, tmp_path, ScenarioSpec(name="ahead"))
+    say(capsys, shown("lagcast", ours))
+    theirs, peer_rows, peer_begins = spike(lab, tmp_path, ScenarioSpec(name="behind", **PEER))
+    say(capsys, shown("KEDA's lag rule", theirs))
+
+    def ready_at(seen: list[dict[str, Any]], at: float) -> int:
+        return max(r["numbers"]["ready"] for r in seen if at - 3.0 <= r["looked"] <= at)
+
+    spec = ScenarioSpec(name="ahead")
+    assert spec.spike is not None
+    needed = spec.mean * spec.spike.height / spec.service_rate
+    say(capsys, f"ready as the spike begins: lagcast {ready_at(rows, begins)}, KEDA {ready_at(peer_rows, peer_begins)}")
+    assert ready_at(rows, begins) >= needed
+    assert ours.attainment is not None
+    assert ours.attainment >= 0.99
+    assert theirs.attainment is not None
+    assert theirs.attainment < ours.attainment
+
+
+def test_outages_scale_nothing_in_and_are_over_within_two_ticks(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outage = 30.0
+    spec = ScenarioSpec(name="outage", spike=None, mean=25.0, past=300.0, replicas=8, scale_in_hold=5.0)
+    with Scenario(lab, tmp_path, spec) as running:
+        running.send()
+        list(running.watch(time.time() + 15))
+        for source, server in (
+            ("kafka", lab.kafka),
+            ("prometheus", lab.prometheus),
+            ("kubernetes", lab.kubernetes),
+        ):
+            before = running.status()
+            assert before["inputs"][source]["status"] == "fresh", before["inputs"]
+            server.stop()
+            stopped = time.time()
+            try:
+                rows = list(running.watch(stopped + outage))
+            finally:
+                server.start()
+            back = time.time()
+            missing = [r for r in rows if r["inputs"][source]["status"] != "fresh"]
+            assert missing, f"an outage of {source} for {outage:.0f} s was not noticed"
+            noticed = missing[0]["looked"] - stopped
+            lowest = min(r["desired"] for r in missing if r["desired"] is not None)
+            assert lowest >= before["current"], f"scaled in while {source} was missing"
+            assert replicas(running) >= before["current"]
+            fresh = next(
+                r["looked"] for r in running.watch(back + 30, every=0.2) if r["inputs"][source]["status"] == "fresh"
+            )
+            say(
+                capsys,
+                f"{source}: noticed after {noticed:.1f} s, replicas {before['current']} -> {lowest},"
+                f" fresh {fresh - back:.1f} s after it was back",
+            )
+            assert fresh - back <= 2 * spec.tick + 1.0, "two ticks, and one look"
+            assert running.metric("lagcast_input_status", source=source, status="fresh") == 1
+            list(running.watch(time.time() + 10))  # the others settle before the next one goes
+        assert running.runs("controller")
+        assert "Traceback" not in running.log("controller")
+
+
+def replicas(running: Scenario) -> int:
+    """The count in the Deployment itself, as the API server has it."""
+    name = running.spec.name
+    return int(running.lab.kubernetes.run("get", "deployment", name, "-o", "jsonpath={.spec.replicas}").output)
+
+
+def test_the_metrics_say_which_source_is_missing(lab: Lab, tmp_path: Path) -> None:
+    spec = ScenarioSpec(name="missing", spike=None, past=60.0)
+    with Scenario(lab, tmp_path, spec) as running:
+        running.send()
+        list(running.watch(time.time() + 5))
+        lab.prometheus.stop()
+        try:
+            until = time.time() + 10
+            while running.metric("lagcast_input_status", source="prometheus", status="error") != 1:
+                assert time.time() < until, "the metric never said so"
+                time.sleep(0.5)
+            assert running.metric("lagcast_input_status", source="kafka", status="fresh") == 1
+            assert running.metric("lagcast_reason", reason="PrometheusUnreachable") == 1
+        finally:
+            lab.prometheus.start()
+
+
+def test_consumers_that_stop_committing_are_held_not_multiplied(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = ScenarioSpec(name="stuck", spike=None, past=60.0, replicas=4)
+    with Scenario(lab, tmp_path, spec) as running:
+        running.send()
+        list(running.watch(time.time() + 10))
+        before = running.status()
+        running.signal("runner", signal.SIGUSR1)
+        rows = list(running.watch(time.time() + 40))
+        said = [r for r in rows if "ConsumersNotProgressing" in r["reasons"]]
+        assert said, [r["reasons"] for r in rows[-5:]]
+        backlog = rows[-1]["numbers"]["backlog"]
+        say(
+            capsys,
+            f"stuck: backlog {backlog:.0f}, replicas {before['current']} -> {rows[-1]['current']},"
+            f" said after {said[0]['looked'] - rows[0]['looked']:.1f} s",
+        )
+        assert backlog > 100
+        held = {r["desired"] for r in said}
+        assert len(held) == 1, f"the count moved while nothing progressed: {held}"
+        assert held.pop() <= before["current"] + 2
+        running.signal("runner", signal.SIGUSR2)
+        rows = list(running.watch(time.time() + 45))
+        assert "ConsumersNotProgressing" not in rows[-1]["reasons"], "freed consumers are load again"
+        assert rows[-1]["numbers"]["backlog"] < backlog
+
+
+def test_an_event_with_numbers_is_on_the_target(lab: Lab, tmp_path: Path) -> None:
+    spec = ScenarioSpec(name="event", spike=None, past=60.0, replicas=1, mean=20.0)
+    with Scenario(lab, tmp_path, spec) as running:
+        running.send()
+        until = time.time() + 40
+        while not (events := [e for e in running.events() if "->" in e["message"]]):
+            assert time.time() < until, running.log("controller")
+            time.sleep(1)
+        assert events[0]["message"].startswith("1 -> ")
+        assert "requests/s" in events[0]["message"]
+
+
+def test_recommend_changes_nothing(lab: Lab, tmp_path: Path) -> None:
+    spec = ScenarioSpec(name="recommend", spike=None, past=60.0, replicas=1, mean=20.0, mode="Recommend")
+    with Scenario(lab, tmp_path, spec) as running:
+        running.send()
+        rows = list(running.watch(time.time() + 20))
+        assert any(r["outcome"]["reason"] == "Recommended" for r in rows)
+        assert max(r["desired"] for r in rows) > 1
+        assert replicas(running) == 1
+        assert not [e for e in running.events() if "->" in e["message"]]
