@@ -170,8 +170,8 @@ class KubernetesCluster:
             return
         selector = _selector(answer)
         if known.watch is not None and selector == known.selector:
-            if isinstance(known.watch.state.error, Unreachable):
-                known.watch.hurry()
+            # Also when it was refused: an API server that is just starting refuses everybody for a moment.
+            known.watch.hurry()
             return
         self._end_watch(known)
         known.selector = selector
@@ -202,7 +202,7 @@ class KubernetesCluster:
                 f"the /scale of {ref} names no pod selector, so that its pods cannot be found; "
                 "its CRD has to declare labelSelectorPath, and its controller to fill it",
             )
-        if not known.watch.state.synced:
+        if not known.watch.state.synced or known.watch.state.error is not None:
             known.watch.settle(deadline - self._clock.now())
         watched = known.watch.state
         if isinstance(watched.error, Forbidden) or not watched.synced:

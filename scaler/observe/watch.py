@@ -109,12 +109,15 @@ class Watch:
         return self._thread.is_alive()
 
     def settle(self, seconds: float) -> None:
-        """Wait until the first list has come or failed, at most ``seconds``."""
+        """Wait until the first try, or the one that ``hurry`` began, has succeeded or failed, at most ``seconds``."""
         self._settled.wait(max(seconds, 0.0))
 
     def hurry(self) -> None:
         """The server was just seen to answer: cut a back-off short."""
-        self._wake.set()
+        with self._lock:
+            if self._state.error is not None and not self._stop.is_set():
+                self._settled.clear()
+                self._wake.set()
 
     def stop(self) -> None:
         """Tell the thread to end, and return at once."""
@@ -167,7 +170,6 @@ class Watch:
                 self._handler.listed(objects, at)
                 self._version = str(about.get("resourceVersion", ""))
                 self._alive(synced=True)
-                self._settled.set()
                 return
             query["continue"] = about["continue"]
 
@@ -231,15 +233,17 @@ class Watch:
     def _alive(self, *, synced: bool = False) -> None:
         with self._lock:
             self._state = WatchState(self._state.synced or synced, self._clock.now(), None)
+            if self._state.synced:
+                self._settled.set()
 
     def _pause(self, error: TargetError) -> None:
         with self._lock:
             known = self._state.error is not None
             self._state = WatchState(self._state.synced, self._state.contact, error)
+            self._settled.set()
         if self._stop.is_set():
             return
         log.log(logging.DEBUG if known else logging.WARNING, "%s", error)
-        self._settled.set()
         timings = self._timings
         pause = min(timings.longest_pause, timings.first_pause * 2.0 ** min(self._failures, 30))
         self._failures += 1

@@ -293,3 +293,15 @@ def test_watches_that_hang_do_not_add_up_when_it_closes(world: World, client: Ku
     assert time.monotonic() - began < 2.0
     blocked.set()
     eventually(lambda: not [t for t in threading.enumerate() if t.name.startswith("watch ")])
+
+
+def test_an_api_server_that_starts_and_refuses_for_a_moment_is_asked_again_at_once(
+    api: ApiServer, client: KubeClient, world: World
+) -> None:
+    slow = Timings(watch=2.0, silence=3.0, first_pause=30.0, longest_pause=30.0)
+    cluster = KubernetesCluster(client, SystemClock(), limits=LIMITS, timings=slow)
+    api.lists = deque([(403, status(403, "pods is forbidden")), listed([pod("a"), pod("b")])])
+    refused = cluster.sample(NOW, [CHAT])[CHAT]
+    assert (refused.freshness, refused.reason) == (Freshness.ERROR, Reason.FORBIDDEN)
+    assert cluster.sample(NOW + 2.0, [CHAT])[CHAT].fresh
+    cluster.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ import pytest
 from scaler.act.events import EventLimits, EventRecorder
 from scaler.act.replicas import ScaleWriter
 from scaler.clock import SystemClock
-from scaler.errors import Conflict, Forbidden, TargetWithoutScale
+from scaler.errors import Conflict, Forbidden, TargetWithoutScale, Unreachable
 from scaler.kube import KubeClient, connect
 from scaler.observe.cluster import KubernetesCluster
 from scaler.observe.ports import TargetRef
@@ -356,3 +358,32 @@ def test_fifty_targets_are_sampled_in_one_pass(world: LabWorld) -> None:
     assert all(reading.fresh for reading in again.values())
     for target in targets:
         world.remove(target)
+
+
+def test_an_api_server_that_hangs_holds_nobody_up(admin: Administrator, world: LabWorld) -> None:
+    """Connections stay open and nobody answers: what a lost network or an overloaded server looks like."""
+    target = world.ready(2)
+    before = world.read(target)
+    (process,) = (line.pid for line in admin.lab.status() if line.server == "kube-apiserver")
+    os.kill(process, signal.SIGSTOP)
+    try:
+        for _ in range(2):
+            began = time.monotonic()
+            reading = world.read(target)
+            assert time.monotonic() - began < 5.5  # the client's limit for one request
+            assert (reading.value, reading.time, reading.freshness) == (before.value, before.time, Freshness.STALE)
+        with pytest.raises(Unreachable):
+            world.writer.write(target, 2, 3)
+        began = time.monotonic()
+        world.events.event(target, "Applied", "2 -> 3", warning=False, now=world.now())
+        world.events.event(target, "Applied", "2 -> 4", warning=False, now=world.now())
+        assert time.monotonic() - began < 7.5  # the second one is not even tried
+    finally:
+        os.kill(process, signal.SIGCONT)
+    until = time.monotonic() + 4.5  # two ticks of 2 s
+    while not (reading := world.read(target)).fresh:
+        assert time.monotonic() < until, reading
+        time.sleep(2.0)
+    # The write may have been done although nobody heard of it: the count tells, and the next write tests it.
+    assert reading.value is not None
+    assert reading.value.desired in (2, 3)
