@@ -263,6 +263,19 @@ def test_latency_is_exported_for_each_pod_and_leaves_with_it(lab: Any, tmp_path:
     assert not list(tmp_path.glob("*.json")), "Prometheus is told that the target is gone"
 
 
+def test_partitions_with_a_backlog_take_turns_and_the_worker_never_idles(lab: Any, tmp_path: Path) -> None:
+    with bench(lab, tmp_path, 2, 100.0, Fixed(0.01)) as at:
+        sent = at.load.run(threading.Event(), duration=4.0)  # live: each message a batch of its own on the broker
+        at.start(1)
+        until(lambda: at.finished() == sent.messages, 20, "all messages finished")
+        got = read_results(at.results)
+    share = float((got.partition[:100] == 0).mean())
+    assert 0.25 < share < 0.75, "neither partition's backlog is served before the other's"
+    idle = got.begun[1:] - got.finished[:-1]
+    assert idle.max() < 0.4, "requests wait while the worker does nothing"
+    assert float(np.median(idle)) < 0.005
+
+
 def test_a_worker_that_fails_is_replaced_and_its_request_is_served(lab: Any, tmp_path: Path) -> None:
     class FailsOnce:
         batch = 1
