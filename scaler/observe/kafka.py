@@ -68,7 +68,9 @@ class KafkaOffsets:
     def sample(self, now: float, wanted: Sequence[GroupTopic]) -> Mapping[GroupTopic, Reading[TopicOffsets]]:
         """One reading for each wanted, within ``timeout``; a fresh one's time is when its end offsets were asked."""
         try:
-            return _Pass(self._sampling.client(), self._clock, now, self._timeout, wanted).run()
+            began = self._clock.now()
+            client = self._sampling.client(self._timeout)
+            return _Pass(client, self._clock, now, self._timeout, began, wanted).run()
         except Fault as fault:
             return {one: _failed(now, fault) for one in wanted}
         except _REFUSED as error:
@@ -84,8 +86,9 @@ class KafkaOffsets:
         with self._one_history:
             now = self._clock.now()
             try:
-                client = self._remembering.client()
-                return _Past(client, self._clock, now, self._history_timeout, topic, self._closed).read(edges, step)
+                client = self._remembering.client(self._timeout)
+                past = _Past(client, self._clock, now, self._history_timeout, now, topic, self._closed)
+                return past.read(edges, step)
             except Fault as fault:
                 return _failed(now, fault)
             except _REFUSED as error:
@@ -100,19 +103,23 @@ class KafkaOffsets:
 
 
 class _Connection:
-    """The client for a configuration; a new one when a secret on disk has changed."""
+    """The client for a configuration; a new one when a secret on disk has changed, and after an outage."""
 
     def __init__(self, config: Mapping[str, str | int]) -> None:
         self._config = config
         self._client: Client | None = None
 
-    def client(self) -> Client:
-        """Raises Fault when the configuration does not make one."""
+    def client(self, seconds: float) -> Client:
+        """Waits at most ``seconds`` for what an old one owes. Raises Fault when there is none to be used."""
         settings, secrets = resolve(self._config)
-        if self._client is None or self._client.settings != settings:
+        old = self._client
+        if old is not None and old.spent and not old.replaceable(seconds):
+            raise old.fault(TimeoutError(), "the cluster", seconds)
+        if old is None or old.spent or old.settings != settings:
             self.close()
             self._client = Client(settings, secrets)
-        return self._client
+            return self._client
+        return old
 
     def close(self) -> None:
         if self._client is not None:
@@ -123,21 +130,22 @@ class _Connection:
 class _Requests:
     """Requests to one cluster that share a deadline."""
 
-    def __init__(self, client: Client, clock: Clock, now: float, timeout: float) -> None:
+    def __init__(self, client: Client, clock: Clock, now: float, timeout: float, began: float) -> None:
         self.client, self.admin, self.clock, self.now, self.timeout = client, client.admin, clock, now, timeout
-        self.began = clock.now()
-
-    def begin(self) -> None:
-        """Wait for what the client still owes. Raises Fault when that takes all the time there is."""
-        if self.client.owes(self.left()):
-            raise self.client.fault(TimeoutError(), "the cluster", self.timeout)
+        self.began = began  # by the clock; ``now`` is the caller's
 
     def left(self) -> float:
         """Seconds until the deadline, never more than the whole time limit: a clock can be set back."""
         return min(max(self.timeout - (self.clock.now() - self.began), 0.0), self.timeout)
 
     def topics(self, names: Iterable[str]) -> dict[str, Future[Any]]:
-        return dict(self.admin.describe_topics(TopicCollection(list(names)), request_timeout=LONGEST))
+        """Settled descriptions. Raises Fault when the brokers do not answer."""
+        found = dict(self.admin.describe_topics(TopicCollection(list(names)), request_timeout=LONGEST))
+        self.client.settle(found.values(), self.left(), probe=True)
+        if self.client.owes():
+            raise self.client.fault(TimeoutError(), "the cluster", self.timeout)
+        self.client.calm()
+        return found
 
     def offsets(self, partitions: Iterable[TopicPartition], spec: Any) -> Offsets:
         """One call for any number of partitions."""
@@ -191,23 +199,24 @@ class _Requests:
 class _Pass(_Requests):
     """One sample."""
 
-    def __init__(self, client: Client, clock: Clock, now: float, timeout: float, wanted: Sequence[GroupTopic]) -> None:
-        super().__init__(client, clock, now, timeout)
+    def __init__(
+        self, client: Client, clock: Clock, now: float, timeout: float, began: float, wanted: Sequence[GroupTopic]
+    ) -> None:
+        super().__init__(client, clock, now, timeout, began)
         self.wanted = wanted
 
     def run(self) -> dict[GroupTopic, Reading[TopicOffsets]]:
         if not self.wanted:
             return {}
-        self.begin()
-        # First topics and commits, then the ends: an end read later is never below what was committed before it.
         topics = self.topics({one.topic for one in self.wanted})
+        # Commits before ends: an end that is read later is never below what was committed.
         groups = {
             group: self.admin.list_consumer_group_offsets(
                 [ConsumerGroupTopicPartitions(group)], request_timeout=LONGEST
             )[group]
             for group in {one.group for one in self.wanted}
         }
-        self.wait(topics.values(), groups.values())
+        self.wait(groups.values())
         partitions: dict[str, list[TopicPartition]] = {}
         answers: dict[str, Reading[Any]] = {}
         for topic, future in topics.items():
@@ -220,9 +229,6 @@ class _Pass(_Requests):
                     answers[topic] = found
                 else:
                     partitions[topic] = found
-        if topics and all(r.reason is Reason.BROKER_UNREACHABLE for r in answers.values()) and not partitions:
-            return {one: answers[one.topic] for one in self.wanted}
-        self.client.calm()
         commits = self._commits(groups)
         every = [p for some in partitions.values() for p in some]
         time = self.now + self.clock.now() - self.began
@@ -305,17 +311,21 @@ class _Past(_Requests):
     """One history."""
 
     def __init__(
-        self, client: Client, clock: Clock, now: float, timeout: float, topic: str, closed: threading.Event
+        self,
+        client: Client,
+        clock: Clock,
+        now: float,
+        timeout: float,
+        began: float,
+        topic: str,
+        closed: threading.Event,
     ) -> None:
-        super().__init__(client, clock, now, timeout)
+        super().__init__(client, clock, now, timeout, began)
         self.topic = topic
         self.closed = closed
 
     def read(self, edges: NDArray[np.float64], step: float) -> Reading[Series]:
-        self.begin()
-        found = self.topics([self.topic])
-        self.wait(found.values())
-        partitions = self.partitions(found[self.topic], self.topic)
+        partitions = self.partitions(self.topics([self.topic])[self.topic], self.topic)
         if isinstance(partitions, Reading):
             return partitions
         bounds = self._bounds(partitions, step)

@@ -3,9 +3,10 @@
 librdkafka's own limit on an admin request must never strike while the request is on the wire, nor may a client be
 destroyed then: the answer that comes later meets freed memory and ends the process (librdkafka issue 4605; seen with
 2.16.1 and list_consumer_group_offsets when a broker hung and came back). So every request is given the longest limit
-there is and ended by ``socket.timeout.ms`` when it hangs; the caller waits no longer than it wants to; and a client
-that still owes answers is asked nothing new and is not let go until they have come. That also bounds what an outage can
-pile up: the requests of one pass.
+there is and ended by ``socket.timeout.ms`` when it hangs, and the caller waits no longer than it wants to. Each pass
+first asks for the topics: in an outage only that one request is owed, and nothing more is asked until it has come. A
+client that owes anything else may never get it; it is set aside, not destroyed, until it owes nothing, and a few at
+most are: that bounds what outages can pile up.
 
 ``<setting>.file`` in the configuration is read from that file each time, so that a secret that is rotated or mounted
 late is taken up without a restart. No secret leaves this module except into librdkafka.
@@ -34,6 +35,7 @@ _DEFAULTS: dict[str, str | int] = {
     "socket.keepalive.enable": "true",
     "log_level": 4,  # warnings; they go to Python's log at DEBUG, since every reading says what is wrong
 }
+_MOST_RETIRED = 8
 _retired: list[Client] = []
 LONGEST = 3600.0  # s, the longest request time limit that librdkafka takes
 _SECRET_WORDS = ("password", "secret", "key.pem", "jaas", "username", "sasl.oauthbearer.config")
@@ -78,16 +80,31 @@ class _Log:
             log.debug("%s", redact(text % args if args else text, self._secrets))
 
 
+class _Trouble:
+    """The last error that librdkafka told. Apart from the client: a cycle through librdkafka would never be freed."""
+
+    def __init__(self, secrets: frozenset[str]) -> None:
+        self._secrets = secrets
+        self.last: tuple[int, str] | None = None
+
+    def __call__(self, error: KafkaError) -> None:
+        # "All brokers down" says less than what was said before it.
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or self.last is None:
+            self.last = (error.code(), redact(error.str(), self._secrets))
+
+
 class Client:
     """An admin client and the last trouble it met."""
 
     def __init__(self, settings: Mapping[str, str | int], secrets: frozenset[str]) -> None:
         self.settings = dict(settings)
         self._owed: list[Future[Any]] = []
+        self._lost = False
+        self.spent = False  # it has seen an outage; librdkafka may never ask a coordinator again after one
         self._secrets = secrets
-        self._trouble: tuple[int, str] | None = None
+        self._trouble = _Trouble(secrets)
         try:
-            conf: dict[str, Any] = {**settings, "error_cb": self._on_error}
+            conf: dict[str, Any] = {**settings, "error_cb": self._trouble}
             self.admin = AdminClient(conf, logger=_Log(secrets))
         except (KafkaException, ValueError, TypeError) as error:
             text = error.args[0].str() if isinstance(error, KafkaException) else str(error)
@@ -96,14 +113,15 @@ class Client:
                 f"the Kafka client refuses its settings: {redact(text, secrets)}; check spec.kafka.properties",
             ) from None
 
-    def _on_error(self, error: KafkaError) -> None:
-        # "All brokers down" says less than what was said before it.
-        if error.code() != KafkaError._ALL_BROKERS_DOWN or self._trouble is None:
-            self._trouble = (error.code(), redact(error.str(), self._secrets))
+    def settle(self, futures: Iterable[Future[Any]], seconds: float, probe: bool = False) -> None:
+        """Wait until all have ended, at most ``seconds``; what is not there by then is owed.
 
-    def settle(self, futures: Iterable[Future[Any]], seconds: float) -> None:
-        """Wait until all have ended, at most ``seconds``; what is not there by then is owed."""
-        self._owed += wait(list(futures), timeout=max(seconds, 0.0)).not_done
+        A ``probe`` comes when the brokers do; the client is not lost without it.
+        """
+        late = wait(list(futures), timeout=max(seconds, 0.0)).not_done
+        self._owed += late
+        self.spent = self.spent or bool(late)
+        self._lost = self._lost or (bool(late) and not probe)
         self.serve()
 
     def owes(self, seconds: float = 0.0) -> bool:
@@ -112,6 +130,12 @@ class Client:
             self._owed = list(wait(self._owed, timeout=max(seconds, 0.0)).not_done)
             self.serve()
         return bool(self._owed)
+
+    def replaceable(self, seconds: float) -> bool:
+        """True when another may take its place: it owes nothing, or what may never come and there is room for it."""
+        if self._lost and len(_retired) < _MOST_RETIRED:
+            return True
+        return not self.owes(seconds)
 
     def retire(self) -> None:
         """No more will be asked. Kept until nothing is owed."""
@@ -123,7 +147,7 @@ class Client:
 
     def calm(self) -> None:
         """The brokers answered: what went wrong before no longer explains anything."""
-        self._trouble = None
+        self._trouble.last = None
 
     def fault(self, error: BaseException, what: str, waited: float) -> Fault:
         """What a failed request about ``what`` ("topic x") means."""
@@ -131,7 +155,7 @@ class Client:
         code = error.args[0].code() if isinstance(error, KafkaException) else None
         if code is None or code in _NO_ANSWER:
             self.serve()
-            trouble, said = self._trouble or (None, "")
+            trouble, said = self._trouble.last or (None, "")
             if trouble in (KafkaError._AUTHENTICATION, KafkaError._SSL):
                 remedy = "check security.protocol and the sasl.* and ssl.* settings in spec.kafka.properties"
             else:
