@@ -90,17 +90,16 @@ class Cluster:
         self.partitions = partitions
         self.desired = self.ready = replicas
         self.pending: list[float] = []
-        self.end = np.zeros(partitions)
-        self.done = np.zeros(partitions)
+        self.end = self.done = 0.0  # of all partitions; spread over them evenly
         self.shown: ReplicaState | None = None  # newest count that was read
 
     def advance(self, tick: Tick) -> ServiceObservation:
         """One tick's arrivals and service, then what is seen of it."""
         service = self.service
         self.now += service.tick
-        self.end += tick.rate * service.tick / self.partitions
-        could = tick.served * self.ready * service.service_rate * service.tick / self.partitions
-        self.done = np.minimum(self.done + could, self.end)
+        self.end += tick.rate * service.tick
+        could = tick.served * self.ready * service.service_rate * service.tick
+        self.done = min(self.done + could, self.end)
         if tick.other_count is not None:
             self.scale(tick.other_count)
         became = round(len(self.pending) * tick.become_ready)
@@ -111,7 +110,8 @@ class Cluster:
     def observe(self, tick: Tick) -> ServiceObservation:
         number = np.arange(self.partitions)
         zero = np.zeros(self.partitions, dtype=np.int64)
-        offsets = TopicOffsets(number, self.end.astype(np.int64), zero, self.done.astype(np.int64))
+        end, done = ((int(total) + self.partitions - 1 - number) // self.partitions for total in (self.end, self.done))
+        offsets = TopicOffsets(number, end, zero, done)
         state = ReplicaState(self.desired, self.ready, tuple(self.pending), 0, "t", tick.updating)
         bad = float("nan") if tick.invalid_latency else 0.2
         sample = LatencySample(bad, 0.3, 0.4, 10.0, 2.0, 60.0)
