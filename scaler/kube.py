@@ -100,8 +100,9 @@ def failure(answer: Answer, doing: str) -> TargetError:
 class Stream:
     """The lines of one watch response. ``close`` may be called from any thread and ends a read that waits."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+    def __init__(self, response: urllib3.BaseHTTPResponse, doing: str) -> None:
         self._response = response
+        self._doing = doing
 
     def lines(self) -> Iterator[bytes]:
         """Whole lines as they arrive. Raises Unreachable when the connection breaks or falls silent."""
@@ -112,10 +113,12 @@ class Stream:
                 *whole, rest = rest.split(b"\n")
                 yield from whole
                 if len(rest) > LONGEST_LINE:
-                    raise Unreachable("a watch sent a line without end; it is begun anew")
+                    raise Unreachable(f"cannot {self._doing}: a line without end; it is begun anew")
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as broken:
             # ValueError and AttributeError: the socket was closed under the read by close().
-            raise Unreachable(f"a watch broke off ({type(broken).__name__}); it is begun anew") from None
+            raise Unreachable(
+                f"cannot {self._doing}: it broke off ({type(broken).__name__}); it is begun anew"
+            ) from None
 
     def interrupt(self) -> None:
         """End a read that waits in another thread."""
@@ -208,7 +211,7 @@ class KubeClient:
         socket = getattr(response.connection, "sock", None)
         if socket is not None:  # headers had to come at once, lines may take longer
             socket.settimeout(silence)
-        return Stream(response)
+        return Stream(response, doing)
 
     def resource(self, api_version: str, kind: str) -> Resource:
         """Where a kind is found, by API discovery; remembered. Raises TargetNotFound for an unknown kind."""

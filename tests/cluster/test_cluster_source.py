@@ -160,22 +160,22 @@ def test_an_outage_hands_out_the_last_value_for_a_while(world: World, read: Read
 def test_an_answer_that_takes_too_long_is_no_answer_and_holds_nobody_up(
     world: World, cluster: KubernetesCluster
 ) -> None:
-    world.slow, world.delay = {"slow"}, 0.7
+    world.slow, world.delay = {"slow"}, 1.5
     slow = TargetRef("apps/v1", "Deployment", "shop", "slow")
     began = time.monotonic()
     readings = cluster.sample(NOW, [slow, CHAT])
-    assert time.monotonic() - began < 0.65
+    assert time.monotonic() - began < 1.2
     assert readings[CHAT].fresh
     assert readings[slow].freshness is Freshness.ERROR
     assert readings[slow].reason is Reason.KUBERNETES_UNREACHABLE
 
 
 def test_more_slow_targets_than_workers_end_in_time(world: World, cluster: KubernetesCluster) -> None:
-    targets = [TargetRef("apps/v1", "Deployment", "shop", f"slow-{n}") for n in range(12)]
+    targets = [TargetRef("apps/v1", "Deployment", "shop", f"slow-{n}") for n in range(24)]
     world.slow, world.delay = {t.name for t in targets}, 0.3
     began = time.monotonic()
     readings = cluster.sample(NOW, targets)
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 1.3  # one after the other they would take 1.8 s
     assert set(readings) == set(targets)
     assert {r.freshness for r in readings.values()} <= {Freshness.FRESH, Freshness.ERROR}
     assert any(r.freshness is Freshness.ERROR for r in readings.values())

@@ -52,7 +52,7 @@ class Memory:
         self.names.discard(item["metadata"]["name"])
 
 
-def eventually(true: Callable[[], Any], within: float = 5.0) -> None:
+def eventually(true: Callable[[], Any], within: float = 10.0) -> None:
     end = time.monotonic() + within
     while not true():
         assert time.monotonic() < end, "not within the time"
@@ -170,7 +170,8 @@ def test_gone_each_time_does_not_spin(api: ApiServer, watch: Callable[..., Watch
     api.watches = deque([Watched([event("ERROR", status(410, "too old"))])])
     watch(replace(QUICK, first_pause=0.2, longest_pause=0.2))
     time.sleep(0.5)
-    assert 2 <= len(api.listings()) <= 7
+    assert len(api.listings()) <= 7
+    eventually(lambda: len(api.listings()) >= 2)
 
 
 @pytest.mark.parametrize(
@@ -204,11 +205,31 @@ def test_a_silent_connection_is_given_up(api: ApiServer, watch: Callable[..., Wa
     assert api.watched()[1].query["resourceVersion"] == "120"
 
 
+def test_a_break_names_what_was_watched(
+    api: ApiServer, watch: Callable[..., Watch], caplog: pytest.LogCaptureFixture
+) -> None:
+    api.watches = deque([Watched(then="cut"), Watched(then="hang")])
+    watch()
+    eventually(lambda: len(api.watched()) == 2)
+    (record,) = [r for r in caplog.records if r.name == "scaler.observe.watch"]
+    assert f"cannot watch {PODS}" in record.getMessage()
+
+
+def test_a_line_without_end_is_given_up(
+    api: ApiServer, watch: Callable[..., Watch], memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scaler.kube.LONGEST_LINE", 1000)
+    api.watches = deque([Watched([b"x" * 2000], "hang"), Watched([event("ADDED", pod("c", "101"))], "hang")])
+    watch()
+    eventually(lambda: memory.names == {"c"})
+
+
 def test_a_server_that_ends_each_watch_at_once_is_not_stormed(api: ApiServer, watch: Callable[..., Watch]) -> None:
     api.watches = deque([Watched()])
     watch(replace(QUICK, first_pause=0.1, longest_pause=0.2))
     time.sleep(0.6)
-    assert 2 <= len(api.watched()) <= 9
+    assert len(api.watched()) <= 9
+    eventually(lambda: len(api.watched()) >= 2)
 
 
 def test_contact_stands_still_while_nothing_is_heard(api: ApiServer, watch: Callable[..., Watch]) -> None:
@@ -277,7 +298,7 @@ def test_closes_at_once(api: ApiServer, client: KubeClient, then: str) -> None:
     time.sleep(0.05)
     began = time.monotonic()
     watch.close()
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.0
     assert not watch.alive
 
 
