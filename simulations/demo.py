@@ -221,7 +221,8 @@ def draw(r: Run, folder: Path) -> Path:
     numbers = [row.decision.numbers for row in r.rows]
     hours = np.array([row.decision.time - r.world.start for row in r.rows]) / HOUR
     day = Day(
-        hours=hours,
+        unit="hour",
+        times=hours,
         arrivals=_column([n.arrival_rate for n in numbers]),
         forecast_at=hours + _column([n.forecast and n.forecast.at for n in numbers]) / HOUR,
         forecast_low=_column([n.forecast and n.forecast.p05 for n in numbers]),

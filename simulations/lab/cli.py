@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,26 +29,31 @@ directory_option = click.option(
 )
 
 
+LAZY = {"load": "simulations.lab.load:load", "demo": "simulations.lab.demo:demo"}  # have heavy imports of their own
+
+
 class _LabGroup(click.Group):
-    """The group; `load` has heavy imports of its own and is loaded when asked for."""
+    """The group; some commands are loaded when asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), "load"})
+        return sorted({*super().list_commands(ctx), *LAZY})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name != "load":
+        if cmd_name not in LAZY:
             return super().get_command(ctx, cmd_name)
+        module, _, name = LAZY[cmd_name].partition(":")
         try:
-            from simulations.lab.load import load
+            command: click.Command = getattr(importlib.import_module(module), name)
         except ImportError as error:
             missing = str(error)
 
-            @click.command("load", help="Not available: a package is missing.")
+            @click.command(cmd_name, help="Not available: a package is missing.")
             def refuse() -> None:
-                raise click.ClickException(f"`lagcast lab load` cannot be loaded ({missing}): install lagcast[lab]")
+                raise click.ClickException(
+                    f"`lagcast lab {cmd_name}` cannot be loaded ({missing}): install lagcast[lab,simulations]"
+                )
 
             return refuse
-        command: click.Command = load
         return command
 
 
@@ -75,7 +81,7 @@ def up(directory: Path | None, parts: str | None) -> None:
     """
     from simulations.lab.lab import Lab
 
-    with _errors(), _progress() as progress:
+    with lab_errors(), lab_progress() as progress:
         running = Lab.up(directory or default_directory(), _parts(parts), progress)
     _print_endpoints(running)
 
@@ -92,7 +98,7 @@ def down(directory: Path | None, *, delete: bool) -> None:
     from simulations.lab.state import FILE
 
     directory = directory or default_directory()
-    with _errors():
+    with lab_errors():
         if not (directory / FILE).exists():
             click.echo(f"no lab in {directory}", err=True)
             return
@@ -114,7 +120,7 @@ def status(directory: Path | None, output: str) -> None:
     from simulations.lab.errors import NotUp
     from simulations.lab.lab import Lab
 
-    with _errors():
+    with lab_errors():
         try:
             running = Lab.open(directory or default_directory())
         except NotUp as error:
@@ -147,7 +153,7 @@ def _parts(text: str | None) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _errors() -> Iterator[None]:
+def lab_errors() -> Iterator[None]:
     """Errors of the lab as one line and exit code 1; an interrupt as 130."""
     from simulations.lab.errors import LabError
 
@@ -161,7 +167,7 @@ def _errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Progress]:
+def lab_progress() -> Iterator[Progress]:
     """What is being done, with the time it takes, on stderr: a moving line on a terminal, else a line a step."""
     from rich.console import Console
     from rich.progress import Progress as Bar

@@ -151,7 +151,16 @@ class Scenario:
         spec = self.spec
         config = self._folder / "scalers.yaml"
         config.write_text(yaml.safe_dump(self._resource()), encoding="utf-8")
-        command = [sys.executable, "-m", "scaler.cli", "run", "--config", str(config), "--tick", f"{spec.tick * 1000:.0f}ms"]
+        command = [
+            sys.executable,
+            "-m",
+            "scaler.cli",
+            "run",
+            "--config",
+            str(config),
+            "--tick",
+            f"{spec.tick * 1000:.0f}ms",
+        ]
         command += ["--listen", self.url.removeprefix("http://"), "--policy", spec.policy]
         command += ["--kubeconfig", self.lab.kubernetes.controller_kubeconfig]
         for name, value in spec.options.items():
