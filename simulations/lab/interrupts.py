@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM at safe points only.
+"""Ctrl-C, SIGTERM and a closed terminal (SIGHUP), at safe points only.
 
 A KeyboardInterrupt that strikes between the start of a process and the note of its id would leave that process behind.
 While :func:`deferred` is in force the signals only raise a flag, which every wait of the lab looks at.
@@ -11,6 +11,8 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _raised = threading.Event()
 
@@ -29,7 +31,7 @@ def pause(seconds: float) -> None:
 
 @contextlib.contextmanager
 def deferred(*, late: bool = True) -> Iterator[None]:
-    """SIGINT and SIGTERM wait for the next :func:`check`; more of them change nothing: tidying up is not cut short.
+    """SIGNALS wait for the next :func:`check`; more of them change nothing: tidying up is not cut short.
 
     With ``late`` a signal that no check saw raises KeyboardInterrupt at the end.
     Outside the main thread, where Python allows no handlers, this does nothing.
@@ -42,7 +44,7 @@ def deferred(*, late: bool = True) -> Iterator[None]:
         _raised.set()
 
     _raised.clear()
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in SIGNALS}
     try:
         yield
     finally:

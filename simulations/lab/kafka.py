@@ -89,7 +89,7 @@ def settings(site: Site) -> str:
 def _java(heap: str) -> tuple[str, ...]:
     logging = SOURCES / "kafka" / "log4j2.properties"
     jars: Path = KAFKA.folder() / "bin" / "*"
-    options = (f"-Xms{heap}", f"-Xmx{heap}", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={logging}")
+    options = ("-Xms64m", f"-Xmx{heap}", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={logging}")
     return (str(locate(JAVA)), *options, "-cp", os.fspath(jars))
 
 

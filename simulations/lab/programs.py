@@ -41,6 +41,7 @@ class Program:
     files: tuple[str, ...]  # in SOURCES / name
     tool: Requirement
     steps: tuple[tuple[str, Callable[[Path, Path, Path], list[str]]], ...]  # title, (tool, source, target) -> command
+    hashes: str = ""  # one of the files, in the form of sha256sum, where the tool itself has no such pins
 
     @property
     def source(self) -> Path:
@@ -93,6 +94,8 @@ def build(program: Program, progress: Progress = silent) -> Path:
             for number, (title, command) in enumerate(program.steps, 1):
                 progress(f"building {title} {program.version} ({number} of {len(program.steps)}, once)")
                 _step(program, command(tool, source, target), source, folder.with_name(f"{folder.name}.log"))
+            if program.hashes:
+                _verify(program, target)
             shutil.rmtree(source)
             scratch.rename(folder)
         finally:
@@ -116,6 +119,21 @@ def _step(program: Program, command: list[str], source: Path, log: Path) -> None
         )
 
 
+def _verify(program: Program, target: Path) -> None:
+    """Raise BuildFailed unless ``target`` holds exactly the files with the contents that the program's hashes name."""
+    wanted = {}
+    for line in (program.source / program.hashes).read_text(encoding="utf-8").splitlines():
+        digest, name = line.split(maxsplit=1)
+        wanted[name] = digest
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in target.iterdir()}
+    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if wrong:
+        raise BuildFailed(
+            f"{program.name} {program.version} is not what {program.hashes} pins ({wrong[0]}, {len(wrong)} files in all): "
+            "delete that file from Maven's own store and run the command again; if it is still so, do not use it"
+        )
+
+
 def _go_build(package: str, output: str, flags: str = "") -> Callable[[Path, Path, Path], list[str]]:
     def command(tool: Path, _source: Path, target: Path) -> list[str]:
         return [str(tool), "build", "-ldflags", f"-s -w {flags}".strip(), "-o", str(target / output), package]
@@ -124,7 +142,15 @@ def _go_build(package: str, output: str, flags: str = "") -> Callable[[Path, Pat
 
 
 def _maven_copy(tool: Path, _source: Path, target: Path) -> list[str]:
-    return [str(tool), "-B", "-q", MAVEN_COPY, f"-DoutputDirectory={target}", "-DincludeScope=runtime"]
+    return [
+        str(tool),
+        "-B",
+        "-q",
+        "--strict-checksums",
+        MAVEN_COPY,
+        f"-DoutputDirectory={target}",
+        "-DincludeScope=runtime",
+    ]
 
 
 def _kubernetes_steps() -> tuple[tuple[str, Callable[[Path, Path, Path], list[str]]], ...]:
@@ -137,6 +163,6 @@ def _kubernetes_steps() -> tuple[tuple[str, Callable[[Path, Path, Path], list[st
 
 
 GO_FILES = ("go.mod", "go.sum")
-KAFKA = Program("kafka", "4.3.1", ("pom.xml",), MAVEN, (("Kafka", _maven_copy),))
+KAFKA = Program("kafka", "4.3.1", ("pom.xml", "jars.sha256"), MAVEN, (("Kafka", _maven_copy),), "jars.sha256")
 KUBERNETES = Program("kubernetes", KUBERNETES_VERSION, GO_FILES, GO, _kubernetes_steps())
 KWOK = Program("kwok", "0.8.0", GO_FILES, GO, (("KWOK", _go_build("sigs.k8s.io/kwok/cmd/kwok", "kwok")),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 import sys
 from pathlib import Path
@@ -130,6 +131,27 @@ class TestBuild:
     def test_the_sources_stay_as_they_are(self, places: Path) -> None:
         build(make(code=f"open('scratch', 'w').close(); {MAKE}"))
         assert [path.name for path in (places / "tool").iterdir()] == ["pins"]
+
+
+class TestHashes:
+    def pin(self, places: Path, text: str) -> Program:
+        (places / "tool" / "hashes").write_text(text)
+        return dataclasses.replace(make(), files=("pins", "hashes"), hashes="hashes")
+
+    def test_what_is_as_pinned_is_taken(self, places: Path) -> None:
+        digest = hashlib.sha256(b"library 1.0").hexdigest()
+        assert build(self.pin(places, f"{digest}  tool\n")).is_dir()
+
+    @pytest.mark.parametrize("named", ["tool", "other"])
+    def test_another_content_or_another_file_is_refused(self, places: Path, named: str) -> None:
+        program = self.pin(places, f"{hashlib.sha256(b'library 0.9').hexdigest()}  {named}\n")
+        with pytest.raises(BuildFailed, match=f"tool 1.0 is not what hashes pins .{min(named, 'tool')}, "):
+            build(program)
+        assert folders() == []
+
+    def test_a_file_more_is_refused(self, places: Path) -> None:
+        with pytest.raises(BuildFailed, match="is not what hashes pins"):
+            build(self.pin(places, ""))
 
 
 @pytest.mark.parametrize("program", [KAFKA, KUBERNETES, KWOK], ids=lambda each: each.name)

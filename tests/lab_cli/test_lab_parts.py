@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from simulations.lab.errors import LabError, MissingProgram, NotUp, StartFailed
 from simulations.lab.lab import Lab, delete_folder, what_is_missing, with_needs
 from simulations.lab.part import Part, Server, Site
 from simulations.lab.programs import Program, Progress, silent
-from simulations.lab.prometheus import answers_ok
 from simulations.lab.requirements import Requirement
 
 PAGES = """
@@ -64,7 +64,11 @@ class PagePart:
         command = (sys.executable, "-c", self.codes[number], str(port))
 
         def ready() -> str | None:
-            return answers_ok(f"http://{ports.HOST}:{port}/")
+            try:
+                with urllib.request.urlopen(f"http://{ports.HOST}:{port}/", timeout=0.3):
+                    return None
+            except OSError as error:
+                return str(error)
 
         return Server(name, self.name, command, ready=ready, after=after, patience=self.patience, grace=0.5)
 
@@ -84,7 +88,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Part]:
         for part in (PagePart("ground", codes=(PAGES, PAGES)), PagePart("above", needs=("ground",)), PagePart("apart"))
     }
     monkeypatch.setattr(lab_module, "PARTS", made)
-    monkeypatch.setattr(supervisor, "SECOND_CHANCE", 1.0)
+    monkeypatch.setattr(supervisor, "SECOND_CHANCE", 0.5)
     return made
 
 
@@ -207,12 +211,12 @@ class TestFailure:
             Lab.up(folder, ["apart", "broken"])
         assert pids(Lab.open(folder)) == before
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_an_interrupt_ends_what_was_started(
         self, parts: dict[str, Part], folder: Path, number: signal.Signals
     ) -> None:
         parts["mute"] = PagePart("mute", codes=("import time; time.sleep(60)",))
-        timer = threading.Timer(1.0, os.kill, (os.getpid(), number))
+        timer = threading.Timer(0.6, os.kill, (os.getpid(), number))
         timer.start()
         with pytest.raises(KeyboardInterrupt):
             Lab.up(folder, ["ground", "mute"])
