@@ -88,7 +88,7 @@ class KafkaOffsets:
             try:
                 client = self._remembering.client(self._timeout)
                 past = _Past(client, self._clock, now, self._history_timeout, now, topic, self._closed)
-                return past.read(edges, step)
+                return past.read(edges, step, self._timeout)  # an outage is known sooner than a history is read
             except Fault as fault:
                 return _failed(now, fault)
             except _REFUSED as error:
@@ -138,12 +138,12 @@ class _Requests:
         """Seconds until the deadline, never more than the whole time limit: a clock can be set back."""
         return min(max(self.timeout - (self.clock.now() - self.began), 0.0), self.timeout)
 
-    def topics(self, names: Iterable[str]) -> dict[str, Future[Any]]:
-        """Settled descriptions. Raises Fault when the brokers do not answer."""
+    def topics(self, names: Iterable[str], patience: float) -> dict[str, Future[Any]]:
+        """Settled descriptions. Raises Fault when the brokers do not answer within ``patience`` (s)."""
         found = dict(self.admin.describe_topics(TopicCollection(list(names)), request_timeout=LONGEST))
-        self.client.settle(found.values(), self.left(), probe=True)
+        self.client.settle(found.values(), min(self.left(), patience), probe=True)
         if self.client.owes():
-            raise self.client.fault(TimeoutError(), "the cluster", self.timeout)
+            raise self.client.fault(TimeoutError(), "the cluster", patience)
         self.client.calm()
         return found
 
@@ -208,7 +208,7 @@ class _Pass(_Requests):
     def run(self) -> dict[GroupTopic, Reading[TopicOffsets]]:
         if not self.wanted:
             return {}
-        topics = self.topics({one.topic for one in self.wanted})
+        topics = self.topics({one.topic for one in self.wanted}, self.timeout)
         # Commits before ends: an end that is read later is never below what was committed.
         groups = {
             group: self.admin.list_consumer_group_offsets(
@@ -324,8 +324,8 @@ class _Past(_Requests):
         self.topic = topic
         self.closed = closed
 
-    def read(self, edges: NDArray[np.float64], step: float) -> Reading[Series]:
-        partitions = self.partitions(self.topics([self.topic])[self.topic], self.topic)
+    def read(self, edges: NDArray[np.float64], step: float, patience: float) -> Reading[Series]:
+        partitions = self.partitions(self.topics([self.topic], patience)[self.topic], self.topic)
         if isinstance(partitions, Reading):
             return partitions
         bounds = self._bounds(partitions, step)
