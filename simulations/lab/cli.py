@@ -104,7 +104,7 @@ def down(directory: Path | None, *, delete: bool) -> None:
             return
         running = Lab.open(directory)
         ended = running.down()
-        click.echo(f"{ended} servers ended", err=True)
+        click.echo(f"{ended} server{'' if ended == 1 else 's'} ended", err=True)
         if delete:
             delete_folder(running)
 

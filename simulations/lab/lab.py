@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -73,8 +74,9 @@ class Lab:
         chosen = [PARTS[name] for name in with_needs(parts)]
         directory = directory.absolute()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        waiting = functools.partial(progress, f"waiting for another command on the lab in {directory}")
         # A signal after the last check comes after the end: everything serves, and nobody is told that it does not.
-        with interrupts.deferred(late=False), state.locked(directory / "lab.lock"):
+        with interrupts.deferred(late=False), state.locked(directory / "lab.lock", waiting):
             try:
                 lab_state = state.load(directory)
             except NotUp:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
@@ -78,8 +79,8 @@ def build(program: Program, progress: Progress = silent) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    progress(f"waiting for another build of {program.name}")
-    with locked(folder.parent / f"{folder.name}.lock"):
+    waiting = functools.partial(progress, f"waiting for another build of {program.name}")
+    with locked(folder.parent / f"{folder.name}.lock", waiting):
         if folder.is_dir():
             return folder
         tool = locate(program.tool)
@@ -129,7 +130,7 @@ def _verify(program: Program, target: Path) -> None:
     wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     if wrong:
         raise BuildFailed(
-            f"{program.name} {program.version} is not what {program.hashes} pins ({wrong[0]}, {len(wrong)} files in all): "
+            f"{program.name} {program.version} is not what {program.hashes} pins ({wrong[0]}, {len(wrong)} in all): "
             "delete that file from Maven's own store and run the command again; if it is still so, do not use it"
         )
 

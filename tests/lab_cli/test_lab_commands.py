@@ -107,7 +107,7 @@ class TestDown:
 
 
 def test_progress_is_a_line_a_step_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with cli._progress() as progress:
+    with cli.lab_progress() as progress:
         progress("building")
         progress("building")
         progress("starting")
@@ -121,8 +121,8 @@ def test_progress_moves_on_a_terminal() -> None:
     import pty
 
     code = (
-        "import time; from simulations.lab.cli import _progress\n"
-        "with _progress() as p:\n  p('first'); time.sleep(0.3); p('second'); time.sleep(0.3)"
+        "import time; from simulations.lab.cli import lab_progress\n"
+        "with lab_progress() as p:\n  p('first'); time.sleep(0.3); p('second'); time.sleep(0.3)"
     )
     ours, theirs = pty.openpty()
     with subprocess.Popen([sys.executable, "-c", code], stderr=theirs, stdin=subprocess.DEVNULL) as child:

@@ -79,7 +79,7 @@ def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     def second() -> None:
         held.wait(5)
         asked.set()
-        with locked(tmp_path / "lock"):
+        with locked(tmp_path / "lock", lambda: order.append("waiting") if "waiting" not in order else None):
             order.append("second")
 
     thread = threading.Thread(target=second)
@@ -90,4 +90,4 @@ def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
         thread.join(0.3)
         order.append("first")
     thread.join(5)
-    assert order == ["first", "second"]
+    assert order == ["waiting", "first", "second"]
