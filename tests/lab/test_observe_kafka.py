@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from confluent_kafka import (
     Consumer,
@@ -31,11 +32,10 @@ from tests.observe.offset_suite import OffsetSuite, a_topic, fresh_name, origin,
 pytestmark = pytest.mark.lab
 
 TIMEOUT = 5.0
-RUN = f"{time.time_ns():x}"  # topics outlive a run
 
 
 class RealWorld:
-    """The suite's broker, a real one. A topic's name in the suite is not its name on the broker."""
+    """The suite's broker, a real one."""
 
     settle = 20.0
 
@@ -122,7 +122,7 @@ class TestRealBroker(OffsetSuite):
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_a_group_that_has_members_but_no_commits_is_there(world: RealWorld, protocol: str) -> None:
-    topic, group = a_topic(world), fresh_name(f"group-{RUN}")
+    topic, group = a_topic(world), fresh_name("group")
     consumer = Consumer(
         {
             "bootstrap.servers": world.kafka.bootstrap,
@@ -155,6 +155,41 @@ def test_an_outage_leaves_nothing_behind(world: RealWorld) -> None:
         assert time.monotonic() - begun < 1.0
     assert threading.active_count() <= threads
     assert _tasks() <= tasks
+    source.close()
+
+
+def test_a_broker_that_hangs_and_comes_back_neither_crashes_nor_piles_up(world: RealWorld) -> None:
+    """Answers that come after nobody waits for them end the process, when librdkafka's own time limit has struck."""
+    topic, port = a_topic(world), int(world.kafka.bootstrap.rpartition(":")[2])
+    (broker,) = {
+        c.pid for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr.port == port
+    }
+    source = KafkaOffsets({"bootstrap.servers": world.kafka.bootstrap}, timeout=0.5)
+    wanted = [GroupTopic(fresh_name("group"), topic) for _ in range(40)]
+    tasks = 0
+    for k in range(4):
+        assert {r.reason for r in source.sample(time.time(), wanted).values()} == {Reason.GROUP_NOT_FOUND}
+        tasks = tasks or _tasks()
+        # Once in the middle of a pass: the hang begins while requests are on the wire.
+        timer = threading.Timer(0.02 if k % 2 else 0.0, psutil.Process(broker).suspend)
+        timer.start()
+        try:
+            if not k % 2:
+                timer.join()
+            for _ in range(3):
+                begun = time.monotonic()
+                source.sample(time.time(), wanted)
+                assert time.monotonic() - begun < 1.0
+            timer.join()
+            reasons = {r.reason for r in source.sample(time.time(), wanted).values()}
+            assert reasons == {Reason.BROKER_UNREACHABLE}
+        finally:
+            timer.join()
+            psutil.Process(broker).resume()
+        deadline = time.time() + 20
+        while source.sample(time.time(), wanted)[wanted[0]].reason is not Reason.GROUP_NOT_FOUND:
+            assert time.time() < deadline
+    assert _tasks() <= tasks + 5, "clients pile up"
     source.close()
 
 

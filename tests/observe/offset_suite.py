@@ -5,7 +5,7 @@ Dates are laid out backwards from ``world.now()``, in steps of a minute, so that
 
 from __future__ import annotations
 
-import itertools
+import uuid
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,7 +16,6 @@ from scaler.plan.observation import Freshness, Reading, TopicOffsets
 from scaler.plan.reasons import Reason
 
 STEP = 60.0
-_names = itertools.count()
 
 
 class OffsetWorld(Protocol):
@@ -38,8 +37,8 @@ class OffsetWorld(Protocol):
 
 
 def fresh_name(kind: str) -> str:
-    """A name that no other test of this run uses."""
-    return f"suite-{kind}-{next(_names)}"
+    """A name that no other test uses, in no other run either: a real broker remembers."""
+    return f"suite-{kind}-{uuid.uuid4().hex[:12]}"
 
 
 def read(world: OffsetWorld, group: str, topic: str) -> Reading[TopicOffsets]:
