@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -33,6 +34,7 @@ log = logging.getLogger("lagcast")
 
 DEADLINE_SHARE = 0.5  # of a tick, for one pass over the sources
 LONGEST_DEADLINE = 3.0  # s: SIGTERM must end a pass within 5 s
+ANSWER_SHARE = 0.8  # of a pass, for each source: its own error says more than that the pass ran out
 
 
 @click.command()
@@ -64,6 +66,7 @@ def run(
         level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
+        seen = _digest(path)  # before it is read: a change while the controller starts is not missed
         resources = load(path)
         make_policy = find_policy(policy, _options(options))
         host, port = _address(listen)
@@ -74,24 +77,24 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        _run(path, resources, make_policy, tick, host, port, kubeconfig, stop)
+        _run(path, seen, resources, make_policy, tick, host, port, kubeconfig, stop)
     except (LagcastError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
 
 class ConfigFile:
-    """Applies a configuration file to the controller when its content changes."""
+    """Applies a configuration file to the controller when its content is no longer that of the digest ``seen``."""
 
-    def __init__(self, path: Path, controller: Controller, telemetry: Telemetry) -> None:
+    def __init__(self, path: Path, seen: bytes | None, controller: Controller, telemetry: Telemetry) -> None:
         self._path = path
         self._controller = controller
         self._telemetry = telemetry
-        self._seen = self._digest()
+        self._seen = seen
         telemetry.config_ok.set(1)
 
     def check(self) -> None:
         """Reload if the file changed. An error keeps the running configuration; it is logged once and counted."""
-        digest = self._digest()
+        digest = _digest(self._path)
         if digest == self._seen:
             return
         self._seen = digest
@@ -106,15 +109,17 @@ class ConfigFile:
         self._telemetry.config_ok.set(1)
         log.info("%s: %d scalers", self._path, len(resources))
 
-    def _digest(self) -> bytes | None:
-        try:
-            return hashlib.sha256(self._path.read_bytes()).digest()
-        except OSError:
-            return None
+
+def _digest(path: Path) -> bytes | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:
+        return None
 
 
 def _run(
     path: Path,
+    seen: bytes | None,
     resources: Sequence[PredictiveScaler],
     make_policy: MakePolicy,
     tick: float,
@@ -131,16 +136,17 @@ def _run(
 
     clock, telemetry = SystemClock(), Telemetry()
     deadline = min(tick * DEADLINE_SHARE, LONGEST_DEADLINE)
-    kube = connect(kubeconfig, timeout=deadline)
+    patience = deadline * ANSWER_SHARE
+    kube = connect(kubeconfig, timeout=patience)
     cluster = KubernetesCluster(kube, clock=clock)
     samplers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="sample")
     background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
     controller = Controller(
         Gatherer(
             lambda kafka: KafkaOffsets(
-                {"bootstrap.servers": kafka.bootstrap_servers, **dict(kafka.properties)}, deadline
+                {"bootstrap.servers": kafka.bootstrap_servers, **dict(kafka.properties)}, patience
             ),
-            lambda url: _latency(url, deadline),
+            lambda url: _latency(url, patience),
             cluster,
             samplers,
             Histories(background),
@@ -163,21 +169,21 @@ def _run(
     def ready() -> str | None:
         return None if warm.is_set() and controller.last_tick is not None else "warming up"
 
-    endpoints = Endpoints(
-        host,
-        port,
-        telemetry.registry,
-        healthy,
-        ready,
-        lambda: [as_dict(row, clock.now()) for row in controller.rows.values()],
-    )
+    def rows() -> list[dict[str, Any]]:
+        return [as_dict(row, clock.now()) for row in controller.rows.values()]
+
+    try:
+        endpoints = Endpoints(host, port, telemetry.registry, healthy, ready, rows)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise LagcastError(f"cannot listen on {host}:{port}: {why}; choose another --listen HOST:PORT") from error
     log.info("metrics, probes and status on %s:%d", host, endpoints.port)
     try:
         controller.configure(resources)
         warm_up(make_policy, resources[0], tick)
         warm.set()
         log.info("warm; %d scalers from %s", len(resources), path)
-        controller.run(stop, before_tick=ConfigFile(path, controller, telemetry).check)
+        controller.run(stop, before_tick=ConfigFile(path, seen, controller, telemetry).check)
     finally:
         endpoints.close()
         for pool in (samplers, background):
@@ -186,10 +192,10 @@ def _run(
     log.info("stopped")
 
 
-def _latency(url: str, deadline: float) -> LatencySource:
+def _latency(url: str, timeout: float) -> LatencySource:
     from scaler.observe.prometheus import PrometheusLatency  # heavy, and latency is optional
 
-    return PrometheusLatency(url, deadline)
+    return PrometheusLatency(url, timeout)
 
 
 def _options(pairs: Sequence[str]) -> dict[str, str]:

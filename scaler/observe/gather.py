@@ -25,6 +25,7 @@ _UNREACHABLE = {
     PROMETHEUS: Reason.PROMETHEUS_UNREACHABLE,
     KUBERNETES: Reason.KUBERNETES_UNREACHABLE,
 }
+_REMEDY = "check that it runs and the network path to it; it is asked again as soon as that call has ended"
 
 
 class Gatherer:
@@ -87,7 +88,10 @@ class Gatherer:
 
     def close(self) -> None:
         """Close every source."""
-        for source in (*self._offsets.values(), *self._latency.values(), self._cluster):
+        sources: list[OffsetSource | LatencySource | ClusterSource] = [self._cluster]
+        sources += self._offsets.values()
+        sources += self._latency.values()
+        for source in sources:
             source.close()
 
     def _ask(
@@ -106,7 +110,7 @@ class Gatherer:
         for key, (_, wanted) in calls.items():
             future = asked.get(key)
             if future is None or not future.done():
-                answers[key] = _missing(key, now, wanted, f"no answer within {self._deadline:g} s")
+                answers[key] = _missing(key, now, wanted, f"no answer within {self._deadline:g} s; {_REMEDY}")
             elif (error := future.exception()) is not None:
                 # A port must not raise; if one does it is our own fault, and still no reason to scale in.
                 log.error("source %s failed: %s; please report it", key[0], where(error))
@@ -150,5 +154,7 @@ def _by(
 
 
 def _missing(key: SourceKey, now: float, wanted: Sequence[Hashable], detail: str) -> dict[Hashable, Reading[Any]]:
-    kind = key[0]
-    return {w: Reading(None, now, Freshness.ERROR, _UNREACHABLE[kind], f"{kind}: {detail}") for w in wanted}
+    kind, place = key
+    name = place.bootstrap_servers if isinstance(place, KafkaCluster) else place  # its properties may hold a secret
+    said = f"{kind}{f' at {name}' if name else ''}: {detail}"
+    return {w: Reading(None, now, Freshness.ERROR, _UNREACHABLE[kind], said) for w in wanted}

@@ -1,0 +1,68 @@
+"""Nothing answers: the controller is ready, goes on ticking, and says what is missing and what to do."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.process.controller_process import TOKEN, ControllerProcess, scaler
+
+REMEDIES = {
+    "kafka": ("BrokerUnreachable", "check spec.kafka.bootstrapServers"),
+    "prometheus": ("PrometheusUnreachable", "check the URL"),
+    "kubernetes": ("KubernetesUnreachable", "https://127.0.0.1:9"),
+}
+
+
+def test_it_goes_on_ticking(missing: ControllerProcess) -> None:
+    def ticks() -> float:
+        return missing.metric("lagcast_tick_seconds_count") or 0.0
+
+    before = ticks()
+    missing.until(lambda: ticks() >= before + 3, "three more ticks")
+
+
+@pytest.mark.parametrize("source", REMEDIES)
+def test_the_status_names_the_missing_source_and_a_remedy(missing: ControllerProcess, source: str) -> None:
+    reason, remedy = REMEDIES[source]
+    missing.until(lambda: missing.status()[0]["inputs"][source]["reason"] == reason, f"{source} is missing")
+    row = missing.status()[0]
+    assert row["inputs"][source]["status"] == "error"
+    assert remedy in row["inputs"][source]["detail"]
+    assert reason in row["reasons"]
+    assert row["current"] is None
+    assert row["desired"] is None, "what was never read is not decided on"
+
+
+@pytest.mark.parametrize("source", REMEDIES)
+def test_the_metrics_name_the_missing_source(missing: ControllerProcess, source: str) -> None:
+    missing.until(lambda: missing.metric("lagcast_reason", reason=REMEDIES[source][0]) == 1, f"{source} is missing")
+    assert missing.metric("lagcast_input_status", source=source, status="error") == 1
+    assert missing.metric("lagcast_input_status", source=source, status="fresh") == 0
+    assert missing.metric("lagcast_input_age_seconds", source=source) is None, "no value, so no age"
+    assert missing.metric("lagcast_patches_total", outcome="Applied") == 0
+
+
+def test_no_traceback_and_no_secret(missing: ControllerProcess) -> None:
+    missing.until(lambda: (missing.metric("lagcast_tick_seconds_count") or 0) >= 3, "three ticks")
+    seen = missing.log + missing.metrics() + str(missing.status())
+    assert "Traceback" not in seen
+    assert "InternalError" not in seen
+    assert TOKEN not in seen
+
+
+def test_the_log_says_it_once(missing: ControllerProcess) -> None:
+    missing.until(lambda: (missing.metric("lagcast_tick_seconds_count") or 0) >= 3, "three ticks")
+    assert missing.log.count("default/chat: TargetUnknown") <= 2, "a line when the reasons change, not at each tick"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_cleanly_within_5_s(start: Callable[..., ControllerProcess], number: int) -> None:
+    running = start(scaler()).ready()
+    code, took = running.stop(number)
+    assert code == 0
+    assert took < 5.0
+    assert "Traceback" not in running.log
+    assert running.log.rstrip().endswith("stopped")
