@@ -41,7 +41,7 @@ def bench_sampling(bootstrap: str) -> float:
             raise RuntimeError(f"{len(bad)} of {len(wanted)} readings failed: {bad[0]}")
 
     try:
-        once()  # connects
+        _until_it_works(once)  # connects; new partitions are led some seconds after they are made
         return _median(once)
     finally:
         source.close()
@@ -90,6 +90,17 @@ def _create(admin: AdminClient, topics: list[NewTopic]) -> bool:
             made = False
     time.sleep(2.0)  # until the broker leads all partitions
     return made
+
+
+def _until_it_works(run: Callable[[], None]) -> None:
+    for _ in range(30):
+        try:
+            run()
+        except RuntimeError:
+            time.sleep(1.0)
+        else:
+            return
+    run()
 
 
 def _commit(admin: AdminClient, group: str, place: ConsumerGroupTopicPartitions) -> None:

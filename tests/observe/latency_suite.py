@@ -91,6 +91,7 @@ class LatencySuite:
         for pod in ("one", "two"):
             world.expose(app, pod)
         eventually(world, app, counted(0))
+        world.wait(6.0)  # PromQL extrapolates by up to one scrape interval: a fifth or less from here on
         asked = world.now()
         world.observe(app, "one", 0.2, 100)
         world.observe(app, "two", 2.0, 10)

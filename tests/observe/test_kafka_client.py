@@ -1,0 +1,116 @@
+"""Settings, secrets and errors of the Kafka client, without a broker."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from scaler.observe.kafka import KafkaOffsets
+from scaler.observe.kafka_client import Fault, redact, resolve
+from scaler.observe.ports import GroupTopic
+from scaler.plan.observation import Freshness, Reading, TopicOffsets
+from scaler.plan.reasons import Reason
+
+ONE = GroupTopic("workers", "chat")
+NOBODY = "127.0.0.1:9"
+
+
+def sample(config: dict[str, str], timeout: float = 0.3) -> Reading[TopicOffsets]:
+    source = KafkaOffsets({"bootstrap.servers": NOBODY, **config}, timeout)
+    try:
+        return source.sample(time.time(), [ONE])[ONE]
+    finally:
+        source.close()
+
+
+def test_a_file_holds_the_value_without_its_last_newline(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("two words \n")
+    settings, secrets = resolve({"sasl.password.file": str(tmp_path / "password"), "sasl.mechanism": "PLAIN"})
+    assert settings["sasl.password"] == "two words "
+    assert "sasl.password.file" not in settings
+    assert secrets == {"two words "}
+
+
+def test_a_path_is_no_secret() -> None:
+    assert resolve({"ssl.key.location": "/keys/tls.key", "ssl.ca.location": "/keys/ca.crt"})[1] == frozenset()
+
+
+def test_a_file_that_is_not_there_is_named_by_its_setting(tmp_path: Path) -> None:
+    with pytest.raises(Fault, match=r"sasl\.password\.file.*No such file"):
+        resolve({"sasl.password.file": str(tmp_path / "absent")})
+
+
+def test_a_file_that_is_no_text_shows_nothing_of_itself(tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes(b"\xff\xfehunter2")
+    with pytest.raises(Fault) as caught:
+        resolve({"sasl.password.file": str(tmp_path / "password")})
+    assert "hunter2" not in caught.value.detail
+    assert caught.value.__cause__ is None
+
+
+def test_the_longest_secret_is_struck_out_first() -> None:
+    assert redact("pass password", ["pass", "password"]) == "*** ***"
+
+
+def test_a_secret_that_is_mounted_late_is_taken_up(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    config = {
+        "bootstrap.servers": NOBODY,
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username.file": str(secret),
+        "sasl.password.file": str(secret),
+    }
+    source = KafkaOffsets(config, 0.2)
+    before = source.sample(time.time(), [ONE])[ONE]
+    secret.write_text("hunter2")
+    after = source.sample(time.time(), [ONE])[ONE]
+    source.close()
+    assert before.reason is Reason.INPUT_ERROR
+    assert "mounted Secret" in before.detail
+    assert after.reason is Reason.BROKER_UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"security.protocol": "hunter2"},
+        {"no.such.setting": "hunter2"},
+        {"security.protocol": "ssl", "ssl.key.pem": "hunter2"},
+    ],
+)
+def test_settings_that_the_client_refuses_are_an_error_not_an_exception(config: dict[str, str]) -> None:
+    reading = sample(config)
+    assert reading.freshness is Freshness.ERROR
+    assert reading.reason is Reason.INPUT_ERROR
+    assert "spec.kafka.properties" in reading.detail
+    if "ssl.key.pem" in config:
+        assert "hunter2" not in reading.detail
+
+
+def test_nobody_listens_says_where_and_what_to_check() -> None:
+    begun = time.monotonic()
+    reading = sample({})
+    assert time.monotonic() - begun < 1.0
+    assert reading.freshness is Freshness.ERROR
+    assert reading.reason is Reason.BROKER_UNREACHABLE
+    assert NOBODY in reading.detail
+    assert "spec.kafka.bootstrapServers" in reading.detail
+
+
+def test_a_history_without_a_broker_fails_as_soon_as_a_sample_does() -> None:
+    source = KafkaOffsets({"bootstrap.servers": NOBODY}, 0.3, history_timeout=60.0)
+    begun = time.monotonic()
+    reading = source.history("chat", 0.0, 6000.0, 60.0)
+    source.close()
+    assert time.monotonic() - begun < 2.0
+    assert reading.reason is Reason.BROKER_UNREACHABLE
+
+
+def test_a_step_that_makes_no_sense_is_the_callers_mistake() -> None:
+    source = KafkaOffsets({"bootstrap.servers": NOBODY}, 0.3)
+    with pytest.raises(ValueError, match="step"):
+        source.history("chat", 0.0, 10.0, 0.0)
+    source.close()
