@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from simulations.lab import ports
@@ -54,10 +55,8 @@ class KafkaPart:
         if (home / "data" / "meta.properties").exists():
             return
         progress("formatting Kafka's storage")
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        format_command = (*_java("64m"), "kafka.tools.StorageTool", "format", "-t", cluster)
-        # Not taken for a flag when it starts with a dash.
-        done = run([*format_command, "-c", str(home / "server.properties"), "--ignore-formatted"], directory=home)
+        tool = (*_java("64m"), "kafka.tools.StorageTool", "format", "--ignore-formatted")
+        done = run([*tool, "-t", new_cluster_id(), "-c", str(home / "server.properties")], directory=home)
         if done.code != 0:
             raise StartFailed(f"Kafka's storage in {home / 'data'} could not be formatted: {done.output.strip()}")
 
@@ -71,6 +70,13 @@ class KafkaPart:
 
     def endpoints(self, site: Site) -> dict[str, str]:
         return {"bootstrap": f"{ports.HOST}:{site.ports['kafka']}"}
+
+
+def new_cluster_id(draw: Callable[[], uuid.UUID] = uuid.uuid4) -> str:
+    """A random id in Kafka's form, 22 characters of base64; never one that begins with a dash and looks like an option."""
+    while (text := base64.urlsafe_b64encode(draw().bytes).decode().rstrip("=")).startswith("-"):
+        continue
+    return text
 
 
 def settings(site: Site) -> str:

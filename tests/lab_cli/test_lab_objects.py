@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import uuid
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from simulations.lab.certificates import write_all
 from simulations.lab.endpoints import Prometheus
-from simulations.lab.kafka import settings
+from simulations.lab.kafka import new_cluster_id, settings
 from simulations.lab.kubernetes import KubernetesPart, rbac_manifest
 from simulations.lab.kwok import GONE_AFTER, GPU, READY_AFTER, READY_BY, STAGES, gpu_node, pod_annotations
 from simulations.lab.part import Site
@@ -129,6 +130,13 @@ class TestPods:
 
 
 class TestSettings:
+    def test_a_cluster_id_never_looks_like_an_option(self) -> None:
+        dashed, plain = uuid.UUID(int=0xF8 << 120), uuid.UUID(int=0x01 << 120)
+        drawn = iter([dashed, dashed, plain])
+        assert new_cluster_id(lambda: next(drawn)) == "AQAAAAAAAAAAAAAAAAAAAA"
+        assert next(drawn, None) is None
+        assert len(new_cluster_id()) == 22
+
     def test_the_broker_keeps_the_past_and_answers_at_once(self, tmp_path: Path) -> None:
         text = settings(Site(tmp_path, {"kafka": 15001, "kafka-controller": 15002}))
         values = dict(line.split("=", 1) for line in text.splitlines())
