@@ -73,7 +73,7 @@ class KafkaPart:
 
 
 def new_cluster_id(draw: Callable[[], uuid.UUID] = uuid.uuid4) -> str:
-    """A random id in Kafka's form, 22 characters of base64; never one with a dash in front, which looks like an option."""
+    """A random id in Kafka's form, 22 characters of base64; never with a dash in front: that looks like an option."""
     while (text := base64.urlsafe_b64encode(draw().bytes).decode().rstrip("=")).startswith("-"):
         continue
     return text
