@@ -15,6 +15,7 @@ from typing import Any
 import click
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -111,7 +112,7 @@ def demo(seed: int, hours: float, out: Path, output: str) -> None:
     click.echo(f"picture: {picture}")
 
 
-def make_load(seed: int, hours: float) -> tuple[Series, np.ndarray[Any, np.dtype[np.float64]]]:
+def make_load(seed: int, hours: float) -> tuple[Series, NDArray[np.float64]]:
     """A week that the topic remembers, and the arrivals of each second of the day that follows."""
     whole = PATTERN.make((DAYS_BEFORE + 1) * DAY, 60.0, seed)
     split = DAYS_BEFORE * 1440
@@ -121,7 +122,7 @@ def make_load(seed: int, hours: float) -> tuple[Series, np.ndarray[Any, np.dtype
     return past, arrivals_per_second(day, np.random.default_rng(seed))
 
 
-def run(policy: str, past: Series, load: np.ndarray[Any, np.dtype[np.float64]], terminal: Console | None) -> Run:
+def run(policy: str, past: Series, load: NDArray[np.float64], terminal: Console | None) -> Run:
     """One day under one policy; a live table on ``terminal``."""
     resource = PredictiveScaler.model_validate(yaml.safe_load(RESOURCE))
     wanted = watched(resource)
@@ -175,7 +176,7 @@ def progress(rows: Sequence[Row], start: float) -> Table:
         table.add_row(
             f"{int(minutes // 60):02d}:{int(minutes % 60):02d}",
             _text(n.arrival_rate, ".1f"),
-            _text(n.forecast and n.forecast.p95, ".1f"),
+            _text(None if n.forecast is None else n.forecast.p95, ".1f"),
             _text(n.ready, "d"),
             _text(row.decision.desired, "d"),
             _text(n.time_lag, ".0f"),
@@ -219,14 +220,15 @@ def draw(r: Run, folder: Path) -> Path:
     from simulations.picture import Day, draw_day
 
     numbers = [row.decision.numbers for row in r.rows]
-    hours = np.array([row.decision.time - r.world.start for row in r.rows]) / HOUR
+    forecasts = [n.forecast for n in numbers]
+    hours = _column([row.decision.time - r.world.start for row in r.rows]) / HOUR
     day = Day(
         unit="hour",
         times=hours,
         arrivals=_column([n.arrival_rate for n in numbers]),
-        forecast_at=hours + _column([n.forecast and n.forecast.at for n in numbers]) / HOUR,
-        forecast_low=_column([n.forecast and n.forecast.p05 for n in numbers]),
-        forecast_high=_column([n.forecast and n.forecast.p95 for n in numbers]),
+        forecast_at=hours + _column([None if f is None else f.at for f in forecasts]) / HOUR,
+        forecast_low=_column([None if f is None else f.p05 for f in forecasts]),
+        forecast_high=_column([None if f is None else f.p95 for f in forecasts]),
         asked=_column([row.decision.desired for row in r.rows]),
         ready=_column([n.ready for n in numbers]),
         time_lag=r.world.time_lag(np.array([row.decision.time for row in r.rows])),
@@ -238,7 +240,7 @@ def draw(r: Run, folder: Path) -> Path:
     return path
 
 
-def _column(values: Sequence[float | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _column(values: Sequence[float | None]) -> NDArray[np.float64]:
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
 

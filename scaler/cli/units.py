@@ -7,7 +7,7 @@ import click
 from scaler.api.quantities import parse_duration
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """ "15s", "2m": seconds as a float."""
 
     name = "duration"

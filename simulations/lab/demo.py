@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -133,10 +134,10 @@ def as_day(seen: Seen) -> Day:
     times = np.array([r["time"] - seen.begins for r in rows])
     numbers = [r["numbers"] for r in rows]
 
-    def column(values: Sequence[float | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def column(values: Sequence[float | None]) -> NDArray[np.float64]:
         return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
-    def forecast(field: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def forecast(field: str) -> NDArray[np.float64]:
         return column([n["forecast"] and n["forecast"][field] for n in numbers])
 
     return Day(
