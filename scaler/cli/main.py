@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 import click
 
 GROUP = "lagcast.commands"
+OURS = ("scaler", "forecasting", "simulations")
 
 
 class Commands(click.Group):
@@ -26,25 +28,43 @@ class Commands(click.Group):
         try:
             command = getattr(importlib.import_module(point.module), point.attr)
         except ModuleNotFoundError as missing:
-            return _unavailable(cmd_name, missing)
+            return _unavailable(cmd_name, _foreign(missing))
         if not isinstance(command, click.Command):
             raise TypeError(f"entry point {point.value!r} of lagcast.commands is not a click command")
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as missing:  # one that is imported only where it is used
+            raise _needs(ctx.invoked_subcommand or "", _foreign(missing)) from missing
 
-def _unavailable(name: str, missing: ModuleNotFoundError) -> click.Command:
+
+def _foreign(missing: ModuleNotFoundError) -> str:
+    """The package that is not installed. One of our own is a fault, which is raised as it is."""
+    package = (missing.name or "").partition(".")[0]
+    if package in OURS:
+        raise missing
+    return package
+
+
+def _needs(name: str, package: str) -> click.ClickException:
+    return click.ClickException(
+        f"`lagcast {name}` needs the Python module {package!r}, which is not installed;"
+        " install lagcast with its extras, for example `pip install 'lagcast[simulations,lab]'`"
+    )
+
+
+def _unavailable(name: str, package: str) -> click.Command:
     """A command that says which extra it needs, so that `lagcast --help` works without the extras."""
 
     @click.command(
         name=name,
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-        short_help=f"(needs the Python module {missing.name})",
+        short_help=f"(needs the Python module {package})",
     )
     def command() -> None:
-        raise click.ClickException(
-            f"`lagcast {name}` needs the Python module {missing.name!r}, which is not installed;"
-            " install lagcast with its extras, for example `pip install 'lagcast[simulations,lab]'`"
-        )
+        raise _needs(name, package)
 
     return command
 

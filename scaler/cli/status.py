@@ -29,6 +29,14 @@ def status(url: str, output: str) -> None:
     if output == "json":
         click.echo(json.dumps(rows, indent=1))
         return
+    try:
+        table = _table(rows)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise click.ClickException(f"no status from {url}: its answer is not that of `lagcast run`") from error
+    Console().print(table)
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table("SCALER", "TARGET", "MODE", "CURRENT", "DESIRED", "READY", "REASONS", "SUMMARY", "INPUTS")
     for row in rows:
         numbers = row["numbers"]
@@ -42,7 +50,7 @@ def status(url: str, output: str) -> None:
             row["summary"],
             "; ".join(wrong) or "fresh",
         )
-    Console().print(table)
+    return table
 
 
 def _text(value: object) -> str:

@@ -50,8 +50,13 @@ def bench_controller(output: str, no_lab: bool, out: Path) -> None:
     terminal = Console(stderr=True)
     figures: list[Figure] = []
 
+    last = ""
+
     def progress(doing: str) -> None:
-        terminal.print(doing, style="dim")
+        nonlocal last
+        if doing != last:
+            terminal.print(doing, style="dim")
+        last = doing
 
     with tempfile.TemporaryDirectory(prefix="lagcast-bench-") as folder:
         for measure in (_alone,) if no_lab else (_alone, _on_servers):
@@ -76,7 +81,7 @@ def _alone(folder: Path, progress: Progress) -> Iterator[Figure]:
 
     progress("start of the controller")
     start = bench_start(folder)
-    yield Figure("start: process to ready", start.seconds, "s", 4.0)
+    yield Figure("start: process to ready, no server answering", start.seconds, "s", 4.0)
     yield Figure("start: of which imports", start.imports, "s")
     yield Figure("start: memory when ready", start.memory / 1e6, "MB", 300.0)
     progress("decisions")

@@ -31,7 +31,7 @@ def bench_sampling(bootstrap: str) -> float:
     _create(admin, [NewTopic(one.topic, PARTITIONS, 1) for one in wanted])
     for one in wanted:
         place = ConsumerGroupTopicPartitions(one.group, [TopicPartition(one.topic, p, 0) for p in range(PARTITIONS)])
-        _commit(admin, one.group, place)
+        commit(admin, one.group, place)
     source = KafkaOffsets({"bootstrap.servers": bootstrap}, timeout=10.0)
 
     def once() -> None:
@@ -103,7 +103,7 @@ def _until_it_works(run: Callable[[], None]) -> None:
     run()
 
 
-def _commit(admin: AdminClient, group: str, place: ConsumerGroupTopicPartitions) -> None:
+def commit(admin: AdminClient, group: str, place: ConsumerGroupTopicPartitions) -> None:
     """A coordinator that still loads its groups refuses for some seconds."""
     for _ in range(50):
         try:

@@ -14,8 +14,10 @@ from typing import Any
 
 import requests
 import yaml
-from confluent_kafka import Producer
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from simulations.lab.bench_observe import commit
 from simulations.lab.errors import LabError
 from simulations.lab.lab import Lab
 from simulations.lab.ports import free_port
@@ -124,14 +126,15 @@ def bench_memory(lab: Lab, folder: Path) -> int:
     """
     names = [f"bench-{k}" for k in range(SCALERS)]
     now = time.time() // 60 * 60
-    producer = Producer({"bootstrap.servers": lab.kafka.bootstrap, "linger.ms": 20, "enable.idempotence": True})
+    admin = AdminClient({"bootstrap.servers": lab.kafka.bootstrap, "log_level": 2})
+    producer = Producer({"bootstrap.servers": lab.kafka.bootstrap, "linger.ms": 20, "log_level": 2})
     for name in names:
         ensure_topic(lab.kafka.bootstrap, name, 1)
         for k in range(PAST_STEPS):
             producer.produce(name, b"x", timestamp=round((now - (PAST_STEPS - k) * 60) * 1000))
         if producer.flush(60):
             raise LabError(f"the past of topic {name} could not be written")
-        _commit(lab.kafka.bootstrap, name)
+        commit(admin, name, ConsumerGroupTopicPartitions(name, [TopicPartition(name, 0, PAST_STEPS)]))
     deployments = {"apiVersion": "v1", "kind": "List", "items": [_deployment(name) for name in names]}
     done = lab.kubernetes.run("apply", "-f", "-", stdin=json.dumps(deployments))
     if done.code != 0:
@@ -167,14 +170,6 @@ def _live(producer: Producer, names: list[str], is_over: Any, patience: float) -
 
 def _forecasts(controller: Controller) -> int:
     return sum(row["numbers"]["forecast"] is not None for row in controller.rows())
-
-
-def _commit(bootstrap: str, name: str) -> None:
-    from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-    from confluent_kafka.admin import AdminClient
-
-    place = ConsumerGroupTopicPartitions(name, [TopicPartition(name, 0, PAST_STEPS)])
-    AdminClient({"bootstrap.servers": bootstrap}).alter_consumer_group_offsets([place])[name].result(30)
 
 
 def _deployment(name: str) -> dict[str, Any]:

@@ -1,0 +1,104 @@
+"""`lagcast status` against a controller's endpoints, and against nothing."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from prometheus_client import CollectorRegistry
+
+from scaler.cli.main import main
+from scaler.endpoints import Endpoints
+
+ROW: dict[str, Any] = {
+    "namespace": "shop",
+    "name": "chat",
+    "target": "Deployment/chat",
+    "mode": "Enforce",
+    "current": 4,
+    "desired": 9,
+    "reasons": ["Forecast", "MaxReplicas"],
+    "outcome": {"reason": "Applied", "detail": "4 -> 9"},
+    "summary": "arrivals 8 requests/s",
+    "numbers": {"ready": None},
+    "inputs": {
+        "kafka": {"status": "fresh", "age": 0.1, "reason": None, "detail": ""},
+        "prometheus": {"status": "error", "age": 0.1, "reason": "PrometheusUnreachable", "detail": "check the URL"},
+    },
+}
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[Any]]]:
+    """Where a controller serves its status, and the rows it serves."""
+    monkeypatch.setenv("COLUMNS", "220")
+    rows: list[Any] = [ROW]
+    endpoints = Endpoints("127.0.0.1", 0, CollectorRegistry(), lambda: None, lambda: None, lambda: rows)
+    yield f"http://127.0.0.1:{endpoints.port}", rows
+    endpoints.close()
+
+
+def status(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["status", *arguments])
+
+
+def test_json_is_what_the_controller_serves(served: tuple[str, list[Any]]) -> None:
+    shown = status("--url", served[0], "-o", "json")
+    assert shown.exit_code == 0
+    assert json.loads(shown.stdout) == [ROW]
+    assert shown.stderr == ""
+
+
+def test_the_table_tells_count_reasons_and_missing_sources(served: tuple[str, list[Any]]) -> None:
+    shown = status("--url", served[0] + "/")
+    assert shown.exit_code == 0
+    line = " ".join(shown.stdout.split())
+    for text in ("shop/chat", "Deployment/chat", "Enforce", "4", "9", "arrivals 8 requests/s"):
+        assert text in line
+    for text in ("Forecast", "MaxReplicas", "Applied", "prometheus error: check the URL"):
+        assert text in line
+
+
+def test_what_is_not_known_is_not_zero(served: tuple[str, list[Any]]) -> None:
+    served[1][0] = {**ROW, "current": None, "desired": None}
+    cells = [cell.strip() for cell in status("--url", served[0]).stdout.splitlines()[3].split("│")]
+    assert cells[4:7] == ["-", "-", "-"]
+
+
+def test_no_scalers_yet_is_an_empty_list(served: tuple[str, list[Any]]) -> None:
+    served[1].clear()
+    assert json.loads(status("--url", served[0], "-o", "json").stdout) == []
+
+
+def test_nobody_there() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        shown = status("--url", url)
+    assert shown.exit_code == 1
+    assert shown.stdout == ""
+    assert f"no status from {url}" in shown.stderr
+    assert "is `lagcast run` listening there?" in shown.stderr
+
+
+def test_something_else_there(served: tuple[str, list[Any]]) -> None:
+    shown = status("--url", served[0] + "/other")
+    assert shown.exit_code == 1
+    assert "no status from" in shown.stderr
+
+
+def test_a_server_that_answers_with_other_json(served: tuple[str, list[Any]]) -> None:
+    served[1][0] = {"hello": "world"}
+    shown = status("--url", served[0])
+    assert shown.exit_code == 1
+    assert "no status from" in shown.stderr
+
+
+def test_a_url_that_is_none() -> None:
+    shown = status("--url", "localhost:8080")
+    assert shown.exit_code == 1
+    assert "no status from localhost:8080" in shown.stderr
