@@ -200,8 +200,8 @@ class Forecast(Model):
     history: Annotated[Duration, duration_between("0s", "90d")] = Field(
         default=Duration.parse("7d"),
         validate_default=True,
-        description="Past that is read back on start: at least one season, or `0s` to read none. Default: a week, which is also how long "
-        "Kafka keeps messages unless told otherwise.",
+        description="Past that is read back on start: at least one season, or `0s` to read none. Default: a week, "
+        "which is also how long Kafka keeps messages unless told otherwise.",
     )
     model: ForecastModel = Field(
         default=ForecastModel.LEVEL_SEASON,
@@ -215,6 +215,8 @@ class Forecast(Model):
         step: Duration | None = info.data.get("step")
         if step is not None and season.milliseconds % step.milliseconds:
             raise ValueError(f"found {season}; allowed: a multiple of step, which is {step}")
+        if step is not None and season.milliseconds < 2 * step.milliseconds:
+            raise ValueError(f"found {season}; allowed: at least two steps, each of {step}")
         return season
 
     @field_validator("history")

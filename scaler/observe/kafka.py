@@ -17,7 +17,14 @@ from typing import Any
 
 import confluent_kafka.admin
 import numpy as np
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from numpy.typing import NDArray
 
 from forecasting.series import Series
@@ -216,7 +223,8 @@ class _Pass(_Requests):
             )[group]
             for group in {one.group for one in self.wanted}
         }
-        self.wait(groups.values())
+        members = dict(self.admin.describe_consumer_groups(list(groups), request_timeout=LONGEST))
+        self.wait(groups.values(), members.values())
         partitions: dict[str, list[TopicPartition]] = {}
         answers: dict[str, Reading[Any]] = {}
         for topic, future in topics.items():
@@ -245,7 +253,10 @@ class _Pass(_Requests):
                 number = np.array([p.partition for p in some], dtype=np.int64)
                 answers[topic] = Reading(TopicOffsets(number, end, begin, np.full_like(end, -1)), time, Freshness.FRESH)
         absent = self._unknown(silent, listed)
-        return {one: self._joined(one, answers[one.topic], commits[one.group], absent) for one in self.wanted}
+        return {
+            one: self._joined(one, answers[one.topic], commits[one.group], absent, members[one.group])
+            for one in self.wanted
+        }
 
     def _values(self, futures: Offsets, partitions: list[TopicPartition]) -> NDArray[np.int64]:
         found = [self.offset(futures[p], f"topic {p.topic} partition {p.partition}") for p in partitions]
@@ -284,6 +295,7 @@ class _Pass(_Requests):
         topic: Reading[TopicOffsets],
         commits: dict[tuple[str, int], int] | Fault,
         absent: set[str] | Fault,
+        described: Future[Any],
     ) -> Reading[TopicOffsets]:
         if topic.value is None:
             return topic
@@ -303,8 +315,23 @@ class _Pass(_Requests):
                 )
         seen = topic.value
         committed = [commits.get((one.topic, p), -1) for p in seen.partitions.tolist()]
-        offsets = TopicOffsets(seen.partitions, seen.end, seen.begin, np.array(committed, dtype=np.int64))
+        holding = _holding(described, one.topic)
+        offsets = TopicOffsets(seen.partitions, seen.end, seen.begin, np.array(committed, dtype=np.int64), holding)
         return Reading(offsets, topic.time, Freshness.FRESH)
+
+
+def _holding(described: Future[Any], topic: str) -> int | None:
+    """Members of the described group that hold a partition of ``topic``; None where the broker does not tell.
+
+    It tells of classic groups only; a sample is no worse without it.
+    """
+    try:
+        group = outcome(described)
+    except (KafkaException, TimeoutError, RuntimeError, ValueError):
+        return None
+    if group.state in (ConsumerGroupState.UNKNOWN, ConsumerGroupState.DEAD):
+        return None
+    return sum(any(p.topic == topic for p in m.assignment.topic_partitions) for m in group.members)
 
 
 class _Past(_Requests):

@@ -26,25 +26,36 @@ class LeadTimes:
         self._declared = declared
         self._prior = max(prior, 1)
         self._parts: deque[tuple[float, ...]] = deque(maxlen=max(size, 1))
+        self._joins: deque[float] = deque(maxlen=max(size, 1))
         self._points: Floats = np.full(self._prior, declared)
 
     def learn(self, pods: Iterable[LeadTime]) -> None:
         """Take in pods that became Ready. A part that was not seen is filled with that part's median, so that a pod
         whose patch nobody saw does not make the lead time look short; parts that cannot be are not seen.
         """
-        before = len(self._parts)
-        for pod in pods:
-            parts = tuple(_seconds(getattr(pod, name)) for name in PARTS)
-            if not all(math.isnan(part) for part in parts):
-                self._parts.append(parts)
-                before = -1
-        if before < 0:
-            seen = np.array(self._parts)
-            known = ~np.isnan(seen)
-            medians = [float(np.median(seen[known[:, k], k])) if known[:, k].any() else 0.0 for k in range(len(PARTS))]
-            totals = np.where(known, seen, medians).sum(axis=1)
-            prior = np.full(max(self._prior - len(totals), 0), self._declared)
-            self._points = np.sort(np.concatenate([totals, prior]))
+        added = [parts for parts in map(_parts, pods) if not all(map(math.isnan, parts))]
+        self._parts.extend(added)
+        if added:
+            self._refresh()
+
+    def learn_joins(self, seconds: Iterable[float]) -> None:
+        """Take in times from Ready to holding partitions, where they are seen of the group and not of single pods."""
+        before = len(self._joins)
+        self._joins.extend(seconds)
+        if len(self._joins) != before or before == self._joins.maxlen:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        if not self._parts:
+            return
+        seen = np.array(self._parts)
+        known = ~np.isnan(seen)
+        medians = [float(np.median(seen[known[:, k], k])) if known[:, k].any() else 0.0 for k in range(len(PARTS))]
+        if self._joins and not known[:, -1].any():
+            medians[-1] = float(np.median(self._joins))
+        totals = np.where(known, seen, medians).sum(axis=1)
+        prior = np.full(max(self._prior - len(totals), 0), self._declared)
+        self._points = np.sort(np.concatenate([totals, prior]))
 
     def quantile(self, q: float) -> float:
         """The lead time (s) that a share ``q`` of the replicas does not exceed; above 0."""
@@ -63,6 +74,10 @@ class LeadTimes:
         done = np.searchsorted(self._points, age + after, side="right")
         share: Floats = (done - (len(self._points) - alive)) / alive
         return np.clip(share, 0.0, 1.0)
+
+
+def _parts(pod: LeadTime) -> tuple[float, ...]:
+    return tuple(_seconds(getattr(pod, name)) for name in PARTS)
 
 
 def _seconds(part: float | None) -> float:

@@ -16,6 +16,7 @@ from forecasting.series import Arrivals
 from scaler.plan import guard
 from scaler.plan.capacity import PartitionSplit, ServiceRate, utilisation
 from scaler.plan.decision import Forecast, Numbers, ServiceDecision
+from scaler.plan.joining import Joining
 from scaler.plan.lead_time import LeadTimes
 from scaler.plan.observation import ReplicaState, ServiceObservation, TopicOffsets
 from scaler.plan.paths import Futures, checked, inflated, level_paths, steps_for
@@ -73,6 +74,7 @@ class ServicePlanner:
             service.max_replicas, settings.split_memory_ticks * service.tick, settings.split_change
         )
         self._lead_times = LeadTimes(service.lead_time, settings.lead_prior, settings.lead_samples)
+        self._joining = Joining(settings.join_longest)
         self._replicas: ReplicaState | None = None
         self._changed_at = -math.inf  # unix s of the last change of membership
         self._stuck = guard.StuckWatch(
@@ -82,7 +84,7 @@ class ServicePlanner:
                 settings.stuck_seconds,
             )
         )
-        self._late_before = False  # the oldest message was older than the objective at the last tick
+        self._teaches = False  # at the last tick commits moved, and the oldest message was older than the objective
         self._hold = guard.ScaleInHold()
 
     # --- one tick
@@ -127,13 +129,17 @@ class ServicePlanner:
             fresh = observed.offsets.value
             progress = self._new_offsets(observed.offsets.time, fresh)
         ready = self._replicas.ready if self._replicas is not None else 0
+        if fresh is not None and observed.replicas.fresh and not updating:
+            self._lead_times.learn_joins(self._joining.step(now, ready, fresh.members, len(fresh.partitions)))
         stuck = self._stuck.step(now, ready, progress)
         known = observed.replicas.fresh and not (rebalancing or updating or stuck)
         lag = None if fresh is None else self._lag.lag(now, fresh)
         late = lag is not None and lag.at_least > self.service.within
-        if progress is not None and known and late and self._late_before:
+        # Without a commit they may be stuck; and the interval after one without holds the work of both.
+        moved = progress is not None and float(progress.consumed.sum()) > 0
+        if progress is not None and known and late and moved and self._teaches:
             self._rate.learn(progress, ready)
-        self._late_before = late
+        self._teaches = late and moved
         return _Seen(
             faults=guard.input_faults(observed),
             notes=tuple(notes),
