@@ -123,3 +123,18 @@ def test_a_value_that_is_marked_fresh_but_missing_is_no_zero() -> None:
         decision = policy.step(cluster.now, GroupObservation((broken,))).services[0]
         assert decision.desired is not None
         assert decision.desired >= before
+
+
+def test_a_count_that_is_not_known_now_is_not_changed_upwards_either() -> None:
+    policy = PredictivePolicy([LAB], lambda s: None)
+    cluster = Cluster(LAB, partitions=2520, replicas=4)
+    cluster.play(policy, [Tick(15.0, 1.0)] * 5)
+    dark = cluster.play(policy, [Tick(100.0, 1.0, replicas=Freshness.ERROR)] * 5)
+    assert [d.desired for _, _, d in dark] == [dark[0][2].current] * 5
+    assert (cluster.play(policy, [Tick(100.0, 1.0)])[0][2].desired or 0) >= 20
+
+
+def test_a_hold_is_named() -> None:
+    policy = PredictivePolicy([LAB], lambda s: None)
+    played = Cluster(LAB, replicas=20).play(policy, [Tick(2.0, 1.0)] * 8)
+    assert [d.reason for _, _, d in played[3:]] == [Reason.SCALE_IN_DELAYED] * 5
