@@ -6,6 +6,8 @@ import logging
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
+import numpy as np
+
 from forecasting.series import Series
 from scaler.errors import where
 from scaler.observe.ports import OffsetSource
@@ -58,12 +60,20 @@ class Histories:
             log.warning("history of topic %s: %s; trying again", scaler.topic.topic, reading.detail)
         else:
             state.done = True
+            log.info("history of topic %s: %s", scaler.topic.topic, _told(reading))
         return reading
 
     def forget(self, current: set[Watched]) -> None:
         """Drop the state of scalers that are no longer there."""
         for gone in [s for s in self._wanted if s not in current]:
             del self._wanted[gone]
+
+
+def _told(reading: Reading[Series]) -> str:
+    if reading.value is None:
+        return reading.detail
+    rates = reading.value.rates
+    return f"{int((~np.isnan(rates)).sum())} of {len(rates)} steps known"
 
 
 def _result(future: Future[Reading[Series]], now: float) -> Reading[Series]:

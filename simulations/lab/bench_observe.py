@@ -104,14 +104,17 @@ def _until_it_works(run: Callable[[], None]) -> None:
 
 
 def commit(admin: AdminClient, group: str, place: ConsumerGroupTopicPartitions) -> None:
-    """A coordinator that still loads its groups refuses for some seconds."""
+    """A coordinator that still loads its groups, or does not know a new topic yet, refuses for some seconds."""
     for _ in range(50):
         try:
-            admin.alter_consumer_group_offsets([place])[group].result(30)
+            done = admin.alter_consumer_group_offsets([place])[group].result(30)
         except KafkaException:
-            time.sleep(0.2)
+            refused = True
         else:
+            refused = any(p.error is not None for p in done.topic_partitions)
+        if not refused:
             return
+        time.sleep(0.2)
     raise RuntimeError(f"cannot commit for group {group}")
 
 
