@@ -32,6 +32,7 @@ from simulations.lab.process import Mark, end, find, spawn
 from simulations.lab.results import read_results
 from simulations.traces import Pattern, Spike
 
+OVERHEAD = 3.0  # s of a pod's lead time before it is scheduled, and from Ready until it holds partitions
 PATIENCE = 60.0  # s for a process to become ready
 
 
@@ -268,7 +269,7 @@ class Scenario:
                     "max": spec.most,
                     "serviceRate": f"{spec.service_rate:g}",
                     "serviceTime": f"{spec.service_time * 1000:.0f}ms",
-                    "leadTime": f"{sum(spec.lead_time) * 500 + 2000:.0f}ms",
+                    "leadTime": f"{(spec.lead_time[1] + OVERHEAD) * 1000:.0f}ms",
                     "scaleInHold": f"{spec.scale_in_hold * 1000:.0f}ms",
                 },
                 "forecast": {
