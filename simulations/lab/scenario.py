@@ -18,10 +18,8 @@ from typing import Any
 
 import requests
 import yaml
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, TopicPartition
 
-from scaler.observe.kafka import OffsetSpec
 from simulations.lab.errors import LabError
 from simulations.lab.kwok import pod_annotations
 from simulations.lab.lab import Lab
@@ -203,13 +201,19 @@ class Scenario:
     def _past(self) -> None:
         """Write the past, and let the group begin behind it."""
         self._load.write_past(self.spec.past)
-        admin = AdminClient({"bootstrap.servers": self.lab.kafka.bootstrap, "log_level": 2})
-        parts = [TopicPartition(self.spec.name, p) for p in range(self.spec.partitions)]
-        ends = {p: f.result().offset for p, f in admin.list_offsets(dict.fromkeys(parts, OffsetSpec.latest())).items()}
-        places = [TopicPartition(p.topic, p.partition, offset) for p, offset in ends.items()]
-        group = ConsumerGroupTopicPartitions(self.spec.name, places)
-        for future in admin.alter_consumer_group_offsets([group]).values():
-            future.result()
+        name = self.spec.name
+        consumer = Consumer({"bootstrap.servers": self.lab.kafka.bootstrap, "group.id": name, "log_level": 2})
+        try:
+            places = [
+                TopicPartition(name, p, consumer.get_watermark_offsets(TopicPartition(name, p), timeout=PATIENCE)[1])
+                for p in range(self.spec.partitions)
+            ]
+            consumer.commit(offsets=places, asynchronous=False)
+            kept = consumer.committed(places, timeout=PATIENCE)
+        finally:
+            consumer.close()
+        if [p.offset for p in kept] != [p.offset for p in places]:
+            raise LabError(f"group {name} does not begin where its past ends")
 
     def _deploy(self) -> None:
         spec = self.spec

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from simulations.lab.lab import Lab
 from simulations.lab.measure import Measured
@@ -90,6 +91,8 @@ def test_outages_scale_nothing_in_and_are_over_within_two_ticks(
                 rows = list(running.watch(stopped + outage))
             finally:
                 server.start()
+            if source == "prometheus":
+                scraped(lab, spec.name)
             back = time.time()
             missing = [r for r in rows if r["inputs"][source]["status"] != "fresh"]
             assert missing, f"an outage of {source} for {outage:.0f} s was not noticed"
@@ -112,6 +115,17 @@ def test_outages_scale_nothing_in_and_are_over_within_two_ticks(
         assert "Traceback" not in running.log("controller")
 
 
+def scraped(lab: Lab, app: str) -> None:
+    """Wait until a Prometheus that was started again has scraped the pods twice: before, it has nothing to tell."""
+    since, query = time.time(), f'min(count_over_time(inference_latency_seconds_count{{app="{app}"}}[3s]))'
+    while True:
+        answer = requests.get(f"{lab.prometheus.url}/api/v1/query", params={"query": query}, timeout=5).json()
+        if any(float(r["value"][1]) >= 2 for r in answer["data"]["result"]):
+            return
+        assert time.time() - since < 30, "Prometheus never scraped again"
+        time.sleep(0.2)
+
+
 def replicas(running: Scenario) -> int:
     """The count in the Deployment itself, as the API server has it."""
     name = running.spec.name
@@ -119,7 +133,7 @@ def replicas(running: Scenario) -> int:
 
 
 def test_the_metrics_say_which_source_is_missing(lab: Lab, tmp_path: Path) -> None:
-    spec = ScenarioSpec(name="missing", spike=None, past=60.0)
+    spec = ScenarioSpec(name="missing", spike=None, past=240.0)
     with Scenario(lab, tmp_path, spec) as running:
         running.send()
         list(running.watch(time.time() + 5))
@@ -138,7 +152,7 @@ def test_the_metrics_say_which_source_is_missing(lab: Lab, tmp_path: Path) -> No
 def test_consumers_that_stop_committing_are_held_not_multiplied(
     lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = ScenarioSpec(name="stuck", spike=None, past=60.0, replicas=4)
+    spec = ScenarioSpec(name="stuck", spike=None, past=240.0, replicas=4)
     with Scenario(lab, tmp_path, spec) as running:
         running.send()
         list(running.watch(time.time() + 10))
@@ -164,7 +178,7 @@ def test_consumers_that_stop_committing_are_held_not_multiplied(
 
 
 def test_an_event_with_numbers_is_on_the_target(lab: Lab, tmp_path: Path) -> None:
-    spec = ScenarioSpec(name="event", spike=None, past=60.0, replicas=1, mean=20.0)
+    spec = ScenarioSpec(name="event", spike=None, past=240.0, replicas=1, mean=20.0)
     with Scenario(lab, tmp_path, spec) as running:
         running.send()
         until = time.time() + 40
@@ -176,7 +190,7 @@ def test_an_event_with_numbers_is_on_the_target(lab: Lab, tmp_path: Path) -> Non
 
 
 def test_recommend_changes_nothing(lab: Lab, tmp_path: Path) -> None:
-    spec = ScenarioSpec(name="recommend", spike=None, past=60.0, replicas=1, mean=20.0, mode="Recommend")
+    spec = ScenarioSpec(name="recommend", spike=None, past=240.0, replicas=1, mean=20.0, mode="Recommend")
     with Scenario(lab, tmp_path, spec) as running:
         running.send()
         rows = list(running.watch(time.time() + 20))
