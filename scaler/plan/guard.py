@@ -146,6 +146,8 @@ class ScaleInHold:
         """Take in the answer of ``now`` (unix s), and return the lowest count that may be taken; at most ``current``
         while what is remembered does not reach back over ``hold`` seconds.
         """
+        while self._answers and self._answers[-1][0] > now:  # the clock was set back: what it was then is not known
+            answer = max(answer, self._answers.pop()[1])
         self._answers.append((now, answer))
         while len(self._answers) > 1 and self._answers[1][0] <= now - hold:
             self._answers.popleft()
@@ -163,18 +165,21 @@ class StuckWatch:
 
     def __init__(self, after: float) -> None:
         self._after = after
-        self._moved_at: float | None = None
+        self._still: float | None = None  # s without a commit, as far as it was seen; None before the first progress
         self._trusted = math.inf
 
-    def step(self, now: float, ready: int, progress: Progress | None) -> bool:
-        """Take in a tick (``progress`` None: nothing new is known); whether the consumers are stuck."""
+    def step(self, ready: int, progress: Progress | None) -> bool:
+        """Take in a tick (``progress`` None: nothing new is known, which is no sign of anything); whether the consumers
+        are stuck."""
         if progress is not None:
             left = float(progress.backlog_after.sum())
             free = ready < 1 or left < 1 or progress.recreated or float(progress.consumed.sum()) > 0
-            if free or self._moved_at is None:
-                self._moved_at = now
+            if free or self._still is None:
+                self._still = 0.0
                 self._trusted = left
-        return self._moved_at is not None and now - self._moved_at >= self._after
+            else:
+                self._still += progress.seconds
+        return self._still is not None and self._still >= self._after
 
     def trusted(self, backlog: float) -> float:
         """The part of a backlog (messages) that may be planned with."""

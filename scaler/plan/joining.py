@@ -21,7 +21,7 @@ class Joining:
         As exact as ticks are apart. Members are those with partitions; more replicas than partitions never join.
         """
         before, self._ready = self._ready, ready
-        if members is None:
+        if members is None or (self._waiting and now < self._waiting[-1][0]):  # not told, or the clock was set back
             self._waiting.clear()
             return []
         if before is not None and ready > before:

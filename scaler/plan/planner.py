@@ -131,7 +131,7 @@ class ServicePlanner:
         ready = self._replicas.ready if self._replicas is not None else 0
         if fresh is not None and observed.replicas.fresh and not updating:
             self._lead_times.learn_joins(self._joining.step(now, ready, fresh.members, len(fresh.partitions)))
-        stuck = self._stuck.step(now, ready, progress)
+        stuck = self._stuck.step(ready, progress)
         known = observed.replicas.fresh and not (rebalancing or updating or stuck)
         lag = None if fresh is None else self._lag.lag(now, fresh)
         late = lag is not None and lag.at_least > self.service.within
@@ -161,11 +161,16 @@ class ServicePlanner:
             if before is not None and before.template != value.template:
                 self._changed_at = now
             self._replicas = value
+        self._changed_at = min(self._changed_at, now)  # the clock may have been set back
         return now - self._changed_at < self.settings.settle_ticks * self.service.tick
 
     def _new_offsets(self, time: float, offsets: TopicOffsets) -> Progress | None:
         self._split.known(len(offsets.partitions))
         before, self._offsets = self._offsets, (time, offsets)
+        if before is not None and time < before[0]:  # the clock was set back: the times before it say nothing now
+            self._lag.clear()
+            self._recent.clear()
+            before = None
         if before is None:
             self._lag.add(time, offsets)
             return None
@@ -216,7 +221,8 @@ class ServicePlanner:
             return
         try:
             self._forecaster.update(arrivals)
-            self._updated_at = arrivals.end
+            # Forecasters leave out what ends before what they know, after a clock that was set back.
+            self._updated_at = max(arrivals.end, self._updated_at or arrivals.end)
         except Exception:  # noqa: BLE001 - as above
             self._failed = True
 
@@ -229,6 +235,8 @@ class ServicePlanner:
     def _futures(self, now: float, until: float) -> Futures | None:
         """The sample paths from now on; None when there is no forecaster that can draw any."""
         if self._forecaster is None or self._failed or self._updated_at is None or not self._ready():
+            return None
+        if now < self._updated_at - self._forecaster.step:  # the clock was set back: its paths begin in the future
             return None
         age = max(now - self._updated_at, 0.0)
         if age > until:  # so old a forecast has seen nothing of what is planned for

@@ -96,7 +96,7 @@ class TimeLagTracker:
 
     def __init__(self, size: int) -> None:
         self._size = max(size, 8)
-        self._times = np.empty(self._size)
+        self._times = np.zeros(self._size)  # not empty: what is unused is in snapshots, too
         self._ends = np.empty((self._size, 0), dtype=np.int64)
         self._count = 0
 

@@ -47,6 +47,13 @@ def test_who_left_or_never_joined_is_forgotten() -> None:
     assert joining.step(30.0, 4, 4, 12) == []
 
 
+def test_a_clock_that_is_set_back_teaches_nothing() -> None:
+    joining = Joining(120.0)
+    joining.step(1_000.0, 1, 1, 12)
+    joining.step(1_002.0, 3, 1, 12)
+    assert joining.step(900.0, 3, 3, 12) == [], "not -102 s"
+
+
 def test_joining_is_part_of_the_lead_time() -> None:
     times = LeadTimes(declared=10.0, prior=1, size=50)
     times.learn([LeadTime(f"p{n}", 0.0, 1.0, 5.0, None, 0.0) for n in range(10)])

@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from scaler.plan.observation import Freshness, Reading, ServiceObservation, TopicOffsets
+from scaler.plan.decision import GroupDecision
+from scaler.plan.observation import Freshness, GroupObservation, Reading, ServiceObservation, TopicOffsets
 from scaler.plan.reasons import Reason
 from scaler.plan.service import Service
 from tests.plan.loop import LAB, REAL, Loop, outage, policy_for, spike
@@ -67,6 +68,64 @@ def test_an_outage_is_no_hole_in_the_arrivals() -> None:
     loop.run(80)
     first = next(d for d in loop.decisions if d.time - loop.start >= 70)
     assert first.numbers.arrival_rate == pytest.approx(20, rel=0.2), "over the whole interval, not in one tick"
+
+
+def test_an_outage_of_the_offsets_is_not_taken_for_stuck_consumers() -> None:
+    """Nobody saw the commits; that is no sign that there were none. A spike is ordered in a long outage, too."""
+    load = spike(15, 60, 66, 120)
+    loop = Loop(LAB, policy_for(LAB, load), load, change=outage(40, 90, "offsets"))
+    loop.run(90)
+    dark = [d for d in loop.decisions if d.time - loop.start >= 40]
+    assert all(Reason.CONSUMERS_NOT_PROGRESSING not in d.reasons for d in dark)
+    assert all(Reason.BROKER_UNREACHABLE in d.reasons for d in dark)
+    assert [at for at, _, after in loop.changes(50) if after >= 12], "ordered after the time in which stuck is told"
+
+
+def test_consumers_that_were_stuck_all_through_an_outage_are_so_right_after_it() -> None:
+    load = spike(20, 20, 0, 0)
+    policy = policy_for(LAB, None)
+    frozen = lambda t: 40 <= t - 1_000_000 < 100  # noqa: E731
+    loop = Loop(LAB, policy, load, start_replicas=6, frozen=frozen, change=outage(42, 80, "offsets"))
+    loop.run(81)
+    assert loop.decisions[-1].reason is Reason.CONSUMERS_NOT_PROGRESSING
+
+
+@pytest.mark.parametrize("back", [1.0, 3_600.0])
+def test_a_clock_that_is_set_back_does_not_blind(back: float) -> None:
+    """Not for as long as the clock takes to come to where it was: the load is seen two ticks later, and given back."""
+    load = spike(20, 80, 60, 120)
+    policy = policy_for(LAB, None)
+    loop = Loop(LAB, policy, load, start_replicas=6)
+    step = policy.step
+
+    def set_back(now: float, observed: GroupObservation) -> GroupDecision:
+        late = back if now - loop.start >= 58 else 0.0
+        one = observed.services[0]
+        moved = {
+            name: replace(getattr(one, name), time=getattr(one, name).time - late) for name in ("offsets", "replicas")
+        }
+        return step(now - late, GroupObservation((replace(one, **moved),)))
+
+    policy.step = set_back  # type: ignore[method-assign]
+    loop.run(66)
+    assert loop.decisions[-1].numbers.arrival_rate == pytest.approx(80, rel=0.2)
+    assert loop.desired >= 16
+    loop.run(114)
+    assert loop.desired <= 8, "the hold runs out after the hold, not after the hour"
+
+
+def test_a_forecast_that_begins_in_the_future_is_not_used() -> None:
+    load = spike(20, 20, 0, 0)
+    policy = policy_for(LAB, load)
+    loop = Loop(LAB, policy, load, start_replicas=6)
+    loop.run(20)
+    observed = loop.observe()
+    assert observed.offsets.value is not None
+    assert policy.step(loop.now, GroupObservation((observed,))).services[0].numbers.forecast is not None
+    earlier = replace(observed, offsets=replace(observed.offsets, time=loop.now - 3_600))
+    decided = policy.step(loop.now - 3_600, GroupObservation((earlier,))).services[0]
+    assert decided.numbers.forecast is None
+    assert Reason.NO_FORECAST in decided.reasons
 
 
 def test_a_foreseen_spike_is_ordered_in_an_outage_of_the_offsets() -> None:
