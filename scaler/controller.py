@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from scaler.act.apply import Actor, Mode, Outcome
+from scaler.act.apply import Actor, Outcome
 from scaler.api.predictive_scaler import PredictiveScaler, to_service
 from scaler.clock import Clock
 from scaler.errors import where
@@ -79,13 +79,18 @@ class Controller:
         return self._last_tick
 
     def configure(self, resources: Sequence[PredictiveScaler]) -> None:
-        """Take over a new configuration. A scaler keeps its policy, and what it learned, unless its plan changed."""
+        """Take over a new configuration. A scaler keeps its policy, and what it learned, unless its plan changed: then
+        its history is read again.
+        """
         scalers = {}
+        renewed = []
         for resource in resources:
             service = to_service(resource, self._tick)
             old = self._scalers.get(resource.uid)
             kept = old is not None and old.service == service and old.resource.spec.forecast == resource.spec.forecast
             policy = old.policy if old is not None and kept else self._make_policy(resource, service)
+            if not kept:
+                renewed.append(resource.uid)
             scalers[resource.uid] = _Scaler(resource, service, watched(resource), policy)
         before = {s.who for s in self._scalers.values()}
         after = {s.who for s in scalers.values()}
@@ -93,6 +98,8 @@ class Controller:
             self._telemetry.gone(who)
         for who in after - before:
             self._telemetry.born(who)
+        for uid in renewed:
+            self._gatherer.look_back_again(uid)
         self._scalers = scalers
 
     def tick(self) -> Mapping[str, Row]:
@@ -103,7 +110,7 @@ class Controller:
         for uid, scaler in self._scalers.items():
             seen = observed[uid]
             decision = _decide(scaler, seen, now)
-            outcome = self._actor.apply(scaler.watched.target, Mode(scaler.resource.spec.mode), decision, now)
+            outcome = self._actor.apply(scaler.watched.target, scaler.resource.spec.mode, decision, now)
             self._telemetry.observed(scaler.who, seen, now)
             self._telemetry.decided(scaler.who, decision, outcome)
             self._say(scaler, decision)
@@ -121,8 +128,9 @@ class Controller:
             self.tick()
             took = self._clock.now() - started
             self._telemetry.tick_seconds.observe(took)
-            due = max(due + self._tick, self._clock.now())
-            self._clock.wait(due - self._clock.now(), stop)
+            now = self._clock.now()
+            due = min(max(due + self._tick, now), now + self._tick)  # a clock that was set back stops nothing
+            self._clock.wait(due - now, stop)
 
     def close(self) -> None:
         """Close every source."""

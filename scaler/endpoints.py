@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from scaler.errors import where
+
+log = logging.getLogger(__name__)
+
+IDLE = 5.0  # s a client may leave its connection waiting: each holds a thread
 
 Check = Callable[[], str | None]
 """None when all is well, else what is wrong."""
@@ -31,6 +40,8 @@ class Endpoints:
         status: Callable[[], Any],
     ) -> None:
         class Handler(BaseHTTPRequestHandler):
+            timeout = IDLE
+
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
                 if path == "/metrics":
@@ -53,8 +64,7 @@ class Endpoints:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - overrides
                 """Probes come every few seconds: not logged."""
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server((host, port), Handler)
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="endpoints", daemon=True)
         self._thread.start()
@@ -64,3 +74,17 @@ class Endpoints:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Without HTTPServer's look-up of the host's own name: it waits for a name server that may be away."""
+        TCPServer.server_bind(self)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A probe that gave up waiting is no error; anything else is one line, not a traceback."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, OSError):
+            log.error("answering a request failed: %s; please report it", where(error))

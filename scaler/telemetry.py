@@ -57,6 +57,7 @@ class Telemetry:
         self._reason = gauge("reason", "1 for each reason that touched the newest decision", "reason")
         self._status = gauge("input_status", "1 for the present status of a source's reading", "source", "status")
         self._age = gauge("input_age_seconds", "Age of a source's newest value", "source")
+        self._true_at: dict[tuple[Who, str], float] = {}  # unix s of each source's newest value
         self._decisions = self._counter("decisions", "Decisions by their decisive reason", "reason")
         self._patches = self._counter("patches", "Patches of replica counts by outcome", "outcome")
         self.tick_seconds = Histogram(
@@ -92,17 +93,24 @@ class Telemetry:
         )
         for metric in metrics:
             metric.remove_by_labels({"namespace": who.namespace, "name": who.name})
+        self._true_at = {key: at for key, at in self._true_at.items() if key[0] != who}
 
     def observed(self, who: Who, seen: ServiceObservation, now: float) -> None:
         """Publish how far each source's reading can be trusted, and its age."""
         readings: tuple[Reading[object] | None, ...] = (seen.offsets, seen.latency, seen.replicas)
         for source, reading in zip(SOURCES, readings, strict=True):
-            if reading is None:
+            if reading is None:  # not configured, or no longer
+                for metric in (self._status, self._age):
+                    metric.remove_by_labels({"namespace": who.namespace, "name": who.name, "source": source})
+                self._true_at.pop((who, source), None)
                 continue
             for status in Freshness:
                 self._status.labels(who.namespace, who.name, source, status).set(reading.freshness is status)
             if reading.value is not None:
-                self._age.labels(who.namespace, who.name, source).set(max(now - reading.time, 0.0))
+                self._true_at[who, source] = reading.time
+            since = self._true_at.get((who, source))
+            age = None if since is None else max(now - since, 0.0)
+            self._age.labels(who.namespace, who.name, source).set(_number(age))
 
     def decided(self, who: Who, decision: ServiceDecision, outcome: Outcome) -> None:
         """Publish a decision and what became of it."""

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from enum import StrEnum
 
 from scaler.act.ports import EventWriter, ReplicaWriter
 from scaler.act.text import change
+from scaler.api.predictive_scaler import Mode
 from scaler.errors import Conflict, Forbidden, TargetError, TargetNotFound, TargetWithoutScale
 from scaler.observe.ports import ClusterSource, TargetRef
 from scaler.plan.decision import ServiceDecision
 from scaler.plan.reasons import Reason
 
 log = logging.getLogger(__name__)
-
-
-class Mode(StrEnum):
-    """What Lagcast may do to a target. The default is Recommend: nobody's cluster is changed by installing it."""
-
-    RECOMMEND = "Recommend"
-    ENFORCE = "Enforce"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Read a configuration file: whole, or not at all.
 
 :func:`load` refuses a file with every error in it at once, one line each:
-``file: object: field: found ...; allowed: ...``. :func:`reload` keeps what runs when the file is wrong.
+``file: object: field: found ...; allowed: ...``.
 """
 
 from __future__ import annotations
@@ -59,16 +59,6 @@ def load(path: Path | str) -> tuple[PredictiveScaler, ...]:
             shown.append(f"{path}: and {len(faults) - _MOST_LINES} more")
         raise ConfigError("\n".join(shown))
     return tuple(scaler for _, scaler in scalers)
-
-
-def reload(
-    path: Path | str, running: tuple[PredictiveScaler, ...]
-) -> tuple[tuple[PredictiveScaler, ...], ConfigError | None]:
-    """The scalers of ``path``; or ``running`` as it is, and the error, when the file is wrong."""
-    try:
-        return load(path), None
-    except ConfigError as error:
-        return running, error
 
 
 def _read(path: Path) -> bytes:

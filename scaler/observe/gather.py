@@ -86,6 +86,10 @@ class Gatherer:
             )
         return observed
 
+    def look_back_again(self, uid: str) -> None:
+        """Hand the scaler's history over once more: its policy is a new one."""
+        self._histories.again(uid)
+
     def close(self) -> None:
         """Close every source."""
         sources: list[OffsetSource | LatencySource | ClusterSource] = [self._cluster]

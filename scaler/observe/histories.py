@@ -63,6 +63,12 @@ class Histories:
             log.info("history of topic %s: %s", scaler.topic.topic, _told(reading))
         return reading
 
+    def again(self, uid: str) -> None:
+        """Read the scaler's history once more: whoever was handed it is no longer there."""
+        for scaler, state in self._wanted.items():
+            if scaler.uid == uid:
+                state.done = False
+
     def forget(self, current: set[Watched]) -> None:
         """Drop the state of scalers that are no longer there."""
         for gone in [s for s in self._wanted if s not in current]:

@@ -45,6 +45,7 @@ OffsetSpec: Any = vars(confluent_kafka.admin)["OffsetSpec"]  # it has no types a
 # What librdkafka's binding raises at once, for instance when a name is not one.
 _REFUSED = (KafkaException, ValueError, TypeError, BufferError, RuntimeError)
 Offsets = dict[TopicPartition, "Future[Any]"]
+Commits = dict[tuple[str, int], "int | KafkaError"]  # by topic and partition
 
 
 class KafkaOffsets:
@@ -262,13 +263,15 @@ class _Pass(_Requests):
         found = [self.offset(futures[p], f"topic {p.topic} partition {p.partition}") for p in partitions]
         return np.array([one.offset for one in found], dtype=np.int64)
 
-    def _commits(self, groups: Mapping[str, Future[Any]]) -> dict[str, dict[tuple[str, int], int] | Fault]:
-        """Committed offsets by topic and partition; empty where a group has none."""
-        commits: dict[str, dict[tuple[str, int], int] | Fault] = {}
+    def _commits(self, groups: Mapping[str, Future[Any]]) -> dict[str, Commits | Fault]:
+        """Committed offsets by topic and partition, or why one could not be read; empty where a group has none."""
+        commits: dict[str, Commits | Fault] = {}
         for group, future in groups.items():
             try:
                 places = self.result(future, f"consumer group {group}").topic_partitions
-                commits[group] = {(p.topic, p.partition): p.offset for p in places if p.offset >= 0 and not p.error}
+                commits[group] = {
+                    (p.topic, p.partition): p.error or p.offset for p in places if p.error or p.offset >= 0
+                }
             except Fault as fault:
                 commits[group] = fault
         return commits
@@ -293,7 +296,7 @@ class _Pass(_Requests):
         self,
         one: GroupTopic,
         topic: Reading[TopicOffsets],
-        commits: dict[tuple[str, int], int] | Fault,
+        commits: Commits | Fault,
         absent: set[str] | Fault,
         described: Future[Any],
     ) -> Reading[TopicOffsets]:
@@ -315,6 +318,11 @@ class _Pass(_Requests):
                 )
         seen = topic.value
         committed = [commits.get((one.topic, p), -1) for p in seen.partitions.tolist()]
+        unread = [(p, c) for p, c in zip(seen.partitions.tolist(), committed, strict=True) if isinstance(c, KafkaError)]
+        if unread:  # it is not known what was committed: not the same as nothing
+            partition, error = unread[0]
+            what = f"consumer group {one.group}, partition {partition} of topic {one.topic}"
+            return _failed(self.now, self.client.fault(KafkaException(error), what, self.timeout))
         holding = _holding(described, one.topic)
         offsets = TopicOffsets(seen.partitions, seen.end, seen.begin, np.array(committed, dtype=np.int64), holding)
         return Reading(offsets, topic.time, Freshness.FRESH)

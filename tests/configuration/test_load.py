@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from scaler.api.config import load, reload
+from scaler.api.config import load
 from scaler.api.predictive_scaler import ForecastModel, Mode, PredictiveScaler, to_service
 from scaler.api.reference import render, rows
-from scaler.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 Make = Callable[..., dict[str, Any]]
@@ -113,17 +112,6 @@ def test_a_resource_survives_being_written_and_read_again(resource: Make, write:
     assert again == scaler
     with pytest.raises(ValueError, match="frozen"):
         scaler.spec.replicas.max = 3
-
-
-def test_a_reload_takes_a_right_file_and_keeps_what_runs_otherwise(resource: Make, write: Write) -> None:
-    running = load(write(resource()))
-    changed, error = reload(write(resource({"spec.replicas.max": 20})), running)
-    assert error is None
-    assert changed[0].spec.replicas.max == 20
-    kept, error = reload(write(resource({"spec.replicas.max": "20"})), changed)
-    assert kept is changed
-    assert isinstance(error, ConfigError)
-    assert "spec.replicas.max" in str(error)
 
 
 def test_the_example_is_right() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,13 +21,13 @@ from scaler.observe.gather import Gatherer
 from scaler.observe.histories import Histories
 from scaler.observe.watched import watched
 from scaler.plan.decision import GroupDecision, Numbers, ServiceDecision
-from scaler.plan.observation import GroupObservation
+from scaler.plan.observation import Freshness, GroupObservation, Reading
 from scaler.plan.reasons import Reason
 from scaler.plan.service import Service
 from scaler.standins.broker import FakeBroker
 from scaler.standins.cluster import FakeCluster
 from scaler.status import as_dict
-from scaler.telemetry import Telemetry
+from scaler.telemetry import Telemetry, Who
 
 
 def resource(name: str = "chat", mode: str = "Enforce", **replicas: Any) -> PredictiveScaler:
@@ -264,3 +266,75 @@ def test_the_loop_ticks_on_its_own_clock_until_stopped(bench: Callable[..., Benc
     b.controller.run(stop, before)
     assert times == [1000.0, 1015.0, 1030.0, 1045.0]
     assert b.controller.last_tick == 1045.0
+
+
+def test_a_clock_that_is_set_back_delays_no_tick(bench: Callable[..., Bench]) -> None:
+    b = bench(chat=4)
+    b.controller.configure([resource()])
+    stop, waits = threading.Event(), []
+    wait = b.clock.wait
+
+    def measured(seconds: float, until: threading.Event) -> bool:
+        waits.append(seconds)
+        return wait(seconds, until)
+
+    def before() -> None:
+        if len(waits) == 2:
+            b.clock._now -= 3600.0
+        if len(waits) == 4:
+            stop.set()
+
+    b.clock.wait = measured  # type: ignore[method-assign]
+    b.controller.run(stop, before)
+    assert max(waits) <= 15.0
+
+
+def test_a_policy_that_is_made_anew_is_handed_the_history_again(bench: Callable[..., Bench]) -> None:
+    b = bench(chat=4)
+
+    def told() -> bool:
+        until = time.monotonic() + 5
+        while not any(one.services[0].history is not None for one in b.policies["chat"][-1].seen):
+            if time.monotonic() > until:
+                return False
+            b.controller.tick()
+        return True
+
+    b.controller.configure([resource()])
+    assert told()
+    b.controller.configure([resource(max=20)])
+    assert told()
+    handed = [one for policy in b.policies["chat"] for one in policy.seen if one.services[0].history is not None]
+    assert len(handed) == 2, "once for each policy"
+
+
+def test_the_age_of_a_source_that_is_away_grows(bench: Callable[..., Bench]) -> None:
+    b = bench(chat=4)
+    b.controller.configure([resource()])
+    b.controller.tick()
+    b.broker.down = True
+    b.clock.advance(45.0)
+    b.controller.tick()
+    assert b.value("lagcast_input_age_seconds", name="chat", source="kafka") == 45.0
+
+
+def test_the_age_of_what_was_never_read_is_not_known(bench: Callable[..., Bench]) -> None:
+    b = bench(chat=4)
+    b.broker.down = True
+    b.controller.configure([resource()])
+    b.controller.tick()
+    age = b.value("lagcast_input_age_seconds", name="chat", source="kafka")
+    assert age is not None
+    assert math.isnan(age)
+
+
+def test_a_source_that_is_no_longer_configured_leaves_no_series(bench: Callable[..., Bench]) -> None:
+    b = bench(chat=4)
+    b.controller.configure([resource()])
+    seen = next(iter(b.controller.tick().values())).observed
+    who = Who("default", "chat")
+    b.telemetry.observed(who, replace(seen, latency=Reading(None, 1000.0, Freshness.ABSENT)), 1000.0)
+    assert b.value("lagcast_input_status", name="chat", source="prometheus", status="absent") == 1
+    b.telemetry.observed(who, seen, 1015.0)
+    assert b.value("lagcast_input_status", name="chat", source="prometheus", status="absent") is None
+    assert b.value("lagcast_input_age_seconds", name="chat", source="prometheus") is None
