@@ -18,6 +18,7 @@ from scaler.errors import where
 
 log = logging.getLogger(__name__)
 
+POLL = 0.1  # s, at most, that close() waits for the server to see it
 IDLE = 5.0  # s a client may leave its connection waiting: each holds a thread
 
 Check = Callable[[], str | None]
@@ -66,7 +67,9 @@ class Endpoints:
 
         self._server = _Server((host, port), Handler)
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="endpoints", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": POLL}, name="endpoints", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
