@@ -32,9 +32,12 @@ from scaler.warm import warm_up
 
 log = logging.getLogger("lagcast")
 
-DEADLINE_SHARE = 0.5  # of a tick, for one pass over the sources
+DEADLINE_SHARE = 0.75  # of a tick, for one pass over the sources
 LONGEST_DEADLINE = 3.0  # s: SIGTERM must end a pass within 5 s
 ANSWER_SHARE = 0.8  # of a pass, for each source: its own error says more than that the pass ran out
+
+MOST_SOURCES = 64  # asked side by side; a thread is made when needed, so that one that hangs holds up no other
+OURS = ("lagcast", "scaler", "forecasting", "simulations")
 
 
 @click.command()
@@ -62,9 +65,7 @@ def run(
     \b
     Exit codes: 0 stopped by a signal; 1 cannot start (the message says why); 2 wrong usage or configuration.
     """
-    logging.basicConfig(
-        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    _log_to_stderr(log_level.upper())
     try:
         seen = _digest(path)  # before it is read: a change while the controller starts is not missed
         resources = load(path)
@@ -80,6 +81,17 @@ def run(
         _run(path, seen, resources, make_policy, tick, host, port, kubeconfig, stop)
     except (LagcastError, OSError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _log_to_stderr(level: str) -> None:
+    """Ours at ``level``; libraries never below INFO, where some (oauthlib) write tokens."""
+    logging.basicConfig(
+        level=max(logging.getLevelNamesMapping()[level], logging.INFO),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    for name in OURS:
+        logging.getLogger(name).setLevel(level)
 
 
 class ConfigFile:
@@ -139,7 +151,7 @@ def _run(
     patience = deadline * ANSWER_SHARE
     kube = connect(kubeconfig, timeout=patience)
     cluster = KubernetesCluster(kube, clock=clock)
-    samplers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="sample")
+    samplers = ThreadPoolExecutor(MOST_SOURCES, thread_name_prefix="sample")
     background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
     controller = Controller(
         Gatherer(

@@ -225,7 +225,7 @@ class _Pass(_Requests):
             for group in {one.group for one in self.wanted}
         }
         members = dict(self.admin.describe_consumer_groups(list(groups), request_timeout=LONGEST))
-        self.wait(groups.values(), members.values())
+        self.wait(groups.values())
         partitions: dict[str, list[TopicPartition]] = {}
         answers: dict[str, Reading[Any]] = {}
         for topic, future in topics.items():
@@ -244,7 +244,7 @@ class _Pass(_Requests):
         ends, begins = self.offsets(every, OffsetSpec.latest()), self.offsets(every, OffsetSpec.earliest())
         silent = {group for group, committed in commits.items() if committed == {}}
         listed = [self.admin.list_consumer_groups(request_timeout=LONGEST)] if silent else []
-        self.wait(ends.values(), begins.values(), listed)
+        self.wait(ends.values(), begins.values(), members.values(), listed)
         for topic, some in partitions.items():
             try:
                 begin, end = self._values(begins, some), self._values(ends, some)

@@ -25,8 +25,8 @@ from simulations.lab.state import default_directory
 from simulations.picture import Day, draw_day
 
 OURS = ScenarioSpec(name="demo-lagcast")
-# KEDA as installed, with its periods shrunk as the lead time is: 9 s here stand for 90.
-PEER = replace(OURS, name="demo-keda", policy="keda_lag", options={"time_scale": "0.1"})
+# KEDA as installed, its periods shrunk like everything else here: a tick of 2 s stands for one of 15.
+PEER = replace(OURS, name="demo-keda", policy="keda_lag", options={"time_scale": "0.1333"})
 BEFORE, AFTER = 30.0, 12.0  # s of calm shown before a spike, and behind it
 Row = Mapping[str, Any]
 

@@ -51,7 +51,7 @@ class ScenarioSpec:
     most: int = 30
     lead_time: tuple[float, float] = (6.0, 8.0)  # the pod's part: scheduled to Ready
     step: float = 2.0
-    tick: float = 1.5
+    tick: float = 2.0  # for 15 s; a lead time of 11 s then stands for one of 80
     scale_in_hold: float = 10.0
     policy: str = "lagcast"
     options: Mapping[str, str] = field(default_factory=dict)

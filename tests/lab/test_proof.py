@@ -18,8 +18,8 @@ from simulations.lab.scenario import Scenario, ScenarioSpec
 pytestmark = pytest.mark.lab
 
 AFTER = 10.0  # s behind a spike in which its backlog still leaves
-# KEDA as installed, its periods shrunk like everything else here: a lead time of 9 s stands for one of 90 s.
-PEER: Mapping[str, Any] = {"policy": "keda_lag", "options": {"time_scale": "0.1"}}
+# KEDA as installed, its periods shrunk like everything else here: a tick of 2 s stands for one of 15.
+PEER: Mapping[str, Any] = {"policy": "keda_lag", "options": {"time_scale": "0.1333"}}
 
 
 def say(capsys: pytest.CaptureFixture[str], text: str) -> None:
