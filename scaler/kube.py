@@ -335,14 +335,15 @@ def connect(kubeconfig: Path | None = None, *, context: str | None = None, timeo
     options: Json = {"client_configuration": configuration}
     where = "the pod's service account"
     if kubeconfig is not None or not os.environ.get("KUBERNETES_SERVICE_HOST"):
-        file = str(kubeconfig or os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser())
+        # os.path: without a home, as containers may be, it leaves the ~ as it stands, and the file is not found.
+        file = str(kubeconfig or os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config"))  # noqa: PTH111
         load = load_kube_config
         options |= {"config_file": file, "context": context, "persist_config": False}
         where = f"kubeconfig {file}"
     try:
         load(**options)
     except ConfigException as wrong:
-        raise ConfigError(f"{where}: {wrong}") from None
+        raise ConfigError(f"{where}: {wrong}; check --kubeconfig or $KUBECONFIG and the files it names") from None
     except yaml.YAMLError as wrong:
         # The parser's own message quotes the file, and with it perhaps a token.
         mark = getattr(wrong, "problem_mark", None)

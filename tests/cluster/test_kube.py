@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+import pwd
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -162,7 +164,19 @@ def test_a_wrong_kubeconfig_is_refused_by_name_without_its_content(
     with pytest.raises(ConfigError, match=said) as refused:
         connect(path)
     assert str(path) in str(refused.value)
+    assert "check" in str(refused.value) or "line" in str(refused.value), "and what to do"
     assert SECRET not in str(refused.value)
+
+
+def test_without_a_home_folder_a_missing_kubeconfig_is_still_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: int) -> NoReturn:
+        raise KeyError("uid not found")
+
+    for name in ("HOME", "KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    with pytest.raises(ConfigError, match=r"~/\.kube/config.*--kubeconfig"):
+        connect()
 
 
 @pytest.mark.parametrize("token", [f"{SECRET}\nX-Other: 1", f"{SECRET}-é漢"])

@@ -118,7 +118,9 @@ class TestEnd:
         code = (
             "import sys, pathlib; from simulations.lab.process import spawn; "
             f"m = spawn([sys.executable, '-c', {WAIT!r}], log=pathlib.Path('log'), directory=pathlib.Path.cwd()); "
-            "print(m.pid, repr(m.created)); import os; sys.stdout.flush(); os._exit(0)"
+            "print(m.pid, repr(m.created)); import os, time; sys.stdout.flush()\n"
+            "while not pathlib.Path('log').read_text(): time.sleep(0.02)\n"  # its command line is there only then
+            "os._exit(0)"
         )
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
         pid, created = done.stdout.split()
