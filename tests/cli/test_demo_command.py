@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,10 @@ def test_the_same_seed_the_same_day_another_seed_another_one(
     done: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     first = json.loads(done[1].stdout)["runs"]
-    assert json.loads(demo(tmp_path, "-o", "json", "--seed", "3").stdout)["runs"] == first
-    assert json.loads(demo(tmp_path, "-o", "json", "--seed", "4").stdout)["runs"] != first
+    with ThreadPoolExecutor() as side_by_side:
+        again, other = side_by_side.map(lambda seed: demo(tmp_path / seed, "-o", "json", "--seed", seed), ("3", "4"))
+    assert json.loads(again.stdout)["runs"] == first
+    assert json.loads(other.stdout)["runs"] != first
 
 
 @pytest.mark.parametrize("hours", ["0", "25", "nan"])
