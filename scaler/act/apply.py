@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from scaler.act.ports import EventWriter, ReplicaWriter
 from scaler.act.text import change
 from scaler.api.predictive_scaler import Mode
-from scaler.errors import Conflict, Forbidden, TargetError, TargetNotFound, TargetWithoutScale
+from scaler.errors import Conflict, Forbidden, TargetError, TargetNotFound, TargetWithoutScale, Unreachable
 from scaler.observe.ports import ClusterSource, TargetRef
 from scaler.plan.decision import ServiceDecision
 from scaler.plan.reasons import Reason
@@ -43,6 +43,7 @@ class Actor:
         self._writer = writer
         self._events = events
         self._cluster = cluster
+        self._silent_at: float | None = None  # the tick in which the API server did not answer
 
     def apply(self, target: TargetRef, mode: Mode, decision: ServiceDecision, now: float) -> Outcome:
         """Carry out one decision. Never raises for what the API server answers."""
@@ -52,10 +53,14 @@ class Actor:
             return Outcome(Reason.UNCHANGED)
         if mode is Mode.RECOMMEND:
             return Outcome(Reason.RECOMMENDED, change(decision))
+        if self._silent_at == now:  # each would wait for as long again
+            return Outcome(Reason.PATCH_FAILED, f"{target}: not tried: the API server did not answer in this tick")
         try:
             self._writer.write(target, decision.current, decision.desired)
         except TargetError as error:
             reason = next((r for kind, r in _FAILURES if isinstance(error, kind)), Reason.PATCH_FAILED)
+            if isinstance(error, Unreachable):
+                self._silent_at = now
             log.warning("%s: %s", target, error)
             return Outcome(reason, str(error))
         self._cluster.asked(target, decision.desired, now)

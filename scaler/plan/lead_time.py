@@ -20,13 +20,16 @@ class LeadTimes:
     first real ones replace one by one.
     """
 
-    def __init__(self, declared: float, prior: int, size: int) -> None:
+    def __init__(self, declared: float, prior: int, size: int, join: float = 0.0) -> None:
+        """``declared`` and ``join`` in s; ``join`` stands for the part from Ready to holding partitions, until one is
+        seen. Raises ValueError for a declared lead time that is not above 0.
+        """
         if not declared > 0:
             raise ValueError(f"a lead time is above 0 s, not {declared}")
         self._declared = declared
         self._prior = max(prior, 1)
         self._parts: deque[tuple[float, ...]] = deque(maxlen=max(size, 1))
-        self._joins: deque[float] = deque(maxlen=max(size, 1))
+        self._join = join
         self._points: Floats = np.full(self._prior, declared)
 
     def learn(self, pods: Iterable[LeadTime]) -> None:
@@ -38,21 +41,14 @@ class LeadTimes:
         if added:
             self._refresh()
 
-    def learn_joins(self, seconds: Iterable[float]) -> None:
-        """Take in times from Ready to holding partitions, where they are seen of the group and not of single pods."""
-        before = len(self._joins)
-        self._joins.extend(seconds)
-        if len(self._joins) != before or before == self._joins.maxlen:
-            self._refresh()
-
     def _refresh(self) -> None:
-        if not self._parts:
-            return
         seen = np.array(self._parts)
         known = ~np.isnan(seen)
-        medians = [float(np.median(seen[known[:, k], k])) if known[:, k].any() else 0.0 for k in range(len(PARTS))]
-        if self._joins and not known[:, -1].any():
-            medians[-1] = float(np.median(self._joins))
+        unseen = dict.fromkeys(PARTS, 0.0) | {PARTS[-1]: self._join}
+        medians = [
+            float(np.median(seen[known[:, k], k])) if known[:, k].any() else unseen[part]
+            for k, part in enumerate(PARTS)
+        ]
         totals = np.where(known, seen, medians).sum(axis=1)
         prior = np.full(max(self._prior - len(totals), 0), self._declared)
         self._points = np.sort(np.concatenate([totals, prior]))

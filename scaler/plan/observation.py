@@ -55,7 +55,6 @@ class TopicOffsets:
     end: NDArray[np.int64]  # next offset to be written
     begin: NDArray[np.int64]  # log start: earliest retained offset
     committed: NDArray[np.int64]  # -1 where the group has committed nothing yet
-    members: int | None = None  # consumers of the group that hold a partition of the topic; None: not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from forecasting.series import Arrivals
 from scaler.plan import guard
 from scaler.plan.capacity import PartitionSplit, ServiceRate, utilisation
 from scaler.plan.decision import Forecast, Numbers, ServiceDecision
-from scaler.plan.joining import Joining
 from scaler.plan.lead_time import LeadTimes
 from scaler.plan.observation import ReplicaState, ServiceObservation, TopicOffsets
 from scaler.plan.paths import Futures, checked, inflated, level_paths, steps_for
@@ -73,8 +72,7 @@ class ServicePlanner:
         self._split = PartitionSplit(
             service.max_replicas, settings.split_memory_ticks * service.tick, settings.split_change
         )
-        self._lead_times = LeadTimes(service.lead_time, settings.lead_prior, settings.lead_samples)
-        self._joining = Joining(settings.join_longest)
+        self._lead_times = LeadTimes(service.lead_time, settings.lead_prior, settings.lead_samples, settings.join)
         self._replicas: ReplicaState | None = None
         self._changed_at = -math.inf  # unix s of the last change of membership
         self._stuck = guard.StuckWatch(
@@ -128,9 +126,9 @@ class ServicePlanner:
         if observed.offsets.fresh and observed.offsets.value is not None:
             fresh = observed.offsets.value
             progress = self._new_offsets(observed.offsets.time, fresh)
+            if progress is not None and progress.recreated:
+                notes.append(Reason.TOPIC_RECREATED)
         ready = self._replicas.ready if self._replicas is not None else 0
-        if fresh is not None and observed.replicas.fresh and not updating:
-            self._lead_times.learn_joins(self._joining.step(now, ready, fresh.members, len(fresh.partitions)))
         stuck = self._stuck.step(ready, progress)
         known = observed.replicas.fresh and not (rebalancing or updating or stuck)
         lag = None if fresh is None else self._lag.lag(now, fresh)

@@ -33,7 +33,7 @@ class PlanSettings:
     rebalance_pause: float = 3.0  # s (at most a tick) without service when the membership changes
     lead_samples: int = 200  # pods remembered
     lead_prior: int = 5  # pods that the declared lead time counts for
-    join_longest: float = 120.0  # s after which a Ready replica without partitions is no longer waited for
+    join: float = 2.0  # s from Ready to holding partitions, where not seen: librdkafka joins twice, once a second
     lag_samples: int = 512  # head offsets remembered, thinned with age, to tell a message's age
 
     stuck_ticks: float = 4.0  # ticks, and

@@ -76,7 +76,6 @@ class FakeBroker:
         self._clock = clock
         self._topics: dict[str, list[_Partition]] = {}
         self._groups: dict[str, dict[tuple[str, int], int]] = {}
-        self._members: dict[str, int] = {}
 
     # What administrators, producers and consumers do.
 
@@ -123,11 +122,6 @@ class FakeBroker:
     def join(self, group: str) -> None:
         """A consumer of ``group`` is there, whether or not it has committed."""
         self._groups.setdefault(group, {})
-
-    def hold(self, group: str, members: int) -> None:
-        """So many consumers of the group hold partitions now."""
-        self.join(group)
-        self._members[group] = members
 
     def commit(self, group: str, topic: str, partition: int, offset: int) -> None:
         """Commit; the group comes into being with it."""
@@ -198,6 +192,5 @@ class FakeBroker:
             np.array([log.end for log in logs], dtype=np.int64),
             np.array([log.begin for log in logs], dtype=np.int64),
             np.array([commits.get((one.topic, p), -1) for p in range(len(logs))], dtype=np.int64),
-            self._members.get(one.group),
         )
         return Reading(offsets, now, Freshness.FRESH)

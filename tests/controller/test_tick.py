@@ -17,8 +17,10 @@ from scaler.act.apply import Actor
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.clock import ManualClock
 from scaler.controller import Controller
+from scaler.errors import Unreachable
 from scaler.observe.gather import Gatherer
 from scaler.observe.histories import Histories
+from scaler.observe.ports import TargetRef
 from scaler.observe.watched import watched
 from scaler.plan.decision import GroupDecision, Numbers, ServiceDecision
 from scaler.plan.observation import Freshness, GroupObservation, Reading
@@ -338,3 +340,21 @@ def test_a_source_that_is_no_longer_configured_leaves_no_series(bench: Callable[
     b.telemetry.observed(who, seen, 1015.0)
     assert b.value("lagcast_input_status", name="chat", source="prometheus", status="absent") is None
     assert b.value("lagcast_input_age_seconds", name="chat", source="prometheus") is None
+
+
+def test_an_api_server_that_goes_silent_is_waited_for_once_a_tick(bench: Callable[..., Bench]) -> None:
+    b = bench(a=9, b=9)
+    b.controller.configure([resource("a"), resource("b")])
+    tried = []
+
+    def silent(target: TargetRef, current: int, desired: int) -> None:
+        tried.append(target.name)
+        raise Unreachable("no answer within 3 s")
+
+    b.cluster.write = silent  # type: ignore[method-assign]
+    outcomes = [row.outcome.reason for row in b.controller.tick().values()]
+    assert outcomes == [Reason.PATCH_FAILED] * 2
+    assert tried == ["a"]
+    b.clock.advance(15.0)
+    b.controller.tick()
+    assert tried == ["a", "a"], "the next tick tries again"

@@ -185,18 +185,22 @@ class TestAuthentication:
             lab, "patch", "deployment", "scaled", "--subresource=scale", "--type=json", "-p", patch
         )
         assert code == 0, output
-        code, output = as_controller(lab, "get", "deployment", "scaled", "-o", "jsonpath={.spec.replicas}")
-        assert (code, output) == (0, "2")
-        assert as_controller(lab, "get", "pods,replicasets", "-A")[0] == 0
+        scaled = lab.kubernetes.run("get", "deployment", "scaled", "-o", "jsonpath={.spec.replicas}")
+        assert (scaled.code, scaled.output) == (0, "2")
+        assert as_controller(lab, "get", "pods", "-A")[0] == 0
 
     def test_the_controller_writes_events(self, lab: Lab) -> None:
         event = {
-            "apiVersion": "v1",
+            "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {"name": "lab-test", "namespace": "default"},
-            "involvedObject": {"kind": "Deployment", "namespace": "default", "name": "scaled"},
+            "eventTime": "2026-01-01T00:00:00.000000Z",
+            "reportingController": "lagcast.io/controller",
+            "reportingInstance": "lab",
+            "action": "Scale",
+            "regarding": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "default", "name": "scaled"},
             "reason": "Test",
-            "message": "0 -> 2",
+            "note": "0 -> 2",
             "type": "Normal",
         }
         kubeconfig = lab.kubernetes.controller_kubeconfig

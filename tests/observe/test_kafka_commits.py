@@ -41,9 +41,7 @@ def read(client: Client, *places: tuple[str, int, int, KafkaError | None]) -> Re
     commits = one._commits({"workers": done(SimpleNamespace(topic_partitions=committed))})
     number = np.arange(2, dtype=np.int64)
     topic = Reading(TopicOffsets(number, number + 50, number * 0, number * 0 - 1), 100.0, Freshness.FRESH)
-    described: Future[Any] = Future()
-    described.set_exception(RuntimeError("not asked"))
-    return one._joined(CHAT, topic, commits["workers"], set(), described)
+    return one._joined(CHAT, topic, commits["workers"], set())
 
 
 def test_what_was_committed_and_what_was_not(client: Client) -> None:

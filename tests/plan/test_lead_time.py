@@ -82,3 +82,12 @@ def test_shares_grow_from_zero_to_one(totals: list[float], age: float, after: li
 def test_a_lead_time_is_above_zero() -> None:
     with pytest.raises(ValueError, match="above 0"):
         LeadTimes(0.0, 1, 1)
+
+
+def test_holding_partitions_takes_a_while_after_ready_also_where_nobody_sees_it() -> None:
+    lead = LeadTimes(90.0, prior=1, size=100, join=2.0)
+    assert lead.quantile(0.95) == 90.0, "what was declared is the whole way"
+    lead.learn([LeadTime(f"p{n}", 0.0, 1.0, 5.0, None, 0.0) for n in range(10)])
+    assert lead.quantile(0.95) == 8.0
+    lead.learn([LeadTime(f"q{n}", 0.0, 1.0, 5.0, 4.0, 0.0) for n in range(100)])
+    assert lead.quantile(0.95) == 10.0
