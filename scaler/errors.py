@@ -4,6 +4,7 @@
     +-- ConfigError        a file or resource is wrong: refuse it whole, keep what runs (who read it)
     +-- TargetError        the target cannot be read or scaled
         +-- TargetNotFound, TargetWithoutScale, Forbidden    report on this scaler, go on with the others (the tick)
+        +-- OwnedByAnother    as above: another autoscaler owns the count
         +-- Unreachable    retry at the next tick (the tick)
         +-- Conflict       somebody changed the count since it was read: decide anew at the next tick (the tick)
 
@@ -35,6 +36,10 @@ class TargetWithoutScale(TargetError):
 
 class Forbidden(TargetError):
     """The controller's account may not do this."""
+
+
+class OwnedByAnother(TargetError):
+    """Another autoscaler owns the target's count."""
 
 
 class Unreachable(TargetError):

@@ -20,6 +20,7 @@ OUTCOMES = (
     Reason.CONFLICT,
     Reason.PATCH_FAILED,
     Reason.TARGET_NOT_FOUND,
+    Reason.OWNED_BY_ANOTHER,
     Reason.TARGET_WITHOUT_SCALE,
     Reason.FORBIDDEN,
 )

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from scaler.act.ports import EventWriter, ReplicaWriter
 from scaler.act.text import change
 from scaler.api.predictive_scaler import Mode
-from scaler.errors import Conflict, Forbidden, TargetError, TargetNotFound, TargetWithoutScale, Unreachable
+from scaler.errors import (
+    Conflict,
+    Forbidden,
+    OwnedByAnother,
+    TargetError,
+    TargetNotFound,
+    TargetWithoutScale,
+    Unreachable,
+)
 from scaler.observe.ports import ClusterSource, TargetRef
 from scaler.plan.decision import ServiceDecision
 from scaler.plan.reasons import Reason
@@ -32,6 +40,7 @@ _FAILURES: tuple[tuple[type[TargetError], Reason], ...] = (
     (TargetNotFound, Reason.TARGET_NOT_FOUND),
     (TargetWithoutScale, Reason.TARGET_WITHOUT_SCALE),
     (Forbidden, Reason.FORBIDDEN),
+    (OwnedByAnother, Reason.OWNED_BY_ANOTHER),
     (Conflict, Reason.CONFLICT),
 )
 
@@ -43,6 +52,7 @@ class Actor:
         self._writer = writer
         self._events = events
         self._cluster = cluster
+        self._said: dict[TargetRef, str] = {}  # what went wrong last
         self._silent_at: float | None = None  # the tick in which the API server did not answer
 
     def apply(self, target: TargetRef, mode: Mode, decision: ServiceDecision, now: float) -> Outcome:
@@ -61,8 +71,11 @@ class Actor:
             reason = next((r for kind, r in _FAILURES if isinstance(error, kind)), Reason.PATCH_FAILED)
             if isinstance(error, Unreachable):
                 self._silent_at = now
-            log.warning("%s: %s", target, error)
+            if self._said.get(target) != str(error):  # once, not at every tick
+                log.warning("%s: %s", target, error)
+            self._said[target] = str(error)
             return Outcome(reason, str(error))
+        self._said.pop(target, None)
         self._cluster.asked(target, decision.desired, now)
         text = change(decision)
         log.info("%s: %s", target, text)

@@ -11,9 +11,10 @@ class ReplicaWriter(Protocol):
     """Writes replica counts through /scale."""
 
     def write(self, target: TargetRef, current: int, desired: int) -> None:
-        """Set the target's replicas to ``desired``, only if they still are ``current`` (a JSON Patch ``test``).
+        """Set the target's replicas to ``desired``, only if they still are ``current`` (a JSON Patch ``test``)
+        and no other autoscaler owns them.
 
-        Raises TargetNotFound, TargetWithoutScale, Forbidden, Unreachable or Conflict (scaler.errors).
+        Raises TargetNotFound, TargetWithoutScale, OwnedByAnother, Forbidden, Unreachable or Conflict (scaler.errors).
         """
         ...
 

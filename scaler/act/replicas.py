@@ -6,7 +6,7 @@ a /scale is its object's, and changes with every pod's status.
 
 from __future__ import annotations
 
-from scaler.errors import Conflict, TargetError
+from scaler.errors import Conflict, OwnedByAnother, TargetError
 from scaler.kube import Json, KubeClient, failure
 from scaler.observe.ports import TargetRef
 
@@ -20,11 +20,13 @@ class ScaleWriter:
         self._client = client
 
     def write(self, target: TargetRef, current: int, desired: int) -> None:
-        """Set the target's replicas to ``desired`` if they still are ``current``.
+        """Set the target's replicas to ``desired`` if they still are ``current`` and no HorizontalPodAutoscaler owns
+        them (KEDA's ScaledObjects have one, too).
 
-        Raises TargetNotFound, TargetWithoutScale, Forbidden, Unreachable, Conflict, or TargetError when the API server
-        refuses the count itself.
+        Raises TargetNotFound, TargetWithoutScale, OwnedByAnother, Forbidden, Unreachable, Conflict, or TargetError when
+        the API server refuses the count itself.
         """
+        self._leave_to_owner(target)
         answer = self._client.scale("PATCH", target, body=_patch(current, desired), content_type=JSON_PATCH)
         if answer.ok:
             return
@@ -46,6 +48,22 @@ class ScaleWriter:
         if answer.code == 409:
             raise Conflict(f"{target} was changed at the same moment; decided anew at the next tick")
         raise TargetError(f"cannot scale {target} from {current} to {desired}: {answer.message}")
+
+    def _leave_to_owner(self, target: TargetRef) -> None:
+        path = f"/apis/autoscaling/v2/namespaces/{target.namespace}/horizontalpodautoscalers"
+        answer = self._client.call("GET", path)
+        if answer.code == 404:  # an API server without autoscaling
+            return
+        if not answer.ok:
+            raise failure(answer, f"look for HorizontalPodAutoscalers of {target}")
+        for item in answer.body.get("items") or []:
+            ref = item["spec"]["scaleTargetRef"]
+            group = str(ref.get("apiVersion", "")).rpartition("/")[0]
+            if (group, ref["kind"], ref["name"]) == (target.api_version.rpartition("/")[0], target.kind, target.name):
+                raise OwnedByAnother(
+                    f"{target} is scaled by HorizontalPodAutoscaler {target.namespace}/{item['metadata']['name']}; "
+                    "its count is not written: delete that one, or set this scaler's mode to Recommend"
+                )
 
 
 def _patch(current: int, desired: int, *, written: bool = False) -> list[Json]:

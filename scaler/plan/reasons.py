@@ -54,6 +54,8 @@ class Reason(StrEnum):
     PATCH_FAILED = "PatchFailed"
     TARGET_WITHOUT_SCALE = "TargetWithoutScale"
     TARGET_NOT_FOUND = "TargetNotFound"
+    OWNED_BY_ANOTHER = "OwnedByAnother"
+    """Another autoscaler owns the count: nothing is written."""
     FORBIDDEN = "Forbidden"
 
     INTERNAL_ERROR = "InternalError"

@@ -12,7 +12,15 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from scaler.errors import Conflict, Forbidden, TargetError, TargetNotFound, TargetWithoutScale, Unreachable
+from scaler.errors import (
+    Conflict,
+    Forbidden,
+    OwnedByAnother,
+    TargetError,
+    TargetNotFound,
+    TargetWithoutScale,
+    Unreachable,
+)
 from scaler.observe.lead_times import LeadTimes
 from scaler.observe.pods import Pod, newest_template
 from scaler.observe.ports import TargetRef
@@ -85,6 +93,7 @@ class FakeCluster:
         self._now = start
         self._deployments: dict[TargetRef, _Deployment] = {}
         self._without_scale: set[TargetRef] = set()
+        self._owners: dict[TargetRef, str] = {}
         self._numbers = itertools.count(1)
 
     def deploy(self, target: TargetRef, replicas: int, *, ready: bool = True) -> None:
@@ -104,6 +113,10 @@ class FakeCluster:
         """Delete the object and its pods."""
         self._deployments.pop(target, None)
         self._without_scale.discard(target)
+
+    def own(self, target: TargetRef, owner: str) -> None:
+        """Another autoscaler owns the target's count from here on."""
+        self._owners[target] = owner
 
     def set_replicas(self, target: TargetRef, replicas: int) -> None:
         """Another writer (a user, an HPA) changes the count."""
@@ -171,6 +184,8 @@ class FakeCluster:
     def write(self, target: TargetRef, current: int, desired: int) -> None:
         """Change the count if it still is ``current``."""
         deployment = self._find(target)
+        if target in self._owners:
+            raise OwnedByAnother(f"{target} is scaled by {self._owners[target]}; its count is not written")
         if deployment.replicas != current:
             raise Conflict(f"{target} has {deployment.replicas} replicas, not the {current} that were read")
         if desired < 0:

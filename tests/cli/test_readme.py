@@ -39,7 +39,14 @@ RUN_BY = {
 RECIPES = {
     "make demo": ["lagcast demo"],
     "make lab-demo": ["lagcast lab demo"],
-    "make test": ["ruff check .", "ruff format --check .", "mypy", "lint-imports", '-m pytest -q -n 2 -m "not lab"', "-m pytest -m lab"],
+    "make test": [
+        "ruff check .",
+        "ruff format --check .",
+        "mypy",
+        "lint-imports",
+        '-m pytest -q -n 2 -m "not lab"',
+        "-m pytest -m lab",
+    ],
     "make lint": ["ruff check .", "ruff format --check .", "mypy", "lint-imports"],
     "make unit": ['-m pytest -q -n 2 -m "not lab"'],
     "make lab-test": ["LAGCAST_LAB=required", "-m pytest -m lab"],

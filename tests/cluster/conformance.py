@@ -14,7 +14,15 @@ from dataclasses import dataclass, replace
 import pytest
 
 from scaler.act.ports import EventWriter, ReplicaWriter
-from scaler.errors import Conflict, Forbidden, TargetError, TargetNotFound, TargetWithoutScale, Unreachable
+from scaler.errors import (
+    Conflict,
+    Forbidden,
+    OwnedByAnother,
+    TargetError,
+    TargetNotFound,
+    TargetWithoutScale,
+    Unreachable,
+)
 from scaler.observe.ports import ClusterSource, TargetRef
 from scaler.plan.observation import Freshness, Reading, ReplicaState
 from scaler.plan.reasons import Reason
@@ -62,6 +70,10 @@ class World(abc.ABC):
     @abc.abstractmethod
     def set_replicas(self, target: TargetRef, replicas: int) -> None:
         """Another writer sets the count."""
+
+    @abc.abstractmethod
+    def own(self, target: TargetRef, autoscaler: str) -> None:
+        """A HorizontalPodAutoscaler of that name scales the target from here on."""
 
     @abc.abstractmethod
     def roll(self, target: TargetRef) -> None:
@@ -219,6 +231,15 @@ class ClusterConformance:
         with pytest.raises(Conflict, match=target.name):
             world.writer.write(target, read, 3)
         assert world.state(target).desired == found
+
+    def test_a_count_that_another_autoscaler_owns_is_left_alone(self, world: World) -> None:
+        target, other = world.ready(2), world.ready(1)
+        world.own(target, "somebody")
+        with pytest.raises(OwnedByAnother, match="somebody"):
+            world.writer.write(target, 2, 3)
+        assert world.state(target).desired == 2
+        world.writer.write(other, 1, 2)
+        assert world.state(other).desired == 2
 
     def test_a_count_that_cannot_be_is_refused(self, world: World) -> None:
         target = world.ready(1)

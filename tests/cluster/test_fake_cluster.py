@@ -49,6 +49,9 @@ class FakeWorld(World):
     def set_replicas(self, target: TargetRef, replicas: int) -> None:
         self.cluster.set_replicas(target, replicas)
 
+    def own(self, target: TargetRef, autoscaler: str) -> None:
+        self.cluster.own(target, autoscaler)
+
     def roll(self, target: TargetRef) -> None:
         self.cluster.roll(target)
 

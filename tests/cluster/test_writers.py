@@ -10,13 +10,14 @@ import pytest
 
 from scaler.act.events import EventLimits, EventRecorder
 from scaler.act.replicas import ScaleWriter
-from scaler.errors import Conflict, TargetError, TargetNotFound, Unreachable
+from scaler.errors import Conflict, Forbidden, OwnedByAnother, TargetError, TargetNotFound, Unreachable
 from scaler.kube import KubeClient
 from scaler.observe.ports import TargetRef
 from tests.cluster.api_server import ApiServer, Asked, Json, status
 from tests.cluster.test_kube import APPS, CHAT, SCALE
 
 EVENTS = "/apis/events.k8s.io/v1/namespaces/shop/events"
+OWNERS = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
 UNTESTED = status(422, "the server rejected our request due to an error in our request", details={})
 
 
@@ -27,11 +28,14 @@ class Scales:
         self.spec = spec
         self.patches = list(patches)
         self.sent: list[Asked] = []
+        self.owners: tuple[int, Any] = (200, {"items": []})
         api.answer = self.answer
 
     def answer(self, asked: Asked) -> tuple[int, Any]:
         if asked.path == "/apis/apps/v1":
             return 200, APPS
+        if asked.path == OWNERS:
+            return self.owners
         assert asked.path == SCALE
         if asked.method == "GET":
             return 200, {"metadata": {"uid": "u-1"}, "spec": self.spec}
@@ -48,6 +52,44 @@ def test_the_patch_tests_the_old_count(api: ApiServer, client: KubeClient) -> No
         {"op": "replace", "path": "/spec/replicas", "value": 9},
     ]
     assert sent.headers["Content-Type"] == "application/json-patch+json"
+
+
+def autoscaler(called: str, **ref: str) -> Json:
+    return {"metadata": {"name": called}, "spec": {"scaleTargetRef": ref}}
+
+
+@pytest.mark.parametrize("version", ["apps/v1", "apps/v1beta2"])
+def test_a_target_of_an_autoscaler_is_not_written(api: ApiServer, client: KubeClient, version: str) -> None:
+    scales = Scales(api, {"replicas": 4})
+    owner = autoscaler("keda-hpa-chat", apiVersion=version, kind=CHAT.kind, name=CHAT.name)
+    scales.owners = (200, {"items": [owner]})
+    with pytest.raises(OwnedByAnother, match=r"keda-hpa-chat.*Recommend"):
+        ScaleWriter(client).write(CHAT, 4, 9)
+    assert scales.sent == []
+
+
+@pytest.mark.parametrize(
+    "owners",
+    [
+        (404, status(404, "the server could not find the requested resource")),
+        (200, {"items": [autoscaler("other", apiVersion="apps/v1", kind=CHAT.kind, name="other")]}),
+        (200, {"items": [autoscaler("set", apiVersion="apps/v1", kind="StatefulSet", name=CHAT.name)]}),
+        (200, {"items": [autoscaler("group", apiVersion="other.io/v1", kind=CHAT.kind, name=CHAT.name)]}),
+    ],
+)
+def test_autoscalers_of_others_are_no_concern(api: ApiServer, client: KubeClient, owners: tuple[int, Any]) -> None:
+    scales = Scales(api, {"replicas": 4}, (200, {}))
+    scales.owners = owners
+    ScaleWriter(client).write(CHAT, 4, 9)
+    assert len(scales.sent) == 1
+
+
+def test_without_knowing_the_owners_nothing_is_written(api: ApiServer, client: KubeClient) -> None:
+    scales = Scales(api, {"replicas": 4})
+    scales.owners = (403, status(403, "forbidden"))
+    with pytest.raises(Forbidden, match="HorizontalPodAutoscalers"):
+        ScaleWriter(client).write(CHAT, 4, 9)
+    assert scales.sent == []
 
 
 def test_from_zero_the_patch_tests_that_no_count_is_there(api: ApiServer, client: KubeClient) -> None:

@@ -358,3 +358,14 @@ def test_an_api_server_that_goes_silent_is_waited_for_once_a_tick(bench: Callabl
     b.clock.advance(15.0)
     b.controller.tick()
     assert tried == ["a", "a"], "the next tick tries again"
+
+
+def test_beside_another_autoscaler_it_decides_and_writes_nothing(bench: Callable[..., Bench]) -> None:
+    b = bench(chat=9)
+    b.controller.configure([resource()])
+    b.cluster.own(watched(resource()).target, "HorizontalPodAutoscaler default/chat")
+    row = next(iter(b.controller.tick().values()))
+    assert row.outcome.reason is Reason.OWNED_BY_ANOTHER
+    assert "HorizontalPodAutoscaler default/chat" in row.outcome.detail
+    assert b.cluster.written == []
+    assert b.value("lagcast_patches_total", name="chat", outcome="OwnedByAnother") == 1

@@ -174,6 +174,12 @@ class LabWorld(World):
     def set_replicas(self, target: TargetRef, replicas: int) -> None:
         self.admin.merge(f"{self.path(target)}/scale", {"spec": {"replicas": replicas}})
 
+    def own(self, target: TargetRef, autoscaler: str) -> None:
+        ref = {"apiVersion": target.api_version, "kind": target.kind, "name": target.name}
+        spec = {"scaleTargetRef": ref, "minReplicas": 1, "maxReplicas": 9}  # without metrics it leaves the count alone
+        path = f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers"
+        self.admin.make(path, {"metadata": {"name": autoscaler}, "spec": spec})
+
     def roll(self, target: TargetRef) -> None:
         annotations = {"restarted": str(time.time())}
         self.admin.merge(self.path(target), {"spec": {"template": {"metadata": {"annotations": annotations}}}})
