@@ -126,8 +126,6 @@ class ServicePlanner:
         if observed.offsets.fresh and observed.offsets.value is not None:
             fresh = observed.offsets.value
             progress = self._new_offsets(observed.offsets.time, fresh)
-            if progress is not None and progress.recreated:
-                notes.append(Reason.TOPIC_RECREATED)
         ready = self._replicas.ready if self._replicas is not None else 0
         stuck = self._stuck.step(ready, progress)
         known = observed.replicas.fresh and not (rebalancing or updating or stuck)
@@ -255,7 +253,8 @@ class ServicePlanner:
         drawn = self._futures(now, terms.until)
         forecast = None if drawn is None else self._forecast(drawn)
         notes: tuple[Reason, ...] = () if drawn is not None else (Reason.NO_FORECAST,)
-        if seen.stuck or (seen.level is None and drawn is None and seen.backlog is None):
+        recreated = seen.progress is not None and seen.progress.recreated  # a tick from which nothing can be told
+        if seen.stuck or recreated or (seen.level is None and drawn is None and seen.backlog is None):
             return _Plan(standing.current, Reason.STEADY, notes, None, forecast, None, None)
         level = seen.level or 0.0
         futures = drawn

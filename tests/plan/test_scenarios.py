@@ -160,6 +160,26 @@ def test_a_recreated_topic_is_held_and_then_followed() -> None:
     assert Reason.TOPIC_RECREATED not in loop.decisions[-1].reasons
 
 
+def test_a_recreated_topic_is_said_and_held_for_a_tick_also_when_more_is_foreseen() -> None:
+    load = spike(20, 200, 40, 100)
+
+    def anew(t: float, observed: ServiceObservation) -> ServiceObservation:
+        value = observed.offsets.value
+        if t - 1_000_000 < 26 or value is None:
+            return observed
+        end, done = value.end - 15, value.committed - 15
+        made = TopicOffsets(value.partitions, end, np.zeros_like(end), done)
+        return replace(observed, offsets=Reading(made, t, Freshness.FRESH))
+
+    loop = Loop(LAB, policy_for(LAB, load), load, start_replicas=8, change=anew, partitions=48)
+    loop.run(40)
+    (told,) = [d for d in loop.decisions if Reason.TOPIC_RECREATED in d.reasons]
+    assert told.reason is Reason.TOPIC_RECREATED
+    assert told.desired == told.current
+    after = loop.decisions[loop.decisions.index(told) + 1]
+    assert (after.desired or 0) > (told.desired or 0), "the spike that was foreseen is ordered at the next tick"
+
+
 @pytest.mark.parametrize("known", [True, False], ids=["foresight", "reactive"])
 def test_stuck_consumers_are_held_not_multiplied(known: bool) -> None:
     load = spike(20, 20, 0, 0)
