@@ -230,7 +230,9 @@ class TestRealCluster(ClusterConformance):
         assert our_threads() == []
 
 
+LOOK_FOR_OWNERS = {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list"]}
 SCALE_RIGHTS = [
+    LOOK_FOR_OWNERS,
     {"apiGroups": [GROUP], "resources": ["fleets/scale"], "verbs": ["get", "patch"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
 ]
@@ -308,7 +310,7 @@ def test_a_stateful_set(admin: Administrator, world: LabWorld) -> None:
 
 
 def test_pods_that_may_not_be_listed(admin: Administrator, world: LabWorld, tmp_path: Path) -> None:
-    rights = [{"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["get"]}]
+    rights = [LOOK_FOR_OWNERS, {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["get"]}]
     world.act_as(admin.account(tmp_path, "half", rights))
     target = world.deploy(1)
     reading = world.read(target)
