@@ -30,7 +30,7 @@ from simulations.lab.process import Mark, end, find, spawn
 from simulations.lab.results import read_results
 from simulations.traces import Pattern, Spike
 
-OVERHEAD = 3.0  # s of a pod's lead time before it is scheduled, and from Ready until it holds partitions
+OVERHEAD = 5.0  # s of a pod's lead time until it is scheduled, and from Ready until it holds partitions, many at once
 PATIENCE = 60.0  # s for a process to become ready
 
 
@@ -51,7 +51,7 @@ class ScenarioSpec:
     most: int = 30
     lead_time: tuple[float, float] = (6.0, 8.0)  # the pod's part: scheduled to Ready
     step: float = 2.0
-    tick: float = 2.0  # for 15 s; a lead time of 11 s then stands for one of 80
+    tick: float = 2.0  # for 15 s; a lead time of 13 s then stands for one of 98
     scale_in_hold: float = 10.0
     policy: str = "lagcast"
     options: Mapping[str, str] = field(default_factory=dict)
