@@ -218,6 +218,8 @@ class _Pass(_Requests):
         if not self.wanted:
             return {}
         topics = self.topics({one.topic for one in self.wanted}, self.timeout)
+        first = min(self.wanted, key=lambda one: one.group)
+        self.client.prove(first.group, first.topic, self.left())
         # Commits before ends: an end that is read later is never below what was committed.
         groups = {
             group: self.admin.list_consumer_group_offsets(

@@ -20,7 +20,7 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from scaler.plan.reasons import Reason
@@ -50,6 +50,9 @@ _NO_ANSWER = frozenset(
         KafkaError._DESTROY,
         KafkaError.REQUEST_TIMED_OUT,
     }
+)
+_NO_COORDINATOR = frozenset(
+    {KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR}
 )
 _NOT_ALLOWED = frozenset(
     {
@@ -100,6 +103,7 @@ class Client:
         self.settings = dict(settings)
         self._owed: list[Future[Any]] = []
         self._lost = False
+        self._proved = False
         self.spent = False  # it has seen an outage; librdkafka may never ask a coordinator again after one
         self._secrets = secrets
         self._trouble = _Trouble(secrets)
@@ -112,6 +116,26 @@ class Client:
                 Reason.INPUT_ERROR,
                 f"the Kafka client refuses its settings: {redact(text, secrets)}; check spec.kafka.properties",
             ) from None
+
+    def prove(self, group: str, topic: str, seconds: float) -> None:
+        """See once that the group's coordinator answers, by a consumer. Raises Fault while it does not.
+
+        An admin client that asks for a coordinator while it is still loading ends the process with a segmentation
+        fault (librdkafka 2.16.1, seen when a broker was stopped and started again); a consumer waits for it.
+        """
+        if self._proved:
+            return
+        try:
+            settings = {**self.settings, "group.id": group, "enable.auto.commit": False, "error_cb": self._trouble}
+            consumer = Consumer(settings, logger=_Log(self._secrets))
+            try:
+                consumer.committed([TopicPartition(topic, 0)], timeout=max(seconds, 0.01))
+            finally:
+                consumer.close()
+        except KafkaException as error:
+            if error.args[0].code() in _NO_ANSWER | _NO_COORDINATOR:
+                raise self.fault(error, f"consumer group {group}", seconds) from None
+        self._proved = True  # also when it refuses: it is there
 
     def settle(self, futures: Iterable[Future[Any]], seconds: float, probe: bool = False) -> None:
         """Wait until all have ended, at most ``seconds``; what is not there by then is owed.
