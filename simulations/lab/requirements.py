@@ -45,7 +45,7 @@ GO = Requirement(
     ("env", "GOVERSION"),
     r"go(\d+)\.(\d+)",
     (1, 21),  # an older go cannot fetch the toolchain that go.mod names
-    "install it from https://go.dev/dl",
+    "install it from the Go project's downloads",
 )
 PROMETHEUS = Requirement(
     "Prometheus",

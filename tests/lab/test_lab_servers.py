@@ -27,24 +27,12 @@ from simulations.lab import state
 from simulations.lab.cli import lab as commands
 from simulations.lab.kwok import GPU, pod_annotations
 from simulations.lab.lab import Lab
+from tests.lab.processes import processes_of
 
 pytestmark = pytest.mark.lab
 
 COMMAND = [sys.executable, "-c", "from simulations.lab.cli import lab; lab()"]
 SERVERS = {"kafka", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "prometheus"}
-
-
-def processes_of(directory: Path) -> list[str]:
-    """Command lines of all processes that name ``directory``; this test's own excepted."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            line = " ".join(process.cmdline())
-            if str(directory) in line and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(line)
-        except psutil.Error:
-            continue
-    return found
 
 
 def eventually(fetch: Callable[[], object], wanted: object, within: float) -> float:

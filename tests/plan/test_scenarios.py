@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -139,18 +140,23 @@ def test_a_foreseen_spike_is_ordered_in_an_outage_of_the_offsets() -> None:
     assert Reason.BROKER_UNREACHABLE in ordered.reasons
 
 
-def test_a_recreated_topic_is_held_and_then_followed() -> None:
-    load = spike(20, 20, 0, 0)
+def anew_from(begin: float) -> Callable[[float, ServiceObservation], ServiceObservation]:
+    """The topic is made anew ``begin`` s after the start: its offsets are 15 lower from there on."""
 
     def anew(t: float, observed: ServiceObservation) -> ServiceObservation:
         value = observed.offsets.value
-        if t - 1_000_000 < 40 or value is None:
+        if t - 1_000_000 < begin or value is None:
             return observed
         end, done = value.end - 15, value.committed - 15
         made = TopicOffsets(value.partitions, end, np.zeros_like(end), done)
         return replace(observed, offsets=Reading(made, t, Freshness.FRESH))
 
-    loop = Loop(LAB, policy_for(LAB, None), load, start_replicas=12, change=anew, partitions=6)
+    return anew
+
+
+def test_a_recreated_topic_is_held_and_then_followed() -> None:
+    load = spike(20, 20, 0, 0)
+    loop = Loop(LAB, policy_for(LAB, None), load, start_replicas=12, change=anew_from(40), partitions=6)
     loop.run(42)
     assert loop.decisions[-1].reason is Reason.TOPIC_RECREATED
     assert loop.decisions[-1].desired == loop.decisions[-1].current
@@ -162,16 +168,7 @@ def test_a_recreated_topic_is_held_and_then_followed() -> None:
 
 def test_a_recreated_topic_is_said_and_held_for_a_tick_also_when_more_is_foreseen() -> None:
     load = spike(20, 200, 40, 100)
-
-    def anew(t: float, observed: ServiceObservation) -> ServiceObservation:
-        value = observed.offsets.value
-        if t - 1_000_000 < 26 or value is None:
-            return observed
-        end, done = value.end - 15, value.committed - 15
-        made = TopicOffsets(value.partitions, end, np.zeros_like(end), done)
-        return replace(observed, offsets=Reading(made, t, Freshness.FRESH))
-
-    loop = Loop(LAB, policy_for(LAB, load), load, start_replicas=8, change=anew, partitions=48)
+    loop = Loop(LAB, policy_for(LAB, load), load, start_replicas=8, change=anew_from(26), partitions=48)
     loop.run(40)
     (told,) = [d for d in loop.decisions if Reason.TOPIC_RECREATED in d.reasons]
     assert told.reason is Reason.TOPIC_RECREATED
