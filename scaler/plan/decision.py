@@ -59,10 +59,22 @@ class ServiceDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolDecision:
+    """The nodes that a pool is to keep at least, and why. ``floor`` is None when none may be written."""
+
+    uid: str
+    time: float
+    floor: int | None
+    reasons: tuple[Reason, ...]
+    vacate: bool = False  # deletion costs are set such that scaling in empties the emptiest node first
+
+
+@dataclass(frozen=True, slots=True)
 class GroupDecision:
-    """One decision for each service of the group, in the observation's order."""
+    """One decision for each service and each pool of the group, in the observation's order."""
 
     services: tuple[ServiceDecision, ...]
+    pools: tuple[PoolDecision, ...] = ()
 
 
 class Policy(Protocol):

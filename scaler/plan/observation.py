@@ -115,8 +115,31 @@ class ServiceObservation:
     history: Reading[Series] | None = None  # handed over once, when it arrives in the background
 
 
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """One pool of GPU nodes at one instant.
+
+    ``pending_since`` holds, for each node that was asked for and is not Ready, the unix time it was asked for.
+    """
+
+    ready: int
+    pending_since: tuple[float, ...]
+    empty: int  # Ready nodes without a pod
+    floor: int  # nodes that are kept at least, as last written; 0 when nobody wrote any
+
+
+@dataclass(frozen=True, slots=True)
+class PoolObservation:
+    """What is new about a pool since the last tick."""
+
+    uid: str
+    state: Reading[PoolState]
+    lead_times: tuple[float, ...] = ()  # s from asked for to Ready, of the nodes that became Ready since the last tick
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupObservation:
-    """What is new about a group of services that are planned together (usually one)."""
+    """What is new about a group of services that are planned together (usually one), and the pools they share."""
 
     services: tuple[ServiceObservation, ...]
+    pools: tuple[PoolObservation, ...] = ()

@@ -1,0 +1,214 @@
+"""What a simulated run is made of: services, their pods, their nodes, and what goes wrong when.
+
+Durations in seconds, rates in requests/s, times in seconds since the run's first second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.series import Series
+from scaler.plan.service import Service
+from simulations.errors import BadSetting
+
+
+class Assignor(StrEnum):
+    """How a group splits the partitions among its consumers."""
+
+    RANGE = "range"
+    ROUND_ROBIN = "roundrobin"
+    COOPERATIVE_STICKY = "cooperative-sticky"
+
+
+class Protocol(StrEnum):
+    """What a change of membership stops: everybody, who gains or loses a partition, or only the partitions moved."""
+
+    EAGER = "eager"
+    COOPERATIVE = "cooperative"
+    KIP848 = "kip848"
+
+
+@dataclass(frozen=True, slots=True)
+class Partitioned:
+    """First in, first out in each partition. ``weights``: each partition's share of the load; None is even."""
+
+    partitions: int
+    assignor: Assignor = Assignor.COOPERATIVE_STICKY
+    weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.partitions >= 1, "partitions", self.partitions, "at least 1")
+        if self.weights is not None:
+            _require(len(self.weights) == self.partitions, "weights", len(self.weights), "one for each partition")
+            fine = all(0 <= w < math.inf for w in self.weights) and sum(self.weights) > 0
+            _require(fine, "weights", self.weights, "finite, not negative, and not all 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """One queue that every ready replica takes from. ``partitions`` is only what the policy is shown."""
+
+    partitions: int = 1
+
+    def __post_init__(self) -> None:
+        _require(self.partitions >= 1, "partitions", self.partitions, "at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Uniform between two durations (s)."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.low <= self.high < math.inf, "duration", (self.low, self.high), "0 <= low <= high")
+
+
+@dataclass(frozen=True, slots=True)
+class Rebalance:
+    """Seconds that consumers stand still when the membership changes, and which ones."""
+
+    protocol: Protocol = Protocol.EAGER
+    pause: float = 0.5
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.pause < math.inf, "pause", self.pause, "a duration of at least 0")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSetting:
+    """One service: what its policy is told (``service``), and what is true.
+
+    ``rate`` and ``time`` are the truth, ``service.service_rate`` and ``service.service_time`` what was declared.
+    """
+
+    service: Service
+    rate: float  # requests/s that one replica serves
+    time: float  # s that one request takes in a replica: part of its latency, not of the capacity
+    queue: Partitioned | Shared
+    lead_time: Between  # of a pod, from where a node has room for it to holding partitions
+    rebalance: Rebalance = Rebalance()
+    commit_interval: float = 1.0
+    scrape_delay: float = 0.0  # age of what the policy is shown
+    replicas: int = 1  # at the start, ready
+    weight: int = 1  # GPUs of a replica, on a node
+
+    def __post_init__(self) -> None:
+        _require(0 < self.rate < math.inf, "rate", self.rate, "more than 0 requests/s")
+        _require(0 <= self.time < math.inf, "time", self.time, "at least 0 s")
+        _require(0 <= self.commit_interval < math.inf, "commit_interval", self.commit_interval, "at least 0 s")
+        _require(0 <= self.scrape_delay < math.inf, "scrape_delay", self.scrape_delay, "at least 0 s")
+        _require(self.replicas >= 0, "replicas", self.replicas, "at least 0")
+        _require(self.weight >= 1, "weight", self.weight, "at least 1 GPU")
+
+
+class Removal(StrEnum):
+    """Who takes an idle node away."""
+
+    CLUSTER_AUTOSCALER = "cluster-autoscaler"
+    """A node that has been empty for ``idle``; not within ``idle`` of the pool's last growth (its scale-down delay)."""
+    KARPENTER = "karpenter"
+    """A node that has been empty for ``idle``, whatever the pool did."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodePool:
+    """GPU nodes that come for pods that do not fit, and go when they have been empty for a while."""
+
+    uid: str
+    size: int  # GPUs of a node
+    lead_time: Between  # of a node, from asked for to Ready
+    idle: float = 600.0
+    removal: Removal = Removal.KARPENTER
+    price: float = 1.0  # of a GPU-hour
+    max_nodes: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.size >= 1, "size", self.size, "at least 1 GPU")
+        _require(0 <= self.idle < math.inf, "idle", self.idle, "at least 0 s")
+        _require(0 <= self.price < math.inf, "price", self.price, "at least 0")
+        _require(self.max_nodes is None or self.max_nodes >= 0, "max_nodes", self.max_nodes, "at least 0, or none")
+
+
+class FaultKind(StrEnum):
+    """What can be scheduled to go wrong."""
+
+    BROKER_DOWN = "broker-down"  # offsets cannot be read, and nothing is consumed or produced
+    METRICS_ABSENT = "metrics-absent"  # latency cannot be read
+    API_DOWN = "api-down"  # replicas cannot be read, and no decision takes effect
+    NODE_LOST = "node-lost"  # one node, with its pods
+    POD_CRASH = "pod-crash"  # one pod, which comes back after its lead time
+    CONSUMERS_STUCK = "consumers-stuck"  # ready, and nothing is served
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """``kind`` from second ``at``; those that last, for ``seconds``. ``service``: its uid, None for all."""
+
+    kind: FaultKind
+    at: float
+    seconds: float = 0.0
+    service: str | None = None
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.at < math.inf, "at", self.at, "at least 0 s")
+        _require(0 <= self.seconds < math.inf, "seconds", self.seconds, "at least 0 s")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A whole run: its services, the pool that they share (None: pods need no node), its faults and its seed."""
+
+    services: tuple[ServiceSetting, ...]
+    pool: NodePool | None = None
+    tick: float = 15.0  # s between decisions, a whole number of seconds
+    seed: int = 0
+    faults: tuple[Fault, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(len(self.services) >= 1, "services", len(self.services), "at least one")
+        _require(self.tick >= 1 and self.tick == int(self.tick), "tick", self.tick, "whole seconds, at least 1")
+        uids = [s.service.uid for s in self.services]
+        _require(len(set(uids)) == len(uids), "services", uids, "each uid once")
+        known = {f.service for f in self.faults if f.service is not None}
+        _require(known <= set(uids), "faults", sorted(known - set(uids)), f"of a service that is there: {uids}")
+        for one in self.services:
+            if self.pool is not None:
+                _require(one.weight <= self.pool.size, "weight", one.weight, f"at most a node, {self.pool.size} GPUs")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Load:
+    """What arrives at one service from unix second ``start`` on.
+
+    ``arrivals``: requests of each second, shape [seconds]; NaN in a gap of the data, where nothing is known.
+    ``history``: what is handed to the policy at its first tick; it ends at ``start`` or before. None: nothing.
+    """
+
+    start: float
+    arrivals: NDArray[np.float64]
+    history: Series | None = None
+
+    def __post_init__(self) -> None:
+        _require(len(self.arrivals) > 0, "arrivals", "none", "at least one second")
+        with np.errstate(invalid="ignore"):
+            wrong = np.flatnonzero((self.arrivals < 0) | np.isinf(self.arrivals))
+        if len(wrong):
+            _require(False, f"arrivals[{int(wrong[0])}]", float(self.arrivals[wrong[0]]), "finite, not negative")
+
+
+def _require(fine: bool, field: str, found: object, allowed: str) -> None:
+    if not fine:
+        raise BadSetting(f"{field}: found {found}; allowed: {allowed}")
+
+
+def uids(services: Iterable[ServiceSetting]) -> tuple[str, ...]:
+    """The services' names, in order."""
+    return tuple(s.service.uid for s in services)
