@@ -18,6 +18,11 @@ from scaler.plan.service import Service
 from simulations.errors import BadSetting
 
 
+def _require(fine: bool, field: str, found: object, allowed: str) -> None:
+    if not fine:
+        raise BadSetting(f"{field}: found {found}; allowed: {allowed}")
+
+
 class Assignor(StrEnum):
     """How a group splits the partitions among its consumers."""
 
@@ -202,11 +207,6 @@ class Load:
             wrong = np.flatnonzero((self.arrivals < 0) | np.isinf(self.arrivals))
         if len(wrong):
             _require(False, f"arrivals[{int(wrong[0])}]", float(self.arrivals[wrong[0]]), "finite, not negative")
-
-
-def _require(fine: bool, field: str, found: object, allowed: str) -> None:
-    if not fine:
-        raise BadSetting(f"{field}: found {found}; allowed: {allowed}")
 
 
 def uids(services: Iterable[ServiceSetting]) -> tuple[str, ...]:
