@@ -1,0 +1,80 @@
+"""Executors: results in order, the same numbers wherever they are made, failures that name their job."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from simulations.errors import BadSetting
+from simulations.executor import Executor, JobFailed, make_executor
+from tests.simulations.executors import jobs
+
+SEEDS = (5, 3, 11, 3, 7, 2)
+NAMED = "seed {}".format
+
+
+@pytest.fixture(scope="module", params=["here", "local", "ray"])
+def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    kind = request.param
+    if kind == "ray" and importlib.util.find_spec("ray") is None:
+        pytest.skip("ray is not installed: pip install 'lagcast[ray]'")
+    with make_executor("ray" if kind == "ray" else "local", 1 if kind == "here" else 2) as made:
+        yield made
+
+
+def test_results_come_in_order_and_do_not_depend_on_where_they_are_made(executor: Executor) -> None:
+    ended: dict[int, float] = {}
+    results = executor.map(jobs.Draw(1000), SEEDS, done=lambda place, result: ended.update({place: result[0]}))
+    expected = [jobs.Draw(1000)(seed)[0] for seed in SEEDS]
+    assert [number for number, _ in results] == expected
+    assert [ended[place] for place in range(len(SEEDS))] == expected
+
+
+def test_two_workers_take_part(executor: Executor) -> None:
+    processes = {process for _, process in executor.map(jobs.Draw(10), range(12))}
+    if type(executor).__name__ == "Here":
+        assert processes == {os.getpid()}
+    else:
+        assert len(processes) == 2
+        assert os.getpid() not in processes
+
+
+def test_a_job_that_fails_is_named(executor: Executor) -> None:
+    with pytest.raises(JobFailed, match=r"^seed 3: rate: found 0; allowed: more than 0 requests/s$"):
+        executor.map(jobs.refuse, range(6), name=NAMED)
+
+
+def test_a_fault_in_a_job_says_where_it_is(executor: Executor) -> None:
+    with pytest.raises(JobFailed, match=r"^seed 0: internal error: ZeroDivisionError.*; please report it$"):
+        executor.map(jobs.break_down, [1, 2, 0], name=NAMED)
+
+
+def test_it_works_on_after_a_failure(executor: Executor) -> None:
+    assert executor.map(jobs.refuse, [1, 2], name=NAMED) == [1, 2]
+
+
+def test_no_jobs_no_results(executor: Executor) -> None:
+    assert executor.map(jobs.refuse, []) == []
+
+
+def test_a_worker_that_dies_is_told_and_the_next_jobs_run() -> None:
+    with make_executor("local", 2) as executor:
+        with pytest.raises(JobFailed, match=r"a worker process died .*jobs were not done, the first of them seed"):
+            executor.map(jobs.die, range(6), name=NAMED)
+        assert executor.map(jobs.die, [0, 1], name=NAMED) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "workers", "address", "said"),
+    [
+        ("local", 0, None, "workers: found 0; allowed: at least 1"),
+        ("cloud", 2, None, "executor: found 'cloud'; allowed: local, ray"),
+        ("local", 2, "127.0.0.1:1", "ray address: found 127.0.0.1:1 with executor local; allowed: only with executor"),
+    ],
+)
+def test_a_wrong_executor_is_refused(kind: str, workers: int, address: str | None, said: str) -> None:
+    with pytest.raises(BadSetting, match=said):
+        make_executor(kind, workers, address)
