@@ -24,9 +24,9 @@ from scaler.errors import LagcastError
 from scaler.kube import Json, connect
 from scaler.observe.pods import read_pod
 from scaler.observe.watch import Watch
-from simulations.lab.service_time import ServiceTimeSpec
 from simulations.lab.worker import Membership
 from simulations.lab.workers import Workers
+from simulations.service_times import ServiceTimeSpec
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from simulations.lab.service_time import ServiceTime
+from simulations.service_times import ServiceTime
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge, Histogram, start_http_server
 
 from simulations.lab.results import ResultsFile
-from simulations.lab.service_time import ServiceTime
 from simulations.lab.worker import Membership, Request, Worker
+from simulations.service_times import ServiceTime
 
 log = logging.getLogger(__name__)
 

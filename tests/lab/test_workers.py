@@ -22,9 +22,9 @@ from forecasting.series import Series
 from simulations.lab.load_run import LoadRun
 from simulations.lab.measure import measure, read_produced
 from simulations.lab.results import read_results
-from simulations.lab.service_time import ByBatch, Fixed, ServiceTime
 from simulations.lab.worker import Membership
 from simulations.lab.workers import Workers
+from simulations.service_times import ByBatch, Fixed, ServiceTime
 
 pytestmark = pytest.mark.lab
 

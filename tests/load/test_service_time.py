@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from forecasting.errors import BadSeries
-from simulations.lab.service_time import BatchSpec, ServiceTime, ServiceTimeSpec, read_batch_latency
+from simulations.service_times import BatchSpec, ServiceTime, ServiceTimeSpec, read_batch_latency
 from simulations.traces import traces_folder
 
 HEADER = "model,hardware,prompt_size,batch_size,token_size,prompt_time,token_time,e2e_time,tensor_parallel\n"
@@ -103,3 +103,20 @@ def test_the_measured_table_is_read_and_large_batches_pay() -> None:
     one, many = service.draw(1, rng), service.draw(64, rng)
     assert one == pytest.approx(5.84, abs=0.01)
     assert 64 / many > 10 / one
+
+
+def test_many_draws_are_of_the_same_shape_as_single_ones(tmp_path: Path) -> None:
+    configs: list[dict[str, object]] = [
+        {"kind": "fixed", "seconds": 0.25},
+        {"kind": "exponential", "mean": 0.5},
+        {"kind": "lognormal", "location": 0.0793, "scale": 0.0686, "shape": 0.4225},
+        {"kind": "batch", "batch": 2, "file": str(table(tmp_path, row(1, 1000) + row(2, 1500)))},
+    ]
+    # 0.0793 + 0.0686 exp(0.4225^2 / 2)
+    for config, mean in zip(configs, (0.25, 0.5, 0.15430, 1.0), strict=True):
+        service, rng = built(config), np.random.default_rng(3)
+        assert service.mean == pytest.approx(mean, rel=1e-4)
+        single = np.array([service.draw(1, rng) for _ in range(4_000)])
+        many = service.draws(40_000, rng)
+        assert float(many.mean()) == pytest.approx(mean, rel=0.02)
+        assert float(many.std()) == pytest.approx(float(single.std()), rel=0.1, abs=1e-9)

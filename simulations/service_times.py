@@ -1,4 +1,7 @@
-"""How long a worker is busy with what it took: fixed, lognormal, or by the size of the batch as measured on GPUs."""
+"""How long a replica is busy with what it took: the lab's workers and the request-level kernel draw from the same.
+
+Fixed, exponential (queueing theory's own), lognormal, or by the size of the batch as measured on GPUs.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,17 @@ class ServiceTime(Protocol):
     @property
     def batch(self) -> int: ...
 
+    @property
+    def mean(self) -> float:
+        """Seconds that one request alone takes, on average."""
+        ...
+
     def draw(self, size: int, rng: np.random.Generator) -> float:
         """Seconds that a batch of ``size`` requests (1 to ``batch``) takes."""
+        ...
+
+    def draws(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Seconds of ``count`` requests, each served alone; shape [count]."""
         ...
 
 
@@ -36,8 +48,29 @@ class Fixed:
     seconds: float
     batch: int = 1
 
+    @property
+    def mean(self) -> float:
+        return self.seconds
+
     def draw(self, size: int, rng: np.random.Generator) -> float:
         return self.seconds
+
+    def draws(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        return np.full(count, self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Exponential:
+    """Without memory, one request at a time."""
+
+    mean: float  # s
+    batch: int = 1
+
+    def draw(self, size: int, rng: np.random.Generator) -> float:
+        return float(rng.exponential(self.mean))
+
+    def draws(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        return rng.exponential(self.mean, count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +82,15 @@ class Lognormal:
     shape: float
     batch: int = 1
 
+    @property
+    def mean(self) -> float:
+        return self.location + self.scale * math.exp(self.shape**2 / 2)
+
     def draw(self, size: int, rng: np.random.Generator) -> float:
         return self.location + self.scale * math.exp(self.shape * rng.standard_normal())
+
+    def draws(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        return self.location + self.scale * np.exp(self.shape * rng.standard_normal(count))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +101,20 @@ class ByBatch:
     seconds: NDArray[np.float64]  # shape [n]
     batch: int
 
+    @property
+    def mean(self) -> float:
+        return float(self.by_size[0])
+
+    @property
+    def by_size(self) -> NDArray[np.float64]:
+        """Seconds of a batch of 1, 2, ... ``batch`` requests; shape [batch]."""
+        return np.interp(np.arange(1, self.batch + 1), self.sizes, self.seconds)
+
     def draw(self, size: int, rng: np.random.Generator) -> float:
         return float(np.interp(size, self.sizes, self.seconds))
+
+    def draws(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        return np.full(count, self.mean)
 
 
 class _Spec(BaseModel):
@@ -75,6 +127,14 @@ class FixedSpec(_Spec):
 
     def build(self) -> ServiceTime:
         return Fixed(self.seconds)
+
+
+class ExponentialSpec(_Spec):
+    kind: Literal["exponential"]
+    mean: float = Field(gt=0, lt=600)
+
+    def build(self) -> ServiceTime:
+        return Exponential(self.mean)
 
 
 class LognormalSpec(_Spec):
@@ -104,7 +164,7 @@ class BatchSpec(_Spec):
         return read_batch_latency(self)
 
 
-ServiceTimeSpec = Annotated[FixedSpec | LognormalSpec | BatchSpec, Field(discriminator="kind")]
+ServiceTimeSpec = Annotated[FixedSpec | ExponentialSpec | LognormalSpec | BatchSpec, Field(discriminator="kind")]
 
 _KEYS = ("model", "hardware", "tensor_parallel", "prompt_size", "token_size")
 
