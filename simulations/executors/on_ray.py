@@ -29,6 +29,9 @@ class RayExecutor:
         # Ray reads these when it is imported or starts.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray warns to set, without GPUs
+        if address is None:
+            # Ray turns a loopback address into the machine's own, unless it takes this for a system without clusters.
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         try:
             import ray
         except ImportError as error:

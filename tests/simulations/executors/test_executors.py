@@ -6,6 +6,7 @@ import importlib.util
 import os
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from simulations.errors import BadSetting
@@ -54,6 +55,14 @@ def test_a_fault_in_a_job_says_where_it_is(executor: Executor) -> None:
 
 def test_it_works_on_after_a_failure(executor: Executor) -> None:
     assert executor.map(jobs.refuse, [1, 2], name=NAMED) == [1, 2]
+
+
+def test_what_it_starts_listens_on_loopback_only(executor: Executor) -> None:
+    executor.map(jobs.refuse, [1, 2])
+    started = psutil.Process().children(recursive=True)
+    listening = [one.laddr for process in started for one in process.net_connections("inet") if one.status == "LISTEN"]
+    assert {address.ip.removeprefix("::ffff:") for address in listening} <= {"127.0.0.1", "::1"}
+    assert listening or type(executor).__name__ != "RayExecutor"
 
 
 def test_no_jobs_no_results(executor: Executor) -> None:
