@@ -28,6 +28,23 @@ CONNECTIONS_KEPT = 64  # one watch each, and the calls of a tick beside them
 LONGEST_LINE = 16 << 20  # bytes; etcd refuses objects above 1.5 MB, so a longer line is no event
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """In which form the objects of a collection are asked for: the Accept headers of its list and of its watch."""
+
+    listed: str
+    watched: str
+
+
+JSON = "application/json"
+WHOLE = Content(JSON, JSON)
+# Without spec and status, where the server can; a pod template's environment may hold secrets, and most of the bytes.
+METADATA = Content(
+    f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{JSON}",
+    f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{JSON}",
+)
+
+
 class Expired(TargetError):
     """The resource version of a list or watch is too old (410 Gone): list anew (the watch)."""
 
@@ -76,9 +93,13 @@ class Resource:
     namespaced: bool
     scale: bool  # it has a /scale subresource
 
+    def collection(self, namespace: str) -> str:
+        """Path of all objects of a namespace."""
+        return f"{self.prefix}/namespaces/{quote(namespace, safe='')}/{self.plural}"
+
     def path(self, namespace: str, name: str, subresource: str = "") -> str:
         """Path of one object."""
-        path = f"{self.prefix}/namespaces/{quote(namespace, safe='')}/{self.plural}/{quote(name, safe='')}"
+        path = f"{self.collection(namespace)}/{quote(name, safe='')}"
         return f"{path}/{subresource}" if subresource else path
 
 
@@ -165,11 +186,12 @@ class KubeClient:
         *,
         query: Mapping[str, str | int] | None = None,
         body: Any = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
+        accept: str = JSON,
         read_timeout: float | None = None,
     ) -> Answer:
         """One request, whatever its HTTP outcome. Raises Unreachable when there was no answer."""
-        response = self._send(method, path, query, body, content_type, read_timeout or self._read_timeout)
+        response = self._send(method, path, query, body, content_type, accept, read_timeout or self._read_timeout)
         try:
             raw = response.data
         except (urllib3.exceptions.HTTPError, OSError) as broken:
@@ -188,19 +210,27 @@ class KubeClient:
         doing: str,
         *,
         query: Mapping[str, str | int] | None = None,
+        accept: str = JSON,
         read_timeout: float | None = None,
     ) -> Json:
         """GET; raises as ``failure`` says. ``doing`` reads on from "cannot"."""
-        answer = self.call("GET", path, query=query, read_timeout=read_timeout)
+        answer = self.call("GET", path, query=query, accept=accept, read_timeout=read_timeout)
         if not answer.ok:
             raise failure(answer, doing)
         return answer.body
 
     def stream(
-        self, path: str, doing: str, *, query: Mapping[str, str | int], read_timeout: float, silence: float
+        self,
+        path: str,
+        doing: str,
+        *,
+        query: Mapping[str, str | int],
+        read_timeout: float,
+        silence: float,
+        accept: str = JSON,
     ) -> Stream:
         """A response read line by line: ``read_timeout`` (s) for its headers, ``silence`` (s) between lines."""
-        response = self._send("GET", path, query, None, "", read_timeout)
+        response = self._send("GET", path, query, None, "", accept, read_timeout)
         if response.status != 200:
             try:
                 parsed = json.loads(response.data)
@@ -285,10 +315,11 @@ class KubeClient:
         query: Mapping[str, str | int] | None,
         body: Any,
         content_type: str,
+        accept: str,
         read_timeout: float,
     ) -> urllib3.BaseHTTPResponse:
         url = self.host + path + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": "application/json", "User-Agent": "lagcast"}
+        headers = {"Accept": accept, "User-Agent": "lagcast"}
         if body is not None:
             headers["Content-Type"] = content_type
         try:

@@ -1,14 +1,11 @@
 """Replicas and pods of the targets, and the lead times of their pods.
 
-The count and the selector come from GET /scale at each sample, all targets at the same time: one small request
-serves every kind, needs no right beyond ``get`` on its scale, and is as new as the sample, where a watch would answer
-with what it heard last, even while the server is gone. Pods are many and change often: they are watched.
+Counts and selectors come from ``counts.py``, pods from a watch for each target; both are as new as the sample, or the
+reading says what is wrong.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
-import logging
 import random
 import threading
 from collections.abc import Mapping, Sequence
@@ -16,15 +13,14 @@ from dataclasses import dataclass
 
 from scaler.clock import Clock
 from scaler.errors import Forbidden, TargetError, TargetNotFound, TargetWithoutScale, Unreachable
-from scaler.kube import Json, KubeClient, failure
+from scaler.kube import Json, KubeClient
+from scaler.observe.counts import Counts
 from scaler.observe.lead_times import LeadTimes
 from scaler.observe.pods import Pod, newest_template, read_pod
 from scaler.observe.ports import TargetRef
-from scaler.observe.watch import Timings, Watch
+from scaler.observe.watch import Timings, Watch, Watches
 from scaler.plan.observation import Freshness, LeadTime, Reading, ReplicaState
 from scaler.plan.reasons import Reason
-
-log = logging.getLogger(__name__)
 
 CLOSE_TIME = 1.0  # s all watches together may take to end; they are daemons
 
@@ -35,7 +31,7 @@ class Limits:
 
     pass_time: float = 3.0  # one sample of all targets
     answer: float = 3.0  # one GET /scale
-    silence: float = 25.0  # pods are stale when their watch has had no contact for longer
+    silence: float = 25.0  # a watch without contact for longer is not believed: pods are stale, counts are read
     broken: float = 5.0  # the same while the watch is known to be broken
     keep: float = 60.0  # how long a last value is handed out as stale while the API server is away
     workers: int = 8  # GETs at the same time
@@ -110,23 +106,25 @@ class KubernetesCluster:
 
         Without ``limits``, a pass takes at most nine tenths of what the client gives one request.
         """
-        self._client = client
         self._clock = clock
-        self._rng = random.Random(seed)
         self._limits = limits or Limits(pass_time=0.9 * client.read_timeout, answer=0.8 * client.read_timeout)
-        self._timings = timings
+        self._watches = Watches(client, clock, random.Random(seed), timings)
+        self._counts = Counts(
+            client,
+            clock,
+            self._watches,
+            answer=self._limits.answer,
+            silence=self._limits.silence,
+            workers=self._limits.workers,
+        )
         self._targets: dict[TargetRef, _Target] = {}
-        self._ended: list[Watch] = []
-        self._workers = concurrent.futures.ThreadPoolExecutor(self._limits.workers, thread_name_prefix="scale")
 
     def sample(self, now: float, wanted: Sequence[TargetRef]) -> Mapping[TargetRef, Reading[ReplicaState]]:
         """One reading for each wanted, within ``Limits.pass_time``; not to be called by two threads at once."""
         for ref in self._targets.keys() - set(wanted):
             self._end_watch(self._targets.pop(ref))
         deadline = self._clock.now() + self._limits.pass_time
-        asked = {ref: self._workers.submit(self._scale, ref) for ref in dict.fromkeys(wanted)}
-        concurrent.futures.wait(asked.values(), timeout=self._limits.pass_time)
-        answers = {ref: _outcome(answer) for ref, answer in asked.items()}
+        answers = self._counts.read(wanted, self._limits.pass_time)
         for ref, answer in answers.items():  # begin all watches before waiting for the first of them
             self._follow(ref, answer)
         return {ref: self._reading(now, deadline, ref, answer) for ref, answer in answers.items()}
@@ -138,26 +136,16 @@ class KubernetesCluster:
 
     def asked(self, target: TargetRef, replicas: int, at: float) -> None:
         """The target was patched: the start of the next pods' lead times."""
+        self._counts.changed(target)
         known = self._targets.get(target)
         if known is not None and known.last is not None:
             known.store.asked(known.last[0].desired, replicas, at)
 
     def close(self) -> None:
         """End all watches and threads."""
-        for known in self._targets.values():
-            self._end_watch(known)
+        self._watches.close(CLOSE_TIME)
         self._targets.clear()
-        until = self._clock.now() + CLOSE_TIME
-        for watch in self._ended:
-            watch.close(until - self._clock.now())
-        self._ended.clear()
-        self._workers.shutdown(wait=True, cancel_futures=True)
-
-    def _scale(self, ref: TargetRef) -> Json:
-        answer = self._client.scale("GET", ref, read_timeout=self._limits.answer)
-        if not answer.ok:
-            raise failure(answer, f"read the scale of {ref}")
-        return answer.body
+        self._counts.close()
 
     def _follow(self, ref: TargetRef, answer: Json | TargetError) -> None:
         """See that the pods named by the scale's selector are watched."""
@@ -176,16 +164,8 @@ class KubernetesCluster:
         self._end_watch(known)
         known.selector = selector
         if selector:  # an empty one would match every pod of the namespace
-            known.watch = Watch(
-                self._client,
-                f"/api/v1/namespaces/{ref.namespace}/pods",
-                known.store,
-                clock=self._clock,
-                rng=random.Random(self._rng.getrandbits(64)),
-                selector=selector,
-                timings=self._timings,
-            )
-            known.watch.start()
+            pods = f"/api/v1/namespaces/{ref.namespace}/pods"
+            known.watch = self._watches.begin(pods, known.store, selector=selector)
 
     def _reading(
         self, now: float, deadline: float, ref: TargetRef, answer: Json | TargetError
@@ -214,7 +194,7 @@ class KubernetesCluster:
             known.last = (state, min(now, watched.contact))
             return self._fault(now, known, watched.error or Unreachable(f"the watch of the pods of {ref} is silent"))
         known.last = (state, now)
-        return Reading(state, now, Freshness.FRESH)
+        return Reading(state, now, Freshness.FRESH, detail=self._counts.note(ref))
 
     def _state(self, known: _Target, scale: Json) -> ReplicaState:
         pods = known.store.pods()
@@ -245,22 +225,8 @@ class KubernetesCluster:
 
     def _end_watch(self, known: _Target) -> None:
         if known.watch is not None:
-            known.watch.stop()
-            self._ended = [w for w in self._ended if w.alive] + [known.watch]
+            self._watches.end(known.watch)
             known.watch = None
-
-
-def _outcome(answer: concurrent.futures.Future[Json]) -> Json | TargetError:
-    if not answer.done():
-        answer.cancel()
-        return Unreachable("the API server did not answer in time; it is tried again")
-    try:
-        return answer.result()
-    except TargetError as error:
-        return error
-    except Exception as odd:
-        log.exception("an answer of the API server cannot be read")
-        return Unreachable(f"an answer of the API server cannot be read ({type(odd).__name__})")
 
 
 def _selector(scale: Json) -> str:

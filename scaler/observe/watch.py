@@ -13,12 +13,12 @@ import logging
 import random
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from scaler.clock import Clock
-from scaler.errors import TargetError, Unreachable
-from scaler.kube import Answer, Expired, Json, KubeClient, Stream, failure
+from scaler.errors import Forbidden, TargetError, TargetNotFound, Unreachable
+from scaler.kube import WHOLE, Answer, Content, Expired, Json, KubeClient, Stream, failure
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class Timings:
     resync: float = 300.0  # list anew, in case an event was lost
     first_pause: float = 0.25  # back-off: first pause, doubled each time ...
     longest_pause: float = 4.0  # ... up to this: an API server that is back is seen within a few seconds
+    refused: float = 60.0  # pause after a refusal that only a change of rights or of the API ends, unless hurried
     page: int = 500  # objects, not seconds: items of one page of a list
 
 
@@ -59,6 +60,7 @@ class WatchState:
     synced: bool  # the collection has been listed once
     contact: float  # unix s of the last sign of life from the server; -inf before the first
     error: TargetError | None  # why it is broken at the moment; None while it runs
+    following: bool = False  # its stream is open: what happens now is heard
 
 
 class Watch:
@@ -73,10 +75,12 @@ class Watch:
         clock: Clock,
         rng: random.Random,
         selector: str = "",
+        content: Content = WHOLE,
         timings: Timings | None = None,
     ) -> None:
         """``selector`` is a label selector; ``rng`` is this watch's own."""
         self._client = client
+        self._content = content
         self._path = path
         self._handler = handler
         self._clock = clock
@@ -97,6 +101,10 @@ class Watch:
     def start(self) -> None:
         """Begin, in a thread of its own."""
         self._thread.start()
+
+    @property
+    def path(self) -> str:
+        return self._path
 
     @property
     def state(self) -> WatchState:
@@ -162,7 +170,13 @@ class Watch:
         objects: list[Json] = []
         query: dict[str, str | int] = {**self._selector, "limit": self._timings.page}
         while not self._stop.is_set():
-            page = self._client.get(self._path, f"list {self._path}", query=query, read_timeout=self._timings.answer)
+            page = self._client.get(
+                self._path,
+                f"list {self._path}",
+                query=query,
+                accept=self._content.listed,
+                read_timeout=self._timings.answer,
+            )
             objects += page.get("items") or []
             about: Mapping[str, str] = page.get("metadata") or {}
             if not about.get("continue"):
@@ -187,24 +201,30 @@ class Watch:
         version, self._version = self._version, ""  # a watch that cannot be opened: list anew, the version may be why
         timings = self._timings
         stream = self._client.stream(
-            self._path, self._doing, query=query, read_timeout=timings.answer, silence=timings.silence
+            self._path,
+            self._doing,
+            query=query,
+            accept=self._content.watched,
+            read_timeout=timings.answer,
+            silence=timings.silence,
         )
         self._version = version
         with self._lock:
             self._stream = stream
             stopped = self._stop.is_set()
         try:
-            self._alive()
+            self._alive(following=True)
             if stopped:
                 return
             for line in stream.lines():
                 self._event(line)
                 told += 1
                 self._failures = 0
-                self._alive()
+                self._alive(following=True)
         finally:
             with self._lock:
                 self._stream = None
+                self._state = replace(self._state, following=False)
             stream.close()
         if not told and self._clock.now() - began < min(1.0, self._timings.watch / 2):
             raise Unreachable(f"cannot {self._doing}: the server ends it at once; it is tried again")
@@ -230,9 +250,9 @@ class Watch:
             self._handler.removed(item, at)
         self._version = version  # a BOOKMARK brings nothing else
 
-    def _alive(self, *, synced: bool = False) -> None:
+    def _alive(self, *, synced: bool = False, following: bool = False) -> None:
         with self._lock:
-            self._state = WatchState(self._state.synced or synced, self._clock.now(), None)
+            self._state = WatchState(self._state.synced or synced, self._clock.now(), None, following)
             if self._state.synced:
                 self._settled.set()
 
@@ -246,7 +266,54 @@ class Watch:
         log.log(logging.DEBUG if known else logging.WARNING, "%s", error)
         timings = self._timings
         pause = min(timings.longest_pause, timings.first_pause * 2.0 ** min(self._failures, 30))
+        if isinstance(error, Forbidden | TargetNotFound):
+            pause = max(pause, timings.refused)
         self._failures += 1
         self._clock.wait(pause * self._rng.uniform(0.5, 1.0), self._wake)
         if not self._stop.is_set():
             self._wake.clear()
+
+
+class Watches:
+    """All watches of one adapter: begun and ended one by one, closed together. Not for several threads at once."""
+
+    def __init__(self, client: KubeClient, clock: Clock, rng: random.Random, timings: Timings | None = None) -> None:
+        """``rng`` seeds the jitter of each watch's back-off."""
+        self._client = client
+        self._clock = clock
+        self._rng = rng
+        self._timings = timings
+        self._running: list[Watch] = []
+        self._ended: list[Watch] = []
+
+    def begin(self, path: str, handler: Handler, *, selector: str = "", content: Content = WHOLE) -> Watch:
+        """A watch that has been started."""
+        rng = random.Random(self._rng.getrandbits(64))
+        watch = Watch(
+            self._client,
+            path,
+            handler,
+            clock=self._clock,
+            rng=rng,
+            selector=selector,
+            content=content,
+            timings=self._timings,
+        )
+        self._running.append(watch)
+        watch.start()
+        return watch
+
+    def end(self, watch: Watch) -> None:
+        """Tell it to end, and do not wait for it."""
+        watch.stop()
+        self._running.remove(watch)
+        self._ended = [w for w in self._ended if w.alive] + [watch]
+
+    def close(self, wait: float) -> None:
+        """End all, and wait for their threads, together at most ``wait`` s; they are daemons."""
+        until = self._clock.now() + wait
+        for watch in self._running:
+            watch.stop()
+        for watch in self._running + self._ended:
+            watch.close(until - self._clock.now())
+        self._running, self._ended = [], []

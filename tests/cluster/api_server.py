@@ -50,12 +50,15 @@ def listed(items: list[Json], version: str = "100", more: str = "") -> tuple[int
 
 
 class ApiServer:
-    """Lists and watches come from queues (their last entry is repeated); everything else from ``answer``."""
+    """Lists and watches come from queues (their last entry is repeated), pods' and others' apart;
+    everything else from ``answer``."""
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self.lists: deque[tuple[int, Json]] = deque([listed([])])
         self.watches: deque[Watched] = deque([Watched(then="hang")])
+        self.target_lists: deque[tuple[int, Json]] = deque([listed([])])  # of all collections that are no pods
+        self.target_watches: deque[Watched] = deque([Watched(then="hang")])
         self.answer: Callable[[Asked], tuple[int, Any]] = lambda asked: (404, status(404, "not found"))
         self.closing = threading.Event()
         self._lock = threading.Lock()
@@ -87,7 +90,7 @@ class ApiServer:
         return path
 
     def watched(self) -> list[Asked]:
-        return [a for a in list(self.asked) if a.query.get("watch")]
+        return [a for a in list(self.asked) if a.query.get("watch") and a.path.endswith("/pods")]
 
     def listings(self) -> list[Asked]:
         return [a for a in list(self.asked) if a.path.endswith("/pods") and not a.query.get("watch")]
@@ -122,8 +125,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(raw) if raw else None
         asked = Asked(self.command, split.path, dict(parse_qsl(split.query)), dict(self.headers.items()), body)
         api.asked.append(asked)
+        pods = split.path.endswith("/pods")
         if asked.query.get("watch"):
-            self._watch(api.take(api.watches))
+            self._watch(api.take(api.watches if pods else api.target_watches))
+        elif asked.query.get("limit") and not pods:
+            self._answer(*api.take(api.target_lists))
         elif asked.method == "GET" and split.path.endswith("/pods"):
             self._answer(*api.take(api.lists))
         else:
