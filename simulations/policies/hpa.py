@@ -1,18 +1,22 @@
-"""The HorizontalPodAutoscaler's arithmetic, with time handed in: proposal, stabilisation, rate limits, bounds.
+"""The HorizontalPodAutoscaler's arithmetic, with time handed in: stabilisation, rate limits, bounds.
 
-Follows kubernetes pkg/controller/podautoscaler (horizontal.go, replica_calculator.go) in behaviour; tests/policies
-holds the worked cases. Two limits exist there, and both here: an HPA without ``behavior`` (as KEDA makes it unless told
-otherwise) may go to ``max(2 x current, 4)`` at each sync; one with ``behavior`` counts what it added in a period.
+Follows kubernetes pkg/controller/podautoscaler (horizontal.go) in behaviour, its floating point included; what metrics
+propose is in hpa_metrics. Two limits exist there, and both here: an HPA without ``behavior`` (as KEDA makes it unless
+told otherwise) may go to ``max(2 x current, 4)`` at each sync; one with ``behavior`` counts what it added in a period.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
-TOLERANCE = 0.1
+from simulations.policies.hpa_metrics import TOLERANCE, Tolerance, average_value
+from simulations.policies.windows import Largest
+
+__all__ = ["TOLERANCE", "Behavior", "Condition", "Hpa", "Outcome", "Rate", "Rules", "Select", "average_value"]
 
 
 class Condition(StrEnum):
@@ -26,6 +30,7 @@ class Condition(StrEnum):
     TOO_MANY_REPLICAS = "TooManyReplicas"
     SCALE_UP_LIMIT = "ScaleUpLimit"
     SCALE_DOWN_LIMIT = "ScaleDownLimit"
+    VALID_METRIC_FOUND = "ValidMetricFound"
     SCALING_DISABLED = "ScalingDisabled"
     FAILED_GET_METRIC = "FailedGetExternalMetric"
 
@@ -49,11 +54,12 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """One direction of ``behavior``: stabilisation window (s) and rate policies."""
+    """One direction of ``behavior``: stabilisation window (s), rate policies, tolerance (None: the controller's)."""
 
     window: float
     rates: tuple[Rate, ...]
     select: Select = Select.MAX
+    tolerance: float | None = None
 
     def scaled(self, time_scale: float) -> Rules:
         """The same with every period multiplied by ``time_scale``."""
@@ -72,37 +78,24 @@ class Behavior:
         """The same with every period multiplied by ``time_scale``."""
         return Behavior(self.up.scaled(time_scale), self.down.scaled(time_scale))
 
+    def tolerance(self, default: float) -> Tolerance:
+        """The part of a ratio that changes nothing, by direction; ``default`` is the controller's."""
+        up, down = self.up.tolerance, self.down.tolerance
+        return Tolerance(default if up is None else up, default if down is None else down)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The count to write, what stabilisation did (``able``), and which limit bound (``limited``)."""
+    """The count to write and the reasons of the HPA's conditions.
+
+    ``able`` is AbleToScale's (what stabilisation did), ``limited`` ScalingLimited's (which limit bound), ``active``
+    ScalingActive's. Where it is not active, nothing was decided: the count stands.
+    """
 
     desired: int
     able: Condition
     limited: Condition
-
-
-@dataclass(slots=True)
-class HpaState:
-    """All that an HPA remembers. Each entry begins with its time (unix s)."""
-
-    recommendations: list[tuple[float, int]] = field(default_factory=list)  # not stabilised
-    added: list[tuple[float, int]] = field(default_factory=list)  # replicas added, by scale event
-    removed: list[tuple[float, int]] = field(default_factory=list)
-    unconfirmed: tuple[float, int, int] | None = None  # (time, before, after), seen in effect or not
-
-
-def average_value(total: int, target: int, existing: int, tolerance: float = TOLERANCE) -> int:
-    """Replicas that an external metric of type AverageValue proposes.
-
-    ``total`` and ``target`` (> 0) are in one unit, ``existing`` is status.replicas. Within the tolerance the existing
-    count stands: ``1 - tolerance <= total / (target x existing) <= 1 + tolerance``.
-    """
-    if existing > 0:
-        ratio = total / (target * existing)
-        if 1.0 - tolerance <= ratio <= 1.0 + tolerance:
-            return existing
-    return -(-total // target)
+    active: Condition = Condition.VALID_METRIC_FOUND
 
 
 class Hpa:
@@ -117,22 +110,30 @@ class Hpa:
         self._least = least
         self._most = most
         self._behavior = behavior
-        self._window = window
-        self.state = HpaState()
+        self._started = False
+        # Recommendations before stabilisation. The smallest of the up window is the largest of the negated.
+        self._down = Largest(window, inclusive=True) if behavior is None else Largest(behavior.down.window)
+        self._up = None if behavior is None or behavior.up.window == 0 else Largest(behavior.up.window)
+        # Scale events: (unix s, replicas added or removed), and a change that was not yet seen in effect.
+        self._added: list[tuple[float, int]] = []
+        self._removed: list[tuple[float, int]] = []
+        self._unconfirmed: tuple[float, int, int] | None = None  # (time, before, after)
 
     def sync(self, now: float, current: int, proposal: int | None) -> Outcome:
-        """The count to write at ``now`` for ``current`` (spec.replicas) and the metric's ``proposal``.
+        """The count to write at ``now`` for ``current`` (spec.replicas) and the metrics' ``proposal``.
 
         A proposal of None is a metric that could not be read: the count is held, and nothing is remembered.
         """
-        self._confirm(current)
+        if self._unconfirmed is not None:
+            self._confirm(now, current)
+        if not self._started:
+            self._started = True
+            self._remember(now, current)
         if current == 0:
-            return Outcome(0, Condition.SCALING_DISABLED, Condition.SCALING_DISABLED)
-        if not self.state.recommendations:
-            self.state.recommendations.append((now, current))
+            return Outcome(0, Condition.READY_FOR_NEW_SCALE, Condition.DESIRED_WITHIN_RANGE, Condition.SCALING_DISABLED)
         outcome = self._decide(now, current, proposal)
         if outcome.desired != current:
-            self.state.unconfirmed = (now, current, outcome.desired)
+            self._unconfirmed = (now, current, outcome.desired)
         return outcome
 
     def _decide(self, now: float, current: int, proposal: int | None) -> Outcome:
@@ -141,98 +142,103 @@ class Hpa:
         if current < self._least:
             return Outcome(self._least, Condition.READY_FOR_NEW_SCALE, Condition.TOO_FEW_REPLICAS)
         if proposal is None:
-            return Outcome(current, Condition.FAILED_GET_METRIC, Condition.DESIRED_WITHIN_RANGE)
+            return Outcome(
+                current, Condition.READY_FOR_NEW_SCALE, Condition.DESIRED_WITHIN_RANGE, Condition.FAILED_GET_METRIC
+            )
         if self._behavior is None:
             return self._without_behavior(now, current, proposal)
         return self._with_behavior(now, current, proposal, self._behavior)
 
     def _without_behavior(self, now: float, current: int, proposal: int) -> Outcome:
-        recent = [count for at, count in self.state.recommendations if at >= now - self._window]
-        wanted = max([proposal, *recent])
-        self._remember(now, proposal, self._window)
+        _, wanted = self._remember(now, proposal)
         able = Condition.SCALE_DOWN_STABILIZED if wanted != proposal else Condition.READY_FOR_NEW_SCALE
         ceiling = max(2 * current, 4)
         if wanted < self._least:
             return Outcome(self._least, able, Condition.TOO_FEW_REPLICAS)
-        if wanted > min(ceiling, self._most):
+        if wanted > ceiling or wanted > self._most:
             limit = Condition.SCALE_UP_LIMIT if self._most > ceiling else Condition.TOO_MANY_REPLICAS
             return Outcome(min(ceiling, self._most), able, limit)
         return Outcome(wanted, able, Condition.DESIRED_WITHIN_RANGE)
 
     def _with_behavior(self, now: float, current: int, proposal: int, behavior: Behavior) -> Outcome:
-        up, down = behavior.up, behavior.down
-        past = self.state.recommendations
-        least = min([proposal, *(count for at, count in past if at > now - up.window)])
-        most = max([proposal, *(count for at, count in past if at > now - down.window)])
         # Up to what the whole up window agrees on, down to what the whole down window agrees on.
+        least, most = self._remember(now, proposal)
         wanted = min(max(current, least), most)
-        self._remember(now, proposal, max(up.window, down.window))
         able = Condition.READY_FOR_NEW_SCALE
         if wanted != proposal:
             able = Condition.SCALE_UP_STABILIZED if proposal >= current else Condition.SCALE_DOWN_STABILIZED
         if wanted > current:
-            ceiling = max(self._ceiling(now, current, up), current)
+            ceiling = max(self._limit(now, current, behavior.up, 1), current)
             if wanted > min(ceiling, self._most):
                 limit = Condition.SCALE_UP_LIMIT if ceiling < self._most else Condition.TOO_MANY_REPLICAS
                 return Outcome(min(ceiling, self._most), able, limit)
         elif wanted < current:
-            bottom = min(self._bottom(now, current, down), current)
+            bottom = min(self._limit(now, current, behavior.down, -1), current)
             if wanted < max(bottom, self._least):
                 limit = Condition.SCALE_DOWN_LIMIT if bottom > self._least else Condition.TOO_FEW_REPLICAS
                 return Outcome(max(bottom, self._least), able, limit)
         return Outcome(wanted, able, Condition.DESIRED_WITHIN_RANGE)
 
-    def _ceiling(self, now: float, current: int, rules: Rules) -> int:
+    def _limit(self, now: float, current: int, rules: Rules, sign: int) -> int:
+        """The furthest count that the rate policies of one direction (``sign`` 1 up, -1 down) allow."""
         if rules.select is Select.DISABLED:
             return current
-        limits = [
-            math.ceil(_exact(start * (100 + rate.value) / 100)) if rate.percent else start + rate.value
-            for rate, start in self._starts(now, current, rules.rates)
-        ]
-        return min(limits) if rules.select is Select.MIN else max(limits)
+        limits = []
+        for rate in rules.rates:
+            since = now - rate.period
+            start = current
+            for at, count in self._added:
+                if at > since:
+                    start -= count
+            for at, count in self._removed:
+                if at > since:
+                    start += count
+            if not rate.percent:
+                limits.append(start + sign * rate.value)
+                continue
+            # The same floating-point steps as there: 100 x (1 + 10/100) is 110.00000000000001, and so 111.
+            whole = start * (1 + sign * (rate.value / 100))
+            limits.append(math.ceil(whole) if sign > 0 else math.trunc(whole))
+        # The largest change is the highest count on the way up, the lowest on the way down.
+        return max(limits) if (rules.select is Select.MAX) == (sign > 0) else min(limits)
 
-    def _bottom(self, now: float, current: int, rules: Rules) -> int:
-        if rules.select is Select.DISABLED:
-            return current
-        limits = [
-            math.trunc(_exact(start * (100 - rate.value) / 100)) if rate.percent else start - rate.value
-            for rate, start in self._starts(now, current, rules.rates)
-        ]
-        # The largest change leaves the fewest replicas.
-        return max(limits) if rules.select is Select.MIN else min(limits)
+    def _remember(self, now: float, proposal: int) -> tuple[int, int]:
+        """(smallest of the up window, largest of the down window), this one among them."""
+        most = int(self._down.push(now, proposal))
+        least = proposal if self._up is None else -int(self._up.push(now, -proposal))
+        return least, most
 
-    def _starts(self, now: float, current: int, rates: Sequence[Rate]) -> list[tuple[Rate, int]]:
-        """Each rate with the count that stood when its period began."""
-        return [
-            (
-                rate,
-                current
-                - sum(count for at, count in self.state.added if at > now - rate.period)
-                + sum(count for at, count in self.state.removed if at > now - rate.period),
-            )
-            for rate in rates
-        ]
-
-    def _remember(self, now: float, proposal: int, longest: float) -> None:
-        kept = [(at, count) for at, count in self.state.recommendations if at >= now - longest]
-        self.state.recommendations = [*kept, (now, proposal)]
-        if self._behavior is not None:
-            rates = (*self._behavior.up.rates, *self._behavior.down.rates)
-            period = max((rate.period for rate in rates), default=0.0)
-            self.state.added = [event for event in self.state.added if event[0] > now - period]
-            self.state.removed = [event for event in self.state.removed if event[0] > now - period]
-
-    def _confirm(self, current: int) -> None:
+    def _confirm(self, now: float, current: int) -> None:
         """A change counts as a scale event only once its count was seen: a write may fail."""
-        if (change := self.state.unconfirmed) is None:
+        if (change := self._unconfirmed) is None:
+            return
+        self._unconfirmed = None
+        if self._behavior is None or current != change[2]:
             return
         at, before, after = change
-        if current == after:
-            events = self.state.added if after > before else self.state.removed
-            events.append((at, abs(after - before)))
-        self.state.unconfirmed = None
+        period = max((rate.period for rate in (*self._behavior.up.rates, *self._behavior.down.rates)), default=0.0)
+        self._added = [event for event in self._added if event[0] > now - period]
+        self._removed = [event for event in self._removed if event[0] > now - period]
+        (self._added if after > before else self._removed).append((at, abs(after - before)))
 
+    def save(self) -> dict[str, Any]:
+        """All state, in JSON's types."""
+        return {
+            "started": self._started,
+            "down": self._down.save(),
+            "up": [] if self._up is None else self._up.save(),
+            "added": self._added,
+            "removed": self._removed,
+            "unconfirmed": self._unconfirmed,
+        }
 
-def _exact(value: float) -> float:
-    """``value`` without what floating point adds to a whole number, which ceil would turn into one replica more."""
-    return float(round(value)) if abs(value - round(value)) < 1e-9 else value
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Take over what ``save`` gave."""
+        self._started = bool(saved["started"])
+        self._down.load(saved["down"])
+        if self._up is not None:
+            self._up.load(saved["up"])
+        self._added = [(float(at), int(count)) for at, count in saved["added"]]
+        self._removed = [(float(at), int(count)) for at, count in saved["removed"]]
+        change = saved["unconfirmed"]
+        self._unconfirmed = None if change is None else (float(change[0]), int(change[1]), int(change[2]))

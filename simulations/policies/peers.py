@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar, get_type_hints
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args, get_type_hints
 
 from scaler.api.quantities import Duration
 from scaler.errors import ConfigError
-from scaler.plan.decision import GroupDecision, Numbers, ServiceDecision
+from scaler.plan.decision import GroupDecision, Numbers, PoolDecision, ServiceDecision
 from scaler.plan.observation import Freshness, GroupObservation, Reading, ReplicaState, ServiceObservation, TopicOffsets
 from scaler.plan.reasons import Reason
+from scaler.plan.service import Service
+from simulations.policies.windows import backlog
 
-_VERSION = 1
+if TYPE_CHECKING:
+    from scaler.controller import MakePolicy
+    from simulations.policies.catalog import PolicyMaker
+
+_VERSION = 2
 _INPUT = {
     Freshness.STALE: Reason.INPUT_STALE,
     Freshness.ABSENT: Reason.INPUT_ABSENT,
@@ -50,8 +57,15 @@ class PeerPolicy:
         self._peers = {peer.uid: peer for peer in peers}
 
     def step(self, now: float, observed: GroupObservation) -> GroupDecision:
-        """One tick at unix time ``now``. Raises KeyError for a service that the policy was not made for."""
-        return GroupDecision(tuple(self._peers[service.uid].decide(now, service) for service in observed.services))
+        """One tick at unix time ``now``. Raises KeyError for a service that the policy was not made for.
+
+        No peer keeps a floor of nodes.
+        """
+        services = tuple([self._peers[service.uid].decide(now, service) for service in observed.services])
+        if not observed.pools:
+            return GroupDecision(services)
+        pools = tuple([PoolDecision(pool.uid, now, None, (Reason.STEADY,)) for pool in observed.pools])
+        return GroupDecision(services, pools)
 
     def snapshot(self) -> bytes:
         """All state, as JSON."""
@@ -71,10 +85,27 @@ class PeerPolicy:
             peer.load(document["services"][uid])
 
 
+def for_each(kind: str, make: Callable[[Service], Peer]) -> PolicyMaker:
+    """A policy of one rule for each service."""
+    return lambda services: PeerPolicy(kind, [make(service) for service in services])
+
+
+def in_controller(maker: PolicyMaker) -> MakePolicy:
+    """The same for the controller, which makes one policy for each resource."""
+    return lambda resource, service: maker([service])
+
+
 def fault(reading: Reading[Any]) -> tuple[Reason, ...]:
     """Reasons of a reading that is not fresh."""
     general = _INPUT.get(reading.freshness, Reason.INPUT_ABSENT)
     return (general,) if reading.reason is None else (general, reading.reason)
+
+
+def held(
+    now: float, observed: ServiceObservation, replicas: ReplicaState, reasons: tuple[Reason, ...], seen: Numbers
+) -> ServiceDecision:
+    """The decision that changes nothing."""
+    return ServiceDecision(observed.uid, now, replicas.desired, replicas.desired, reasons, seen)
 
 
 def without_target(now: float, observed: ServiceObservation) -> ServiceDecision:
@@ -86,21 +117,25 @@ def without_target(now: float, observed: ServiceObservation) -> ServiceDecision:
     return ServiceDecision(observed.uid, now, count, count, fault(reading), Numbers())
 
 
-def numbers(replicas: ReplicaState, offsets: TopicOffsets | None, rate: float | None = None) -> Numbers:
-    """What was seen."""
+def after(faults: tuple[Reason, ...], others: tuple[Reason, ...]) -> tuple[Reason, ...]:
+    """Faults first; that the count stands is then no news."""
+    return tuple(dict.fromkeys((*faults, *(reason for reason in others if reason is not Reason.STEADY))))
+
+
+def numbers(
+    replicas: ReplicaState, offsets: TopicOffsets | None, rate: float | None = None, waiting: float | None = None
+) -> Numbers:
+    """What was seen; ``waiting`` is the backlog where it is known already."""
+    pending = replicas.desired - replicas.ready
+    if offsets is None:
+        return Numbers(ready=replicas.ready, pending=pending if pending > 0 else 0)
     return Numbers(
-        arrival_rate=rate,
-        backlog=None if offsets is None else backlog(offsets),
+        rate,
+        backlog(offsets) if waiting is None else waiting,
         ready=replicas.ready,
-        pending=max(replicas.desired - replicas.ready, 0),
-        partitions=None if offsets is None else len(offsets.partitions),
+        pending=pending if pending > 0 else 0,
+        partitions=len(offsets.end),
     )
-
-
-def backlog(offsets: TopicOffsets) -> float:
-    """Retained messages not yet committed; where nothing was committed yet, all that are retained."""
-    waiting = offsets.end - offsets.committed.clip(min=offsets.begin)
-    return float(waiting.clip(min=0).sum())
 
 
 def read_settings(kind: type[S], policy: str, options: Mapping[str, str]) -> S:
@@ -125,12 +160,16 @@ def read_settings(kind: type[S], policy: str, options: Mapping[str, str]) -> S:
 
 
 def _value(kind: Any, text: str) -> Any:
+    if isinstance(kind, UnionType):  # None is what stands when the option is not given
+        (kind,) = (one for one in get_args(kind) if one is not NoneType)
     if kind is bool:
         if text not in ("true", "false"):
             raise ValueError(f'found "{text}"; allowed: true or false')
         return text == "true"
     if kind is Duration:
         return Duration.parse(text)
+    if kind is str:
+        return text
     if issubclass(kind, StrEnum):
         if text not in list(kind):
             raise ValueError(f'found "{text}"; allowed: {", ".join(kind)}')

@@ -74,7 +74,9 @@ def test_an_unseen_change_is_not_counted() -> None:
 def test_percent_rounds_up_on_the_way_up_and_down_on_the_way_down() -> None:
     up = Behavior(up=Rules(0.0, (Rate(10, 60.0, percent=True),)))
     assert Hpa(1, 100, up).sync(0.0, 5, 50).desired == 6  # ceil(5.5)
-    assert Hpa(1, 100, up).sync(0.0, 10, 50).desired == 11  # ten percent of ten is one, not two
+    assert Hpa(1, 100, up).sync(0.0, 10, 50).desired == 11
+    # There it is 100 x (1 + 10/100) in floating point, 110.00000000000001, and so it is here.
+    assert Hpa(1, 200, up).sync(0.0, 100, 190).desired == 111
     down = Behavior(down=Rules(0.0, (Rate(10, 60.0, percent=True),)))
     assert Hpa(1, 100, down).sync(0.0, 5, 1).desired == 4  # trunc(4.5)
 
@@ -142,10 +144,10 @@ def test_bounds_and_their_conditions() -> None:
 
 def test_zero_replicas_disable_it_and_a_missing_metric_holds_it() -> None:
     outcome = Hpa(1, 6).sync(0.0, 0, 5)
-    assert (outcome.desired, outcome.limited) == (0, Condition.SCALING_DISABLED)
+    assert (outcome.desired, outcome.active) == (0, Condition.SCALING_DISABLED)
     hpa = Hpa(1, 6)
     assert all(hpa.sync(n * 15.0, 5, None).desired == 5 for n in range(100))
-    assert hpa.sync(1500.0, 5, None).able is Condition.FAILED_GET_METRIC
+    assert hpa.sync(1500.0, 5, None).active is Condition.FAILED_GET_METRIC
 
 
 @pytest.mark.parametrize(("least", "most"), [(0, 5), (3, 2)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,12 +15,21 @@ from scaler.plan.decision import ServiceDecision
 from scaler.plan.observation import Freshness, GroupObservation, TopicOffsets
 from scaler.plan.reasons import Reason
 from scaler.plan.service import Service
-from simulations.policies.keda import HpaBehavior, KedaLag, KedaSettings, OffsetReset, kafka_lag, keda_lag
+from simulations.policies.hpa_settings import HpaBehavior
+from simulations.policies.kafka_scaler import Lag, OffsetReset
+from simulations.policies.kafka_scaler import kafka_lag as lag_in_thousandths
+from simulations.policies.keda import KedaLag, KedaSettings, keda_lag
 from simulations.policies.peers import PeerPolicy, read_settings
 
 Observe = Callable[..., GroupObservation]
 Offsets = Callable[..., TopicOffsets]
 MakeService = Callable[..., Service]
+
+
+def kafka_lag(offsets: TopicOffsets, previous: dict[int, int], settings: KedaSettings) -> Lag:
+    """The metric in messages."""
+    lag = lag_in_thousandths(offsets, previous, settings, settings.target(1.0))
+    return replace(lag, total=lag.total // 1000)
 
 
 def policy(service: Service, **settings: object) -> PeerPolicy:
@@ -234,7 +244,7 @@ def test_a_snapshot_of_something_else_is_refused(service: MakeService, saved: by
 @pytest.mark.parametrize(
     ("options", "pieces"),
     [
-        ({"lag_threshold": "5"}, "found option lag_threshold; allowed: threshold, "),
+        ({"lag_threshold": "5"}, "found option lag_threshold; allowed: sync_period, "),
         ({"threshold": "0"}, "threshold: found 0; allowed: more than 0"),
         ({"threshold": "1.5"}, 'threshold: found "1.5"; allowed: a whole number'),
         ({"cooldown": "300"}, 'write "300s"'),
