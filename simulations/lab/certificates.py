@@ -14,6 +14,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 VALID = datetime.timedelta(days=3650)
 SKEW = datetime.timedelta(days=1)  # so that a clock set back a little does not refuse a fresh certificate
 
+SERVER_NAME = "lagcast lab server"
+
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
@@ -27,7 +29,7 @@ def write_all(folder: Path, now: datetime.datetime) -> None:
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority = _certificate("lagcast lab authority", authority_key, None, authority_key, now)
     server_key = ec.generate_private_key(ec.SECP256R1())
-    server = _certificate("lagcast lab server", server_key, authority, authority_key, now)
+    server = _certificate(SERVER_NAME, server_key, authority, authority_key, now)
     signer = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     (folder / "ca.crt").write_bytes(authority.public_bytes(serialization.Encoding.PEM))
     (folder / "server.crt").write_bytes(server.public_bytes(serialization.Encoding.PEM))

@@ -10,7 +10,12 @@ from pathlib import Path
 
 from simulations.lab import ports
 from simulations.lab.access import program, tokens, user_kubeconfig
+from simulations.lab.certificates import SERVER_NAME
 from simulations.lab.part import Server, Site
+
+# The HPA's times in the lab's compressed time, in which a tick of 2 s stands for one of 15 s: 15 s and 5 minutes.
+HPA_SYNC = 2.0  # s
+HPA_STABILIZATION = 40.0  # s, downscale, of an HPA that says nothing else
 
 
 def control_plane(site: Site, home: Path) -> tuple[Server, ...]:
@@ -61,6 +66,14 @@ def _apiserver(site: Site, home: Path) -> Server:
         f"--service-account-signing-key-file={home / 'sa.key'}",
         "--service-account-issuer=https://kubernetes.default.svc",
         "--service-cluster-ip-range=10.96.0.0/24",
+        # Servers of aggregated APIs (metrics) are told who asks in headers that they trust because of this certificate.
+        f"--requestheader-client-ca-file={home / 'ca.crt'}",
+        f"--requestheader-allowed-names={SERVER_NAME}",
+        "--requestheader-username-headers=X-Remote-User",
+        "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        f"--proxy-client-cert-file={home / 'server.crt'}",
+        f"--proxy-client-key-file={home / 'server.key'}",
         "--profiling=false",
     )
     url = f"https://{ports.HOST}:{port}/readyz"
@@ -106,6 +119,8 @@ def _followers(site: Site, home: Path) -> tuple[Server, ...]:
             # It makes some 40 accounts and tokens when it starts: 5 s at the default of 20 requests a second.
             "--kube-api-qps=200",
             "--kube-api-burst=400",
+            f"--horizontal-pod-autoscaler-sync-period={HPA_SYNC:g}s",
+            f"--horizontal-pod-autoscaler-downscale-stabilization={HPA_STABILIZATION:g}s",
             page="healthz?verbose",  # ok from the first moment; the controllers are listed when they run
             says="replicaset-controller",
         ),

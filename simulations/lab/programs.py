@@ -21,6 +21,7 @@ SOURCES = Path(__file__).parent / "programs"
 PATIENCE = 3600.0  # s for one build step: a first build on a small machine takes a quarter of an hour
 MAVEN_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 KUBERNETES_VERSION = "1.36.3"
+KEDA_VERSION = "2.21.0"
 
 
 class Progress(Protocol):
@@ -167,3 +168,22 @@ GO_FILES = ("go.mod", "go.sum")
 KAFKA = Program("kafka", "4.3.1", ("pom.xml", "jars.sha256"), MAVEN, (("Kafka", _maven_copy),), "jars.sha256")
 KUBERNETES = Program("kubernetes", KUBERNETES_VERSION, GO_FILES, GO, _kubernetes_steps())
 KWOK = Program("kwok", "0.8.0", GO_FILES, GO, (("KWOK", _go_build("sigs.k8s.io/kwok/cmd/kwok", "kwok")),))
+
+
+def _keda_crds(tool: Path, _source: Path, target: Path) -> list[str]:
+    """Its CRDs come with the module's source, and go beside the programs."""
+    copy = 'cp "$("$0" list -m -f "{{.Dir}}" github.com/kedacore/keda/v2)"/config/crd/bases/*.yaml "$1"'
+    return ["sh", "-c", copy, str(tool), str(target)]
+
+
+def _keda_steps() -> tuple[tuple[str, Callable[[Path, Path, Path], list[str]]], ...]:
+    module = "github.com/kedacore/keda/v2"
+    flags = f"-X {module}/version.Version={KEDA_VERSION}"
+    return (
+        ("KEDA's operator", _go_build(f"{module}/cmd/operator", "keda-operator", flags)),
+        ("KEDA's adapter", _go_build(f"{module}/cmd/adapter", "keda-adapter", flags)),
+        ("KEDA's CRDs", _keda_crds),
+    )
+
+
+KEDA = Program("keda", KEDA_VERSION, GO_FILES, GO, _keda_steps())
