@@ -1,0 +1,47 @@
+"""Which Lagcast made a result: its version, and a digest of the code that results depend on."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.metadata import version as installed
+from pathlib import Path
+
+from simulations.setting import Load, Setting
+
+ROOT = Path(__file__).resolve().parent.parent
+# What decides and what is decided over; not what only shows it, or measures real servers.
+SOURCES = ("scaler/plan", "scaler/predictive.py", "forecasting", "simulations")
+NOT = ("simulations/lab", "simulations/commands", "simulations/executors", "simulations/report")
+NOT_FILES = ("bench.py", "bench_tables.py", "compare.py", "demo.py", "executor.py", "picture.py", "store.py", "tune.py")
+
+
+@cache
+def version() -> str:
+    """Such as ``0.1.0+3f2a9c01d4e7``: the distribution's version and the sources' digest."""
+    digest = hashlib.sha256()
+    for path in _files():
+        digest.update(f"{path.relative_to(ROOT)}\n".encode())
+        digest.update(path.read_bytes())
+    return f"{installed('lagcast')}+{digest.hexdigest()[:12]}"
+
+
+def _files() -> list[Path]:
+    found: list[Path] = []
+    for source in SOURCES:
+        path = ROOT / source
+        found += [path] if path.is_file() else path.rglob("*.py")
+    hidden = [ROOT / name for name in NOT]
+    return sorted(
+        p
+        for p in found
+        if not any(p.is_relative_to(h) for h in hidden)
+        and not (p.parent == ROOT / "simulations" and p.name in NOT_FILES)
+    )
+
+
+def run_hash(setting: Setting, loads: tuple[Load, ...]) -> str:
+    """Of everything that a run is made of but the policy: the setting with its seed, arrivals and histories."""
+    from simulations.report.report import data_hash
+
+    return hashlib.sha256(f"{setting!r}\n{data_hash(loads)}".encode()).hexdigest()[:16]
