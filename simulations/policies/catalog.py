@@ -55,6 +55,8 @@ _KNOWN: dict[str, tuple[str, str | None, tuple[float, ...]]] = {
     "static": ("static", "share", _SHARES),
     "hpa_rate": ("hpa_rate", "utilization", _UTILIZATIONS),
     "keda_lag": ("keda", "seconds", _SECONDS),
+    "same_time_last_week": ("same_time_last_week", "share", _TARGETS),
+    "holt_winters": ("holt_winters", "utilization", _UTILIZATIONS),
     "rate_and_lag": ("rate_and_lag", "factor", _FACTORS),
 }
 

@@ -15,6 +15,8 @@ from scaler.plan.observation import TopicOffsets
 from simulations.policies.hpa_settings import HpaSettings
 from simulations.policies.windows import total
 
+THRESHOLD = 10  # messages: KEDA's own
+
 
 class OffsetReset(StrEnum):
     """Where a group that has committed nothing begins."""
@@ -25,10 +27,14 @@ class OffsetReset(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KafkaSettings(HpaSettings):
-    """The trigger's metadata, with KEDA's own defaults, beside the options of the HPA."""
+    """The trigger's metadata, with KEDA's own defaults, beside the options of the HPA.
 
-    threshold: int = 10  # lagThreshold, messages
-    seconds: float | None = None  # instead: this many seconds of a replica's work, not rounded to whole messages
+    The lag that one replica may have is ``threshold`` in messages, or ``seconds`` of a replica's work, which need not
+    be whole messages; neither: KEDA's own 10 messages.
+    """
+
+    threshold: int | None = None  # lagThreshold
+    seconds: float | None = None
     activation_threshold: int = 0
     offset_reset: OffsetReset = OffsetReset.LATEST
     allow_idle_consumers: bool = False
@@ -40,7 +46,12 @@ class KafkaSettings(HpaSettings):
     def __post_init__(self) -> None:
         HpaSettings.__post_init__(self)
         wrong = {
-            f"threshold: found {self.threshold}; allowed: more than 0": self.threshold <= 0,
+            f"threshold: found {self.threshold}; allowed: more than 0": (
+                self.threshold is not None and self.threshold <= 0
+            ),
+            "threshold: found beside seconds; allowed: one of them": (
+                self.threshold is not None and self.seconds is not None
+            ),
             f"seconds: found {self.seconds}; allowed: more than 0": self.seconds is not None and not self.seconds > 0,
             f"activation_threshold: found {self.activation_threshold}; allowed: at least 0": (
                 self.activation_threshold < 0
@@ -58,8 +69,9 @@ class KafkaSettings(HpaSettings):
 
     def target(self, service_rate: float) -> int:
         """The metric's target in thousandths of a message, for replicas that serve ``service_rate`` (requests/s)."""
-        messages = self.threshold if self.seconds is None else self.seconds * service_rate
-        return max(round(messages * 1000), 1)
+        if self.seconds is not None:
+            return max(round(self.seconds * service_rate * 1000), 1)
+        return (THRESHOLD if self.threshold is None else self.threshold) * 1000
 
 
 @dataclass(frozen=True, slots=True)
