@@ -123,6 +123,15 @@ class Removal(StrEnum):
     """A node that has been empty for ``idle``, whatever the pool did."""
 
 
+class ScaleIn(StrEnum):
+    """Which pods go at a scale-in, when the policy itself does not say (``PoolDecision.vacate``)."""
+
+    FULLEST = "fullest"
+    """As the ReplicaSet controller does: from the node with the most pods of the service, the newest first."""
+    EMPTIEST = "emptiest"
+    """Somebody keeps pod deletion costs such that nodes empty one by one."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodePool:
     """GPU nodes that come for pods that do not fit, and go when they have been empty for a while."""
@@ -134,6 +143,7 @@ class NodePool:
     removal: Removal = Removal.KARPENTER
     price: float = 1.0  # of a GPU-hour
     max_nodes: int | None = None
+    scale_in: ScaleIn = ScaleIn.FULLEST
 
     def __post_init__(self) -> None:
         _require(self.size >= 1, "size", self.size, "at least 1 GPU")

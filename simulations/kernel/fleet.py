@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from simulations.kernel import pods as kernel
 from simulations.kernel.draws import Stream, stream, uniform
-from simulations.setting import Removal, Setting
+from simulations.setting import Removal, ScaleIn, Setting
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -45,6 +45,7 @@ class Fleet:
         self._whole[kernel.GROWN] = -kernel.NEVER
         if pool is not None:
             self._whole[kernel.SIZE], self._whole[kernel.IDLE] = pool.size, math.ceil(pool.idle)
+            self._whole[kernel.VACATE] = pool.scale_in is ScaleIn.EMPTIEST
             self._whole[kernel.MOST] = kernel.NEVER if pool.max_nodes is None else pool.max_nodes
             if pool.removal is Removal.CLUSTER_AUTOSCALER:
                 self._whole[kernel.SCALE_DOWN_DELAY] = math.ceil(pool.idle)
@@ -67,7 +68,8 @@ class Fleet:
 
     def keep(self, second: int, floor: int | None, vacate: bool) -> None:
         """Keep at least ``floor`` nodes (None: as many as before); ``vacate``: scale in from the emptiest node."""
-        self._whole[kernel.VACATE] = vacate
+        pool = self._setting.pool
+        self._whole[kernel.VACATE] = vacate or (pool is not None and pool.scale_in is ScaleIn.EMPTIEST)
         if floor is not None and floor != self._whole[kernel.FLOOR]:
             self._whole[kernel.FLOOR] = floor
             self._whole[kernel.NEXT] = min(int(self._whole[kernel.NEXT]), second)

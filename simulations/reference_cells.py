@@ -1,0 +1,188 @@
+"""The reference cells: what an independent model measured of the peers, repeated here (docs/benchmarks.md).
+
+``python -m simulations.reference_cells`` runs every peer of every cell at the cell's own parameter and prints what both
+models say. A cell agrees when cost and bound are within 5 % and attainment is within half a percent point.
+
+The reference lets a scale-in empty one node at a time, so the cells run with deletion costs that do the same.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from forecasting.errors import BadSeries
+from simulations.errors import SimulationError
+from simulations.measures import measure, node_hours
+from simulations.policies.catalog import entry
+from simulations.run import simulate
+from simulations.scenarios import Made, nodes, pods
+from simulations.setting import ScaleIn
+from simulations.traces import traces_folder
+
+FILE = "reference_cells.json"
+SHARE, POINTS = 0.05, 0.005  # of cost and bound; of attainment
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One peer in one cell, as the reference has it. ``cost`` is in multiples of the bound."""
+
+    trace: str
+    day: int
+    scenario: str
+    bound: float  # replica-hours
+    peer: str
+    parameter: float
+    attainment: float
+    cost: float
+    changes: int
+
+    @property
+    def name(self) -> str:
+        """As in a table."""
+        return f"{self.scenario}/{self.trace}/{self.day}/{self.peer}"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A peer in the reference and here."""
+
+    reference: Peer
+    attainment: float
+    replica_hours: float
+    bound: float | None  # replica-hours; None: not computed
+    changes: int
+
+    @property
+    def cost(self) -> float:
+        """In multiples of the reference's bound, so that it is the hours that are compared."""
+        return self.replica_hours / self.reference.bound
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all figures are as near as they must be."""
+        near = abs(self.cost / self.reference.cost - 1) <= SHARE
+        near &= self.bound is None or abs(self.bound / self.reference.bound - 1) <= SHARE
+        return near and abs(self.attainment - self.reference.attainment) <= POINTS
+
+
+def read(path: Path) -> tuple[Peer, ...]:
+    """The peers of all cells of a reference file. Raises BadSeries for one that is not such a file."""
+    try:
+        document = json.loads(path.read_text())
+        return tuple(
+            Peer(
+                trace=cell["trace"],
+                day=int(cell["day"]),
+                scenario=cell["scenario"],
+                bound=float(cell["bound_replica_hours"]),
+                peer=peer["peer"],
+                parameter=float(peer["parameter"]),
+                attainment=float(peer["attainment"]),
+                cost=float(peer["cost"]),
+                changes=int(peer["changes"]),
+            )
+            for cell in document["cells"]
+            for peer in cell["peers"]
+        )
+    except OSError as error:
+        raise BadSeries(f"{path}: {error.strerror}; set LAGCAST_TRACES to the folder that holds it") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadSeries(f"{path}: not a file of reference cells: {error}") from None
+
+
+def made(trace: str, day: int, scenario: str) -> Made:
+    """The cell's setting and load, with the seed and the scale-in of the reference."""
+    setting, loads = (pods if scenario == "pods" else nodes)(trace, day, 0)
+    if setting.pool is not None:
+        setting = replace(setting, pool=replace(setting.pool, scale_in=ScaleIn.EMPTIEST))
+    return setting, loads
+
+
+def compare(reference: Peer, cell: Made, bound: float | None) -> Compared:
+    """Run the peer at the reference's parameter."""
+    setting, loads = cell
+    known = entry(reference.peer)
+    policy = known.make({str(known.parameter): str(reference.parameter)})([s.service for s in setting.services])
+    record = simulate(setting, loads, policy, name=reference.peer)
+    (row,) = measure(record)
+    hours = row.replica_hours
+    if record.pool is not None and setting.pool is not None:
+        hours = node_hours(record.pool) * setting.pool.size
+    return Compared(reference, row.attainment, hours, bound, row.changes)
+
+
+def compare_all(peers: Sequence[Peer]) -> Iterator[Compared]:
+    """Each peer in turn; a cell's setting and bound are made once."""
+    key: tuple[str, int, str] | None = None
+    cell: Made | None = None
+    bound: float | None = None
+    for peer in peers:
+        if cell is None or key != (peer.trace, peer.day, peer.scenario):
+            key = (peer.trace, peer.day, peer.scenario)
+            cell = made(*key)
+            bound = least_hours(cell)
+        yield compare(peer, cell, bound)
+
+
+def least_hours(cell: Made) -> float | None:
+    """The bound in replica-hours, as the reference has it: node sizes ignored, the whole lead time paid at each start."""
+    return None
+
+
+def row(compared: Compared) -> dict[str, Any]:
+    """What is printed of a peer, as JSON."""
+    here = {key: value for key, value in asdict(compared).items() if key != "reference"}
+    return {"reference": asdict(compared.reference), **here, "cost": compared.cost, "agrees": compared.agrees}
+
+
+@click.command()
+@click.option("--only", default="", help="Cells whose name contains this, such as pods/azfunc.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def main(only: str, output: str) -> None:
+    """Repeat the reference cells.
+
+    \b
+    Exit codes: 0 all agree; 1 a cell does not, or the traces are not there; 2 wrong usage.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    done: list[Compared] = []
+    try:
+        peers = [peer for peer in read(traces_folder() / FILE) if only in peer.name]
+        for compared in compare_all(peers):
+            done.append(compared)
+            click.echo(f"{len(done)}/{len(peers)} {compared.reference.name}", err=True)
+    except (BadSeries, SimulationError) as error:
+        raise click.ClickException(str(error)) from None
+    if output == "json":
+        click.echo(json.dumps([row(compared) for compared in done], indent=1))
+    else:
+        table = Table("cell", "parameter", "cost", "reference", "attainment", "reference", "bound", "reference", "agrees")
+        for compared in done:
+            there = compared.reference
+            table.add_row(
+                there.name,
+                f"{there.parameter:g}",
+                f"{compared.cost:.3f}",
+                f"{there.cost:.3f}",
+                f"{compared.attainment:.3%}",
+                f"{there.attainment:.3%}",
+                "-" if compared.bound is None else f"{compared.bound:.1f}",
+                f"{there.bound:.1f}",
+                "yes" if compared.agrees else "NO",
+            )
+        Console(width=140).print(table)
+    sys.exit(0 if all(compared.agrees for compared in done) else 1)
+
+
+if __name__ == "__main__":
+    main()
