@@ -7,13 +7,18 @@ GPU-hours are summed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from simulations.declared import Declared
 from simulations.errors import BadSetting
 from simulations.executor import Done, Executor
 from simulations.measures import Measures
+from simulations.policies.catalog import PolicyMaker, entry
+from simulations.record import Record
 from simulations.setting import Load, Setting
+
+OWN = "lagcast"
 
 Options = tuple[tuple[str, str], ...]  # of a policy: (name, value) as on the command line, sorted by name
 
@@ -53,20 +58,37 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Work:
-    """Runs a job over a setting and its loads. Raises ConfigError for an option that the policy does not know."""
+    """Runs a job over a setting and its loads. Raises ConfigError for an option that the policy does not know.
+
+    ``declared``: how a resource makes the policy ``lagcast``; None: at its defaults.
+    """
 
     setting: Setting
     loads: tuple[Load, ...]
+    declared: Declared | None = None
 
     def __call__(self, job: Job) -> Outcome:
         """One run."""
+        return self.recorded(job)[0]
+
+    def recorded(
+        self, job: Job, *, keep_decisions: bool = False, progress: Callable[[float], None] | None = None
+    ) -> tuple[Outcome, Record]:
+        """One run, with all that it left."""
         # Imported in the worker: a sweep's own process compiles nothing.
         from simulations.measures import measure
-        from simulations.policies.catalog import entry
         from simulations.run import simulate
 
-        policy = entry(job.policy).make(dict(job.options))([s.service for s in self.setting.services])
-        return Outcome(job, measure(simulate(self.setting, self.loads, policy, name=job.name)))
+        policy = self.maker(job)([s.service for s in self.setting.services])
+        record = simulate(
+            self.setting, self.loads, policy, name=job.name, keep_decisions=keep_decisions, progress=progress
+        )
+        return Outcome(job, measure(record)), record
+
+    def maker(self, job: Job) -> PolicyMaker:
+        """How the job's policy is made. Raises ConfigError for an unknown policy or option."""
+        made = entry(job.policy).make(dict(job.options))
+        return self.declared if self.declared is not None and job.policy == OWN and not job.options else made
 
 
 def options_of(options: Mapping[str, str]) -> Options:
@@ -79,8 +101,6 @@ def sweep(policy: str, options: Mapping[str, str] | None = None) -> tuple[Job, .
 
     Raises ConfigError for an unknown policy or option.
     """
-    from simulations.policies.catalog import entry
-
     known, given = entry(policy), dict(options or {})
     known.make(given)  # a wrong option is said before anything runs
     if known.parameter is None or known.parameter in given or not known.sweep:

@@ -1,0 +1,1 @@
+"""`lagcast simulate`, `compare`, `tune` and `bench`: what a user asks of the simulations."""

@@ -1,0 +1,273 @@
+"""What is simulated, from the command line: a resource with a load, or a cell of the benchmark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import numpy as np
+
+from forecasting.series import Series
+from scaler.api.config import load as load_config
+from scaler.api.predictive_scaler import PredictiveScaler, to_service
+from scaler.cli.units import DURATION
+from scaler.errors import ConfigError
+from simulations.commands import loads
+from simulations.commands.shell import DURATIONS
+from simulations.declared import Declared
+from simulations.errors import BadSetting
+from simulations.scenarios import Cell, Scenario, cells, make
+from simulations.setting import (
+    Between,
+    Load,
+    NodePool,
+    Partitioned,
+    Protocol,
+    Rebalance,
+    ServiceSetting,
+    Setting,
+    Shared,
+)
+
+F = TypeVar("F", bound=Callable[..., Any])
+SCENARIOS = ("pods", "nodes", "pool")
+FORMS = ("auto", "trace", "prometheus", "requests", "generator")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """What is simulated. ``resource``: None for a cell of the benchmark."""
+
+    name: str
+    setting: Setting
+    loads: tuple[Load, ...]
+    resource: PredictiveScaler | None
+    configuration: str  # as text, for a report's foot
+
+    @property
+    def declared(self) -> Declared | None:
+        """How the resource makes Lagcast's policy."""
+        return None if self.resource is None else Declared(self.resource)
+
+    @property
+    def share(self) -> float:
+        """The declared share; of several services the highest."""
+        return max(one.service.share for one in self.setting.services)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The options below, as given. Durations in seconds."""
+
+    file: str | None
+    form: str
+    from_kafka: bool
+    from_prometheus: str | None
+    query: str | None
+    config: Path | None
+    object_name: str | None
+    scenario: Scenario | None
+    trace: str | None
+    day: int | None
+    score: float
+    mean: float | None
+    tick: float
+    partitions: int | None
+    service_rate: float | None
+    service_time: float | None
+    lead_time: tuple[float, float] | None
+    rebalance: str
+    rebalance_pause: float
+    node_size: int | None
+    node_lead_time: tuple[float, float]
+    node_idle: float
+    gpus: int
+    seed: int
+
+
+def input_options(command: F) -> F:
+    """The argument FILE and the options that say what is simulated; the command is handed ``inputs``."""
+    fields = tuple(Inputs.__dataclass_fields__)
+
+    def with_inputs(**given: Any) -> Any:
+        inputs = Inputs(**{name: given.pop(name) for name in fields})
+        return command(inputs=inputs, **given)
+
+    with_inputs.__name__, with_inputs.__doc__ = command.__name__, command.__doc__
+    with_inputs.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
+    decorated: Any = with_inputs
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+_OPTIONS = (
+    click.argument("file", required=False),
+    click.option("--form", type=click.Choice(FORMS), default="auto", show_default=True, help="What FILE holds."),
+    click.option(
+        "--config", type=click.Path(path_type=Path), help="File of the PredictiveScaler, as for `lagcast run`."
+    ),
+    click.option("--name", "object_name", metavar="[NAMESPACE/]NAME", help="Which one, where the file holds several."),
+    click.option("--from-kafka", is_flag=True, help="Load: the topic's own history, as its broker remembers it."),
+    click.option("--from-prometheus", metavar="URL", help="Load: what this Prometheus answers to --query."),
+    click.option("--query", metavar="PROMQL", help="Arrival rate in requests/s, as one series."),
+    click.option("--scenario", type=click.Choice(SCENARIOS), help="Load and setting: a cell of the benchmark."),
+    click.option("--trace", metavar="NAME", help="Trace of the cell; for `pool` several, joined by +."),
+    click.option(
+        "--day", type=click.IntRange(min=0), help="Scored day of the cell, from 0.  [default: the benchmark's]"
+    ),
+    click.option(
+        "--score",
+        type=DURATION,
+        default="24h",
+        show_default=True,
+        help="How much, from the load's end, is simulated and scored; what is before it is the policy's history.",
+    ),
+    click.option("--mean", type=float, help="Scale the load to this mean, requests/s.  [default: as it is]"),
+    click.option("--tick", type=DURATION, default="15s", show_default=True, help="Time between decisions."),
+    click.option(
+        "--partitions",
+        type=click.IntRange(min=1),
+        help="Of the topic, each with its consumer.  [default: the "
+        "topic's with --from-kafka; else one queue that all replicas share]",
+    ),
+    click.option("--service-rate", type=float, help="True requests/s of a replica.  [default: declared]"),
+    click.option("--service-time", type=DURATION, help="True time of a request in a replica.  [default: declared]"),
+    click.option(
+        "--lead-time", type=DURATIONS, help="Of a pod, LOW..HIGH.  [default: half of what is declared, to it]"
+    ),
+    click.option(
+        "--rebalance",
+        type=click.Choice(list(Protocol)),
+        default=Protocol.EAGER,
+        show_default=True,
+        help="What a change of the group's membership stops.",
+    ),
+    click.option("--rebalance-pause", type=DURATION, default="500ms", show_default=True, help="For how long."),
+    click.option("--node-size", type=click.IntRange(min=1), help="GPUs of a node.  [default: pods need no node]"),
+    click.option("--node-lead-time", type=DURATIONS, default="4m..7m", show_default=True, help="Of a node, LOW..HIGH."),
+    click.option(
+        "--node-idle", type=DURATION, default="10m", show_default=True, help="After which an empty node goes."
+    ),
+    click.option("--gpus", type=click.IntRange(min=1), default=1, show_default=True, help="Of a replica."),
+    click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of arrivals and lead times."
+    ),
+)
+
+
+def read(inputs: Inputs) -> Case:
+    """The case that the options describe. Raises BadSetting, BadSeries, ConfigError or OSError."""
+    sources = {
+        "FILE": inputs.file,
+        "--from-kafka": inputs.from_kafka,
+        "--from-prometheus": inputs.from_prometheus,
+        "--scenario": inputs.scenario,
+    }
+    given = [name for name, value in sources.items() if value]
+    if len(given) != 1:
+        raise BadSetting(f"load: found {' and '.join(given) or 'none'}; allowed: exactly one of {', '.join(sources)}")
+    if inputs.scenario is not None:
+        return _cell(inputs, inputs.scenario)
+    if inputs.trace is not None or inputs.day is not None:
+        raise BadSetting("--trace, --day: found without --scenario; allowed: with it (a trace's file is given as FILE)")
+    if inputs.config is None:
+        raise BadSetting("--config: found nothing; needed with a load of your own: the PredictiveScaler's file")
+    resource = _resource(inputs.config, inputs.object_name)
+    series, partitions = _series(inputs, resource)
+    return _own(inputs, resource, series, partitions)
+
+
+def _cell(inputs: Inputs, scenario: Scenario) -> Case:
+    if inputs.config is not None:
+        raise BadSetting("--config: found with --scenario; allowed: without it (a scenario declares its own service)")
+    known: dict[tuple[str, str], int] = {(c.scenario, c.trace): c.day for c in cells()}
+    trace = inputs.trace
+    if trace is None and scenario == "pool":
+        trace = next(name for how, name in known if how == "pool")
+    if trace is None:
+        names = ", ".join(name for how, name in known if how == scenario)
+        raise BadSetting(f"--trace: found nothing; needed with --scenario, such as {names}")
+    day = inputs.day if inputs.day is not None else known.get((scenario, trace))
+    if day is None:
+        raise BadSetting(f"--day: found nothing; needed for trace {trace}, which the benchmark has no day of")
+    cell = Cell(scenario, trace, day, inputs.seed)
+    setting, loads = make(cell)
+    return Case(cell.name, setting, loads, None, f"scenario {cell.name}\n{setting!r}")
+
+
+def _resource(path: Path, name: str | None) -> PredictiveScaler:
+    found = load_config(path)
+    names = [f"{one.metadata.namespace}/{one.metadata.name}" for one in found]
+    if name is None:
+        if len(found) > 1:
+            raise ConfigError(f"{path}: found {len(found)} objects; choose one with --name: {', '.join(names)}")
+        return found[0]
+    fit = [one for one, full in zip(found, names, strict=True) if name in (full, one.metadata.name)]
+    if len(fit) != 1:
+        raise ConfigError(f"{path}: --name {name}: found {len(fit)} objects of it; there are {', '.join(names)}")
+    return fit[0]
+
+
+def _series(inputs: Inputs, resource: PredictiveScaler) -> tuple[Series, int | None]:
+    """The load, and how many partitions its topic has where that is known."""
+    if inputs.from_kafka:
+        return loads.from_kafka(resource)
+    if inputs.from_prometheus is not None:
+        return loads.from_prometheus(inputs.from_prometheus, inputs.query, resource), None
+    return loads.from_file(Path(str(inputs.file)), inputs.form, inputs.seed), None
+
+
+def _own(inputs: Inputs, resource: PredictiveScaler, series: Series, partitions: int | None) -> Case:
+    from simulations.history_load import split_load
+
+    end = math.floor(series.end)
+    at = max(end - inputs.score, math.ceil(series.start))
+    # A step that is cut in two would be history and load at once.
+    at = math.ceil(series.start + math.ceil((at - series.start) / series.step - 1e-9) * series.step - 1e-9)
+    load = split_load(
+        series,
+        float(at),
+        np.random.default_rng(inputs.seed),
+        seconds=float(end - at),
+        past=float(resource.spec.forecast.history),
+        mean=inputs.mean,
+    )
+    declared = to_service(resource, inputs.tick)
+    low, high = inputs.lead_time or (declared.lead_time / 2, declared.lead_time)
+    rate = declared.service_rate if inputs.service_rate is None else inputs.service_rate
+    count = inputs.partitions if inputs.partitions is not None else partitions
+    service = ServiceSetting(
+        service=declared,
+        rate=rate,
+        time=declared.service_time if inputs.service_time is None else inputs.service_time,
+        queue=Shared(declared.max_replicas) if count is None else Partitioned(count),
+        lead_time=Between(low, high),
+        rebalance=Rebalance(Protocol(inputs.rebalance), inputs.rebalance_pause),
+        replicas=_first_need(load, rate, declared.min_replicas, declared.max_replicas),
+        weight=inputs.gpus,
+    )
+    pool = None
+    if inputs.node_size is not None:
+        pool = NodePool("gpus", inputs.node_size, Between(*inputs.node_lead_time), inputs.node_idle)
+    setting = Setting((service,), pool, inputs.tick, inputs.seed)
+    return Case(str(resource), setting, (load,), resource, f"{_yaml(resource)}\n{setting!r}")
+
+
+def _first_need(load: Load, rate: float, least: int, most: int) -> int:
+    """Replicas for the five minutes around the start: the last known of the history, else the first of the load."""
+    past = None if load.history is None else load.history.rates[np.isfinite(load.history.rates)]
+    known = load.arrivals[:300][np.isfinite(load.arrivals[:300])]
+    now = float(past[-1]) if past is not None and len(past) else float(known.mean()) if len(known) else 0.0
+    return min(max(math.ceil(now / rate), least), most)
+
+
+def _yaml(resource: PredictiveScaler) -> str:
+    import yaml
+
+    text: str = yaml.safe_dump(resource.model_dump(mode="json", by_alias=True, exclude_unset=True), sort_keys=False)
+    return text
