@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
+from forecasting.series import Series
+from scaler.plan.decision import Policy, ServiceDecision
 from scaler.plan.observation import (
     Freshness,
     GroupObservation,
@@ -78,3 +80,68 @@ def observe() -> Callable[..., GroupObservation]:
         return GroupObservation((ServiceObservation("u", seen, None, count),))
 
     return make
+
+
+@dataclass
+class Cluster:
+    """A service in closed loop with its policy: replicas serve from the next tick on, lag is what is not yet committed.
+
+    ``counts`` and ``decisions`` grow as it runs. Ticks are 15 s.
+    """
+
+    policy: Policy
+    service: Service = SERVICE
+    count: int = 4
+    partitions: int = 100
+    start: float = 1_767_571_200.0
+    history: Series | None = None
+    tick: int = 0
+    end: int = 0
+    backlog: float = 0.0
+    decisions: list[ServiceDecision] = field(default_factory=list)
+
+    @property
+    def now(self) -> float:
+        return self.start + self.tick * 15.0
+
+    def run(
+        self,
+        rates: Sequence[float],
+        *,
+        offsets: Freshness = Freshness.FRESH,
+        replicas: Freshness = Freshness.FRESH,
+    ) -> list[ServiceDecision]:
+        """A tick for each rate (requests/s); returns their decisions."""
+        begin = len(self.decisions)
+        for rate in rates:
+            decision = self.step(rate, offsets, replicas)
+            self.decisions.append(decision)
+            if decision.desired is not None:
+                self.count = decision.desired
+        return self.decisions[begin:]
+
+    def step(self, rate: float, offsets: Freshness, replicas: Freshness) -> ServiceDecision:
+        arrived = round(rate * 15)
+        self.end += arrived
+        self.backlog = max(self.backlog + arrived - self.count * self.service.service_rate * 15, 0.0)
+        waiting = min(round(self.backlog + 0.7 * rate), self.end)
+        rest = [0] * (self.partitions - 1)
+        topic = Reading(offsets_of([self.end, *rest], [self.end - waiting, *rest]), self.now, Freshness.FRESH)
+        if offsets is not Freshness.FRESH:
+            stale = topic.value if offsets is Freshness.STALE else None
+            topic = Reading(stale, self.now, offsets, Reason.BROKER_UNREACHABLE)
+        state = ReplicaState(self.count, self.count, (), 0, "t", updating=False)
+        known = replicas in (Freshness.FRESH, Freshness.STALE)
+        seen = Reading(state if known else None, self.now, replicas)
+        history = None
+        if self.tick == 0 and self.history is not None:
+            history = Reading(self.history, self.now, Freshness.FRESH)
+        observed = ServiceObservation(self.service.uid, topic, None, seen, history=history)
+        (decision,) = self.policy.step(self.now, GroupObservation((observed,))).services
+        self.tick += 1
+        return decision
+
+
+@pytest.fixture
+def cluster() -> type[Cluster]:
+    return Cluster
