@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from scaler.errors import where
 from scaler.observe.histories import Histories
-from scaler.observe.ports import ClusterSource, LatencySource, OffsetSource
+from scaler.observe.joins import SPAN, Joins
+from scaler.observe.ports import ClusterSource, LatencySource, OffsetSource, Served
 from scaler.observe.watched import KafkaCluster, Watched
-from scaler.plan.observation import Freshness, Reading, ServiceObservation
+from scaler.plan.observation import Freshness, LeadTime, Reading, ServiceObservation
 from scaler.plan.reasons import Reason
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class Gatherer:
         self._offsets: dict[KafkaCluster, OffsetSource] = {}
         self._latency: dict[str, LatencySource] = {}
         self._open: dict[SourceKey, Future[Any]] = {}
+        self._joins = Joins()
+        self._looking: dict[str, Future[Mapping[str, Sequence[Served]]]] = {}
 
     def gather(self, now: float, scalers: Sequence[Watched]) -> Mapping[str, ServiceObservation]:
         """Sample everything that ``scalers`` need; one observation for each uid."""
@@ -81,7 +84,7 @@ class Gatherer:
                 offsets=offsets,
                 latency=latency,
                 replicas=answers[KUBERNETES, None][scaler.target],
-                lead_times=tuple(self._cluster.lead_times(scaler.target)),
+                lead_times=self._lead_times(now, scaler),
                 history=self._histories.collect(now, scaler, self._offset_source(scaler.kafka), offsets),
             )
         return observed
@@ -123,6 +126,28 @@ class Gatherer:
                 answers[key] = future.result()
         return answers
 
+    def _lead_times(self, now: float, scaler: Watched) -> tuple[LeadTime, ...]:
+        """Pods that became Ready since the last tick, and those of which it is now known when they held partitions.
+
+        That is looked for in the background, where there is a latency source, and found one tick later.
+        """
+        told = tuple(self._cluster.lead_times(scaler.target))
+        if scaler.prometheus is None or scaler.latency is None:
+            return told
+        looking = self._looking.get(scaler.uid)
+        whole: tuple[LeadTime, ...] = ()
+        if looking is not None and looking.done():
+            del self._looking[scaler.uid]
+            if looking.exception() is None:
+                whole = self._joins.learn(scaler.uid, looking.result())
+            looking = None
+        self._joins.follow(scaler.uid, told, now)
+        pods = self._joins.pods(scaler.uid)
+        if pods and looking is None:
+            source = self._latency_source(scaler.prometheus)
+            self._looking[scaler.uid] = self._executor.submit(source.served, scaler.latency, pods, SPAN)
+        return told + whole
+
     def _offset_source(self, cluster: KafkaCluster) -> OffsetSource:
         if cluster not in self._offsets:
             self._offsets[cluster] = self._make_offsets(cluster)
@@ -136,6 +161,9 @@ class Gatherer:
     def _retire(self, scalers: Sequence[Watched]) -> None:
         """Close sources that no scaler uses any more."""
         self._histories.forget(set(scalers))
+        uids = {s.uid for s in scalers}
+        self._joins.forget(uids)
+        self._looking = {uid: future for uid, future in self._looking.items() if uid in uids}
         clusters = {s.kafka for s in scalers}
         urls = {s.prometheus for s in scalers}
         for cluster in [c for c in self._offsets if c not in clusters]:

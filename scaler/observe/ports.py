@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from forecasting.series import Series
 from scaler.plan.observation import LatencySample, LeadTime, Reading, ReplicaState, TopicOffsets
@@ -40,6 +40,13 @@ class LatencyQuery:
     window: float  # s
 
 
+class Served(NamedTuple):
+    """One scrape of one pod's counter."""
+
+    time: float  # unix s
+    requests: float  # since its process began
+
+
 class OffsetSource(Protocol):
     """One Kafka cluster."""
 
@@ -62,6 +69,13 @@ class LatencySource(Protocol):
 
     def sample(self, now: float, wanted: Sequence[LatencyQuery]) -> Mapping[LatencyQuery, Reading[LatencySample]]:
         """One reading for each wanted, within the source's own time limit."""
+        ...
+
+    def served(self, query: LatencyQuery, pods: Sequence[str], span: float) -> Mapping[str, Sequence[Served]]:
+        """What each of the pods had served at each scrape of the last ``span`` s, in order of time.
+
+        Without an answer, or where pods are not told apart, they are left out. May take a while: call it aside.
+        """
         ...
 
     def close(self) -> None: ...

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from typing import Any
 from urllib.parse import urlsplit
 
-from scaler.observe.ports import LatencyQuery
+from scaler.observe.ports import LatencyQuery, Served
 from scaler.plan.observation import Freshness, LatencySample, Reading
 from scaler.plan.reasons import Reason
 
@@ -41,6 +41,13 @@ def promql(query: LatencyQuery, max_age: float) -> str:
     return " or ".join(f'label_replace({text}, "part", "{part}", "", "")' for part, text in parts.items())
 
 
+def served_promql(query: LatencyQuery, pods: Sequence[str], span: float) -> str:
+    """The raw samples of the pods' counters over the last ``span`` s; a pod is known by the label ``pod``."""
+    names = "|".join(pod.replace(".", r"\\.") for pod in pods)  # the one character of a name that means something
+    matchers = ",".join(part for part in (query.selector, f'pod=~"{names}"') if part)
+    return f"{query.metric}_count{{{matchers}}}[{_duration(span)}]"
+
+
 def _duration(seconds: float) -> str:
     return f"{max(round(seconds * 1000), 1)}ms"
 
@@ -63,6 +70,7 @@ class PrometheusLatency:
         self._threads = threading.local()
         self._sessions: list[Any] = []
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="prometheus")
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="prometheus-served")
         self._late: dict[LatencyQuery, Future[Reading[LatencySample]]] = {}
 
     def sample(self, now: float, wanted: Sequence[LatencyQuery]) -> Mapping[LatencyQuery, Reading[LatencySample]]:
@@ -82,9 +90,19 @@ class PrometheusLatency:
                 answers[query] = future.result()
         return answers
 
+    def served(self, query: LatencyQuery, pods: Sequence[str], span: float) -> Mapping[str, Sequence[Served]]:
+        """What each of the pods had served at each scrape; within ``timeout``. Empty when there is no answer."""
+        if not pods:
+            return {}
+        try:
+            return self._aside.submit(self._ask_served, query, pods, span).result(self._timeout)
+        except (TimeoutError, CancelledError, RuntimeError):  # RuntimeError: it was closed
+            return {}
+
     def close(self) -> None:
         """End all sessions; does not wait for a query that is under way."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._aside):
+            pool.shutdown(wait=False, cancel_futures=True)
         for session in self._sessions:
             session.close()
 
@@ -119,6 +137,15 @@ class PrometheusLatency:
         except (requests.RequestException, ValueError, KeyError, TypeError, IndexError):
             return self._unreachable(now, "answers, but not as Prometheus does")
         return read(now, query, values, self._max_age, self._shown)
+
+    def _ask_served(self, query: LatencyQuery, pods: Sequence[str], span: float) -> Mapping[str, Sequence[Served]]:
+        import requests
+        from prometheus_api_client.exceptions import PrometheusApiClientException
+
+        try:
+            return read_served(self._connect().custom_query(served_promql(query, pods, span)))
+        except (PrometheusApiClientException, requests.RequestException, ValueError, KeyError, TypeError, IndexError):
+            return {}  # the sample of the same tick says what is wrong
 
     def _unreachable(self, now: float, what: str) -> Reading[LatencySample]:
         detail = f"Prometheus at {self._shown} {what}; check the URL, that it runs, and the network path to it"
@@ -174,6 +201,16 @@ def read(
         )
         return Reading(None, now, Freshness.ABSENT, Reason.INPUT_ABSENT, detail)
     return Reading(LatencySample(**numbers, window=query.window), now - max(age, 0.0), Freshness.FRESH)
+
+
+def read_served(matrix: Sequence[Mapping[str, Any]]) -> Mapping[str, Sequence[Served]]:
+    """By pod, its series added up. Raises KeyError, TypeError or ValueError for what is no matrix."""
+    sums: dict[str, dict[float, float]] = {}
+    for series in matrix:
+        pod = sums.setdefault(series["metric"]["pod"], {})
+        for time, value in series["values"]:
+            pod[float(time)] = pod.get(float(time), 0.0) + float(value)
+    return {pod: [Served(*one) for one in sorted(counts.items())] for pod, counts in sums.items()}
 
 
 def _finite(number: float | None) -> float | None:

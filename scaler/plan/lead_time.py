@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,16 @@ from scaler.plan.observation import LeadTime
 
 Floats = NDArray[np.float64]
 PARTS = ("patch_to_created", "created_to_scheduled", "scheduled_to_ready", "ready_to_partitions")
+
+
+class _Seen(NamedTuple):
+    pod: tuple[str, float]  # name, and when it became Ready: a StatefulSet's names come again
+    parts: tuple[float, ...]  # s; NaN: not seen
+
+    @property
+    def joined(self) -> bool:
+        """Also its last part was seen."""
+        return not math.isnan(self.parts[-1])
 
 
 class LeadTimes:
@@ -28,21 +39,33 @@ class LeadTimes:
             raise ValueError(f"a lead time is above 0 s, not {declared}")
         self._declared = declared
         self._prior = max(prior, 1)
-        self._parts: deque[tuple[float, ...]] = deque(maxlen=max(size, 1))
+        self._seen: deque[_Seen] = deque(maxlen=max(size, 1))
         self._join = join
         self._points: Floats = np.full(self._prior, declared)
 
     def learn(self, pods: Iterable[LeadTime]) -> None:
         """Take in pods that became Ready. A part that was not seen is filled with that part's median, so that a pod
         whose patch nobody saw does not make the lead time look short; parts that cannot be are not seen.
+
+        A pod that is told again, now with the time from Ready to holding partitions, takes its earlier place.
         """
-        added = [parts for parts in map(_parts, pods) if not all(map(math.isnan, parts))]
-        self._parts.extend(added)
+        added = [_Seen((pod.pod, pod.ready_at), _parts(pod)) for pod in pods]
+        added = [one for one in added if not all(map(math.isnan, one.parts))]
+        for one in added:
+            self._take(one)
         if added:
             self._refresh()
 
+    def _take(self, one: _Seen) -> None:
+        if one.joined:
+            for k, known in enumerate(self._seen):
+                if known.pod == one.pod and not known.joined:
+                    self._seen[k] = one
+                    return
+        self._seen.append(one)
+
     def _refresh(self) -> None:
-        seen = np.array(self._parts)
+        seen = np.array([one.parts for one in self._seen])
         known = ~np.isnan(seen)
         unseen = dict.fromkeys(PARTS, 0.0) | {PARTS[-1]: self._join}
         medians = [

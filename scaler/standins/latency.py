@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scaler.observe.ports import LatencyQuery
+from scaler.observe.ports import LatencyQuery, Served
 from scaler.observe.prometheus import MAX_AGE, read
 from scaler.plan.observation import Freshness, LatencySample, Reading
 from scaler.plan.reasons import Reason
@@ -62,6 +62,10 @@ class FakePrometheus:
     def sample(self, now: float, wanted: Sequence[LatencyQuery]) -> Mapping[LatencyQuery, Reading[LatencySample]]:
         """One reading for each wanted, true at ``now``."""
         return {query: self._answer(now, query) for query in wanted}
+
+    def served(self, query: LatencyQuery, pods: Sequence[str], span: float) -> Mapping[str, Sequence[Served]]:
+        """Nothing: what was observed is not kept by pod."""
+        return {}
 
     def close(self) -> None:
         """Nothing to end."""

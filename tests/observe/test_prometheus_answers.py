@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from scaler.observe.ports import LatencyQuery
+from scaler.observe.ports import LatencyQuery, Served
 from scaler.observe.prometheus import PrometheusLatency, promql, read
 from scaler.plan.observation import Freshness
 from scaler.plan.reasons import Reason
@@ -187,3 +187,47 @@ def test_asking_imports_no_data_frames() -> None:
         "heavy = {'pandas', 'matplotlib', 'dateparser'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def served(server: _Server, timeout: float = 2.0) -> object:
+    source = PrometheusLatency(f"http://127.0.0.1:{server.server_port}/", timeout)
+    try:
+        return source.served(QUERY, ["a", "b"], 240.0)
+    finally:
+        source.close()
+
+
+def test_what_pods_served(server: _Server) -> None:
+    result = [{"metric": {"pod": "a"}, "values": [[10.0, "1"], [25.0, "4"]]}]
+    server.body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
+    assert served(server) == {"a": [Served(10.0, 1.0), Served(25.0, 4.0)]}
+
+
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        (500, b""),
+        (400, b"bad"),
+        (200, b"<html>"),
+        (200, b"{}"),
+        (200, b'{"data": {"result": [{"metric": {}, "values": []}]}}'),
+        (200, b'{"data": {"result": [{"metric": {"pod": "a"}, "value": [1, "2"]}]}}'),
+    ],
+)
+def test_without_a_sensible_answer_nothing_is_known_of_the_pods(server: _Server, code: int, body: bytes) -> None:
+    server.code, server.body = code, body
+    assert served(server) == {}
+
+
+def test_what_pods_served_is_waited_for_only_so_long(server: _Server) -> None:
+    server.delay = 1.0
+    began = time.monotonic()
+    assert served(server, timeout=0.2) == {}
+    assert time.monotonic() - began < 0.9
+
+
+def test_a_closed_source_knows_nothing_of_pods() -> None:
+    source = PrometheusLatency("http://127.0.0.1:9/", 0.2)
+    source.close()
+    assert source.served(QUERY, ["a"], 240.0) == {}
+    assert PrometheusLatency("http://127.0.0.1:9/", 0.2).served(QUERY, [], 240.0) == {}
