@@ -58,6 +58,7 @@ _KNOWN: dict[str, tuple[str, str | None, tuple[float, ...]]] = {
     "same_time_last_week": ("same_time_last_week", "share", _TARGETS),
     "holt_winters": ("holt_winters", "utilization", _UTILIZATIONS),
     "rate_and_lag": ("rate_and_lag", "factor", _FACTORS),
+    "aiad": ("aiad", None, ()),
 }
 
 

@@ -207,6 +207,37 @@ def _refill(
 
 
 @njit(cache=True)
+def _arrive(
+    due: Floats,
+    replicas: Table,
+    slots: Table,
+    queues: Table,
+    partitions: Table,
+    requests: Table,
+    run: Table,
+    sizes: Floats,
+    i: int,
+    t: float,
+) -> int:
+    """Request ``i`` arrives at ``t``; returns the replica that takes it, NOBODY when it waits or is refused."""
+    partition = partitions[requests[i].partition]
+    partition.arrived += 1
+    run[0].following = i + 1
+    queue = queues[partition.queue]
+    r = _find(replicas, run, partition.queue) if queue.waiting == 0 else NOBODY
+    if r != NOBODY:
+        _enter(due, replicas, slots, requests, run, sizes, r, i, t)
+        partition.started += 1
+    elif 0 <= run[0].bound <= queue.waiting:
+        requests[i].left = t
+        partition.gone += 1
+        run[0].refused += 1
+    else:
+        _append(queues, requests, partition.queue, i)
+    return r
+
+
+@njit(cache=True)
 def advance(
     due: Floats,
     replicas: Table,
@@ -235,22 +266,9 @@ def advance(
             run[0].now = until
             return
         if arrival < t:
-            partition = partitions[requests[i].partition]
-            partition.arrived += 1
-            run[0].following = i + 1
-            queue = queues[partition.queue]
-            r = _find(replicas, run, partition.queue) if queue.waiting == 0 else NOBODY
-            if r != NOBODY:
-                _enter(due, replicas, slots, requests, run, sizes, r, i, arrival)
-                partition.started += 1
-                if due[r] < t:
-                    soonest = r
-            elif 0 <= run[0].bound <= queue.waiting:
-                requests[i].left = arrival
-                partition.gone += 1
-                run[0].refused += 1
-            else:
-                _append(queues, requests, partition.queue, i)
+            r = _arrive(due, replicas, slots, queues, partitions, requests, run, sizes, i, arrival)
+            if r != NOBODY and due[r] < t:
+                soonest = r
             continue
         first, last = soonest, soonest + 1  # replicas that may take what waits
         if replicas[soonest].phase == STARTING:

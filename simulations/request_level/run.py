@@ -30,10 +30,8 @@ from scaler.plan.observation import (
 )
 from simulations.errors import BadSetting
 from simulations.request_level.record import RequestRecord, ServiceRequests
-from simulations.request_level.setting import RequestService, RequestSetting
+from simulations.request_level.setting import TOTAL, RequestService, RequestSetting
 from simulations.request_level.station import Answers, Pod, Station
-
-POOL = "total"  # uid of the pool that stands for the shared total
 
 
 def simulate_requests(
@@ -179,7 +177,7 @@ class _Budget:
         if self._total is None:
             return ()
         state = PoolState(ready=self._total, pending_since=(), empty=self._free(), floor=0)
-        return (PoolObservation(POOL, Reading(state, now, Freshness.FRESH)),)
+        return (PoolObservation(TOTAL, Reading(state, now, Freshness.FRESH)),)
 
     def apply(self, now: float, decision: GroupDecision) -> None:
         """Take over what was decided. Raises BadSetting when it is not for these services in their order."""

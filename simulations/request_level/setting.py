@@ -11,6 +11,8 @@ from simulations.errors import BadSetting
 from simulations.service_times import ByBatch, ServiceTime
 from simulations.setting import Between, Partitioned, Shared
 
+TOTAL = "total"  # uid of the pool that stands for the replicas that services share
+
 
 class Discipline(StrEnum):
     """What a replica does with the requests that it holds."""
