@@ -16,7 +16,9 @@ from simulations.lab.state import default_directory
 if TYPE_CHECKING:
     from simulations.lab.programs import Progress
 
-PARTS = ("kafka", "kubernetes", "kwok", "prometheus")  # as in lab.py, which is not imported for a help text
+# As in lab.py, which is not imported for a help text.
+DEFAULT = ("kafka", "kubernetes", "kwok", "prometheus")
+PARTS = (*DEFAULT, "keda")
 FAILED = 1
 NOT_SERVING = 3
 
@@ -70,7 +72,9 @@ def lab() -> None:
 
 @lab.command()
 @directory_option
-@click.option("--only", "parts", metavar="PART,...", help=f"Parts to start: {', '.join(PARTS)}.  [default: all]")
+@click.option(
+    "--only", "parts", metavar="PART,...", help=f"Parts to start: {', '.join(PARTS)}.  [default: all but keda]"
+)
 def up(directory: Path | None, parts: str | None) -> None:
     """Start the lab; what serves already is left alone, what died is started again.
 
@@ -144,7 +148,7 @@ def status(directory: Path | None, output: str) -> None:
 
 def _parts(text: str | None) -> tuple[str, ...]:
     if text is None:
-        return PARTS
+        return DEFAULT
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     unknown = [name for name in names if name not in PARTS]
     if unknown or not names:

@@ -70,7 +70,7 @@ def demo(directory: Path | None, out: Path, output: str) -> None:
     for s in seen:
         row = as_dict(s)
         table.add_row(
-            s.spec.policy,
+            str(s.spec.policy),
             str(row["ready_as_it_began"]),
             "-" if s.requests.attainment is None else f"{s.requests.attainment:.2%}",
             "-" if s.requests.latency_p99 is None else f"{s.requests.latency_p99:.2f} s",
@@ -96,7 +96,7 @@ def watch_spike(lab: Lab, folder: Path, spec: ScenarioSpec, terminal: Console) -
         rows: list[Row] = []
         for row in running.watch(begins + spec.spike.length + AFTER, every=spec.tick):
             rows.append(row)
-            live.update(progress_table(rows[-8:], begins, spec.policy))
+            live.update(progress_table(rows[-8:], begins, str(spec.policy)))
         running.end("controller")
         return Seen(spec, begins, rows, running.measured(begins, begins + spec.spike.length))
 

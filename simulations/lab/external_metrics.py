@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from simulations.lab import interrupts, ports
+from simulations.lab.access import kubectl
 from simulations.lab.errors import LabError
-from simulations.lab.lab import Lab
 
 API = "/apis/external.metrics.k8s.io/v1beta1"
 SERVICE = "lab-external-metrics"
@@ -44,14 +45,15 @@ class Asked:
 class ExternalMetrics:
     """The server; use as a context manager. While it runs it is the lab's only server of external metrics."""
 
-    def __init__(self, lab: Lab, answer: Answer) -> None:
-        self._lab = lab
+    def __init__(self, directory: Path, answer: Answer) -> None:
+        """``directory`` is the lab's."""
+        self._directory = directory
         self._answer = answer
         self._lock = threading.Lock()
         self._asked: list[Asked] = []
         self._counts: dict[str, int] = {}
         self._server = ThreadingHTTPServer((ports.HOST, 0), _handler(self))
-        keys = lab.directory / "kubernetes"
+        keys = directory / "kubernetes"
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(keys / "server.crt", keys / "server.key")
         # The handshake in the connection's own thread: one that stays silent would hold up everybody.
@@ -61,14 +63,14 @@ class ExternalMetrics:
     def __enter__(self) -> ExternalMetrics:
         self._thread.start()
         try:
-            register(self._lab, int(self._server.server_port))
+            register(self._directory, int(self._server.server_port))
         except BaseException:
             self._close()
             raise
         return self
 
     def __exit__(self, *raised: object) -> None:
-        unregister(self._lab)
+        unregister(self._directory)
         self._close()
 
     def asked(self) -> list[Asked]:
@@ -91,8 +93,8 @@ class ExternalMetrics:
         self._thread.join()
 
 
-def register(lab: Lab, port: int) -> None:
-    """Have the API server pass requests for external metrics on to ``port`` of loopback. Raises LabError."""
+def register(directory: Path, port: int) -> None:
+    """Have the API server of the lab in ``directory`` ask ``port`` of loopback for external metrics (or LabError)."""
     service = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -113,20 +115,20 @@ def register(lab: Lab, port: int) -> None:
         },
     }
     both = {"apiVersion": "v1", "kind": "List", "items": [service, registration]}
-    done = lab.kubernetes.run("apply", "-f", "-", stdin=json.dumps(both))
+    done = kubectl(directory, "apply", "-f", "-", stdin=json.dumps(both))
     if done.code != 0:
         raise LabError(f"the server of external metrics was refused: {done.output.strip()}")
     until = time.monotonic() + PATIENCE
-    while (done := lab.kubernetes.run("get", "--raw", API)).code != 0:
+    while (done := kubectl(directory, "get", "--raw", API)).code != 0:
         if time.monotonic() > until:
             raise LabError(f"the API server does not reach port {port} of loopback: {done.output.strip()}")
         interrupts.pause(0.2)
 
 
-def unregister(lab: Lab) -> None:
+def unregister(directory: Path) -> None:
     """The opposite of :func:`register`; nothing happens when nothing was registered."""
-    lab.kubernetes.run("delete", "apiservice", "v1beta1.external.metrics.k8s.io", "--ignore-not-found")
-    lab.kubernetes.run("delete", "service", SERVICE, "-n", "default", "--ignore-not-found")
+    kubectl(directory, "delete", "apiservice", "v1beta1.external.metrics.k8s.io", "--ignore-not-found")
+    kubectl(directory, "delete", "service", SERVICE, "-n", "default", "--ignore-not-found")
 
 
 def _handler(metrics: ExternalMetrics) -> type[BaseHTTPRequestHandler]:

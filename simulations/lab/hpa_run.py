@@ -124,7 +124,7 @@ def run_scripts(lab: Lab, scripts: Sequence[Script], sync: float) -> dict[str, l
         selector=LABEL,
     )
     try:
-        with ExternalMetrics(lab, answer) as server:
+        with ExternalMetrics(lab.directory, answer) as server:
             watch.start()
             _apply(lab, [_deployment(script) for script in scripts])
             _until(lambda: counts.settled(scripts), PATIENCE, "the Deployments have no pods")

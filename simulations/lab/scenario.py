@@ -24,10 +24,10 @@ from simulations.lab.errors import LabError
 from simulations.lab.kwok import pod_annotations
 from simulations.lab.lab import Lab
 from simulations.lab.load_run import LoadRun, Sent
-from simulations.lab.measure import Measured, measure, read_produced
+from simulations.lab.measure import Measured, Produced, measure, read_produced
 from simulations.lab.ports import free_port
 from simulations.lab.process import Mark, end, find, spawn
-from simulations.lab.results import read_results
+from simulations.lab.results import Finished, read_results
 from simulations.traces import Pattern, Spike
 
 OVERHEAD = 5.0  # s of a pod's lead time until it is scheduled, and from Ready until it holds partitions, many at once
@@ -53,7 +53,7 @@ class ScenarioSpec:
     step: float = 2.0
     tick: float = 2.0  # for 15 s; a lead time of 13 s then stands for one of 98
     scale_in_hold: float = 10.0
-    policy: str = "lagcast"
+    policy: str | None = "lagcast"  # None: no controller, somebody else scales
     options: Mapping[str, str] = field(default_factory=dict)
     mode: str = "Enforce"
     model: str = "levelSeason"
@@ -86,7 +86,8 @@ class Scenario:
             self._deploy()  # first, for it takes longest: the past then ends just before the load goes on
             self._past()
             self._start_runner()
-            self.start_controller()
+            if self.spec.policy is not None:
+                self.start_controller()
         except BaseException:
             self.close()
             raise
@@ -117,10 +118,21 @@ class Scenario:
         since = time.time() - anchor
         return anchor + spike.at + spike.every * -(-(since - spike.at) // spike.every)
 
+    def scale(self, replicas: int) -> None:
+        """Write the Deployment's count, as an autoscaler would. Raises LabError."""
+        self._kubectl("scale", "deployment", self.spec.name, f"--replicas={replicas}")
+
     def measured(self, start: float, end: float) -> Measured:
         """What became of the requests that arrived in [start, end) (unix s)."""
-        produced = read_produced(self.lab.kafka.bootstrap, self.spec.name, start - 5.0)
-        return measure(produced, read_results(self._results), self.spec.within, start, end)
+        return measure(self.produced(start - 5.0), self.finished(), self.spec.within, start, end)
+
+    def produced(self, start: float) -> Produced:
+        """The messages that are in the topic now, from unix s ``start`` on."""
+        return read_produced(self.lab.kafka.bootstrap, self.spec.name, start)
+
+    def finished(self) -> Finished:
+        """What the consumers have finished so far."""
+        return read_results(self._results)
 
     def status(self) -> dict[str, Any]:
         """The controller's newest row."""
@@ -148,6 +160,7 @@ class Scenario:
     def start_controller(self) -> None:
         """Start `lagcast run` and wait until it is ready."""
         spec = self.spec
+        assert spec.policy is not None  # noqa: S101 - whoever starts a controller names its policy
         config = self._folder / "scalers.yaml"
         config.write_text(yaml.safe_dump(self._resource()), encoding="utf-8")
         command = [

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from simulations.lab import cli, state
-from simulations.lab.lab import PARTS
+from simulations.lab.lab import DEFAULT, PARTS
 from simulations.lab.state import LabState
 
 RUN = [sys.executable, "-c", "from simulations.lab.cli import lab; lab()"]
@@ -35,6 +35,7 @@ def test_help_lists_all_commands() -> None:
 
 def test_the_commands_know_all_parts() -> None:
     assert tuple(PARTS) == cli.PARTS
+    assert cli.DEFAULT == DEFAULT
 
 
 def test_help_does_not_load_the_servers_clients() -> None:
@@ -48,7 +49,7 @@ def test_help_does_not_load_the_servers_clients() -> None:
 def test_an_unknown_part_is_wrong_use(only: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(cli.lab, ["up", "--only", only, "--dir", str(tmp_path / "lab")])
     assert result.exit_code == 2
-    assert "the parts are kafka, kubernetes, kwok, prometheus" in result.output
+    assert "the parts are kafka, kubernetes, kwok, prometheus, keda" in result.output
     assert not (tmp_path / "lab").exists()
 
 
