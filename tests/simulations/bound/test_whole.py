@@ -1,0 +1,167 @@
+"""The mixed-integer bound equals the best of all schedules, tried one by one, on small cases."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulations.bound import Excuse, Terms, bound
+from simulations.errors import BadSetting, SimulationError
+from simulations.whole_bound import Nodes, whole_bound
+
+STEP = 10
+
+
+@dataclass(frozen=True)
+class Small:
+    """Per-second arrivals in steps of 10 s, and the terms."""
+
+    load: np.ndarray[tuple[int], np.dtype[np.float64]]
+    terms: Terms
+    excuse: Excuse
+
+
+def meets(case: Small, replicas: Sequence[int]) -> bool:
+    """Serve first in, first out with these replicas, second by second of the curves, and count who is late."""
+    terms, total = case.terms, float(case.load.sum())
+    slack = int(terms.within - terms.service_time)
+    excused = (1 - terms.share) * total
+    left = gone = 0.0  # waiting, and set aside because they were late
+    for t, count in enumerate(replicas):
+        end = (t + 1) * STEP
+        left = max(left + float(case.load[t * STEP : end].sum()) - count * terms.service_rate * STEP, 0.0)
+        young = float(case.load[max(end - slack, 0) : end].sum())
+        late = max(left - young, 0.0)
+        if case.excuse is Excuse.OVERDUE:
+            if late > excused + 1e-9:
+                return False
+        else:
+            gone += late
+            left -= late
+    return gone <= excused + 1e-9
+
+
+def started(counts: Sequence[int], first: float | None) -> list[float]:
+    before = [counts[0] if first is None else first, *counts[:-1]]
+    return [max(now - was, 0.0) for was, now in zip(before, counts, strict=True)]
+
+
+def schedules(case: Small) -> list[tuple[int, ...]]:
+    steps = math.ceil(len(case.load) / STEP)
+    some = range(int(case.terms.min_replicas), int(case.terms.max_replicas) + 1)
+    return [plan for plan in itertools.product(some, repeat=steps) if meets(case, plan)]
+
+
+def cheapest_without_nodes(case: Small) -> float:
+    costs = (STEP * sum(plan) + case.terms.start * sum(started(plan, case.terms.replicas)) for plan in schedules(case))
+    return min(costs, default=math.inf)
+
+
+def cheapest_with_nodes(case: Small, nodes: Nodes) -> float:
+    lead, best = round(case.terms.start / STEP), math.inf
+    for plan in schedules(case):
+        coming = started(plan, case.terms.replicas)
+        need = [
+            math.ceil(nodes.weight * (n + sum(coming[t + 1 : t + 1 + lead])) / nodes.size) for t, n in enumerate(plan)
+        ]
+        most = max(need)
+        for kept in itertools.product(*(range(least, most + 1) for least in need)):
+            paid = STEP * sum(kept) + nodes.lead_time * sum(started(kept, nodes.nodes))
+            best = min(best, nodes.size * paid)
+    return best
+
+
+@st.composite
+def smalls(draw: st.DrawFn, most: int = 3) -> Small:
+    rates = draw(st.lists(st.integers(0, 3), min_size=1, max_size=4))
+    terms = Terms(
+        service_rate=draw(st.sampled_from([1.0, 1.5])),
+        service_time=1.0,
+        within=1.0 + draw(st.sampled_from([0, 4, 10, 15])),
+        share=draw(st.sampled_from([0.7, 0.9, 1.0])),
+        start=draw(st.sampled_from([0.0, 4.0, 10.0, 25.0])),
+        min_replicas=float(draw(st.integers(0, 1))),
+        max_replicas=float(most),
+        replicas=draw(st.sampled_from([None, 0.0, 2.0])),
+        step=float(STEP),
+    )
+    return Small(np.repeat(np.array(rates, float), STEP), terms, draw(st.sampled_from(list(Excuse))))
+
+
+@settings(max_examples=30, deadline=None)
+@given(case=smalls())
+def test_whole_replicas_equal_brute_force(case: Small) -> None:
+    best = cheapest_without_nodes(case)
+    if math.isinf(best):
+        with pytest.raises(BadSetting, match="max_replicas"):
+            whole_bound(case.load, case.terms, excuse=case.excuse)
+        return
+    found = whole_bound(case.load, case.terms, excuse=case.excuse)
+    assert found.replica_hours * 3600 == pytest.approx(best, abs=1e-4)
+    assert found.gap == pytest.approx(0.0, abs=1e-6)
+    assert meets(case, [int(n) for n in found.replicas])
+    assert bound(case.load, case.terms, case.excuse).replica_hours <= found.replica_hours + 1e-9
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    case=smalls(),
+    size=st.integers(1, 3),
+    lead=st.sampled_from([0.0, 7.0, 20.0]),
+    ready=st.sampled_from([None, 0, 1]),
+    data=st.data(),
+)
+def test_whole_nodes_equal_brute_force(
+    case: Small, size: int, lead: float, ready: int | None, data: st.DataObject
+) -> None:
+    nodes = Nodes(size, lead, data.draw(st.integers(1, size)), nodes=ready)
+    best = cheapest_with_nodes(case, nodes)
+    if math.isinf(best):
+        with pytest.raises(BadSetting):
+            whole_bound(case.load, case.terms, nodes, case.excuse)
+        return
+    found = whole_bound(case.load, case.terms, nodes, case.excuse)
+    assert found.replica_hours * 3600 == pytest.approx(best, abs=1e-4)
+    assert found.nodes is not None
+    assert (found.nodes * nodes.size >= found.replicas * nodes.weight - 1e-6).all()
+
+
+TERMS = Terms(1.0, 0.0, 0.0, 1.0, start=10.0, step=float(STEP))
+
+
+def test_a_part_of_a_replica_is_a_whole_one_and_a_node_is_paid_whole() -> None:
+    load = np.full(60, 2.5)
+    assert bound(load, TERMS).replica_hours * 3600 == pytest.approx(150)
+    assert whole_bound(load, TERMS).replica_hours * 3600 == pytest.approx(180)
+    assert whole_bound(load, TERMS, Nodes(8, 60.0)).replica_hours * 3600 == pytest.approx(8 * 60)
+    # Asked for anew, the one node is paid for its lead time, too.
+    assert whole_bound(load, TERMS, Nodes(8, 60.0, nodes=0)).replica_hours * 3600 == pytest.approx(8 * 120)
+
+
+def test_a_replica_takes_its_place_before_it_serves() -> None:
+    load = np.repeat([1.0, 1.0, 2.0], STEP)
+    nodes = Nodes(1, 0.0)
+    # The second replica serves the last step, and stands on its node for the 10 s before.
+    assert whole_bound(load, TERMS, nodes).replica_hours * 3600 == pytest.approx(10 + 20 + 20)
+    assert whole_bound(load, replace(TERMS, start=0.0), nodes).replica_hours * 3600 == pytest.approx(10 + 10 + 20)
+
+
+def test_too_few_nodes_and_no_time_are_told() -> None:
+    load = np.repeat(np.random.default_rng(0).poisson(20, 200).astype(float), STEP)
+    with pytest.raises(BadSetting):
+        whole_bound(load, TERMS, Nodes(2, 0.0, max_nodes=3))
+    with pytest.raises(SimulationError, match="within 0 s; allow more time"):
+        whole_bound(load, replace(TERMS, within=30.0, share=0.9), Nodes(3, 50.0, 2), time_limit=0.0)
+
+
+@pytest.mark.parametrize("wrong", [{"size": 0}, {"weight": 9}, {"weight": 0}, {"lead_time": -1.0}])
+def test_nodes_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(BadSetting, match=r"found .*; allowed"):
+        replace(Nodes(8, 60.0), **wrong)  # type: ignore[arg-type]
