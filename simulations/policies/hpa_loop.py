@@ -120,14 +120,12 @@ def reasons(outcome: Outcome | None, *, changed: bool) -> tuple[Reason, ...]:
     """An HPA's conditions as reasons, the decisive one first; ``changed``: whether the count moves. None: no sync."""
     if outcome is None:
         return (Reason.NO_FORECAST,) if changed else (Reason.STEADY,)
-    return _reasons(outcome.limited, outcome.able, outcome.active, changed)
+    return _reasons(outcome.limited, outcome.able, changed)
 
 
 @lru_cache
-def _reasons(limited: Condition, able: Condition, active: Condition, changed: bool) -> tuple[Reason, ...]:
+def _reasons(limited: Condition, able: Condition, changed: bool) -> tuple[Reason, ...]:
     source = Reason.NO_FORECAST if changed else Reason.STEADY
-    if active is Condition.FAILED_GET_METRIC:
-        return (Reason.INPUT_ABSENT, source)
     if limited in _LIMITS:
         return (_LIMITS[limited], source)
     if able is Condition.SCALE_DOWN_STABILIZED:

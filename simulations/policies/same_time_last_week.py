@@ -100,6 +100,8 @@ class SameTimeLastWeek:
             why = tuple(dict.fromkeys((*why, Reason.PARTITIONS)))
         if offsets is None:
             why = after(fault(observed.offsets), why)
+        elif query.total is None:
+            why = after((Reason.INPUT_ABSENT,), why)
         rate = None if offsets is None else self._window.rate()
         return ServiceDecision(self.uid, now, replicas.desired, count, why, numbers(replicas, offsets, rate))
 

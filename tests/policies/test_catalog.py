@@ -142,7 +142,7 @@ def test_a_sweep_goes_from_cheap_to_safe(name: str, service: MakeService, cluste
 
 
 def test_a_name_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(ConfigError, match="policy 'hpa': no such policy; there are lagcast, .*hpa_rate"):
+    with pytest.raises(ConfigError, match=r"policy 'hpa': no such policy; there are lagcast, .*hpa_rate"):
         entry("hpa")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaler.errors import ConfigError
@@ -20,6 +20,8 @@ from simulations.policies.kafka_scaler import Lag, OffsetReset
 from simulations.policies.kafka_scaler import kafka_lag as lag_in_thousandths
 from simulations.policies.keda import KedaLag, KedaSettings, keda_lag
 from simulations.policies.peers import PeerPolicy, read_settings
+
+FEW = settings(max_examples=40, deadline=None)
 
 Observe = Callable[..., GroupObservation]
 Offsets = Callable[..., TopicOffsets]
@@ -86,6 +88,7 @@ def test_persistent_lag_counts_for_activation_only_and_in_full_at_first_sight(of
     assert (stuck.total, stuck.active) == (0, True)
 
 
+@FEW
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=24), st.integers(1, 500))
 def test_the_metric_never_asks_for_more_than_partitions_and_says_when_it_was_cut(
     ends: list[int], threshold: int
