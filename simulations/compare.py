@@ -19,6 +19,7 @@ from simulations.record import Record
 from simulations.setting import Load, Setting
 
 OWN = "lagcast"
+LEAST, MOST = 0.97, 0.9995  # attainments between which a sweep tries every value
 
 Options = tuple[tuple[str, str], ...]  # of a policy: (name, value) as on the command line, sorted by name
 
@@ -106,6 +107,27 @@ def sweep(policy: str, options: Mapping[str, str] | None = None) -> tuple[Job, .
     if known.parameter is None or known.parameter in given or not known.sweep:
         return (Job(policy, options_of(given)),)
     return tuple(Job(policy, options_of({**given, known.parameter: f"{v:g}"}), v) for v in known.sweep)
+
+
+def coarse(jobs: Sequence[Job]) -> tuple[Job, ...]:
+    """The part of a sweep that is run first: every third value, and the safest."""
+    return tuple(job for place, job in enumerate(jobs) if place % 3 == 0 or place == len(jobs) - 1)
+
+
+def refined(jobs: Sequence[Job], known: Iterable[Outcome]) -> tuple[Job, ...]:
+    """What a sweep still lacks once ``coarse`` of it is known: every value in the stretch that matters.
+
+    That is from the last value before attainment first comes to ``LEAST``, to the first that attains ``MOST``: what
+    lies outside attains too little for anybody, or attains no more and costs more.
+    """
+    attained = {o.job: o.attainment for o in known}
+    places = [place for place, job in enumerate(jobs) if job in attained]
+    enough = next((place for place in places if attained[jobs[place]] >= LEAST), None)
+    if enough is None:
+        return ()
+    begin = max((place for place in places if place < enough), default=enough)
+    end = next((place for place in places if attained[jobs[place]] >= MOST), len(jobs) - 1)
+    return tuple(job for job in jobs[begin : end + 1] if job not in attained)
 
 
 def run_all(work: Work, jobs: Sequence[Job], executor: Executor, done: Done | None = None) -> tuple[Outcome, ...]:
