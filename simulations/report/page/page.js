@@ -10,8 +10,10 @@
   // Names come from users: the chart library reads a few tags in a text, so none may come through.
   const safe = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
-  const figure = (value, unit) => (value === null || value === undefined ? "not known" : value.toLocaleString("en-US", { maximumSignificantDigits: 4 }) + (unit ? " " + unit : ""));
-  const percent = (share) => (share * 100).toLocaleString("en-US", { maximumFractionDigits: 4 }) + " %";
+  const four = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 4 });
+  const fine = new Intl.NumberFormat("en-US", { maximumFractionDigits: 4 });
+  const figure = (value, unit) => (value === null || value === undefined ? "not known" : four.format(value) + (unit ? " " + unit : ""));
+  const percent = (share) => fine.format(share * 100) + " %";
   const faded = (hex, alpha) => hex + Math.round(alpha * 255).toString(16).padStart(2, "0");
   const hue = (i) => HUES[i % HUES.length];
 
@@ -132,7 +134,7 @@
       if (d.service_rate) lines.push(`forecast asks for ${figure(d.forecast_replicas[i])}, the present for ${figure(d.floor_replicas[i])}`);
       return lines.join("<br>");
     });
-    add("replicas", { x: when(d), y: d.desired, name: "decision", mode: "markers", showlegend: false, marker: { size: 5, color: faded(color("asked"), 0.01) }, text: told, hovertemplate: "%{text}<extra></extra>" });
+    add("replicas", { x: when(d), y: d.desired, name: "decision", showlegend: false, line: { width: 0, shape: "hv" }, text: told, hovertemplate: "%{text}<extra></extra>" });
 
     if (pool) {
       const nodes = (column, name, hex, more) => step("nodes", column, name, hex, { hoverinfo: undefined, hovertemplate: "%{y}", ...more });
@@ -146,8 +148,7 @@
     line("lag", one.lag, "time lag", color("lag"), "s");
     add("lag", { x: range, y: range.map(() => one.within), name: `objective, ${figure(one.within, "s")}`, line: { color: color("faint"), width: 1.2, dash: "dash" }, hoverinfo: "skip" });
 
-    const count = (n) => n.toLocaleString("en-US");
-    const which = d.t.length < d.of ? `${count(d.t.length)} of the run's ${count(d.of)} decisions are there: those that changed the count or the reasons first` : `All ${count(d.of)} decisions are there`;
+    const which = d.t.length < d.of ? `${fine.format(d.t.length)} of the run's ${fine.format(d.of)} decisions are there: those that changed the count or the reasons first` : `All ${fine.format(d.of)} decisions are there`;
     byId("timeline-note").textContent = `Rest on the replicas for a decision's reasons and numbers. ${which}. Drag over a chart to look closer; double-click to come back.`;
     return show("timeline", traces, layout);
   };
