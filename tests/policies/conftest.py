@@ -13,6 +13,7 @@ from scaler.plan.decision import Policy, ServiceDecision
 from scaler.plan.observation import (
     Freshness,
     GroupObservation,
+    LatencySample,
     Reading,
     ReplicaState,
     ServiceObservation,
@@ -136,7 +137,13 @@ class Cluster:
         history = None
         if self.tick == 0 and self.history is not None:
             history = Reading(self.history, self.now, Freshness.FRESH)
-        observed = ServiceObservation(self.service.uid, topic, None, seen, history=history)
+        mean = self.service.service_time + self.backlog / max(self.count, 1) / self.service.service_rate
+        latency = Reading(
+            LatencySample(mean, mean, mean, float(arrived), mean * arrived, 15.0), self.now, Freshness.FRESH
+        )
+        if offsets is not Freshness.FRESH:
+            latency = Reading(latency.value if offsets is Freshness.STALE else None, self.now, offsets)
+        observed = ServiceObservation(self.service.uid, topic, latency, seen, history=history)
         (decision,) = self.policy.step(self.now, GroupObservation((observed,))).services
         self.tick += 1
         return decision

@@ -36,8 +36,8 @@ def test_it_is_the_recursion_that_statsmodels_runs() -> None:
     rates = [50, 80, 70, 40, 20, 30, 54, 82, 76, 45, 22, 31, 52, 90, 80, 44, 30, 36, 60, 88, 79, 50, 27, 40]
     model = HoltWinters(6)
     model.fit(0, np.array(rates, dtype=np.float64), Weights(0.3, 0.05, 0.2))
-    # statsmodels 0.14, ExponentialSmoothing(trend="add", damped_trend=True, seasonal="add", seasonal_periods=6) from the
-    # same start, with these weights and damping 0.98. (Imported here it would cost seconds.)
+    # statsmodels 0.14, ExponentialSmoothing(trend="add", damped_trend=True, seasonal="add", seasonal_periods=6) from
+    # the same start, with these weights and damping 0.98. (Imported here it would cost seconds.)
     assert DAMPING == 0.98
     found = [model.forecast(24 + n) for n in range(4)]
     assert found == pytest.approx([60.546657, 91.193923, 81.857172, 50.845544], abs=1e-6)
