@@ -220,3 +220,32 @@ def failed(solved: Any, terms: Terms) -> SimulationError:
 def _require(fine: bool, field: str, found: object, allowed: str) -> None:
     if not fine:
         raise BadSetting(f"{field}: found {found}; allowed: {allowed}")
+
+
+def compare_with_references(shown: Any) -> None:
+    """Write each reference cell's bound, as it is known and as it is found, to the text stream ``shown``."""
+    import json
+
+    from simulations.scenarios import Cell, make
+    from simulations.traces import traces_folder
+
+    known = json.loads((traces_folder() / "reference_cells.json").read_text(encoding="utf-8"))["cells"]
+    shown.write(f"{'CELL':<34}{'REFERENCE':>10}{'BOUND':>9}{'DIFFERENCE':>12}{'ONCE':>9}{'SECONDS':>9}\n")
+    for one in known:
+        cell = Cell(one["scenario"], one["trace"], one["day"])
+        (found,), (sharp,) = (bounds(*make(cell), excuse) for excuse in (Excuse.OVERDUE, Excuse.ONCE))
+        there, hours = one["bound_replica_hours"], found.replica_hours
+        shown.write(
+            f"{cell.name:<34}{there:>10.1f}{hours:>9.1f}{hours / there - 1:>+12.2%}"
+            f"{sharp.replica_hours:>9.1f}{found.seconds:>9.1f}\n"
+        )
+        shown.flush()
+
+
+if __name__ == "__main__":
+    import sys
+
+    try:
+        compare_with_references(sys.stdout)
+    except OSError as missing:
+        sys.exit(f"the reference cells cannot be read: {missing}; see LAGCAST_TRACES")

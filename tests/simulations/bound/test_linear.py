@@ -57,10 +57,10 @@ def test_a_late_request_is_excused_once_or_as_long_as_it_waits() -> None:
     assert seconds(bound(bursts, terms, Excuse.ONCE)) == pytest.approx(60)
     assert seconds(bound(bursts, terms, Excuse.OVERDUE)) == pytest.approx(60)
     # With starts at a price: 4 and 2 replicas, or 3 and 3, of the 6 that are needed and none kept in between;
-    # or 2 in the first burst, one step more for the 20 requests that wait, and 2 in the second.
+    # or 2 in the first burst, half a one for the 20 requests that wait over the four steps between, and 2 again.
     dear = replace(terms, start=10.0, replicas=0.0)
     assert seconds(bound(bursts, dear, Excuse.ONCE)) == pytest.approx(60 + 6 * 10)
-    assert seconds(bound(bursts, dear, Excuse.OVERDUE)) == pytest.approx(60 + 4 * 10)
+    assert seconds(bound(bursts, dear, Excuse.OVERDUE)) == pytest.approx(60 + 3.5 * 10)
 
 
 def test_limits_bind_and_an_objective_out_of_reach_is_named() -> None:
