@@ -50,10 +50,11 @@ def _stick(members: Ints, count: int, owner: Ints, each: int, more: int) -> None
     held = np.zeros(count, np.int64)
     place = np.empty(partitions, np.int64)  # of the owner among the members, or nobody
     for p in range(partitions):
-        at = np.searchsorted(members[:count], owner[p])
-        place[p] = at if at < count and members[at] == owner[p] else NOBODY
-        if place[p] != NOBODY:
-            held[place[p]] += 1
+        place[p] = NOBODY
+        for m in range(count):
+            if members[m] == owner[p]:
+                place[p] = m
+                held[m] += 1
     # Those that hold more than the smaller share keep the larger one, as far as there is one to give.
     quota = np.full(count, each, np.int64)
     for m in range(count):

@@ -66,8 +66,10 @@ def uniform(begin: Any, k: Any) -> float:
 
 
 @compiled
-def split(count: float, word: Any, shares: Floats, even: bool, normals: Floats, out: Floats) -> None:
-    """Spread ``count`` requests at random over the partitions, each with its share; ``out`` sums to ``count``.
+def split(count: float, word: Any, shares: Floats, parts: Floats, even: bool, normals: Floats, out: Floats) -> None:
+    """Spread ``count`` requests at random over the partitions; ``out`` sums to ``count``.
+
+    ``shares``: of each partition; ``parts``: of each among itself and those after it.
 
     A few requests are placed one by one. Of many, each partition in turn takes its part of what is left: Poisson for
     small parts, normal for large ones, instead of a binomial. A fraction of a request is spread by the shares.
@@ -87,15 +89,12 @@ def split(count: float, word: Any, shares: Floats, even: bool, normals: Floats, 
                 out[np.int64(((draw & np.uint64(0xFFFFFFFF)) * bits) >> _32)] += 1.0
             k += 2
         return
-    left, rest = whole, 1.0
+    left = float(whole)
     for p in range(partitions):
         if left <= 0.0:
             break
-        share = shares[p] / rest if rest > shares[p] else 1.0
-        rest -= shares[p]
-        if p == partitions - 1 or share >= 1.0:
-            part = left
-        else:
+        share, part = parts[p], left
+        if share < 1.0:
             word += GOLDEN
             draw = mixed(word)
             mean = left * share

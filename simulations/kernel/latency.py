@@ -6,6 +6,8 @@ bins it covers: the bins at its ends get their part at once, those between get a
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,19 +36,18 @@ def edges() -> Floats:
 
 
 @compiled
-def bin_of(latency: float, bits: Ints) -> int:
-    """Number of the bin that holds ``latency`` (s). ``bits``: one word to look at the number's bits."""
+def bin_of(latency: Any) -> int:
+    """Number of the bin that holds ``latency`` (s): the number's exponent, and the first bits of its fraction."""
     if latency < LOWEST:
         return 0
-    bits.view(np.float64)[0] = latency
-    return min((bits[0] >> _SHIFT) - _FIRST + 1, BINS - 1)
+    return min((np.float64(latency).view(np.int64) >> _SHIFT) - _FIRST + 1, BINS - 1)
 
 
 @compiled
-def add(bins: Floats, bounds: Floats, first: float, last: float, mass: float, bits: Ints) -> None:
+def add(bins: Floats, bounds: Floats, first: float, last: float, mass: float) -> None:
     """Add ``mass`` requests with latencies spread evenly from ``first`` to ``last`` (s)."""
     low, high = min(first, last), max(first, last)
-    begin, end = bin_of(low, bits), bin_of(high, bits)
+    begin, end = bin_of(low), bin_of(high)
     if begin == end:
         bins[MASS, begin] += mass
         return

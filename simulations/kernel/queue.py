@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from simulations.kernel.assignment import assign, group_by_owner
 from simulations.kernel.compiled import compiled
 from simulations.kernel.draws import GOLDEN, mixed, split
-from simulations.kernel.latency import add, late_part
+from simulations.kernel.latency import MASS, add, bin_of, late_part
 from simulations.setting import Protocol
 
 Floats = NDArray[np.float64]
@@ -27,15 +27,15 @@ EAGER, COOPERATIVE, KIP848 = 0, 1, 2
 PROTOCOL = {Protocol.EAGER: EAGER, Protocol.COOPERATIVE: COOPERATIVE, Protocol.KIP848: KIP848}
 
 # Rows of ``parts``, float64 [rows, partitions].
-SHARE, WAITING, REST, RESUME, COME, WANT, GRANT, PHASE = range(8)
+SHARE, PART, WAITING, REST, RESUME, WANT, GRANT, PHASE = range(8)
 PART_ROWS = 8
 # Rows of ``places``, int64 [rows, partitions + 1].
-HEAD, OWNER, BEFORE, ORDER, START = range(5)
-PLACE_ROWS = 5
+HEAD, OWNER, BEFORE, ORDER, START, QUEUED = range(6)
+PLACE_ROWS = 6
 # Rows of ``columns``, float64 [rows, seconds].
 LATE, BACKLOG, TIME_LAG = range(3)
 # ``real``, float64.
-RATE, TIME, SLACK, PAUSE, SHOWN_SERVED = range(5)
+RATE, TIME, SLACK, PAUSE, SHOWN_SERVED, PAUSED = range(6)
 # ``whole``, int64.
 SHARED, ASSIGNOR, HOW, EVEN, ACTIVE, REBALANCES, OLDEST, COMMITTED = range(8)
 # Columns of an event, int64 [events, columns]: what became of a pod.
@@ -70,7 +70,9 @@ def serve(
 ) -> int:
     """Run the seconds ``first`` to ``last``; returns the second reached: less than ``last`` when ``ring`` is full."""
     window, partitions = ring.shape
-    bits = np.zeros(1, np.int64)
+    want, grant, waiting, rest = parts[WANT], parts[GRANT], parts[WAITING], parts[REST]
+    head, queued = places[HEAD], places[QUEUED]
+    at_once = bin_of(real[TIME])
     e = 0
     for s in range(first, last):
         if s - whole[OLDEST] >= window - 1:
@@ -83,56 +85,56 @@ def serve(
             e += 1
         if changed:
             whole[REBALANCES] += 1
-            rebalance(s + real[PAUSE], parts, places, members, whole)
-        row = s % window
-        _arrive(arrivals[s], seed, s, parts, ring[row], normals, whole)
+            real[PAUSED] = s + real[PAUSE]
+            rebalance(real[PAUSED], parts, places, members, whole)
+        come = ring[s & (window - 1)]
+        _arrive(arrivals[s], seed, s, parts, come, normals, whole)
         if stopped[s]:
-            parts[GRANT] = 0.0
+            grant[:] = 0.0
         elif whole[SHARED]:
-            parts[GRANT, 0] = min(parts[WANT, 0], members[0] * real[RATE] * _open(parts[RESUME, 0], s))
+            grant[0] = min(want[0], members[0] * real[RATE] * _open(parts[RESUME, 0], s))
         else:
-            _share_out(s, parts, places, real[RATE], whole[ACTIVE])
-        backlog, lag, oldest = 0.0, 0.0, s + 1
+            _share_out(s, parts, places, real, whole[ACTIVE])
+        quick, slow = 0.0, 0
         for p in range(partitions):
-            come, want, grant = ring[row, p], parts[WANT, p], parts[GRANT, p]
-            if want - grant < _NOTHING:
-                parts[GRANT, p] = grant = want
-            if grant > 0.0:
-                if want == come and grant == want:
-                    add(bins, bounds, real[TIME], real[TIME], grant, bits)
-                    columns[LATE, s] += late_part(0.0, 0.0, grant, real[SLACK])
-                    places[HEAD, p] = s + 1
-                    parts[REST, p] = 0.0
-                else:
-                    _leave(p, s, grant, ring, parts, places, columns, bins, bounds, real, bits)
-            waiting = want - grant
-            parts[WAITING, p] = waiting
-            if waiting > 0.0:
-                head = _head(p, s, ring, parts, places)
-                backlog += waiting
-                lag = max(lag, s + 1 - head)
-                oldest = min(oldest, places[HEAD, p])
+            if want[p] - grant[p] < _NOTHING:
+                grant[p] = want[p]
+            if grant[p] == want[p] and waiting[p] == 0.0:
+                quick += want[p]
+                head[p] = s + 1
+                rest[p] = 0.0
             else:
-                places[HEAD, p] = s + 1
-                parts[REST, p] = 0.0
-        columns[BACKLOG, s], columns[TIME_LAG, s] = backlog, lag
-        whole[OLDEST] = oldest
-        _draw_curves(s, arrivals[s], filled[s], ring[row], curves, parts)
+                queued[slow] = p
+                slow += 1
+        bins[MASS, at_once] += quick
+        if real[SLACK] < 0.0:
+            columns[LATE, s] += quick
+        whole[OLDEST] = s + 1
+        if slow > 0:
+            _queue(s, slow, ring, parts, places, columns, bins, bounds, real, whole)
+        _draw_curves(s, arrivals[s], filled[s], come, curves, parts)
     return last
 
 
 @compiled
 def change_members(members: Ints, number: int, sign: int) -> None:
     """Let pod ``number`` into the group (sign 1), or out of it."""
-    count = members[0]
-    at = 1 + np.searchsorted(members[1 : count + 1], number)
+    last = members[0]
     if sign > 0:
-        members[at + 1 : count + 2] = members[at : count + 1].copy()
+        at = last + 1
+        while at > 1 and members[at - 1] > number:
+            members[at] = members[at - 1]
+            at -= 1
         members[at] = number
-        members[0] += 1
-    elif at <= count and members[at] == number:
-        members[at:count] = members[at + 1 : count + 1].copy()
-        members[0] -= 1
+        members[0] = last + 1
+        return
+    at = 1
+    while at <= last and members[at] != number:
+        at += 1
+    if at <= last:
+        for k in range(at, last):
+            members[k] = members[k + 1]
+        members[0] = last - 1
 
 
 @compiled
@@ -177,72 +179,63 @@ def _arrive(arrivals: float, seed: Any, s: int, parts: Floats, come: Floats, nor
         come[0] = count
     else:
         word = mixed(seed + (np.uint64(s) + np.uint64(1)) * GOLDEN)
-        split(count, word, parts[SHARE], whole[EVEN] == 1, normals, come)
+        split(count, word, parts[SHARE], parts[PART], whole[EVEN] == 1, normals, come)
+    want, waiting = parts[WANT], parts[WAITING]
     for p in range(len(come)):
-        parts[WANT, p] = parts[WAITING, p] + come[p]
+        want[p] = waiting[p] + come[p]
 
 
 @compiled
-def _share_out(s: int, parts: Floats, places: Ints, rate: float, active: int) -> None:
+def _share_out(s: int, parts: Floats, places: Ints, real: Floats, active: int) -> None:
     """Each consumer's second, in equal shares among its partitions that have work for them (max-min fair)."""
+    rate, paused = real[RATE], s < real[PAUSED]
+    want, grant, order, start = parts[WANT], parts[GRANT], places[ORDER], places[START]
     if active == 0:
-        parts[GRANT] = 0.0
+        grant[:] = 0.0
         return
     for m in range(active):
-        begin, end = places[START, m], places[START, m + 1]
-        total, most = 0.0, 0.0
-        for k in range(begin, end):
-            p = places[ORDER, k]
-            work = _open(parts[RESUME, p], s)
-            most = max(most, work)
-            want = parts[WANT, p]
-            if work < 1.0:
-                want = min(want, rate * work)
-            parts[GRANT, p] = want
-            total += want
-        left = rate * most
-        if total <= left:
-            continue
-        # The smallest wishes first: what they leave is shared among the others.
-        open_ones, level = end - begin, 0.0
-        while True:
-            level, full = left / open_ones, 0
-            for k in range(begin, end):
-                p = places[ORDER, k]
-                if 0.0 <= parts[GRANT, p] <= level:
-                    left -= parts[GRANT, p]
-                    parts[GRANT, p] = -1.0 - parts[GRANT, p]  # settled
-                    full += 1
-            open_ones -= full
-            if full == 0 or open_ones == 0:
-                break
-        for k in range(begin, end):
-            p = places[ORDER, k]
-            parts[GRANT, p] = -1.0 - parts[GRANT, p] if parts[GRANT, p] < 0.0 else level
-
-
-@compiled
-def _head(p: int, s: int, ring: Floats, parts: Floats, places: Ints) -> float:
-    """When the oldest request of a partition arrived (s); moves the head to the second it belongs to."""
-    window = ring.shape[0]
-    head, rest = places[HEAD, p], parts[REST, p]
-    while rest <= 0.0 and head < s:
-        if ring[head % window, p] > 0.0:
-            rest = ring[head % window, p]
+        total, most = 0.0, 1.0
+        if paused:
+            most = 0.0
+            for k in range(start[m], start[m + 1]):
+                p = order[k]
+                work = _open(parts[RESUME, p], s)
+                most = max(most, work)
+                grant[p] = min(want[p], rate * work)
+                total += grant[p]
         else:
-            head += 1
-    if rest <= 0.0:
-        rest = ring[head % window, p]
-    places[HEAD, p], parts[REST, p] = head, rest
-    total = ring[head % window, p]
-    return head + (1.0 - rest / total if total > 0.0 else 0.0)
+            for k in range(start[m], start[m + 1]):
+                p = order[k]
+                grant[p] = want[p]
+                total += want[p]
+        if total > rate * most:
+            _level(rate * most, grant, order, start[m], start[m + 1])
 
 
 @compiled
-def _leave(
-    p: int,
+def _level(left: float, grant: Floats, order: Ints, begin: int, end: int) -> None:
+    """Share ``left`` among wishes that are more: the smallest first, what they leave is shared among the others."""
+    wishing, level = end - begin, 0.0
+    while True:
+        level, met = left / wishing, 0
+        for k in range(begin, end):
+            p = order[k]
+            if 0.0 <= grant[p] <= level:
+                left -= grant[p]
+                grant[p] = -1.0 - grant[p]  # settled
+                met += 1
+        wishing -= met
+        if met == 0 or wishing == 0:
+            break
+    for k in range(begin, end):
+        p = order[k]
+        grant[p] = -1.0 - grant[p] if grant[p] < 0.0 else level
+
+
+@compiled
+def _queue(
     s: int,
-    grant: float,
+    slow: int,
     ring: Floats,
     parts: Floats,
     places: Ints,
@@ -250,40 +243,66 @@ def _leave(
     bins: Floats,
     bounds: Floats,
     real: Floats,
-    bits: Ints,
+    whole: Ints,
 ) -> None:
-    """Take ``grant`` requests of a partition into service, evenly over second ``s``, the oldest first."""
-    window = ring.shape[0]
-    done, head, rest = 0.0, places[HEAD, p], parts[REST, p]
-    while grant - done > 0.0 and head <= s:
-        total = ring[head % window, p]
+    """Partitions in which somebody waited or waits: take what is granted of each into service, the oldest first."""
+    mask = ring.shape[0] - 1
+    time, slack = real[TIME], real[SLACK]
+    backlog, lag, oldest = 0.0, 0.0, s + 1
+    for n in range(slow):
+        p = places[QUEUED, n]
+        want, grant = parts[WANT, p], parts[GRANT, p]
+        head, rest, done = places[HEAD, p], parts[REST, p], 0.0
+        while grant - done > 0.0 and head <= s:
+            total = ring[head & mask, p]
+            if rest <= 0.0:
+                rest = total
+            if rest > 0.0:
+                take = min(rest, grant - done)
+                first = max(s + done / grant - head - (total - rest) / total, 0.0)
+                done += take
+                rest -= take
+                final = max(s + done / grant - head - (total - rest) / total, 0.0)
+                add(bins, bounds, first + time, final + time, take)
+                if max(first, final) > slack:
+                    columns[LATE, head] += late_part(first, final, take, slack)
+                # What rounding leaves of a second's arrivals is none.
+                if rest > 1e-12 * total:
+                    break
+            head += 1
+            rest = 0.0
+        parts[WAITING, p] = want - grant
+        if want <= grant:
+            places[HEAD, p], parts[REST, p] = s + 1, 0.0
+            continue
+        # The oldest that waits is at the head: skip the seconds in which nothing came.
+        while rest <= 0.0 and head < s:
+            rest = ring[head & mask, p]
+            head += rest <= 0.0
         if rest <= 0.0:
-            rest = total
-        if rest > 0.0:
-            take = min(rest, grant - done)
-            first = max(s + done / grant - (head + (total - rest) / total), 0.0)
-            last = max(s + (done + take) / grant - (head + (total - rest + take) / total), 0.0)
-            add(bins, bounds, first + real[TIME], last + real[TIME], take, bits)
-            columns[LATE, head] += late_part(first, last, take, real[SLACK])
-            done += take
-            rest -= take
-            # What rounding leaves of a second's arrivals is none.
-            if rest > 1e-12 * total:
-                break
-        head += 1
-        rest = 0.0
-    places[HEAD, p], parts[REST, p] = head, rest
+            rest = ring[head & mask, p]
+        places[HEAD, p], parts[REST, p] = head, rest
+        total = ring[head & mask, p]
+        backlog += want - grant
+        lag = max(lag, s + 1 - head - (1.0 - rest / total if total > 0.0 else 0.0))
+        oldest = min(oldest, head)
+    columns[BACKLOG, s], columns[TIME_LAG, s] = backlog, lag
+    whole[OLDEST] = oldest
 
 
 @compiled
 def _draw_curves(s: int, arrivals: float, filled: float, come: Floats, curves: Floats, parts: Floats) -> None:
-    window = curves.shape[1]
-    old, new = s % window, (s + 1) % window
-    gap = math.isnan(arrivals)
+    mask = curves.shape[1] - 1
+    arrived, before = curves[ARRIVED, (s + 1) & mask], curves[ARRIVED, s & mask]
+    served, served_before = curves[SERVED, (s + 1) & mask], curves[SERVED, s & mask]
+    grant, share = parts[GRANT], parts[SHARE]
     for p in range(len(come)):
-        more = filled * parts[SHARE, p] if gap else 0.0
-        curves[ARRIVED, new, p] = curves[ARRIVED, old, p] + come[p] + more
-        curves[SERVED, new, p] = curves[SERVED, old, p] + max(parts[GRANT, p], 0.0) + more
+        arrived[p] = before[p] + come[p]
+        served[p] = served_before[p] + grant[p]
+    if math.isnan(arrivals):
+        for p in range(len(come)):
+            arrived[p] += filled * share[p]
+            served[p] += filled * share[p]
 
 
 @compiled
@@ -300,13 +319,13 @@ def left_late(last: int, ring: Floats, parts: Floats, places: Ints, columns: Flo
         unserved += parts[WAITING, p]
         head, rest = places[HEAD, p], parts[REST, p]
         while head < last:
-            total = ring[head % window, p]
+            total = ring[head & (window - 1), p]
             if rest <= 0.0:
                 rest = total
             if rest > 0.0:
                 late = late_part(last - head - (total - rest) / total, last - head - 1.0, rest, real[SLACK])
                 columns[LATE, head] += late
-                bins[0, bins.shape[1] - 2] += late
+                bins[MASS, bins.shape[1] - 2] += late
             head += 1
             rest = 0.0
     return unserved

@@ -37,6 +37,7 @@ class ServiceQueue:
         self._ring = np.zeros((_RING, partitions))
         self._parts = np.zeros((queue.PART_ROWS, partitions))
         self._parts[queue.SHARE] = shares(setting)
+        self._parts[queue.PART] = parts_of_rest(self._parts[queue.SHARE])
         self._parts[queue.PHASE] = [uniform(stream(seed, Stream.COMMIT, index), p) for p in range(partitions)]
         self._places = np.zeros((queue.PLACE_ROWS, partitions + 1), np.int64)
         self._places[queue.OWNER] = assignment.NOBODY
@@ -44,7 +45,7 @@ class ServiceQueue:
         self._bins, self._bounds = np.zeros((2, latency.BINS + 1)), latency.edges()
         self._normals = normal_quantiles()
         self._real = np.array(
-            [setting.rate, setting.time, setting.service.within - setting.time, setting.rebalance.pause, 0.0]
+            [setting.rate, setting.time, setting.service.within - setting.time, setting.rebalance.pause, 0.0, 0.0]
         )
         even = float(np.ptp(self._parts[queue.SHARE])) == 0.0
         code = assignment.CODE[setting.queue.assignor] if isinstance(setting.queue, Partitioned) else 0
@@ -64,7 +65,7 @@ class ServiceQueue:
         """Cumulative curves of the time before the run, at the history's newest rate, and the offsets at its begin."""
         share = self._parts[queue.SHARE]
         needed = self._setting.scrape_delay + MINUTE + self._setting.commit_interval + self._setting.time
-        window = math.ceil(needed) + int(MINUTE)
+        window = power_of_two(math.ceil(needed) + MINUTE)
         rate = total = 0.0
         if load.history is not None:
             known = load.history.rates[~np.isnan(load.history.rates)]
@@ -156,6 +157,11 @@ class ServiceQueue:
         return LatencyHistogram(self._bounds, latency.requests(self._bins, self._bounds)), unserved
 
 
+def power_of_two(least: int) -> int:
+    """The smallest power of two that is at least ``least``: rings of that length are indexed by a mask."""
+    return 1 << (least - 1).bit_length()
+
+
 def shares(setting: ServiceSetting) -> Floats:
     """Each partition's share of the arrivals; of a shared queue one share of all."""
     if not isinstance(setting.queue, Partitioned):
@@ -164,6 +170,15 @@ def shares(setting: ServiceSetting) -> Floats:
     if weights is None:
         return np.full(setting.queue.partitions, 1.0 / setting.queue.partitions)
     return np.array(weights) / sum(weights)
+
+
+def parts_of_rest(of_all: Floats) -> Floats:
+    """Each partition's part of what it and those after it get: 1 for the last one that gets any."""
+    rest = np.cumsum(of_all[::-1])[::-1]
+    parts = np.divide(of_all, rest, out=np.ones_like(rest), where=rest > 0)
+    last = int(np.flatnonzero(of_all)[-1])
+    parts[last:] = 1.0
+    return np.asarray(np.minimum(parts, 1.0))
 
 
 def carried_over(arrivals: Floats) -> Floats:

@@ -62,10 +62,10 @@ def show(
 @compiled
 def _value(curves: Floats, which: int, p: int, at: float) -> float:
     """A cumulative curve at a time between whole seconds; the ring holds what is before the run's begin, too."""
-    window = curves.shape[1]
-    low = math.floor(at)
+    mask = curves.shape[1] - 1
+    low = int(math.floor(at))
     part = at - low
-    value = curves[which, low % window, p]
+    value = curves[which, low & mask, p]
     if part > 0.0:
-        value += part * (curves[which, (low + 1) % window, p] - value)
+        value += part * (curves[which, (low + 1) & mask, p] - value)
     return value
