@@ -144,7 +144,7 @@ def _run(
     from scaler.act.replicas import ScaleWriter
     from scaler.kube import connect
     from scaler.observe.cluster import KubernetesCluster
-    from scaler.observe.kafka import KafkaOffsets
+    from scaler.observe.kafka_process import KafkaProcess
 
     clock, telemetry = SystemClock(), Telemetry()
     deadline = min(tick * DEADLINE_SHARE, LONGEST_DEADLINE)
@@ -155,7 +155,7 @@ def _run(
     background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
     controller = Controller(
         Gatherer(
-            lambda kafka: KafkaOffsets(
+            lambda kafka: KafkaProcess(
                 {"bootstrap.servers": kafka.bootstrap_servers, **dict(kafka.properties)}, patience
             ),
             lambda url: _latency(url, patience),

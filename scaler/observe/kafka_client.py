@@ -15,8 +15,8 @@ late is taken up without a restart. No secret leaves this module except into lib
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ _DEFAULTS: dict[str, str | int] = {
     "log_level": 4,  # warnings; they go to Python's log at DEBUG, since every reading says what is wrong
 }
 _MOST_RETIRED = 8
+_PROVERS = 16  # consumers that look for their coordinators at the same time
 _retired: list[Client] = []
 LONGEST = 3600.0  # s, the longest request time limit that librdkafka takes
 _SECRET_WORDS = ("password", "secret", "key.pem", "jaas", "username", "sasl.oauthbearer.config")
@@ -103,7 +104,7 @@ class Client:
         self.settings = dict(settings)
         self._owed: list[Future[Any]] = []
         self._lost = False
-        self._proved = False
+        self._proved: set[str] = set()
         self.spent = False  # it has seen an outage; librdkafka may never ask a coordinator again after one
         self._secrets = secrets
         self._trouble = _Trouble(secrets)
@@ -117,25 +118,36 @@ class Client:
                 f"the Kafka client refuses its settings: {redact(text, secrets)}; check spec.kafka.properties",
             ) from None
 
-    def prove(self, group: str, topic: str, seconds: float) -> None:
-        """See once that the group's coordinator answers, by a consumer. Raises Fault while it does not.
+    def prove(self, groups: Mapping[str, str], left: Callable[[], float]) -> dict[str, Fault]:
+        """See once of each group (with a topic of it) that its coordinator answers. Returns why it does not, by group.
 
-        An admin client that asks for a coordinator while it is still loading ends the process with a segmentation
-        fault (librdkafka 2.16.1, seen when a broker was stopped and started again); a consumer waits for it.
+        ``left`` (s) is how long it may still take. An admin client that asks for the offsets of a group whose
+        coordinator was just started or moved ends the process with a segmentation fault (librdkafka issue 5040, seen
+        with 2.12 to 2.16 when a broker was stopped and started); a consumer waits for it.
         """
-        if self._proved:
-            return
+        new = [group for group in groups if group not in self._proved]
+        if not new:
+            return {}
+        with ThreadPoolExecutor(min(len(new), _PROVERS), thread_name_prefix="prove") as pool:
+            answers = dict(zip(new, pool.map(lambda group: self._prove(group, groups[group], left), new), strict=True))
+        self._proved |= {group for group, fault in answers.items() if fault is None}
+        return {group: fault for group, fault in answers.items() if fault is not None}
+
+    def _prove(self, group: str, topic: str, left: Callable[[], float]) -> Fault | None:
+        seconds, what = left(), f"consumer group {group}"
+        if seconds <= 0:
+            return self.fault(TimeoutError(), what, seconds)
         try:
             settings = {**self.settings, "group.id": group, "enable.auto.commit": False, "error_cb": self._trouble}
             consumer = Consumer(settings, logger=_Log(self._secrets))
             try:
-                consumer.committed([TopicPartition(topic, 0)], timeout=max(seconds, 0.01))
+                consumer.committed([TopicPartition(topic, 0)], timeout=seconds)
             finally:
                 consumer.close()
         except KafkaException as error:
             if error.args[0].code() in _NO_ANSWER | _NO_COORDINATOR:
-                raise self.fault(error, f"consumer group {group}", seconds) from None
-        self._proved = True  # also when it refuses: it is there
+                return self.fault(error, what, seconds)
+        return None  # also when it refuses: it is there
 
     def settle(self, futures: Iterable[Future[Any]], seconds: float, probe: bool = False) -> None:
         """Wait until all have ended, at most ``seconds``; what is not there by then is owed.

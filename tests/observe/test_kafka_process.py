@@ -1,0 +1,152 @@
+"""The process that talks to Kafka: it may end or hang at any time, and costs readings at most."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import Pipe
+from typing import Any
+
+import psutil
+import pytest
+
+from scaler.clock import ManualClock
+from scaler.observe.kafka_child import Answering, Question
+from scaler.observe.kafka_process import GRACE, KafkaProcess
+from scaler.observe.ports import GroupTopic
+from scaler.plan.observation import Freshness, Reading
+from scaler.plan.reasons import Reason
+
+NOBODY = "127.0.0.1:9"
+ONE = GroupTopic("workers", "chat")
+TIMEOUT = 0.5
+SECRET = "hunter2-hunter2"
+
+
+def until(true: Any, within: float = 30.0) -> None:
+    end = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < end, "not within the time"
+        time.sleep(0.02)
+
+
+def read(source: KafkaProcess) -> Reading[Any]:
+    return source.sample(time.time(), [ONE])[ONE]
+
+
+def up(source: KafkaProcess) -> int:
+    """Wait until it is the client itself that says what is wrong; the process's id."""
+    until(lambda: "spec.kafka.bootstrapServers" in read(source).detail)
+    assert source.pid is not None
+    return source.pid
+
+
+@pytest.fixture
+def source() -> Iterator[KafkaProcess]:
+    made = KafkaProcess({"bootstrap.servers": NOBODY, "sasl.password": SECRET}, TIMEOUT)
+    yield made
+    pid = made.pid
+    made.close()
+    assert pid is None or not psutil.pid_exists(pid)
+    assert not [t.name for t in threading.enumerate() if t.name == "kafka process"]
+
+
+def test_a_process_that_dies_or_hangs_costs_readings_and_nothing_else(
+    source: KafkaProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = up(source)
+    reading = read(source)
+    assert (reading.value, reading.freshness, reading.reason) == (None, Freshness.ERROR, Reason.BROKER_UNREACHABLE)
+    told = psutil.Process(first)
+    assert SECRET not in " ".join(told.cmdline()) + str(told.environ())
+
+    # It dies while it is asked: the answer is there at once.
+    killer = threading.Timer(0.1, os.kill, (first, signal.SIGSEGV))
+    killer.start()
+    began = time.monotonic()
+    reading = read(source)
+    killer.join()
+    assert time.monotonic() - began < TIMEOUT
+    assert (reading.value, reading.freshness, reading.reason) == (None, Freshness.ERROR, Reason.BROKER_UNREACHABLE)
+    assert NOBODY in reading.detail
+    second = up(source)
+    assert second != first
+    assert "SIGSEGV" in caplog.text
+
+    # It hangs: nobody waits longer than is said, and it is ended after a few times.
+    os.kill(second, signal.SIGSTOP)
+    began = time.monotonic()
+    reading = read(source)
+    assert time.monotonic() - began < TIMEOUT + GRACE + 0.5
+    assert (reading.value, reading.freshness, reading.reason) == (None, Freshness.ERROR, Reason.BROKER_UNREACHABLE)
+    until(lambda: read(source) is not None and source.pid != second)
+    assert up(source) not in (first, second)
+    assert all(r.levelno == logging.WARNING for r in caplog.records), "no traceback"
+
+    with pytest.raises(ValueError, match="step"):
+        source.history("chat", 0.0, 60.0, -1.0)
+
+
+def test_a_closed_one_answers_with_an_error() -> None:
+    source = KafkaProcess({"bootstrap.servers": NOBODY}, TIMEOUT)
+    source.close()
+    assert read(source).freshness is Freshness.ERROR
+    assert source.history("chat", 0.0, 60.0, 60.0).freshness is Freshness.ERROR
+
+
+def test_it_does_not_outlive_a_controller_that_is_killed() -> None:
+    text = (
+        "import sys, time; from scaler.observe.kafka_process import KafkaProcess;"
+        f"p = KafkaProcess({{'bootstrap.servers': '{NOBODY}'}}, 0.5); print(p.pid, flush=True); time.sleep(60)"
+    )
+    controller = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True)
+    assert controller.stdout is not None
+    child = int(controller.stdout.readline())
+    controller.kill()
+    controller.wait()
+    controller.stdout.close()
+    until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_the_controller_itself_does_not_load_librdkafka() -> None:
+    text = "import sys, scaler.observe.kafka_process; sys.exit('confluent_kafka' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", text], check=False).returncode == 0
+
+
+class Source:
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def sample(self, now: float, wanted: Sequence[GroupTopic]) -> Mapping[GroupTopic, Reading[Any]]:
+        self.times.append(now)
+        if not wanted:
+            raise KeyError("nothing")
+        return {}
+
+    def history(self, topic: str, start: float, end: float, step: float) -> Any:
+        raise ValueError("no step")
+
+    def close(self) -> None: ...
+
+
+def test_what_passed_on_the_way_is_added_to_the_time_and_what_nobody_waits_for_is_not_asked() -> None:
+    ours, theirs = Pipe()
+    source, clock = Source(), ManualClock(1000.0)
+    answering = Answering(source, theirs, clock)
+    answering.take(Question(1, "sample", (990.0, [ONE]), asked=999.5, useful=1.0))
+    assert ours.recv() == (1, {})
+    answering.take(Question(2, "sample", (990.0, [ONE]), asked=998.0, useful=1.0))
+    answering.take(Question(3, "sample", (995.0, []), asked=1000.5, useful=1.0))  # a clock that was set back
+    number, answer = ours.recv()
+    assert (number, type(answer)) == (3, KeyError)
+    answering.take(Question(4, "history", ("chat", 0.0, 1.0, 0.0), asked=1000.0, useful=1.0))
+    number, answer = ours.recv()
+    assert (number, type(answer)) == (4, ValueError)
+    assert source.times == [990.5, 995.0]
+    ours.close()
