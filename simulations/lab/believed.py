@@ -34,7 +34,7 @@ Ints = NDArray[np.int64]
 
 CALM = 20.0  # s before the spike that are compared, too
 AROUND = 5.0  # s before the first and after the last new consumer in which a rebalance may stop the others
-STANDSTILL = 0.3  # s between two requests that are more than the ordinary
+STANDSTILL = 0.05  # s between two requests that are more than the ordinary
 DRAIN = 60.0  # s for the last requests to be finished
 SPIKE = Spike(every=3600.0, at=70.0, length=60.0, height=3.0)
 SPEC = ScenarioSpec(
@@ -134,7 +134,7 @@ def run_in_lab(
     with Scenario(lab, folder, spec) as running:
         running.send()
         begins = running.next_spike()
-        start = np.floor(begins - CALM)
+        start = begins - CALM  # the spike begins with a second: within one, the simulator spreads arrivals evenly
         if time.time() > start - 5.0:
             raise LabError(
                 f"{spec.name} was ready only {begins - time.time():.0f} s before its spike: too late to compare"
@@ -143,7 +143,7 @@ def run_in_lab(
             time.sleep(max(begins + at - time.time(), 0.0))
             running.scale(replicas)
         time.sleep(max(begins + end - time.time(), 0.0))
-        seconds = int(begins + end - start)
+        seconds = round(CALM + end)
         until = time.monotonic() + DRAIN
         while (served := _served(running.finished(), start, seconds)) is None or running.measured(
             start, start + seconds

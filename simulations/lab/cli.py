@@ -31,7 +31,11 @@ directory_option = click.option(
 )
 
 
-LAZY = {"load": "simulations.lab.load:load", "demo": "simulations.lab.demo:demo"}  # have heavy imports of their own
+LAZY = {  # have heavy imports of their own
+    "load": "simulations.lab.load:load",
+    "demo": "simulations.lab.demo:demo",
+    "race": "simulations.lab.race:race",
+}
 
 
 class _LabGroup(click.Group):

@@ -6,23 +6,19 @@ the number of the sync, not by the clock, so that a slow machine changes when th
 
 from __future__ import annotations
 
-import bisect
 import json
-import random
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaler.clock import SystemClock
-from scaler.kube import Json, connect
-from scaler.observe.watch import Watch
+from scaler.kube import Json
 from simulations.lab import interrupts
 from simulations.lab.errors import LabError
 from simulations.lab.external_metrics import ExternalMetrics, Fault
 from simulations.lab.lab import Lab
+from simulations.lab.replica_watch import ReplicaWatch
 
 PATIENCE = 60.0  # s for the Deployments to have their pods
 SLOW = 4.0  # times the time that the syncs should take, until it is given up
@@ -69,38 +65,6 @@ class Sync:
     after: int  # spec.replicas as the next one began
 
 
-class _Counts:
-    """A watch's handler that remembers every count of every Deployment."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._times: dict[str, list[float]] = {}
-        self._counts: dict[str, list[tuple[int, int]]] = {}
-
-    def listed(self, objects: Sequence[Json], at: float) -> None:
-        for item in objects:
-            self.changed(item, at)
-
-    def changed(self, item: Json, at: float) -> None:
-        name, status = item["metadata"]["name"], item.get("status") or {}
-        with self._lock:
-            self._times.setdefault(name, []).append(at)
-            self._counts.setdefault(name, []).append((item["spec"]["replicas"], status.get("replicas", 0)))
-
-    def removed(self, item: Json, at: float) -> None:
-        """Deployments stay until the end."""
-
-    def at(self, name: str, when: float) -> tuple[int, int]:
-        """spec.replicas and status.replicas as they were known then."""
-        with self._lock:
-            place = bisect.bisect_right(self._times[name], when) - 1
-            return self._counts[name][place]
-
-    def settled(self, scripts: Sequence[Script]) -> bool:
-        with self._lock:
-            return all(self._counts.get(s.name, [(0, 0)])[-1] == (s.replicas, s.replicas) for s in scripts)
-
-
 def run_scripts(lab: Lab, scripts: Sequence[Script], sync: float) -> dict[str, list[Sync]]:
     """Run all ``scripts`` at once under the lab's controller manager, which syncs every ``sync`` s; syncs by script.
 
@@ -113,21 +77,15 @@ def run_scripts(lab: Lab, scripts: Sequence[Script], sync: float) -> dict[str, l
         value = values[min(asked, len(values) - 1)]
         return value if isinstance(value, Fault) else value * 1000
 
-    counts = _Counts()
-    client = connect(Path(lab.kubernetes.admin_kubeconfig))
-    watch = Watch(
-        client,
-        "/apis/apps/v1/namespaces/default/deployments",
-        counts,
-        clock=SystemClock(),
-        rng=random.Random(0),
-        selector=LABEL,
-    )
+    kubeconfig = Path(lab.kubernetes.admin_kubeconfig)
     try:
-        with ExternalMetrics(lab.directory, answer) as server:
-            watch.start()
+        with ReplicaWatch(kubeconfig, LABEL) as counts, ExternalMetrics(lab.directory, answer) as server:
             _apply(lab, [_deployment(script) for script in scripts])
-            _until(lambda: counts.settled(scripts), PATIENCE, "the Deployments have no pods")
+
+            def settled() -> bool:
+                return all(counts.newest(s.name) == (s.replicas, s.replicas) for s in scripts)
+
+            _until(settled, PATIENCE, "the Deployments have no pods")
             _apply(lab, [_autoscaler(script) for script in scripts])
             longest = max(script.syncs for script in scripts)
             wanted = {f"{script.name}-0": script.syncs + 1 for script in scripts}
@@ -139,12 +97,10 @@ def run_scripts(lab: Lab, scripts: Sequence[Script], sync: float) -> dict[str, l
             _until(done, (longest + 1) * sync * SLOW, "the HPAs did not ask often enough")
             return {script.name: _syncs(script, server, counts) for script in scripts}
     finally:
-        watch.close()
-        client.close()
         lab.kubernetes.run("delete", "hpa,deployment", "-l", LABEL, "--wait=false")
 
 
-def _syncs(script: Script, server: ExternalMetrics, counts: _Counts) -> list[Sync]:
+def _syncs(script: Script, server: ExternalMetrics, counts: ReplicaWatch) -> list[Sync]:
     asked = server.asked()
     by_metric = [[each for each in asked if each.metric == f"{script.name}-{n}"] for n in range(len(script.metrics))]
     syncs = []
