@@ -61,6 +61,7 @@ class Station:
         self._replicas = np.empty(0, dtype=tables.REPLICA)
         self._slots = np.empty((0, int(self._run["slots"][0])), dtype=tables.SLOT)
         self._queues = np.zeros(1, dtype=tables.QUEUE)
+        self._grow()  # the kernel needs a row, also where there is no replica
         self._starting: dict[int, Pod] = {}  # by row, oldest first
         self._ready: list[int] = []  # rows, oldest first; those that became ready since the last call are not in yet
         for _ in range(setting.replicas):
