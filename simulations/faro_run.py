@@ -18,12 +18,13 @@ from simulations.request_level.record import measures, together
 from simulations.request_level.run import simulate_requests
 from simulations.request_level.setting import Discipline, RequestService, RequestSetting
 from simulations.service_times import Lognormal
-from simulations.setting import Between
+from simulations.setting import Between, Shared
 
 SEEDS = (24, 32, 40, 42, 62)
 TOTALS = (32, 36)
 WITHIN = 0.720  # s, at each request; a refused request is a miss
 TICK = 10.0  # s
+MOST = 100  # replicas of one service
 COLD_START = 35.0  # s
 SERVICE_TIME = Lognormal(0.0793, 0.0686, 0.4225)
 ROUTER = 0.00459  # s that the artifact's router takes for a request, and again for its answer, on average
@@ -102,7 +103,7 @@ def faro_setting(jobs: Jobs, total: int, seed: int, reading: FaroReading = CHOSE
                 within=WITHIN,
                 share=0.99,
                 min_replicas=1,
-                max_replicas=100,
+                max_replicas=MOST,
                 service_rate=1 / SERVICE_TIME.mean,
                 service_time=SERVICE_TIME.mean,
                 lead_time=reading.cold_start,
@@ -111,6 +112,7 @@ def faro_setting(jobs: Jobs, total: int, seed: int, reading: FaroReading = CHOSE
                 scale_in_hold=300.0,
             ),
             SERVICE_TIME,
+            Shared(MOST),  # policies keep to the number of partitions; here is no such limit
             slots=reading.slots,
             discipline=reading.discipline,
             queue_bound=reading.queue_bound,

@@ -37,7 +37,7 @@ class RequestService:
 
     service: Service
     time: ServiceTime  # of a request, or of a batch by its size
-    queue: Shared | Partitioned = field(default_factory=Shared)
+    queue: Shared | Partitioned = field(default_factory=Shared)  # policies may keep to its number of partitions
     slots: int = 1  # requests that one replica holds at most; a service time by batch has its own size
     discipline: Discipline = Discipline.PARALLEL
     queue_bound: int | None = None  # requests that wait at most; None: no bound
