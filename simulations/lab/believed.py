@@ -272,11 +272,11 @@ def compare(served: Served, spec: ScenarioSpec = SPEC) -> Compared:
 
 def _serving(served: Served, pause: float) -> Ints:
     """Consumers by second. One that joins is a member for the pause before it serves: its partitions stand still."""
-    seconds = served.start + np.arange(served.seconds)
     counts = np.zeros(served.seconds, np.int64)
-    end = served.start + served.seconds
     for begin, last in served.spans():
-        counts += (seconds >= begin - pause) & (seconds < (np.inf if last >= end - 2.0 else last))
+        joined, left = round(begin - pause - served.start), round(last - served.start)
+        stays = left >= served.seconds - 2
+        counts[max(joined, 0) : None if stays else max(left, 0)] += 1
     return counts
 
 
