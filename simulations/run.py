@@ -25,7 +25,7 @@ def simulate(
     keep_decisions: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Record:
-    """Run ``policy`` (called ``name`` in the record) under ``loads``, one for each service, all of one start and length.
+    """Run ``policy``, called ``name`` in the record, under ``loads``: one for each service, of one start and length.
 
     ``progress`` is called with the share done, at most 100 times. The same setting, loads and policy give the same
     record. Raises BadSetting.
@@ -50,7 +50,7 @@ def simulate(
         setting=setting,
         policy=name,
         start=cluster.start,
-        ticks=np.arange(ticks) * setting.tick,
+        ticks=np.arange(ticks, dtype=np.float64) * setting.tick,
         services=tuple(journal.record(uid, columns) for uid, journal, columns in made),
         pool=cluster.pool(),
         decisions=tuple(kept) if keep_decisions else None,

@@ -46,41 +46,45 @@ def assign(assignor: int, members: Ints, count: int, owner: Ints) -> None:
 
 @compiled
 def _stick(members: Ints, count: int, owner: Ints, each: int, more: int) -> None:
-    partitions = len(owner)
     held = np.zeros(count, np.int64)
-    place = np.empty(partitions, np.int64)  # of the owner among the members, or nobody
-    for p in range(partitions):
+    place = np.empty(len(owner), np.int64)  # of the owner among the members, or nobody
+    for p in range(len(owner)):
         place[p] = NOBODY
         for m in range(count):
             if members[m] == owner[p]:
                 place[p] = m
                 held[m] += 1
-    # Those that hold more than the smaller share keep the larger one, as far as there is one to give.
-    quota = np.full(count, each, np.int64)
-    for m in range(count):
-        if more > 0 and held[m] > each:
-            quota[m] += 1
-            more -= 1
-    # The rest of the larger shares goes to those who hold least, in order.
-    for m in range(count):
-        if more > 0 and quota[m] == each:
-            quota[m] += 1
-            more -= 1
+    quota = _quotas(held, each, more)
     held[:] = 0
-    for p in range(partitions):
+    for p in range(len(owner)):
         if place[p] != NOBODY:
             if held[place[p]] < quota[place[p]]:
                 held[place[p]] += 1
             else:
                 place[p] = NOBODY
     m = 0
-    for p in range(partitions):
+    for p in range(len(owner)):
         if place[p] == NOBODY:
             while held[m] >= quota[m]:
                 m += 1
             place[p] = m
             held[m] += 1
         owner[p] = members[place[p]]
+
+
+@compiled
+def _quotas(held: Ints, each: int, more: int) -> Ints:
+    """Partitions of each member: ``more`` of them get one above ``each``, those first that hold so many already."""
+    quota = np.full(len(held), each, np.int64)
+    for m in range(len(held)):
+        if more > 0 and held[m] > each:
+            quota[m] += 1
+            more -= 1
+    for m in range(len(held)):
+        if more > 0 and quota[m] == each:
+            quota[m] += 1
+            more -= 1
+    return quota
 
 
 @compiled

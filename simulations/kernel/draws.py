@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from enum import IntEnum
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from statistics import NormalDist
 
 from simulations.kernel.compiled import compiled
 

@@ -62,9 +62,7 @@ class Fleet:
         change = count - self.count(service)
         if change:
             self._make_room(max(change, 0))
-            kernel.resize(
-                second, service, change, self._pods, self._nodes, self._services, self._events, self._whole
-            )
+            kernel.resize(second, service, change, self._pods, self._nodes, self._services, self._events, self._whole)
 
     def keep(self, second: int, floor: int | None, vacate: bool) -> None:
         """Keep at least ``floor`` nodes (None: as many as before); ``vacate``: scale in from the emptiest node."""

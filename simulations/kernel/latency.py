@@ -40,7 +40,8 @@ def bin_of(latency: Any) -> int:
     """Number of the bin that holds ``latency`` (s): the number's exponent, and the first bits of its fraction."""
     if latency < LOWEST:
         return 0
-    return min((np.float64(latency).view(np.int64) >> _SHIFT) - _FIRST + 1, BINS - 1)
+    place: int = (np.float64(latency).view(np.int64) >> _SHIFT) - _FIRST + 1
+    return min(place, BINS - 1)
 
 
 @compiled

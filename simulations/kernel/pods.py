@@ -8,7 +8,6 @@ empty for a while. Pods take the fullest node that has room (bin packing, as GPU
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +31,8 @@ FREE, BOOTING, UP = range(3)
 COUNT, UP_NOW, MADE, WEIGHT = range(4)
 SERVICE_COLUMNS = 4
 # ``whole``, int64.
-PODS, NEXT, GROWN, FLOOR, ORDERED, SIZE, IDLE, SCALE_DOWN_DELAY, MOST, VACATE, EVENTS, LEADS, CHANGES, ROWS, NODES_MADE = range(
-    15
-)
+PODS, NEXT, GROWN, FLOOR, ORDERED, SIZE, IDLE, SCALE_DOWN_DELAY = range(8)
+MOST, VACATE, EVENTS, LEADS, CHANGES, ROWS, NODES_MADE = range(8, 15)
 WHOLE = 15
 # Rows of ``pool``, int64 [rows, seconds].
 PAID, NODES_UP, NODES_EMPTY = range(3)
@@ -281,9 +279,7 @@ def _delete(s: int, i: int, pods: Ints, nodes: Ints, services: Ints, events: Int
 
 
 @compiled
-def _schedule(
-    s: int, pods: Ints, nodes: Ints, services: Ints, leads: Floats, seeds: Seeds, whole: Ints
-) -> int:
+def _schedule(s: int, pods: Ints, nodes: Ints, services: Ints, leads: Floats, seeds: Seeds, whole: Ints) -> int:
     """Give each waiting pod a node, the oldest pod first; returns how many still wait."""
     waiting = 0
     for i in range(whole[PODS]):

@@ -77,16 +77,8 @@ def serve(
     for s in range(first, last):
         if s - whole[OLDEST] >= window - 1:
             return s
-        changed = False
-        while e < count and events[e, AT] <= s:
-            if events[e, AT] == s and events[e, WHOSE] == service:
-                change_members(members, events[e, NUMBER], events[e, SIGN])
-                changed = True
-            e += 1
-        if changed:
-            whole[REBALANCES] += 1
-            real[PAUSED] = s + real[PAUSE]
-            rebalance(real[PAUSED], parts, places, members, whole)
+        if e < count and events[e, AT] <= s:
+            e = _happen(s, service, e, events, count, parts, places, members, real, whole)
         come = ring[s & (window - 1)]
         _arrive(arrivals[s], seed, s, parts, come, normals, whole)
         if stopped[s]:
@@ -114,6 +106,34 @@ def serve(
             _queue(s, slow, ring, parts, places, columns, bins, bounds, real, whole)
         _draw_curves(s, arrivals[s], filled[s], come, curves, parts)
     return last
+
+
+@compiled
+def _happen(
+    s: int,
+    service: int,
+    e: int,
+    events: Ints,
+    count: int,
+    parts: Floats,
+    places: Ints,
+    members: Ints,
+    real: Floats,
+    whole: Ints,
+) -> int:
+    """Let the group change by the events of second ``s``, from row ``e`` on; returns the first row after them."""
+    changed = False
+    while e < count and events[e, AT] <= s:
+        # A call that goes on after the ring has grown has let the earlier ones happen before.
+        if events[e, AT] == s and events[e, WHOSE] == service:
+            change_members(members, events[e, NUMBER], events[e, SIGN])
+            changed = True
+        e += 1
+    if changed:
+        whole[REBALANCES] += 1
+        real[PAUSED] = s + real[PAUSE]
+        rebalance(real[PAUSED], parts, places, members, whole)
+    return e
 
 
 @compiled
@@ -306,7 +326,9 @@ def _draw_curves(s: int, arrivals: float, filled: float, come: Floats, curves: F
 
 
 @compiled
-def left_late(last: int, ring: Floats, parts: Floats, places: Ints, columns: Floats, bins: Floats, real: Floats) -> float:
+def left_late(
+    last: int, ring: Floats, parts: Floats, places: Ints, columns: Floats, bins: Floats, real: Floats
+) -> float:
     """Count what still waits at second ``last`` and will be late for certain; returns all that waits.
 
     The late ones are in the histogram's last bin: their latency has no end yet.

@@ -142,18 +142,16 @@ class ServiceQueue:
     @property
     def waiting(self) -> Floats:
         """Requests in each partition that are not in service yet, shape [partitions], or [1] of a shared queue."""
-        return self._parts[queue.WAITING].copy()
+        return np.array(self._parts[queue.WAITING])
 
     @property
     def owners(self) -> Ints:
         """Number of the pod that holds each partition, -1 where none does."""
-        return self._places[queue.OWNER, : self._parts.shape[1]].copy()
+        return np.array(self._places[queue.OWNER, : self._parts.shape[1]])
 
     def finish(self, second: int) -> tuple[LatencyHistogram, float]:
         """The latencies of the whole run and what still waits; after it the queue runs no more."""
-        unserved = queue.left_late(
-            second, self._ring, self._parts, self._places, self.columns, self._bins, self._real
-        )
+        unserved = queue.left_late(second, self._ring, self._parts, self._places, self.columns, self._bins, self._real)
         return LatencyHistogram(self._bounds, latency.requests(self._bins, self._bounds)), unserved
 
 

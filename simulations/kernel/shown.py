@@ -63,9 +63,9 @@ def show(
 def _value(curves: Floats, which: int, p: int, at: float) -> float:
     """A cumulative curve at a time between whole seconds; the ring holds what is before the run's begin, too."""
     mask = curves.shape[1] - 1
-    low = int(math.floor(at))
+    low = math.floor(at)
     part = at - low
-    value = curves[which, low & mask, p]
+    value: float = curves[which, low & mask, p]
     if part > 0.0:
         value += part * (curves[which, (low + 1) & mask, p] - value)
     return value
