@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from simulations.declared import Declared
 from simulations.errors import BadSetting
@@ -90,6 +90,25 @@ class Work:
         """How the job's policy is made. Raises ConfigError for an unknown policy or option."""
         made = entry(job.policy).make(dict(job.options))
         return self.declared if self.declared is not None and job.policy == OWN and not job.options else made
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundWork:
+    """The least GPU-hours of a clairvoyant schedule over a setting and its loads, of all services together."""
+
+    setting: Setting
+    loads: tuple[Load, ...]
+
+    def __call__(self, share: float) -> float | None:
+        """With ``share`` to be attained by each service; None where no schedule attains it."""
+        from simulations.bound import bounds
+
+        services = tuple(replace(s, service=replace(s.service, share=share)) for s in self.setting.services)
+        try:
+            found = bounds(replace(self.setting, services=services), self.loads)
+        except BadSetting:
+            return None
+        return sum(b.replica_hours * s.weight for b, s in zip(found, services, strict=True))
 
 
 def options_of(options: Mapping[str, str]) -> Options:

@@ -13,7 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # What decides and what is decided over; not what only shows it, or measures real servers.
 SOURCES = ("scaler/plan", "scaler/predictive.py", "forecasting", "simulations")
 NOT = ("simulations/lab", "simulations/commands", "simulations/executors", "simulations/report")
-NOT_FILES = ("bench.py", "bench_tables.py", "compare.py", "demo.py", "executor.py", "picture.py", "store.py", "tune.py")
+NOT_FILES = (
+    *("bench.py", "bench_report.py", "bench_tables.py", "demo.py", "executor.py"),
+    *("faro.py", "picture.py", "reference_cells.py", "store.py", "tune.py", "version.py"),
+)
 
 
 @cache

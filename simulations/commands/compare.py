@@ -13,6 +13,7 @@ from simulations.commands.inputs import Case, Inputs, input_options, read
 from simulations.commands.shell import executor_options, options_of, progress, told
 from simulations.commands.tables import OUTPUTS, as_csv, as_json, as_table, known, number, percent
 from simulations.compare import (
+    BoundWork,
     Job,
     Outcome,
     Work,
@@ -66,7 +67,7 @@ def compare(
         work = Work(case.setting, case.loads, case.declared)
         with make_executor(executor, workers, ray_address) as pool:
             outcomes = run_sweeps(work, ladders, pool)
-        bound = _bound(case)
+            bound = _bound(case, pool)
         out.mkdir(parents=True, exist_ok=True)
         picture = out / "compare.png"
         points = [_point(o) for o in outcomes]
@@ -115,8 +116,12 @@ def _counted(show: Any) -> Any:
     return done
 
 
-def _bound(case: Case) -> tuple[BoundPoint, ...]:
-    return ()
+def _bound(case: Case, executor: Executor) -> tuple[BoundPoint, ...]:
+    with progress("bound", len(SHARES)) as show:
+        hours = executor.map(
+            BoundWork(case.setting, case.loads), SHARES, name=lambda s: f"bound for {100 * s:g} %", done=_counted(show)
+        )
+    return tuple(BoundPoint(share, least) for share, least in zip(SHARES, hours, strict=True) if least is not None)
 
 
 def _point(outcome: Outcome) -> FrontierPoint:

@@ -1,0 +1,87 @@
+"""Results that outlive a killed run: one JSON file a job, under a hash of all that the result depends on.
+
+A file is written whole under another name and then renamed, so that a kill leaves the old or the new one. One that
+cannot be read all the same (a full disk, a copy that broke) is told and made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from simulations.compare import Job, Outcome
+from simulations.measures import Elasticity, Measures
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A folder of results. ``tell`` is given what a user should know."""
+
+    folder: Path
+    tell: Callable[[str], None]
+
+    def path(self, key: Json) -> Path:
+        """Where the result of ``key`` is."""
+        text = json.dumps(key, sort_keys=True, allow_nan=False)
+        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+
+    def get(self, key: Json) -> Json | None:
+        """The result, or None when it is not there or half written."""
+        path = self.path(key)
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            if document["key"] != key:
+                raise ValueError("it holds another job's result")
+            result: Json = document["result"]
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            self.tell(f"{path}: cannot be read, so its run is made again: {error}")
+            return None
+        return result
+
+    def put(self, key: Json, result: Json) -> None:
+        """Keep a result."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.path(key)
+        new = path.with_suffix(f".{os.getpid()}.new")
+        new.write_text(json.dumps({"key": key, "result": result}, allow_nan=False), encoding="utf-8")
+        new.replace(path)
+
+
+def to_json(outcome: Outcome) -> Json:
+    """An outcome as JSON's types; None for what is not a number."""
+    return {"job": asdict(outcome.job), "measures": [_known(asdict(m)) for m in outcome.measures]}
+
+
+def from_json(document: Mapping[str, Any]) -> Outcome:
+    """The outcome that ``to_json`` was given. Raises KeyError or TypeError for anything else."""
+    job = document["job"]
+    options = tuple((str(name), str(value)) for name, value in job["options"])
+    measures = tuple(
+        Measures(**{**_number(m), "elasticity": Elasticity(**_number(m["elasticity"]))}) for m in document["measures"]
+    )
+    return Outcome(Job(job["policy"], options, job["value"]), measures)
+
+
+def _known(figures: Json) -> Json:
+    return {
+        name: _known(value) if isinstance(value, dict) else None if _nan(value) else value
+        for name, value in figures.items()
+    }
+
+
+def _nan(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _number(figures: Json) -> Json:
+    return {name: math.nan if value is None else value for name, value in figures.items()}
