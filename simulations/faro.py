@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
@@ -21,7 +22,7 @@ from simulations.executor import make_executor
 from simulations.faro_input import Published, faro_folder, published_mean, read_published
 from simulations.faro_run import READINGS, SEEDS, TOTALS, FaroResult, FaroRun, run_faro
 
-WIDTH = 120  # of the table where stdout is no terminal
+WIDTH = 132  # of the table where stdout is no terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,7 @@ def faro(
         if output == "json":
             click.echo(json.dumps([plain(cell) for cell in cells], indent=1))
         else:
-            terminal = Console()
-            terminal.print(table(cells), width=max(terminal.width, WIDTH))
+            Console(width=None if sys.stdout.isatty() else WIDTH).print(table(cells))
             for reading in named:
                 click.echo(f"{reading}: {READINGS[reading].why}")
 

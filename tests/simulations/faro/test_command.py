@@ -1,0 +1,110 @@
+"""`python -m simulations.faro`, and what it comes to on the real benchmark."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from simulations.faro import cells_of, faro
+from simulations.faro_input import arrivals, faro_folder, published_mean, read_jobs, read_published
+from simulations.faro_run import READINGS, FaroRun, faro_setting, run_faro
+from simulations.policies.catalog import entry
+from simulations.request_level.run import simulate_requests
+
+HAVE = pytest.mark.skipif(
+    not (faro_folder() / "jobs.jsonl").is_file(), reason="the shared traces are not on this machine (LAGCAST_TRACES)"
+)
+HERE = ["--workers", "1"]  # in this process
+
+
+def test_json_has_each_seed_beside_what_was_published(folder: Path) -> None:
+    done = CliRunner().invoke(faro, ["--total", "32", "--seed", "7", "--seed", "9", "-o", "json", *HERE])
+    assert done.exit_code == 0, done.output
+    (cell,) = json.loads(done.stdout)
+    assert (cell["policy"], cell["total"], cell["reading"]) == ("aiad", 32, "chosen")
+    assert [run["seed"] for run in cell["runs"]] == [7, 9]
+    assert all(run["requests"] == 4 * 1050 + 6000 for run in cell["runs"])
+    shares = [run["missed"] for run in cell["runs"]]
+    assert 0 < min(shares) < 1
+    assert cell["missed"] == {"mean": pytest.approx(sum(shares) / 2), "least": min(shares), "most": max(shares)}
+    assert cell["published"] == pytest.approx(0.15)
+    assert cell["difference"] == pytest.approx(cell["missed"]["mean"] / 0.15 - 1)
+    assert "faro: 100 %" in done.stderr
+
+
+def test_a_table_says_how_the_setting_was_read(folder: Path) -> None:
+    done = CliRunner().invoke(faro, ["--total", "40", "--seed", "7", "--sensitivity", *HERE])
+    assert done.exit_code == 0, done.output
+    for name, reading in READINGS.items():
+        assert f"{name}: {reading.why}" in done.stdout
+    assert "MISSED" in done.stdout
+
+
+def test_any_policy_of_the_catalog(folder: Path) -> None:
+    arguments = [
+        "--policy",
+        "rate_and_lag",
+        "--policy-option",
+        "factor=1.5",
+        "--total",
+        "36",
+        "--seed",
+        "1",
+        "-o",
+        "json",
+    ]
+    done = CliRunner().invoke(faro, [*arguments, *HERE])
+    assert done.exit_code == 0, done.output
+    (cell,) = json.loads(done.stdout)
+    assert cell["published"] is None
+    assert cell["runs"][0]["replicas"] > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--total", "9"], "9 is not in the range x>=10"),
+        (["--policy", "magic"], "policy 'magic': no such policy"),
+        (["--policy-option", "x=1"], "found option x; allowed: out_after"),
+        (["--policy-option", "x"], "write NAME=VALUE"),
+        (["--reading", "mine"], "'mine' is not one of 'chosen'"),
+    ],
+)
+def test_wrong_usage_is_told_without_a_traceback(folder: Path, arguments: list[str], said: str) -> None:
+    done = CliRunner().invoke(faro, ["--seed", "7", *arguments, *HERE])
+    assert done.exit_code in (1, 2)
+    assert said in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_missing_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGCAST_TRACES", str(tmp_path))
+    done = CliRunner().invoke(faro, HERE)
+    assert done.exit_code == 2
+    assert f"{tmp_path}/faro/published_results.csv: cannot be read" in done.stderr
+
+
+def test_the_total_is_never_exceeded_and_used_up_when_everybody_is_slow(folder: Path) -> None:
+    jobs = read_jobs(folder / "jobs.jsonl")
+    setting = faro_setting(jobs, 12, 3)
+    policy = entry("aiad").make({})([one.service for one in setting.services])
+    record = simulate_requests(setting, arrivals(jobs, 3), policy, seconds=600.0)
+    granted = np.sum([s.granted for s in record.services], axis=0)
+    assert granted.max() == 12
+    assert min(int(s.granted.min()) for s in record.services) >= 1
+
+
+@HAVE
+def test_the_published_baseline_is_reproduced() -> None:
+    """One seed of five; the whole table is the command's. More than a quarter away would want a reason."""
+    result = run_faro(FaroRun("aiad", 36, 24))
+    published = published_mean(read_published(faro_folder() / "published_results.csv"), "aiad", 36, {24})
+    assert published is not None
+    assert result.requests == 2_675_770
+    assert result.missed == pytest.approx(published, rel=0.25)
+    (cell,) = cells_of([result], read_published(faro_folder() / "published_results.csv"))
+    assert cell.difference == pytest.approx(result.missed / published - 1)
