@@ -25,6 +25,7 @@ from scaler.errors import ConfigError, LagcastError
 from scaler.observe.gather import Gatherer
 from scaler.observe.histories import Histories
 from scaler.observe.ports import LatencySource
+from scaler.observe.watched import watched
 from scaler.policies import find_policy
 from scaler.status import as_dict
 from scaler.telemetry import Telemetry
@@ -153,17 +154,16 @@ def _run(
     cluster = KubernetesCluster(kube, clock=clock)
     samplers = ThreadPoolExecutor(MOST_SOURCES, thread_name_prefix="sample")
     background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
+    gatherer = Gatherer(
+        lambda kafka: KafkaProcess({"bootstrap.servers": kafka.bootstrap_servers, **dict(kafka.properties)}, patience),
+        lambda url: _latency(url, patience),
+        cluster,
+        samplers,
+        Histories(background),
+        deadline,
+    )
     controller = Controller(
-        Gatherer(
-            lambda kafka: KafkaProcess(
-                {"bootstrap.servers": kafka.bootstrap_servers, **dict(kafka.properties)}, patience
-            ),
-            lambda url: _latency(url, patience),
-            cluster,
-            samplers,
-            Histories(background),
-            deadline,
-        ),
+        gatherer,
         Actor(ScaleWriter(kube), EventRecorder(kube), cluster),
         make_policy,
         telemetry,
@@ -192,6 +192,7 @@ def _run(
     log.info("metrics, probes and status on %s:%d", host, endpoints.port)
     try:
         controller.configure(resources)
+        gatherer.prepare([watched(resource) for resource in resources])
         warm_up(make_policy, resources[0], tick)
         warm.set()
         log.info("warm; %d scalers from %s", len(resources), path)

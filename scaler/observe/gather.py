@@ -57,6 +57,11 @@ class Gatherer:
         self._joins = Joins()
         self._looking: dict[str, Future[Mapping[str, Sequence[Served]]]] = {}
 
+    def prepare(self, scalers: Sequence[Watched]) -> None:
+        """Begin what takes a while to start, before the first pass needs it."""
+        for cluster in {s.kafka for s in scalers}:
+            self._offset_source(cluster)
+
     def gather(self, now: float, scalers: Sequence[Watched]) -> Mapping[str, ServiceObservation]:
         """Sample everything that ``scalers`` need; one observation for each uid."""
         self._retire(scalers)

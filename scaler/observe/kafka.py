@@ -2,9 +2,9 @@
 
 Limits. End offsets count what was written, so transaction markers count as messages: with transactional producers
 arrivals and lag are too high by one for each transaction and partition. Offsets of a topic that was deleted and made
-anew start again at 0; they are read as they are, and the plan sees that they went backwards. Groups are not described:
-a description that is under way when the broker goes ends the process (librdkafka 2.16.1, seen with a broker that was
-stopped and started), so who holds which partition is not known.
+anew start again at 0; they are read as they are, and the plan sees that they went backwards. Groups are not described
+(a description that is under way when the broker goes can end the process, and knows classic groups only), so who holds
+which partition is not known; when a pod began to serve is learned elsewhere (``joins.py``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from forecasting.series import Series
 from scaler.clock import Clock, SystemClock
 from scaler.observe.history import LogBounds, boundaries, known_from, rates
-from scaler.observe.kafka_client import LONGEST, Client, Fault, outcome, resolve
+from scaler.observe.kafka_client import LONGEST, Client, Fault, bury, outcome, resolve
 from scaler.observe.ports import GroupTopic
 from scaler.plan.observation import Freshness, Reading, TopicOffsets
 from scaler.plan.reasons import Reason
@@ -120,6 +120,7 @@ class _Connection:
 
     def client(self, seconds: float) -> Client:
         """Waits at most ``seconds`` for what an old one owes. Raises Fault when there is none to be used."""
+        bury()
         settings, secrets = resolve(self._config)
         old = self._client
         if old is not None and old.spent and not old.replaceable(seconds):

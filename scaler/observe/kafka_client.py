@@ -15,6 +15,7 @@ late is taken up without a restart. No secret leaves this module except into lib
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -38,6 +39,7 @@ _DEFAULTS: dict[str, str | int] = {
 _MOST_RETIRED = 8
 _PROVERS = 16  # consumers that look for their coordinators at the same time
 _retired: list[Client] = []
+_burying = threading.Lock()
 LONGEST = 3600.0  # s, the longest request time limit that librdkafka takes
 _SECRET_WORDS = ("password", "secret", "key.pem", "jaas", "username", "sasl.oauthbearer.config")
 _NO_ANSWER = frozenset(
@@ -174,8 +176,10 @@ class Client:
         return not self.owes(seconds)
 
     def retire(self) -> None:
-        """No more will be asked. Kept until nothing is owed."""
-        _retired[:] = [one for one in (*_retired, self) if one.owes()]
+        """No more will be asked. Kept until nothing is owed: see ``bury``."""
+        with _burying:
+            _retired.append(self)
+        bury()
 
     def serve(self) -> None:
         """Let librdkafka hand over its log lines and errors; without it they pile up."""
@@ -204,6 +208,12 @@ class Client:
         if code in _NOT_ALLOWED:
             return Fault(Reason.INPUT_ERROR, f"{what}: {said}; grant this client DESCRIBE on it at {servers}")
         return Fault(Reason.INPUT_ERROR, f"{what}: {said} (Kafka at {servers}); trying again at the next tick")
+
+
+def bury() -> None:
+    """Let go of retired clients that owe nothing any more, and with them of their threads."""
+    with _burying:  # samples and histories have clients of their own; one that owes must not be dropped
+        _retired[:] = [one for one in _retired if one.owes()]
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:

@@ -31,7 +31,7 @@ from scaler.plan.reasons import Reason
 log = logging.getLogger(__name__)
 
 HISTORY_TIMEOUT = 60.0  # s
-GRACE = 0.3  # s for question and answer to get there, above what the source itself is given
+SHARE = 0.85  # of the time limit, for the source itself; the rest is for question and answer to get there
 PATIENCE = 3  # answers in a row that never come, and the process is ended ...
 START_TIME = 30.0  # ... but not within this of its start, while it loads its libraries
 PAUSE = 0.1  # s until a process that ended is begun anew ...
@@ -56,7 +56,7 @@ class KafkaProcess:
         history_timeout: float = HISTORY_TIMEOUT,
         clock: Clock | None = None,
     ) -> None:
-        self._setup = Setup(dict(config), timeout, history_timeout, log.getEffectiveLevel())
+        self._setup = Setup(dict(config), SHARE * timeout, SHARE * history_timeout, log.getEffectiveLevel())
         self._servers = config.get("bootstrap.servers")
         self._timeout = timeout
         self._history_timeout = history_timeout
@@ -81,7 +81,7 @@ class KafkaProcess:
             return None if self._process is None else self._process.pid
 
     def sample(self, now: float, wanted: Sequence[GroupTopic]) -> Mapping[GroupTopic, Reading[TopicOffsets]]:
-        """One reading for each wanted, within ``timeout`` and a little."""
+        """One reading for each wanted, within ``timeout``."""
         try:
             answer: Mapping[GroupTopic, Reading[TopicOffsets]] = self._ask(
                 "sample", (now, tuple(wanted)), self._timeout
@@ -123,10 +123,10 @@ class KafkaProcess:
                 del self._open[question.number]
                 raise _Gone("the process that asks it has just ended") from None
         try:
-            answer = future.result(useful + GRACE)
+            answer = future.result(useful)
         except TimeoutError:
             self._late(question.number)
-            raise _Gone(f"the process that asks it gave no answer within {useful:g} s") from None
+            raise _Gone(f"the process that asks it {'gave no answer' if self._ready else 'still starts'}") from None
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -141,8 +141,8 @@ class KafkaProcess:
                 self._process.kill()
 
     def _failed(self, now: float, why: str) -> Reading[Any]:
-        detail = f"no answer from Kafka at {self._servers}: {why}; it is asked again at the next tick"
-        return Reading(None, now, Freshness.ERROR, Reason.BROKER_UNREACHABLE, detail)
+        detail = f"nothing is known of Kafka at {self._servers}: {why}; it is asked again at the next tick"
+        return Reading(None, now, Freshness.ERROR, Reason.INPUT_ERROR, detail)
 
     def _begin(self) -> None:
         ours, theirs = socket.socketpair()
