@@ -100,6 +100,11 @@ def hindsight_best(points: Iterable[FrontierPoint], share: float) -> dict[str, F
     return best
 
 
+def in_sweep(point: FrontierPoint) -> tuple[float, float, float]:
+    """By which to sort a policy's points, so that a line joins neighbours of the sweep: by parameter, else by cost."""
+    return (0.0 if point.value is None else point.value, point.gpu_hours, point.attainment)
+
+
 def draw_frontier(
     points: Sequence[FrontierPoint], bound: Sequence[BoundPoint], path: Path, shares: Sequence[float] = (0.99, 0.999)
 ) -> None:
@@ -111,7 +116,7 @@ def draw_frontier(
     axes = figure.subplots()
     points = [p for p in points if _finite(p.attainment, p.gpu_hours)]
     for number, policy in enumerate(dict.fromkeys(p.policy for p in points)):
-        sweep = sorted((p for p in points if p.policy == policy), key=lambda p: (p.gpu_hours, p.attainment))
+        sweep = sorted((p for p in points if p.policy == policy), key=in_sweep)
         x, y = [p.gpu_hours for p in sweep], [nines(p.attainment) for p in sweep]
         axes.plot(x, y, marker=MARKERS[number % len(MARKERS)], markersize=5, linewidth=1.2, label=policy)
     for share in shares:

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaler.plan.decision import PoolDecision
-from simulations.picture import hindsight_best, nines
+from simulations.picture import hindsight_best, in_sweep, nines
 from simulations.record import PoolRecord, Record, ServiceRecord
 from simulations.report.columns import Envelope, Floats, Ints, decisions, envelope, longest, plain, runs, steps
 from simulations.report.report import SHARES, Report
 from simulations.report.tables import total
 
 MOST_ROWS, FEWEST_ROWS, ALL_ROWS = 2000, 200, 24_000  # of a column; of the page, over its views
+LEAST_REQUESTS, LEAST_SHARE = 1e-3, 1e-9  # of a latency distribution: less is arithmetic
 MOST_GAPS = 200  # shaded; the longest
 Json = dict[str, Any]
 
@@ -133,20 +134,18 @@ def _decisions(one: ServiceRecord, record: Record, rows: int) -> Json:
 
 
 def _latency(one: ServiceRecord) -> Json:
-    """The share of requests that took longer than each edge, from the first edge with a faster request on."""
+    """The share of requests that took longer than each edge, between the edges that all and that none took longer."""
     counts = one.latency.requests
     whole = counts.sum()
     if whole <= 0:
         return {"edges": [], "slower": []}
-    slower = np.concatenate(([1.0], 1.0 - np.cumsum(counts) / whole))
+    left = np.append(np.cumsum(counts[::-1])[::-1], 0.0)  # summed from the tail, which is small
+    slower = np.where(left >= LEAST_REQUESTS, left / whole, 0.0)
     edges = one.latency.edges
     drawn = np.isfinite(edges) & (edges > 0)
-    first = max(0, int(np.argmax(slower[1:] < 1.0)))  # the last edge at which all are slower
-    drawn[:first] = False
-    end = np.flatnonzero(slower <= 1e-12)
-    if len(end):
-        drawn[end[0] + 1 :] = False
-    return {"edges": plain(edges[drawn]), "slower": plain(np.maximum(slower[drawn], 0.0))}
+    drawn[: int(np.argmax(slower < 1.0 - LEAST_SHARE)) - 1] = False
+    drawn[int(np.argmax(slower == 0.0)) + 1 :] = False
+    return {"edges": plain(edges[drawn]), "slower": plain(slower[drawn])}
 
 
 def _pool(pool: PoolRecord, floors: Sequence[PoolDecision], start: float, rows: int) -> Json:
@@ -183,7 +182,7 @@ def _frontier(report: Report) -> Json:
                     _point(p.attainment, p.gpu_hours)
                     | {"parameter": p.parameter, "value": p.value}
                     | {"best": [share for share, of in zip(SHARES, best, strict=True) if of.get(policy) is p]}
-                    for p in sorted(points, key=lambda p: (p.gpu_hours, p.attainment))
+                    for p in sorted(points, key=in_sweep)
                     if p.policy == policy
                 ],
             }

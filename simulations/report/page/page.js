@@ -130,8 +130,8 @@
         d.ahead[i] === null ? "no forecast" : `forecast in ${figure(d.ahead[i], "s")}: ${figure(d.p50[i])} (95 %: ${figure(d.p95[i])}) requests/s`,
         `backlog ${figure(d.backlog[i])}, time lag ${figure(d.lag[i], "s")}`,
       ];
-      if (d.service_rate) lines.push(`service rate ${figure(d.service_rate[i], "requests/s")}, lead time ${figure(d.lead_time[i], "s")}`);
-      if (d.service_rate) lines.push(`forecast asks for ${figure(d.forecast_replicas[i])}, the present for ${figure(d.floor_replicas[i])}`);
+      const more = [["service rate", d.service_rate, "requests/s"], ["lead time", d.lead_time, "s"], ["replicas that the forecast asks for", d.forecast_replicas], ["replicas that the present needs", d.floor_replicas]];
+      for (const [name, column, unit] of more) if (column && column[i] !== null) lines.push(`${name} ${figure(column[i], unit)}`);
       return lines.join("<br>");
     });
     add("replicas", { x: when(d), y: d.desired, name: "decision", showlegend: false, line: { width: 0, shape: "hv" }, text: told, hovertemplate: "%{text}<extra></extra>" });
@@ -169,8 +169,8 @@
     });
     const layout = {
       ...base(), height: 400, hovermode: "closest", uirevision: uid + log, showlegend: true,
-      xaxis: axis("latency, s", log ? { type: "log", dtick: 1 } : { rangemode: "tozero" }),
-      yaxis: log ? axis("share of requests that took longer", { type: "log", ticksuffix: " %", dtick: 1 }) : axis("share of requests within", { ticksuffix: " %", rangemode: "tozero" }),
+      xaxis: axis("latency, s", { exponentformat: "none", separatethousands: true, ...(log ? { type: "log", dtick: 1 } : { rangemode: "tozero" }) }),
+      yaxis: log ? axis("share of requests that took longer", { type: "log", ticksuffix: " %", dtick: 1, exponentformat: "none" }) : axis("share of requests within", { ticksuffix: " %", rangemode: "tozero" }),
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
     };
     const within = service().within;

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from simulations.record import LatencyHistogram
 from simulations.report import Report, write_report
 from simulations.report.page import for_script, render
 from simulations.report.tables import Table, frontier_table, measures_table, worst_stretch
@@ -214,3 +215,21 @@ def test_measures_of_other_services_are_refused(two: Report) -> None:
         replace(two, measures=two.measures[:1])
     with pytest.raises(ValueError, match="at least one record"):
         replace(two, records=(), measures=())
+
+
+def test_the_latency_tail_is_exact_and_ends_with_the_slowest_request() -> None:
+    one = record("lagcast", ("chat",), HOUR, nodes=False)
+    counts = np.array([0.0, 0.0, 1e9 / 3, 1e9 / 7, 1.0, 2.0, 1e-9, 0.0, 0.0])
+    edges = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, math.inf])
+    service = replace(one.services[0], latency=LatencyHistogram(edges, counts))
+    drawn = page_data(report(replace(one, services=(service,))))["runs"][0]["services"][0]["latency"]
+    assert drawn["edges"] == [0.2, 0.3, 0.4, 0.5, 0.6]
+    whole = counts.sum()
+    assert drawn["slower"] == pytest.approx([1.0, (1e9 / 7 + 3) / whole, 3 / whole, 2 / whole, 0.0], rel=1e-4, abs=0)
+
+
+def test_a_sweep_is_joined_in_the_order_of_its_parameter(two: Report) -> None:
+    shuffled = replace(two, frontier=two.frontier[::-1])
+    values = [p["value"] for p in page_data(shuffled)["frontier"]["sweeps"][1]["points"]]
+    assert values == sorted(values)
+    assert len(values) == 8
