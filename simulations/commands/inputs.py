@@ -66,8 +66,11 @@ class Inputs:
     file: str | None
     form: str
     from_kafka: bool
-    from_prometheus: str | None
+    from_prometheus: bool
+    prometheus: str | None
     query: str | None
+    column: str | None
+    silence: float | None
     config: Path | None
     object_name: str | None
     scenario: Scenario | None
@@ -113,8 +116,11 @@ _OPTIONS = (
     ),
     click.option("--name", "object_name", metavar="[NAMESPACE/]NAME", help="Which one, where the file holds several."),
     click.option("--from-kafka", is_flag=True, help="Load: the topic's own history, as its broker remembers it."),
-    click.option("--from-prometheus", metavar="URL", help="Load: what this Prometheus answers to --query."),
+    click.option("--from-prometheus", is_flag=True, help="Load: what Prometheus answers to --query."),
+    click.option("--prometheus", metavar="URL", help="[default: where the resource finds its latency]"),
     click.option("--query", metavar="PROMQL", help="Arrival rate in requests/s, as one series."),
+    click.option("--column", metavar="NAME", help="Column of a log of requests that holds their time."),
+    click.option("--silence", type=DURATION, help="In a log of requests, a longer silence is a gap in the data."),
     click.option("--scenario", type=click.Choice(SCENARIOS), help="Load and setting: a cell of the benchmark."),
     click.option("--trace", metavar="NAME", help="Trace of the cell; for `pool` several, joined by +."),
     click.option(
@@ -215,11 +221,12 @@ def _resource(path: Path, name: str | None) -> PredictiveScaler:
 
 def _series(inputs: Inputs, resource: PredictiveScaler) -> tuple[Series, int | None]:
     """The load, and how many partitions its topic has where that is known."""
+    span = inputs.score + float(resource.spec.forecast.history)
     if inputs.from_kafka:
-        return loads.from_kafka(resource)
-    if inputs.from_prometheus is not None:
-        return loads.from_prometheus(inputs.from_prometheus, inputs.query, resource), None
-    return loads.from_file(Path(str(inputs.file)), inputs.form, inputs.seed), None
+        return loads.from_kafka(resource, span)
+    if inputs.from_prometheus:
+        return loads.from_prometheus(resource, inputs.prometheus, inputs.query, span), None
+    return loads.from_file(str(inputs.file), inputs.form, inputs.seed, inputs.column, inputs.silence), None
 
 
 def _own(inputs: Inputs, resource: PredictiveScaler, series: Series, partitions: int | None) -> Case:
@@ -236,6 +243,7 @@ def _own(inputs: Inputs, resource: PredictiveScaler, series: Series, partitions:
         seconds=float(end - at),
         past=float(resource.spec.forecast.history),
         mean=inputs.mean,
+        history_step=max(float(resource.spec.forecast.step), series.step),
     )
     declared = to_service(resource, inputs.tick)
     low, high = inputs.lead_time or (declared.lead_time / 2, declared.lead_time)

@@ -1,0 +1,179 @@
+"""The benchmark goes on after a kill, and its tables say what its figures come to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulations.bench import Bench, CellResult
+from simulations.bench_jobs import BenchJob, Kind
+from simulations.bench_tables import cost_ratio, markdown, tables
+from simulations.executors.here import Here
+from simulations.scenarios import DEFAULTS, Cell
+from simulations.store import Store, from_json, to_json
+from tests.simulations.comparing.made import outcome
+
+CELLS = (Cell("pods", "azfunc_diurnal", 9, 0), Cell("pods", "azfunc_diurnal", 9, 1))
+
+
+def made_up(job: BenchJob) -> dict[str, Any]:
+    """A result that depends on the job alone."""
+    hours = 100.0 + job.cell.seed
+    if job.kind is Kind.BOUND:
+        return {"gpu_hours": hours / 2}
+    if job.kind is Kind.PAST:
+        return {"tried": [{"value": 0.9, "attainment": 0.98, "gpu_hours": 80}, {"value": 0.8, "attainment": 0.995,
+                                                                               "gpu_hours": 90}]}  # fmt: skip
+    if job.kind is Kind.SWEEP:
+        swept = [outcome(0.98, hours, job.policy, 0.9), outcome(1.0, hours + 20, job.policy, 0.8)]
+        return {"outcomes": [to_json(one) for one in swept]}
+    return {"outcomes": [to_json(outcome(0.99, hours, job.policy, job.value))]}
+
+
+class Killed(Exception):
+    """What ends the first bench."""
+
+
+class MadeUp(Here):
+    """Makes results up, and dies after ``limit`` of them."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.ran = limit, []
+
+    def map(self, work: Any, jobs: Sequence[Any], *, name: Callable[[Any], str] = str, done: Any = None) -> list[Any]:
+        for place, job in enumerate(jobs):
+            if len(self.ran) == self.limit:
+                raise Killed
+            self.ran.append(job)
+            done(place, made_up(job))
+        return []
+
+
+def bench(store: Store, executor: Here, version: str = "1") -> tuple[CellResult, ...]:
+    return Bench(CELLS, DEFAULTS, version, store, executor).run(lambda phase, done, total: None)
+
+
+def test_a_bench_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    told: list[str] = []
+    store = Store(tmp_path, told.append)
+    whole = MadeUp(1000)
+    bench(Store(tmp_path / "whole", told.append), whole)
+    first, second = MadeUp(7), MadeUp(1000)
+    with pytest.raises(Killed):
+        bench(store, first)
+    results = bench(store, second)
+    assert len(first.ran) == 7
+    assert sorted(map(repr, first.ran + second.ran)) == sorted(map(repr, whole.ran))
+    nothing = MadeUp(0)
+    again = bench(store, nothing)
+    assert [tables(r, 0.99) for r in ([results[0]], again)] == [tables([r], 0.99) for r in (again[0],)] + [
+        tables(results, 0.99)
+    ]
+    assert not told
+
+
+def test_a_half_written_result_is_told_and_made_again(tmp_path: Path) -> None:
+    told: list[str] = []
+    store = Store(tmp_path, told.append)
+    bench(store, MadeUp(1000))
+    broken = sorted(tmp_path.glob("*.json"))[0]
+    broken.write_text(broken.read_text()[:40])
+    again = MadeUp(1000)
+    bench(store, again)
+    assert len(again.ran) == 1
+    assert len(told) == 1
+    assert told[0].startswith(f"{broken}: cannot be read, so its run is made again: ")
+
+
+def test_another_version_starts_anew_beside_it(tmp_path: Path) -> None:
+    store = Store(tmp_path, lambda text: None)
+    one, other = MadeUp(1000), MadeUp(1000)
+    bench(store, one)
+    bench(store, other, "2")
+    assert len(one.ran) == len(other.ran)
+
+
+def test_the_past_is_tuned_on_once_for_all_seeds(tmp_path: Path) -> None:
+    ran = MadeUp(1000)
+    results = bench(Store(tmp_path, lambda text: None), ran)
+    past = [job for job in ran.ran if job.kind is Kind.PAST]
+    assert {job.cell.seed for job in past} == {0}
+    assert len(past) == 3
+    assert {o.job.value for r in results for o in r.past.values()} == {0.8}
+
+
+def test_an_outcome_survives_being_kept() -> None:
+    one = outcome(0.99, 12.5, "hpa_rate", 0.85)
+    kept = from_json(to_json(one))
+    assert kept.job == one.job
+    assert kept.attainment == one.attainment
+    assert math.isnan(kept.measures[0].p99)
+    assert math.isnan(kept.measures[0].elasticity.under)
+
+
+def result(ours: tuple[float, float], without: tuple[float, float], peers: dict[str, list[tuple[float, float]]],
+           past: tuple[float, float], trace: str = "azfunc_diurnal") -> CellResult:  # fmt: skip
+    sweeps = {name: tuple(outcome(a, h, name, k) for k, (a, h) in enumerate(points)) for name, points in peers.items()}
+    return CellResult(
+        Cell("pods", trace, 9),
+        outcome(*ours, "lagcast"),
+        outcome(*without, "lagcast_reactive"),
+        sweeps,
+        {name: outcome(*past, name, 0.8) for name in ("hpa_rate", "keda_lag", "rate_and_lag")},
+        50.0,
+    )
+
+
+PEERS = {
+    "hpa_rate": [(0.98, 100.0), (1.0, 120.0)],
+    "keda_lag": [(0.98, 90.0), (0.99, 115.0), (1.0, 130.0)],
+    "rate_and_lag": [(0.98, 80.0), (1.0, 100.0)],
+    "static": [(1.0, 200.0)],
+}
+UNREACHED = {**PEERS, "hpa_rate": [(0.9, 100.0)], "keda_lag": [(0.95, 90.0)]}
+
+
+def lines(results: list[CellResult], name: str) -> list[tuple[str, ...]]:
+    (table,) = [t for t in tables(results, 0.99) if t.name == name]
+    return list(table.lines)
+
+
+def test_cost_is_read_from_the_peers_frontier_at_what_lagcast_attained() -> None:
+    one = result((0.99, 88.0), (0.99, 110.0), PEERS, (0.995, 96.0))
+    assert cost_ratio(one, ("hpa_rate", "keda_lag")) == pytest.approx(88 / 110)  # HPA half way from 100 to 120
+    assert cost_ratio(one, ("rate_and_lag",)) == pytest.approx(88 / 90)
+
+
+def test_beyond_what_sweeps_try_nobody_is_asked_for_more() -> None:
+    one = result((1.0, 88.0), (0.99, 110.0), {**PEERS, "hpa_rate": [(0.9996, 88.0)]}, (0.995, 96.0))
+    assert cost_ratio(one, ("hpa_rate", "keda_lag")) == pytest.approx(1.0)
+
+
+def test_the_tables() -> None:
+    every = [
+        result((0.99, 88.0), (0.995, 110.0), PEERS, (0.995, 96.0)),
+        result((0.985, 105.0), (0.99, 105.0), PEERS, (0.98, 80.0), "azfunc_bursty"),
+        result((0.97, 100.0), (0.99, 100.0), UNREACHED, (0.95, 80.0), "twitter_aapl"),
+    ]
+    # Bursty: at 98.5 % HPA is at 105, KEDA at 102.5, so 105 / 102.5; together with 0.8: sqrt(0.8 x 1.0244) = 0.905.
+    # Against rate_and_lag 88 / 90 and 105 / 85: 1.099.
+    assert lines(every, "a") == [("pods", "2", "98.75%", "98.50%", "0.91", "1.02", "1.10")]
+    assert lines(every, "a, unreached") == [("pods twitter_aapl 9, seed 0", "97.00%", "100.00%", "0.50")]
+    assert lines(every, "b")[0] == ("pods", "hpa_rate", "3", "2", "2", "1", "0.92")
+    assert lines(every, "c") == [("pods", "3", "98.16%", "99.16%", "0.93")]
+    assert lines(every, "e") == [("pods", "1", "1.76")]
+    cells = lines(every, "cells")
+    assert cells[0] == ("pods azfunc_diurnal 9", "50", "99.00%", "1.76", "99.50%", "2.20", "2.40", "2.30", "2.00",
+                        "0.80", "0.98")  # fmt: skip
+    assert cells[2][6:8] == ("(90.00%)", "(95.00%)")
+    assert cells[2][9] == "-"
+
+
+def test_the_page_names_its_command() -> None:
+    page = markdown(tables([result((0.99, 88.0), (0.99, 110.0), PEERS, (0.995, 96.0))], 0.99), "lagcast bench", "1", "")
+    assert "`lagcast bench`" in page
+    assert "| pods azfunc_diurnal 9 | 50 | 99.00% |" in page
