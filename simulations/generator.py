@@ -139,7 +139,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _require(0 < self.mean < math.inf, "mean", self.mean, "more than 0 requests/s")
-        fine = self.step >= 1 and self.step == int(self.step) and float(WEEK) % self.step == 0.0
+        fine = self.step >= 1 and float(self.step).is_integer() and float(WEEK) % self.step == 0.0
         _require(fine, "step", self.step, "whole seconds that divide a week")
         fine = self.step <= self.length <= MOST_STEPS and float(self.length) % self.step == 0.0
         _require(fine, "length", self.length, f"a multiple of step, {self.step}, to {Duration(MOST_STEPS)}")

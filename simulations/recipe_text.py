@@ -72,6 +72,8 @@ class _Reader:
 
     def _value(self, kind: Any, node: yaml.Node, path: str) -> Any:
         if get_origin(kind) in _UNIONS:
+            if node.tag == "tag:yaml.org,2002:null":
+                return None
             (kind,) = (k for k in get_args(kind) if k is not types.NoneType)
         if get_origin(kind) is tuple:
             if not isinstance(node, yaml.SequenceNode):

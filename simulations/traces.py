@@ -8,7 +8,6 @@ value, is NaN. A row that is broken is refused with its file and line, never dro
 from __future__ import annotations
 
 import csv
-import gzip
 import math
 import os
 import re
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from forecasting.errors import BadSeries
 from forecasting.series import Series
+from simulations.load_text import open_text
 
 Values = Literal["counts", "rates"]
 Gaps = Literal["refuse", "silent", "interpolate"]
@@ -65,17 +65,11 @@ def read_trace(path: Path, values: Values | None = None) -> Series:
     if values is None:
         values = "rates" if named["name"] in RATE_TRACES else "counts"
     try:
-        with _open(path) as file:
+        with open_text(path) as file:
             start, column = _read_rows(path, step, file)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as broken:
+    except csv.Error as broken:
         raise BadSeries(f"{path}: cannot be read: {broken}") from broken
     return Series(start, float(step), column if values == "rates" else column / step)
-
-
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8", newline=""))
-    return path.open(encoding="utf-8", newline="")
 
 
 def _read_rows(path: Path, step: int, file: TextIO) -> tuple[float, NDArray[np.float64]]:

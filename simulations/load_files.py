@@ -1,0 +1,76 @@
+"""A load from a file, whatever form it has."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+from forecasting.errors import BadSeries
+from forecasting.series import Series
+from simulations.load_text import first_mark, open_text
+from simulations.prometheus_load import read_answer
+from simulations.recipe_text import read_recipe
+from simulations.request_log import read_request_log
+from simulations.traces import HEADER, find_trace, read_trace
+
+# Beside a time they hold what came in a step, not one request.
+_COUNTS = frozenset({"value", "count", "counts", "requests", "rate", "rps", "qps"})
+
+
+class Form(StrEnum):
+    """What a file of load holds."""
+
+    TRACE = "trace"
+    """Counts of steps, in CSV: see simulations.traces."""
+    PROMETHEUS = "prometheus"
+    """The JSON of a range query: see simulations.prometheus_load."""
+    REQUESTS = "requests"
+    """One row a request: see simulations.request_log."""
+    GENERATOR = "generator"
+    """A recipe in YAML: see simulations.recipe_text."""
+
+
+def read_load(
+    name: str, form: Form | None = None, seed: int = 0, column: str | None = None, silence: float | None = None
+) -> Series:
+    """The load in a file, or a trace by its name. ``form`` None: as the file looks.
+
+    ``seed``: of a generator's draw. ``column`` and ``silence``: of a log of requests. Raises BadSeries with file and
+    line.
+    """
+    path = find_trace(name)
+    form = form or form_of(path)
+    if form is Form.TRACE:
+        return read_trace(path)
+    if form is Form.PROMETHEUS:
+        return read_answer(path)
+    if form is Form.REQUESTS:
+        return read_request_log(path, column, silence=silence)
+    with open_text(path) as text:
+        recipe = read_recipe(text.read(), str(path))
+    return recipe.make(seed)
+
+
+def form_of(path: Path) -> Form:
+    """By the name's ending and the first line. Raises BadSeries when neither says."""
+    inner = Path(path.stem) if path.suffix == ".gz" else path
+    if inner.suffix in (".yaml", ".yml"):
+        return Form.GENERATOR
+    with open_text(path) as text:
+        line = text.readline(100_000).strip()
+    if first_mark(path) == "{":
+        # An answer is one object; a log has one in each line.
+        return Form.PROMETHEUS if ('"status"' in line and '"data"' in line) or not line.endswith("}") else Form.REQUESTS
+    if line == ",".join(HEADER):
+        return Form.TRACE
+    names = {name.strip().lower() for name in line.split(",")}
+    if names & _COUNTS and len(names) == 2:
+        raise BadSeries(
+            f"{path}:1: found {line[:60]!r}, which looks like counts of steps; such a file is named NAME__STEPs.csv, "
+            f"and its header is {','.join(HEADER)}; or say that each row is a request"
+        )
+    if inner.suffix in (".csv", ".log", ".txt"):
+        return Form.REQUESTS
+    raise BadSeries(
+        f"{path}:1: found {line[:60]!r}; it does not say what the file holds: say so (trace, requests, ...)"
+    )

@@ -1,0 +1,79 @@
+"""The race's figures, from legs worked by hand; the race itself runs on real servers (`make lab-race`)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simulations.lab.measure import Produced
+from simulations.lab.race import Race, as_dict, as_table, said_of_simulation, write
+from simulations.lab.race_run import SPEC, Contestant, KedaLeg, Leg, simulate_keda
+
+LEG = Leg(
+    contestant=Contestant.KEDA,
+    start=1_000.5,
+    begins=1.0,
+    arrivals=np.array([1.0, 2, 3, 4]),
+    lag=np.zeros(4),
+    replicas=np.array([1, 1, 3, 2]),
+    requests=10,
+    attainment=0.9,
+    p99=2.0,
+)
+
+
+def race(folder: Path | None = None) -> Race:
+    simulated = replace(
+        LEG, contestant=Contestant.SIMULATED, replicas=np.array([1, 2, 3, 3]), attainment=0.8, p99=np.nan
+    )
+    lagcast = replace(LEG, contestant=Contestant.LAGCAST, attainment=1.0)
+    return Race(10, [KedaLeg(LEG, simulated)] * 2, [lagcast, replace(lagcast, attainment=0.98)])
+
+
+def test_replica_hours_are_paid_from_the_request_and_changes_counted() -> None:
+    assert LEG.replica_hours == pytest.approx(7 / 3600)
+    assert LEG.changes == 2
+
+
+def test_the_simulated_keda_is_held_against_the_real_one() -> None:
+    assert race().keda[0].difference == pytest.approx(2 / 7)
+    said = said_of_simulation(race())
+    assert "replicas differ by 28.6 %" in said
+    assert "replica-hours by +28.6 %" in said
+    assert "in time by -10.0 points" in said
+
+
+def test_the_table_has_a_row_for_each_with_its_spread() -> None:
+    table = as_table(race())
+    columns = [list(column.cells) for column in table.columns]
+    assert columns[0] == ["KEDA 2.21", "KEDA, simulated", "Lagcast"]
+    assert columns[1] == ["90.00 % (90.00 to 90.00)", "80.00 % (80.00 to 80.00)", "99.00 % (98.00 to 100.00)"]
+    assert columns[2][1] == "-"
+
+
+def test_picture_and_data_are_written(tmp_path: Path) -> None:
+    write(race(), tmp_path)
+    assert (tmp_path / "race.png").read_bytes().startswith(b"\x89PNG")
+    data = json.loads((tmp_path / "race.json").read_text(encoding="utf-8"))
+    assert [leg["contestant"] for leg in data["legs"]].count("KEDA 2.21") == 2
+    assert data["simulated_keda_difference"] == [pytest.approx(2 / 7)] * 2
+    assert data == json.loads(json.dumps(as_dict(race())).replace("NaN", "null"))
+
+
+def test_the_simulated_keda_follows_a_spike_of_that_leg() -> None:
+    rng = np.random.default_rng(0)
+    rates = np.where((np.arange(100) >= 50) & (np.arange(100) < 75), 100.0, 20.0)  # 20 s before the leg's begin
+    arrival = 980.5 + np.concatenate([n + rng.random(int(rate)) for n, rate in enumerate(rates)])
+    produced = Produced(rng.integers(0, SPEC.partitions, len(arrival)), np.arange(len(arrival)), np.sort(arrival))
+    real = replace(LEG, replicas=np.full(80, 6), arrivals=rates[20:], lag=np.zeros(80))
+    leg = simulate_keda(real, produced, 980.6, (8.0, 10.0), 10)
+    assert leg.requests == pytest.approx(rates[20:].sum(), rel=0.02)
+    assert len(leg.replicas) == 80
+    # Ten a second are 100 waiting after two seconds: KEDA doubles, and only after the spike's begin.
+    assert leg.replicas[:30].max() <= 6
+    assert leg.replicas[34] > 6
+    assert leg.replicas.max() <= SPEC.most
