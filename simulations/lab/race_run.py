@@ -6,6 +6,7 @@ Everything is in the lab's compressed time: a sync of 2 s stands for one of 15 s
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -68,7 +69,7 @@ class Leg:
     replicas: Ints  # asked for, and so paid
     requests: int
     attainment: float
-    p99: float  # s
+    p99: float  # s; NaN for a simulated leg
 
     @property
     def replica_hours(self) -> float:
@@ -87,7 +88,7 @@ class Leg:
             "start": self.start,
             "requests": self.requests,
             "attainment": self.attainment,
-            "latency_p99_seconds": self.p99,
+            "latency_p99_seconds": None if math.isnan(self.p99) else self.p99,
             "replica_hours": self.replica_hours,
             "changes": self.changes,
             "replicas": self.replicas.tolist(),
