@@ -102,13 +102,10 @@ class KafkaProcess:
         """End the process; a question under way is answered with an error."""
         self._closed.set()
         with self._lock:
-            connection, process = self._connection, self._process
+            connection = self._connection
         if connection is not None:
             _end(connection)
-        self._keeper.join(CLOSE_TIME)
-        if process is not None and process.poll() is None:
-            process.kill()
-        self._keeper.join(CLOSE_TIME)
+        self._keeper.join(2 * CLOSE_TIME)
 
     def _ask(self, method: str, arguments: tuple[Any, ...], useful: float) -> Any:
         question = Question(next(self._numbers), method, arguments, self._clock.now(), useful)
@@ -166,6 +163,8 @@ class KafkaProcess:
                 process, connection = self._process, self._connection
             if process is None or connection is None:
                 return
+            if self._closed.is_set():  # it was closed while this one was begun
+                _end(connection)
             self._listen(connection)
             with self._lock:
                 self._connection = None
@@ -173,15 +172,14 @@ class KafkaProcess:
             connection.close()
             for future in lost.values():
                 future.set_result(_Gone("the process that asks it has ended; another one is started"))
-            code = process.wait()
+            code = _reap(process)
             if self._closed.is_set():
                 return
             log.warning(
                 "the process that asks Kafka at %s ended (%s); another one is started", self._servers, _why(code)
             )
             lived = self._clock.now() - self._began
-            self._clock.wait(PAUSE if lived > LONG_PAUSE else LONG_PAUSE, self._closed)
-            if self._closed.is_set():
+            if self._clock.wait(PAUSE if lived > LONG_PAUSE else LONG_PAUSE, self._closed):
                 return
             self._begin()
 
@@ -203,6 +201,15 @@ def _end(connection: Connection) -> None:
     """End both directions; a thread that waits in ``recv`` is woken, which closing would not do."""
     with contextlib.suppress(OSError, ValueError), socket.socket(fileno=socket.dup(connection.fileno())) as both:
         both.shutdown(socket.SHUT_RDWR)  # an error: it has ended already
+
+
+def _reap(process: subprocess.Popen[bytes]) -> int:
+    """The code of a process that should have ended."""
+    try:
+        return process.wait(CLOSE_TIME)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def _why(code: int) -> str:
