@@ -121,12 +121,13 @@ class Cluster:
 
     def observe(self) -> GroupObservation:
         """What is new since the last call, for the policy."""
+        self.fleet.arrive(self.second)
         changed = self.fleet.changes != self._seen_changes
         self._seen_changes = self.fleet.changes
         services = tuple([self._service(k, changed) for k in range(len(self._uids))])
         pool = self.setting.pool
         pools = () if pool is None else (PoolObservation(pool.uid, self._pool_state(), self.fleet.node_leads),)
-        self.fleet.forget()
+        self.fleet.tell(self.second)
         return GroupObservation(services, pools)
 
     def _service(self, k: int, changed: bool) -> ServiceObservation:
@@ -177,7 +178,7 @@ class Cluster:
         return state
 
     def _lead_times(self, k: int) -> tuple[LeadTime, ...]:
-        rows = self.fleet.events[: self.fleet.happened].tolist()
+        rows = self.fleet.untold.tolist()
         return tuple(
             LeadTime(
                 pod=f"{self._uids[k]}-{row[queue.NUMBER]}",

@@ -40,6 +40,7 @@ class Fleet:
         self._seeds = np.array([*pods, stream(setting.seed, Stream.NODE)], np.uint64)
         self._faults = stream(setting.seed, Stream.FAULT)
         self._fault = 0
+        self._told = 0
         self._whole = np.zeros(kernel.WHOLE, np.int64)
         self._whole[kernel.NEXT] = kernel.NEVER
         self._whole[kernel.GROWN] = -kernel.NEVER
@@ -147,7 +148,7 @@ class Fleet:
 
     @property
     def events(self) -> Ints:
-        """What became of pods since ``forget``: rows of the columns in kernel.queue, in order of time."""
+        """What became of pods, at least since the last tick: rows of the columns in kernel.queue, in order of time."""
         return self._events
 
     @property
@@ -157,12 +158,37 @@ class Fleet:
 
     @property
     def node_leads(self) -> tuple[float, ...]:
-        """Seconds from asked for to Ready of the nodes that got Ready since ``forget``."""
+        """Seconds from asked for to Ready of the nodes that got Ready since the last ``tell``."""
         return tuple(float(s) for s in self._node_leads[: int(self._whole[kernel.LEADS])])
 
-    def forget(self) -> None:
-        """Begin a new list of events."""
-        self._whole[kernel.EVENTS] = self._whole[kernel.LEADS] = 0
+    def arrive(self, second: int) -> None:
+        """Let what is due at ``second`` happen before somebody looks."""
+        if self._whole[kernel.NEXT] <= second:
+            kernel.settle(
+                second,
+                self._pods,
+                self._nodes,
+                self._services,
+                self._events,
+                self._node_leads,
+                self._leads,
+                self._seeds,
+                self._whole,
+            )
+
+    @property
+    def untold(self) -> Ints:
+        """The rows of ``events`` since the last ``tell``."""
+        return self._events[self._told : self.happened]
+
+    def tell(self, second: int) -> None:
+        """All has been told: begin a new list, but for what happened at ``second``, which no queue has seen yet."""
+        happened = self.happened
+        if happened:
+            kept = self._events[:happened][self._events[:happened, 0] >= second]
+            self._events[: len(kept)] = kept
+            self._whole[kernel.EVENTS] = self._told = len(kept)
+        self._whole[kernel.LEADS] = 0
 
     @property
     def floor(self) -> int:

@@ -40,8 +40,8 @@ def bin_of(latency: Any) -> int:
     """Number of the bin that holds ``latency`` (s): the number's exponent, and the first bits of its fraction."""
     if latency < LOWEST:
         return 0
-    place: int = (np.float64(latency).view(np.int64) >> _SHIFT) - _FIRST + 1
-    return min(place, BINS - 1)
+    place: Any = (np.float64(latency).view(np.int64) >> _SHIFT) - _FIRST + 1
+    return int(min(place, BINS - 1))
 
 
 @compiled
