@@ -149,37 +149,44 @@ def behavior_of(script: Script) -> Behavior | None:
     return Behavior(rules(up, usual.up), rules(down, usual.down))
 
 
-def simulated(
-    script: Script, seen: Sequence[Sync], behavior: Behavior | None, window: float = HPA_STABILIZATION
-) -> list[int]:
-    """The counts that the simulated HPA writes when it is given what the real one saw; its own count goes on."""
-    hpa = Hpa(script.least, script.most, behavior, window)
-    tolerance = (behavior or Behavior()).tolerance(TOLERANCE)
-    count, counts = script.replicas, []
-    for sync in seen:
-        proposals = [
-            None if isinstance(answer, Fault) else average_value(answer, metric.target, sync.existing, tolerance)
-            for answer, metric in zip(sync.answers, script.metrics, strict=True)
-        ]
-        count = hpa.sync(sync.at, count, together(proposals, count)).desired
-        counts.append(count)
-    return counts
-
-
 def longer(rules: Rules, by: float) -> Rules:
     """The same with a window and periods longer by ``by`` seconds; no window stays none."""
     rates = tuple(replace(rate, period=rate.period + by) for rate in rules.rates)
     return replace(rules, window=rules.window and rules.window + by, rates=rates)
 
 
-def possible(script: Script, seen: Sequence[Sync]) -> list[list[int]]:
-    """What the simulated HPA writes, as its clock stands, a little early and a little late."""
-    behavior = behavior_of(script)
-    outcomes = []
+def outcomes(script: Script, seen: Sequence[Sync], behavior: Behavior | None) -> list[tuple[int, ...]]:
+    """The counts that the simulated HPA may write at each sync, given what the real one saw and did until then.
+
+    The first is by its clock as it stands, the others are a little early and a little late. What it remembers is what
+    the latest one remembers, for that forgets last, and the real one's change.
+    """
+    hpas = []
     for by in (0.0, -EDGE, EDGE):
         moved = None if behavior is None else Behavior(longer(behavior.up, by), longer(behavior.down, by))
-        outcomes.append(simulated(script, seen, moved, HPA_STABILIZATION + by))
-    return outcomes
+        hpas.append(Hpa(script.least, script.most, moved, HPA_STABILIZATION + by))
+    tolerance = (behavior or Behavior()).tolerance(TOLERANCE)
+    count, memory, possible = script.replicas, hpas[-1].save(), []
+    for sync in seen:
+        proposals = [
+            None if isinstance(answer, Fault) else average_value(answer, metric.target, sync.existing, tolerance)
+            for answer, metric in zip(sync.answers, script.metrics, strict=True)
+        ]
+        counts = []
+        for hpa in hpas:
+            hpa.load(memory)
+            counts.append(hpa.sync(sync.at, count, together(proposals, count)).desired)
+        possible.append(tuple(counts))
+        changed = (sync.at, count, sync.after) if sync.after != count else None
+        memory = {**hpas[-1].save(), "unconfirmed": changed}
+        count = sync.after
+    return possible
+
+
+def not_told(script: Script, seen: Sequence[Sync], behavior: Behavior | None) -> list[int]:
+    """Syncs after which the real count is none that the simulated HPA may write."""
+    possible = outcomes(script, seen, behavior)
+    return [n for n, (sync, counts) in enumerate(zip(seen, possible, strict=True)) if sync.after not in counts]
 
 
 @pytest.fixture(scope="module")
@@ -194,14 +201,16 @@ def test_the_simulated_hpa_writes_what_the_real_one_wrote(
 ) -> None:
     script, seen = BY_NAME[name], real[name]
     theirs = [sync.after for sync in seen]
-    ours, *others = possible(script, seen)
+    possible = outcomes(script, seen, behavior_of(script))
     with capsys.disabled():
         changes = sum(a != b for a, b in pairwise([script.replicas, *theirs]))
-        same = sum(a == b for a, b in zip(ours, theirs, strict=True))
+        same = sum(counts[0] == sync.after for counts, sync in zip(possible, seen, strict=True))
         print(f"\n  {name}: {same} of {len(seen)} syncs the same, {changes} changes: {theirs}", end="")  # noqa: T201
     assert max(theirs) > min(theirs), "the real HPA did nothing"
-    at = [n for n, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b]
-    assert theirs in (ours, *others), f"at sync {at[0]}: {seen[at[0]]}, ours {ours}"
+    wrong = not_told(script, seen, behavior_of(script))
+    assert not wrong, f"at sync {wrong[0]}: {seen[wrong[0]]}, simulated {possible[wrong[0]]}"
+    # Where both are right the script tells nothing: that is to be seldom.
+    assert sum(len(set(counts)) > 1 for counts in possible) <= len(seen) // 5
 
 
 WRONG: Mapping[str, Callable[[Behavior], Behavior]] = {
@@ -217,9 +226,9 @@ WRONG: Mapping[str, Callable[[Behavior], Behavior]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_the_scripts_tell_a_wrong_hpa(real: dict[str, list[Sync]], name: str) -> None:
-    told = []
-    for script in SCRIPTS:
-        behavior, theirs = behavior_of(script), [sync.after for sync in real[script.name]]
-        if behavior is not None and simulated(script, real[script.name], WRONG[name](behavior)) != theirs:
-            told.append(script.name)
+    told = [
+        script.name
+        for script in SCRIPTS
+        if (behavior := behavior_of(script)) is not None and not_told(script, real[script.name], WRONG[name](behavior))
+    ]
     assert told, f"no script tells {name}"
