@@ -23,7 +23,8 @@ import numpy as np
 from simulations.bound import HOUR, Bound, Excuse, Floats, Program, Terms, failed
 from simulations.errors import BadSetting, SimulationError
 
-_STOPPED = 1  # scipy's status: at a limit
+_SOLVED, _STOPPED = 0, 1  # scipy's status; stopped at a limit
+_NEARLY = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,19 @@ def whole_bound(
         constraints=LinearConstraint(program.rows, -np.inf, program.most),
         options={"time_limit": time_limit, "mip_rel_gap": gap},
     )
-    if solved.x is None and solved.status == _STOPPED:
-        raise SimulationError(f"no whole schedule was found within {time_limit:g} s; allow more time, or a longer step")
-    if solved.x is None:
+    if solved.status not in (_SOLVED, _STOPPED):
         raise failed(solved, terms)
-    found = solved.x
+    found, least = solved.x, _finite(solved.mip_dual_bound)
+    if solved.status == _STOPPED:
+        rounded, relaxed = _rounded(program, terms, nodes)
+        least = max(least, relaxed)
+        if rounded is not None and (found is None or program.costs @ rounded < program.costs @ found):
+            found = rounded
+    if found is None:
+        raise SimulationError(f"no whole schedule was found within {time_limit:g} s; allow more time, or a longer step")
     return Bound(
-        replica_hours=float(solved.fun) / HOUR,
-        least_hours=float(solved.mip_dual_bound) / HOUR,
+        replica_hours=float(program.costs @ found) / HOUR,
+        least_hours=least / HOUR,
         replicas=np.round(found[:steps]),
         step=terms.step,
         starts=float(found[steps : 2 * steps].sum()),
@@ -89,13 +95,50 @@ def whole_bound(
     )
 
 
+def _finite(bound: float | None) -> float:
+    return bound if bound is not None and math.isfinite(bound) else 0.0
+
+
+def _rounded(program: Program, terms: Terms, nodes: Nodes | None) -> tuple[Floats | None, float]:
+    """The columns with all of the linear program's replicas rounded up, and what that program costs (s).
+
+    None where rounding up goes beyond a limit.
+    """
+    from scipy.optimize import linprog
+
+    steps = program.steps
+    limits = np.stack([program.low, program.high], axis=1)
+    solved = linprog(program.costs, A_ub=program.rows, b_ub=program.most, bounds=limits, method="highs")
+    if solved.status != 0:
+        raise failed(solved, terms)
+    columns = np.array(solved.x)
+    replicas = np.ceil(columns[:steps] - _NEARLY)
+    starts = _starts(replicas, terms.replicas)
+    columns[:steps], columns[steps : 2 * steps] = replicas, starts
+    if nodes is not None:
+        places = replicas.copy()
+        for ahead in range(1, min(_lead_steps(terms), steps - 1) + 1):
+            places[:-ahead] += starts[ahead:]
+        kept = np.ceil(nodes.weight * places / nodes.size - _NEARLY)
+        columns[-2 * steps : -steps], columns[-steps:] = kept, _starts(kept, nodes.nodes)
+    return (None if (columns > program.high + _NEARLY).any() else columns), float(solved.fun)
+
+
+def _starts(counts: Floats, before: float | None) -> Floats:
+    return np.maximum(np.diff(counts, prepend=counts[0] if before is None else before), 0.0)
+
+
+def _lead_steps(terms: Terms) -> int:
+    return round(terms.start / terms.step)
+
+
 def _on_nodes(program: Program, whole: Floats, terms: Terms, nodes: Nodes) -> tuple[Program, Floats]:
     from scipy import sparse
 
     steps, before = program.steps, len(program.costs)
     one, none = sparse.eye_array(steps, format="csr"), sparse.csr_array((steps, steps))
     soon: Any = none
-    for ahead in range(1, round(terms.start / terms.step) + 1):
+    for ahead in range(1, _lead_steps(terms) + 1):
         if ahead < steps:
             soon = soon + sparse.eye_array(steps, k=ahead, format="csr")
     rest = sparse.csr_array((steps, before - 2 * steps))

@@ -153,12 +153,33 @@ def test_a_replica_takes_its_place_before_it_serves() -> None:
     assert whole_bound(load, replace(TERMS, start=0.0), nodes).replica_hours * 3600 == pytest.approx(10 + 10 + 20)
 
 
-def test_too_few_nodes_and_no_time_are_told() -> None:
+def test_too_few_nodes_are_told() -> None:
     load = np.repeat(np.random.default_rng(0).poisson(20, 200).astype(float), STEP)
     with pytest.raises(BadSetting):
         whole_bound(load, TERMS, Nodes(2, 0.0, max_nodes=3))
-    with pytest.raises(SimulationError, match="within 0 s; allow more time"):
-        whole_bound(load, replace(TERMS, within=30.0, share=0.9), Nodes(3, 50.0, 2), time_limit=0.0)
+
+
+@pytest.mark.parametrize("nodes", [None, Nodes(3, 50.0, 2), Nodes(3, 50.0, 2, nodes=0)])
+def test_stopped_at_once_it_still_has_a_schedule_and_says_what_is_proven(nodes: Nodes | None) -> None:
+    load = np.repeat(np.random.default_rng(0).poisson(3, 40).astype(float), STEP)
+    terms = replace(TERMS, within=10.0, share=0.9, start=20.0)
+    stopped = whole_bound(load, terms, nodes, time_limit=0.0)
+    full = whole_bound(load, terms, nodes, gap=0.01)
+    assert meets(Small(load, terms, Excuse.OVERDUE), [int(n) for n in stopped.replicas])
+    assert 0 < stopped.least_hours <= full.replica_hours + 1e-9
+    assert stopped.replica_hours >= full.least_hours - 1e-9
+    assert stopped.gap > 0
+    if nodes is not None and stopped.nodes is not None:
+        assert (stopped.nodes * 3 >= stopped.replicas * 2).all()
+
+
+def test_where_only_a_part_of_a_replica_would_do_there_is_no_schedule() -> None:
+    load = np.full(60, 2.5)
+    terms = replace(TERMS, max_replicas=2.6)
+    assert bound(load, terms).replica_hours * 3600 == pytest.approx(150)
+    for limit in (0.0, 10.0):
+        with pytest.raises(SimulationError, match="allow more"):
+            whole_bound(load, terms, time_limit=limit)
 
 
 @pytest.mark.parametrize("wrong", [{"size": 0}, {"weight": 9}, {"weight": 0}, {"lead_time": -1.0}])
