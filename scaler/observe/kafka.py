@@ -39,6 +39,7 @@ from scaler.plan.reasons import Reason
 log = logging.getLogger(__name__)
 
 HISTORY_TIMEOUT = 60.0  # s; a week at 5-minute steps over 12 partitions takes a few
+LOOK_UP_TIMEOUT = 10.0  # s for one look-up of a history
 IN_FLIGHT = 64  # look-ups of a history on their way at once: more gains nothing and burdens the broker
 _NO_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_EXCEPTION})
 
@@ -70,7 +71,9 @@ class KafkaOffsets:
         self._history_timeout = history_timeout
         self._clock = clock or SystemClock()
         self._sampling = _Connection(self._config)
-        self._remembering = _Connection(self._config)  # thousands of look-ups must not delay a sample
+        # Thousands of look-ups must not delay a sample, and one of them may take its time: all would be lost with it.
+        patient = max(round(min(LOOK_UP_TIMEOUT, history_timeout) * 1000), 1000)
+        self._remembering = _Connection({"socket.timeout.ms": patient, **config})
         self._one_history = threading.Lock()
         self._closed = threading.Event()
 

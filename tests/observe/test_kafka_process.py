@@ -10,18 +10,26 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import Pipe
 from typing import Any
 
 import psutil
 import pytest
 
-from scaler.clock import ManualClock
+from scaler.clock import ManualClock, SystemClock
+from scaler.observe.gather import Gatherer
+from scaler.observe.histories import Histories
 from scaler.observe.kafka_child import Answering, Question
 from scaler.observe.kafka_process import KafkaProcess
-from scaler.observe.ports import GroupTopic
+from scaler.observe.ports import GroupTopic, TargetRef
+from scaler.observe.watched import KafkaCluster, Watched
 from scaler.plan.observation import Freshness, Reading
 from scaler.plan.reasons import Reason
+from scaler.standins.broker import FakeBroker
+from scaler.standins.cluster import FakeCluster
+from scaler.standins.latency import FakePrometheus
 
 NOBODY = "127.0.0.1:9"
 ONE = GroupTopic("workers", "chat")
@@ -150,3 +158,21 @@ def test_what_passed_on_the_way_is_added_to_the_time_and_what_nobody_waits_for_i
     assert (number, type(answer)) == (4, ValueError)
     assert source.times == [990.5, 995.0]
     ours.close()
+
+
+def test_a_cluster_is_begun_before_the_first_pass_and_once() -> None:
+    made: list[KafkaCluster] = []
+
+    def source(cluster: KafkaCluster) -> FakeBroker:
+        made.append(cluster)
+        return FakeBroker(SystemClock())
+
+    with ThreadPoolExecutor(2) as pool:
+        gatherer = Gatherer(source, lambda _: FakePrometheus(), FakeCluster(lambda: 1.0), pool, Histories(pool), 5.0)
+        one = Watched(
+            "a", TargetRef("apps/v1", "Deployment", "d", "a"), KafkaCluster("one:9092"), ONE, None, None, None
+        )
+        gatherer.prepare([one, replace(one, uid="b")])
+        assert made == [KafkaCluster("one:9092")]
+        gatherer.gather(0.0, [one])
+        assert len(made) == 1
