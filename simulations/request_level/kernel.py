@@ -15,8 +15,10 @@ FREE, STARTING, READY, DRAINING = 0, 1, 2, 3  # phases of a replica's row
 PARALLEL, SERIAL, SHARING, BATCH = 0, 1, 2, 3  # how a replica serves
 NOBODY = -1
 
+_inside = njit(inline="always")  # calls with so many tables cost as much as what is done with them
 
-@njit(cache=True)
+
+@_inside
 def _room(replicas: Table, run: Table, r: int) -> bool:
     replica, rules = replicas[r], run[0]
     if replica.phase != READY:
@@ -34,7 +36,7 @@ def _least(slots: Table, r: int, held: int) -> int:
     return best
 
 
-@njit(cache=True)
+@_inside
 def _enter(
     due: Floats, replicas: Table, slots: Table, requests: Table, run: Table, sizes: Floats, r: int, i: int, t: float
 ) -> None:
@@ -64,7 +66,7 @@ def _enter(
         due[r] = t + sizes[held]
 
 
-@njit(cache=True)
+@_inside
 def _leave(requests: Table, partitions: Table, run: Table, i: int, t: float) -> None:
     request = requests[i]
     request.left = t
@@ -73,7 +75,7 @@ def _leave(requests: Table, partitions: Table, run: Table, i: int, t: float) -> 
     run[0].latency += t - request.arrival
 
 
-@njit(cache=True)
+@_inside
 def _release(
     due: Floats, replicas: Table, slots: Table, requests: Table, partitions: Table, run: Table, r: int, t: float
 ) -> None:
@@ -120,7 +122,7 @@ def _soonest(due: Floats) -> int:
     return best
 
 
-@njit(cache=True)
+@_inside
 def _append(queues: Table, requests: Table, q: int, i: int) -> None:
     queue = queues[q]
     requests[i].after = NOBODY
@@ -132,7 +134,7 @@ def _append(queues: Table, requests: Table, q: int, i: int) -> None:
     queue.waiting += 1
 
 
-@njit(cache=True)
+@_inside
 def _find(replicas: Table, run: Table, q: int) -> int:
     """A replica with room for a request of queue ``q``, in turn; NOBODY if there is none."""
     if q > 0:
@@ -182,7 +184,7 @@ def reassign(replicas: Table, queues: Table, partitions: Table, requests: Table)
         _append(queues, requests, partitions[requests[moving[k]].partition].queue, moving[k])
 
 
-@njit(cache=True)
+@_inside
 def _refill(
     due: Floats,
     replicas: Table,
@@ -206,7 +208,7 @@ def _refill(
         partitions[requests[i].partition].started += 1
 
 
-@njit(cache=True)
+@_inside
 def _arrive(
     due: Floats,
     replicas: Table,
