@@ -1,6 +1,6 @@
 """`python -m simulations.faro`: Faro's evaluation (EuroSys 2025), beside what that paper's artifact reports.
 
-Ten services share 32 or 36 replicas for six hours; see docs/benchmarks.md for the setting and its readings.
+Ten services share 32 or 36 replicas for six hours; ``faro_run.py`` says how the setting is read.
 """
 
 from __future__ import annotations
