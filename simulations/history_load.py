@@ -35,10 +35,12 @@ def split_load(
     """
     end = series.end if seconds is None else at + seconds
     if at != int(at) or not series.start <= at < end:
-        raise BadSeries(f"split: found {at:g} s; allowed: whole seconds from {series.start:g} to before {end:g}")
+        raise BadSeries(
+            f"split: found {at:.13g} s; allowed: whole seconds from {series.start:.13g} to before {end:.13g}"
+        )
     if end > series.end + 1e-6:
         raise BadSeries(
-            f"the series ends at {series.end:g} s; a run from {at:g} s of {seconds:g} s needs it to {end:g}"
+            f"the series ends at {series.end:.13g} s; a run from {at:.13g} s of {seconds:g} s needs it to {end:.13g}"
         )
     length = int(end - at)
     if not 1 <= length <= MOST_STEPS:
@@ -56,7 +58,7 @@ def _mean_of_steps(series: Series, at: float, end: float) -> float:
     rates = series.rates[first : math.ceil((end - series.start) / series.step - 1e-9)]
     known = rates[np.isfinite(rates)]
     if not known.sum() > 0:
-        raise BadSeries(f"from {at:g} s to {end:g} s there is no request: nothing to scale to a mean")
+        raise BadSeries(f"from {at:.13g} s to {end:.13g} s there is no request: nothing to scale to a mean")
     return float(known.mean())
 
 

@@ -128,7 +128,7 @@ def _one_series(result: Any, step: float | None, where: str) -> Series:
         at, rate = _sample(sample, f"{where}[0].values[{k}]")
         if times and at <= times[-1]:
             how = "there twice" if at == times[-1] else "before the one above; samples must be in order of time"
-            raise BadSeries(f"{where}[0].values[{k}]: time {at:g} is {how}")
+            raise BadSeries(f"{where}[0].values[{k}]: time {at:.13g} is {how}")
         times.append(at)
         rates.append(rate)
     return _on_grid(times, rates, step, f"{where}[0].values")
@@ -159,7 +159,7 @@ def _on_grid(times: Sequence[float], rates: Sequence[float], step: float | None,
     off = np.flatnonzero(np.abs(places - np.round(places)) * step > _ON_GRID)
     if len(off):
         raise BadSeries(
-            f"{where}[{int(off[0])}]: time {at[off[0]]:g} does not fit the step of {step:g} s that others have "
+            f"{where}[{int(off[0])}]: time {at[off[0]]:.13g} does not fit the step of {step:g} s that others have "
             "(mixed steps?)"
         )
     index = np.round(places).astype(np.int64)

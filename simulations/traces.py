@@ -106,12 +106,12 @@ def _steps_missing(where: str, step: int, at: float, expected: float) -> int:
     """How many steps lie between the row before and this one; 0 when it follows at once."""
     ahead = (at - expected) / step
     if ahead == -1:
-        raise BadSeries(f"{where}: t_s {at:g} is there twice")
+        raise BadSeries(f"{where}: t_s {at:.13g} is there twice")
     if ahead < 0 and ahead == int(ahead):
-        raise BadSeries(f"{where}: t_s {at:g} is before the row above it; rows must be in order of time")
+        raise BadSeries(f"{where}: t_s {at:.13g} is before the row above it; rows must be in order of time")
     if ahead != int(ahead):
         raise BadSeries(
-            f"{where}: t_s {at:g} does not fit the step of {step} s that the file's name says (mixed steps?)"
+            f"{where}: t_s {at:.13g} does not fit the step of {step} s that the file's name says (mixed steps?)"
         )
     return int(ahead)
 
@@ -222,7 +222,7 @@ def without_gaps(series: Series, how: Gaps) -> Series:
     if how == "refuse" or gap.all():
         at = series.start + series.step * int(np.argmax(gap))
         raise BadSeries(
-            f"the trace has {int(gap.sum())} steps without a value, the first at {at:g} s; choose whether they are "
+            f"the trace has {int(gap.sum())} steps without a value, the first at {at:.13g} s; choose whether they are "
             "sent as silence or interpolated (gaps: silent, interpolate)"
         )
     rates = series.rates.copy()
