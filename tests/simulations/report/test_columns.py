@@ -63,6 +63,12 @@ def test_a_spike_of_one_second_in_two_weeks_is_drawn() -> None:
     assert drawn.at[row] <= 777_777 < drawn.at[row + 1]
 
 
+def test_a_gap_in_every_other_second_does_not_make_the_page_larger() -> None:
+    column = np.ones(10_000)
+    column[::2] = NAN
+    assert len(envelope(column, 100).at) <= 500
+
+
 def test_a_column_of_gaps_only_is_a_gap_and_short_columns_are_drawn_as_they_are() -> None:
     nothing = envelope(np.full(50, NAN), 10)
     assert nothing.at.tolist() == [0]
