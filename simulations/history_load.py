@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from forecasting.errors import BadSeries
 from forecasting.series import Series, resample
 from simulations.setting import Load
-from simulations.traces import MOST_STEPS, rates_at, scaled
+from simulations.traces import MOST_STEPS, arrivals_per_second, scaled
 
 
 def split_load(
@@ -48,7 +48,7 @@ def split_load(
     exact = series.step <= 1 and mean is None
     if mean is not None:
         series = scaled(series, scale=mean / _mean_of_steps(series, at, end))
-    arrivals = _counted(series, at, length) if exact else _drawn(series, at, length, rng)
+    arrivals = _counted(series, at, length) if exact else arrivals_per_second(series, rng, at, length)
     return Load(float(at), arrivals, _history(series, at, past, history_step))
 
 
@@ -68,14 +68,6 @@ def _counted(series: Series, at: float, length: int) -> NDArray[np.float64]:
     counts = np.full(length, np.nan)
     there = whole.rates[first : first + length]
     counts[: len(there)] = there
-    return counts
-
-
-def _drawn(series: Series, at: float, length: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    rates = rates_at(series, at + 0.5 + np.arange(length, dtype=np.float64))
-    known = np.isfinite(rates)
-    counts = np.full(length, np.nan)
-    counts[known] = rng.poisson(rates[known])
     return counts
 
 

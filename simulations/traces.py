@@ -250,10 +250,16 @@ def rates_at(series: Series, times: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(outside, np.nan, rates)
 
 
-def arrivals_per_second(series: Series, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Poisson counts for each whole second of the series (float64, so that a second inside a gap can be NaN)."""
-    seconds = int((series.end - series.start) // 1)
-    rates = rates_at(series, series.start + 0.5 + np.arange(seconds, dtype=np.float64))
+def arrivals_per_second(
+    series: Series, rng: np.random.Generator, start: float | None = None, seconds: int | None = None
+) -> NDArray[np.float64]:
+    """Poisson counts of each whole second (float64, so that a second inside a gap can be NaN).
+
+    From ``start`` (unix s) on, for ``seconds``; None: those of the whole series.
+    """
+    start = series.start if start is None else start
+    seconds = int((series.end - start) // 1) if seconds is None else seconds
+    rates = rates_at(series, start + 0.5 + np.arange(seconds, dtype=np.float64))
     known = np.isfinite(rates)
     counts = np.full(seconds, np.nan)
     counts[known] = rng.poisson(rates[known])
