@@ -159,7 +159,7 @@ def test_a_restored_policy_decides_the_same(service: MakeService, drive: Drive) 
         PeerPolicy("keda_lag", []).restore(first.snapshot())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 5000)), min_size=2, max_size=30))
 def test_it_never_answers_below_what_the_rate_needs_and_stays_in_bounds(
     service: MakeService, observe: Observe, offsets: Offsets, steps: list[tuple[int, int]]

@@ -87,6 +87,16 @@ def test_at_zero_the_fallback_does_not_act(service: MakeService) -> None:
     assert after_failures(service(min_replicas=0), 0, 20, fallback_replicas=8, fallback_failures=0) == [0] * 20
 
 
+def test_failures_at_zero_do_not_count(service: MakeService) -> None:
+    # At zero the HPA asks for no metric; somebody starts two, and the counting begins.
+    scaled = ScaledObject(service(min_replicas=0), ScaledObjectSettings(fallback_replicas=8))
+    counts = []
+    for n in range(16):
+        count = 0 if n < 10 else 2
+        counts.append(scaled.step(n * 15.0, scaled.due(n * 15.0), state(count), (FAILED,))[0])
+    assert counts == [0] * 10 + [2] * 3 + [4] * 3
+
+
 def test_a_failed_trigger_stops_the_way_down_but_not_the_way_up(service: MakeService) -> None:
     settings = ScaledObjectSettings(stabilization=ScaledObjectSettings().initial_cooldown)  # no window
     scaled = ScaledObject(service(), settings, triggers=2)
