@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from forecasting.errors import BadSeries
+from forecasting.series import check
 from simulations.load_files import Form, form_of, read_load
 
 ANSWER = {
@@ -66,3 +69,24 @@ def test_a_mark_of_byte_order_is_no_part_of_the_header(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"\xef\xbb\xbftime\n5\n")
     assert read_load(str(path)).start == 5.0
+
+
+NAMES = ("a.csv", "a__60s.csv", "a.json", "a.jsonl", "a.yaml", "a__60s.csv.gz", "a.yaml.gz")
+_TEXT = (b"time", b"t_s,value\n", b",", b"\n", b"0,1\n", b"60,1\n", b'{"status": "success", "data": ', b"mean: 1\n")
+_MORE = (b"}", b"[", b'{"time": 1}\n', b"gaps: ", b"1e400", b"nan", b"1e17", b"2023-11-16", b"&a [*a]", b"\x00")
+PIECES = st.lists(st.one_of(st.binary(max_size=6), st.sampled_from(_TEXT + _MORE)), max_size=8).map(b"".join)
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=st.sampled_from(NAMES), content=PIECES, form=st.sampled_from([None, *Form]), packed=st.booleans())
+def test_nothing_but_a_load_or_a_refusal_comes_of_any_bytes(
+    tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes, form: Form | None, packed: bool
+) -> None:
+    path = tmp_path_factory.mktemp("any") / name
+    path.write_bytes(gzip.compress(content) if packed else content)
+    try:
+        check(read_load(str(path), form))
+        said = str(path)
+    except BadSeries as refused:
+        said = str(refused)
+    assert said.startswith(str(path))
