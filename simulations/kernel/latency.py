@@ -1,8 +1,8 @@
 """Latencies of fluid pieces: a histogram with 64 bins an octave, and what of a piece is late.
 
 A piece is ``mass`` requests whose latency runs evenly from one value to another. It costs a bounded time however many
-bins it covers: a narrow one is put into each of its bins; of a wide one the bins at its ends get their part at once, and
-those between a density that is summed up at the end. A narrow piece is dense, and would leave the sum's rounding behind.
+bins it covers: a narrow one is put into each of its bins; of a wide one the bins at its ends get their part at once,
+those between a density that is summed up at the end. A narrow piece is dense: the sum would keep its rounding.
 """
 
 from __future__ import annotations
