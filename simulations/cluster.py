@@ -16,6 +16,7 @@ What is modelled, and how:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,7 +82,7 @@ class Cluster:
         self._tick = int(setting.tick)
         self._uids = [s.service.uid for s in setting.services]
         count = len(self._uids)
-        # By service and second: what cannot be read, and what stands still.
+        # By service: the seconds in which something cannot be read, or stands still.
         self._broker_down = self._marks(FaultKind.BROKER_DOWN)
         self._no_metrics = self._marks(FaultKind.METRICS_ABSENT)
         self._api_down = self._marks(FaultKind.API_DOWN)
@@ -89,22 +90,27 @@ class Cluster:
         self._instant = sorted((f for f in setting.faults if f.kind in _INSTANT), key=lambda f: f.at)
         self.fleet = Fleet(setting, self.seconds)
         self.queues = [
-            ServiceQueue(k, setting.services[k], loads[k], setting.seed, self._broker_down[k] | stuck[k])
-            for k in range(count)
+            ServiceQueue(k, setting.services[k], loads[k], setting.seed, self._stopped(k, stuck)) for k in range(count)
         ]
-        self._unknown = [np.isnan(q.arrivals) for q in self.queues]
+        self._unknown = [frozenset(np.flatnonzero(np.isnan(q.arrivals)).tolist()) for q in self.queues]
         self._histories: list[Series | None] = [load.history for load in loads]
         self._served = [q.offsets(-one.scrape_delay)[2] for q, one in zip(self.queues, setting.services, strict=True)]
         self._states: list[ReplicaState | None] = [None] * count
         self._seen_changes = -1
 
-    def _marks(self, kind: FaultKind) -> Flags:
-        marks = np.zeros((len(self._uids), self.seconds), np.bool_)
+    def _marks(self, kind: FaultKind) -> list[frozenset[int]]:
+        """Of each service, the seconds that a kind of fault lasts."""
+        marks: list[set[int]] = [set() for _ in self._uids]
         for fault in self.setting.faults:
             if fault.kind is kind:
                 for k in self._services_of(fault):
-                    marks[k, int(fault.at) : int(np.ceil(fault.at + fault.seconds))] = True
-        return marks
+                    marks[k].update(range(int(fault.at), min(math.ceil(fault.at + fault.seconds), self.seconds)))
+        return [frozenset(seconds) for seconds in marks]
+
+    def _stopped(self, k: int, stuck: list[frozenset[int]]) -> Flags:
+        stopped = np.zeros(self.seconds, np.bool_)
+        stopped[sorted(self._broker_down[k] | stuck[k])] = True
+        return stopped
 
     def _services_of(self, fault: Fault) -> list[int]:
         return [k for k, uid in enumerate(self._uids) if fault.service in (None, uid)]
@@ -118,6 +124,10 @@ class Cluster:
     def done(self) -> bool:
         """Whether the load has ended."""
         return self.second >= self.seconds
+
+    @property
+    def _api_is_down(self) -> bool:
+        return any(self.second in seconds for seconds in self._api_down)
 
     def observe(self) -> GroupObservation:
         """What is new since the last call, for the policy."""
@@ -137,7 +147,7 @@ class Cluster:
             series = self._histories[k]
             history = Reading(None, now, _ABSENT) if series is None else Reading(series, now, _FRESH)
         replicas: Reading[ReplicaState]
-        if self._api_down[k, second]:
+        if second in self._api_down[k]:
             replicas = Reading(None, now, _ERROR, Reason.KUBERNETES_UNREACHABLE)
         else:
             replicas = Reading(self._replicas(k, changed), now, _FRESH)
@@ -151,14 +161,14 @@ class Cluster:
         end, committed, served = line.offsets(at)
         time = self.start + at
         offsets: Reading[TopicOffsets]
-        if self._broker_down[k, second]:
+        if second in self._broker_down[k]:
             offsets = Reading(None, self.now, _ERROR, Reason.BROKER_UNREACHABLE)
-        elif at > 0 and self._unknown[k][int(np.ceil(at)) - 1]:
+        elif math.ceil(at) - 1 in self._unknown[k]:
             offsets = Reading(None, self.now, _ABSENT)
         else:
             offsets = Reading(TopicOffsets(line.numbers, end, line.begin, committed), time, _FRESH)
         latency: Reading[LatencySample]
-        if self._no_metrics[k, second]:
+        if second in self._no_metrics[k]:
             latency = Reading(None, self.now, _ABSENT)
         else:
             count = max(served - self._served[k], 0.0)
@@ -193,7 +203,7 @@ class Cluster:
         )
 
     def _pool_state(self) -> Reading[PoolState]:
-        if self._api_down[:, self.second].any():
+        if self._api_is_down:
             return Reading(None, self.now, _ERROR, Reason.KUBERNETES_UNREACHABLE)
         rows = self.fleet.nodes
         up = rows[:, pods.N_STATE] == pods.UP
@@ -205,15 +215,16 @@ class Cluster:
     def apply(self, decision: GroupDecision) -> None:
         """Let a decision take effect from this second on. Raises BadSetting for a count below 0."""
         for k, one in enumerate(decision.services):
-            if one.desired is None or self._api_down[k, self.second]:
+            if one.desired is None or self.second in self._api_down[k]:
                 continue
             if one.desired < 0 or one.uid != self._uids[k]:
                 raise BadSetting(f"decision {k}: found {one.uid}, {one.desired}; allowed: {self._uids[k]}, at least 0")
-            self.fleet.resize(self.second, k, one.desired)
-            self.queues[k].make_room(one.desired)
+            if one.desired != self.fleet.count(k):
+                self.queues[k].make_room(one.desired)
+                self.fleet.resize(self.second, k, one.desired)
         for pool in decision.pools:
             mine = self.setting.pool is not None and pool.uid == self.setting.pool.uid
-            if mine and not self._api_down[:, self.second].any():
+            if mine and not self._api_is_down:
                 self.fleet.keep(self.second, pool.floor, pool.vacate)
 
     def advance(self) -> None:

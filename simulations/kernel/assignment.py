@@ -27,7 +27,8 @@ def assign(assignor: int, members: Ints, count: int, owner: Ints) -> None:
     """
     partitions = len(owner)
     if count == 0:
-        owner[:] = NOBODY
+        for p in range(partitions):
+            owner[p] = NOBODY
         return
     if assignor == ROUND_ROBIN:
         for p in range(partitions):
@@ -55,7 +56,7 @@ def _stick(members: Ints, count: int, owner: Ints, each: int, more: int) -> None
                 place[p] = m
                 held[m] += 1
     quota = _quotas(held, each, more)
-    held[:] = 0
+    held = np.zeros(count, np.int64)
     for p in range(len(owner)):
         if place[p] != NOBODY:
             if held[place[p]] < quota[place[p]]:
@@ -75,8 +76,9 @@ def _stick(members: Ints, count: int, owner: Ints, each: int, more: int) -> None
 @compiled
 def _quotas(held: Ints, each: int, more: int) -> Ints:
     """Partitions of each member: ``more`` of them get one above ``each``, those first that hold so many already."""
-    quota = np.full(len(held), each, np.int64)
+    quota = np.empty(len(held), np.int64)
     for m in range(len(held)):
+        quota[m] = each
         if more > 0 and held[m] > each:
             quota[m] += 1
             more -= 1

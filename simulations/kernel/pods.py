@@ -273,7 +273,8 @@ def _delete(s: int, i: int, pods: Ints, nodes: Ints, services: Ints, events: Int
         if nodes[n, N_PODS] == 0:
             nodes[n, N_EMPTY] = s
     for k in range(i, whole[PODS] - 1):
-        pods[k] = pods[k + 1]
+        for c in range(POD_COLUMNS):
+            pods[k, c] = pods[k + 1, c]
     whole[PODS] -= 1
     whole[NEXT] = min(whole[NEXT], s)
 

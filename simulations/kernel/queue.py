@@ -82,7 +82,7 @@ def serve(
         come = ring[s & (window - 1)]
         _arrive(arrivals[s], seed, s, parts, come, normals, whole)
         if stopped[s]:
-            grant[:] = 0.0
+            _nothing(grant)
         elif whole[SHARED]:
             grant[0] = min(want[0], members[0] * real[RATE] * _open(parts[RESUME, 0], s))
         else:
@@ -170,7 +170,8 @@ def rebalance(resume: float, parts: Floats, places: Ints, members: Ints, whole: 
         return
     partitions = parts.shape[1]
     owner, before = places[OWNER, :partitions], places[BEFORE, :partitions]
-    before[:] = owner
+    for p in range(partitions):
+        before[p] = owner[p]
     count = members[0]
     assign(whole[ASSIGNOR], members[1:], count, owner)
     whole[ACTIVE] = group_by_owner(members[1:], count, owner, places[ORDER], places[START])
@@ -185,6 +186,12 @@ def rebalance(resume: float, parts: Floats, places: Ints, members: Ints, whole: 
 
 
 @compiled
+def _nothing(row: Floats) -> None:
+    for p in range(len(row)):
+        row[p] = 0.0
+
+
+@compiled
 def _open(resume: float, s: int) -> float:
     """Share of second ``s`` that is left after a pause."""
     return 1.0 - min(max(resume - s, 0.0), 1.0)
@@ -194,7 +201,7 @@ def _open(resume: float, s: int) -> float:
 def _arrive(arrivals: float, seed: Any, s: int, parts: Floats, come: Floats, normals: Floats, whole: Ints) -> None:
     count = 0.0 if math.isnan(arrivals) else arrivals
     if count == 0.0:
-        come[:] = 0.0
+        _nothing(come)
     elif len(come) == 1:
         come[0] = count
     else:
@@ -211,7 +218,7 @@ def _share_out(s: int, parts: Floats, places: Ints, real: Floats, active: int) -
     rate, paused = real[RATE], s < real[PAUSED]
     want, grant, order, start = parts[WANT], parts[GRANT], places[ORDER], places[START]
     if active == 0:
-        grant[:] = 0.0
+        _nothing(grant)
         return
     for m in range(active):
         total, most = 0.0, 1.0
