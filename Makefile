@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint verify generate lock unit lab-test lab-demo bench-controller clean
+.PHONY: help install demo test lint verify generate lock unit lab-test lab-demo lab-race bench bench-controller bench-kernel clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -53,6 +53,16 @@ lock: $(INSTALLED) ## Pin dependencies again, with hashes and without index addr
 
 lab-demo: $(INSTALLED) ## The demo on a real broker, a real API server and real consumers (Java 17, Maven, Go, Prometheus)
 	$(BIN)/lagcast lab demo
+
+lab-race: $(INSTALLED) ## Real KEDA and Lagcast on the same load, three times each (builds KEDA once)
+	$(BIN)/python -m simulations.lab.race
+
+bench: $(INSTALLED) ## Every policy on recorded load, beside the bound; can be stopped and goes on; out/bench
+	$(BIN)/lagcast bench
+
+bench-kernel: $(INSTALLED) ## Speed of the simulator's kernels, in three sizes
+	$(BIN)/python -m simulations.bench_kernel
+	$(BIN)/python -m simulations.bench_requests
 
 bench-controller: $(INSTALLED) ## Sampling, history, decision time and memory; JSON in out/bench-controller.json
 	$(BIN)/python -m simulations.lab.bench_controller

@@ -25,7 +25,7 @@ def render(report: Report) -> str:
     """The page as text."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
-    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+    from plotly.offline import get_plotlyjs
 
     parts = files("simulations.report").joinpath("page")
     data = page_data(report)
