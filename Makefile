@@ -55,7 +55,7 @@ lab-demo: $(INSTALLED) ## The demo on a real broker, a real API server and real 
 	$(BIN)/lagcast lab demo
 
 lab-race: $(INSTALLED) ## Real KEDA and Lagcast on the same load, three times each (builds KEDA once)
-	$(BIN)/python -m simulations.lab.race
+	$(BIN)/lagcast lab race
 
 bench: $(INSTALLED) ## Every policy on recorded load, beside the bound; can be stopped and goes on; out/bench
 	$(BIN)/lagcast bench
