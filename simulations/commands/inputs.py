@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -256,9 +256,9 @@ def _own(inputs: Inputs, resource: PredictiveScaler, series: Series, partitions:
         queue=Shared(declared.max_replicas) if count is None else Partitioned(count),
         lead_time=Between(low, high),
         rebalance=Rebalance(Protocol(inputs.rebalance), inputs.rebalance_pause),
-        replicas=_first_need(load, rate, declared.min_replicas, declared.max_replicas),
         weight=inputs.gpus,
     )
+    service = replace(service, replicas=_first_need(load, rate, declared.min_replicas, declared.max_replicas))
     pool = None
     if inputs.node_size is not None:
         pool = NodePool("gpus", inputs.node_size, Between(*inputs.node_lead_time), inputs.node_idle)
