@@ -35,7 +35,7 @@ SHARE = 0.85  # of the time limit, for the source itself; the rest is for questi
 PATIENCE = 3  # answers in a row that never come, and the process is ended ...
 START_TIME = 30.0  # ... but not within this of its start, while it loads its libraries
 PAUSE = 0.1  # s until a process that ended is begun anew ...
-LONG_PAUSE = 2.0  # ... and if it ended within this of its start
+LONG_PAUSE = 2.0  # ... and of one that ended before it could answer anything
 CLOSE_TIME = 1.0  # s to end in
 
 
@@ -178,8 +178,7 @@ class KafkaProcess:
             log.warning(
                 "the process that asks Kafka at %s ended (%s); another one is started", self._servers, _why(code)
             )
-            lived = self._clock.now() - self._began
-            if self._clock.wait(PAUSE if lived > LONG_PAUSE else LONG_PAUSE, self._closed):
+            if self._clock.wait(PAUSE if self._ready else LONG_PAUSE, self._closed):
                 return
             self._begin()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from scaler.observe.kafka_process import KafkaProcess
@@ -74,7 +75,12 @@ class Groups:
         for group in self.committed:
             consumer = Consumer({**self.quiet, "group.id": group.group, "enable.auto.commit": False})
             try:
-                consumer.committed([TopicPartition(group.topic, 0)], timeout=60)
+                answered = False
+                while not answered:
+                    with contextlib.suppress(KafkaException):  # not yet
+                        consumer.committed([TopicPartition(group.topic, 0)], timeout=5)
+                        answered = True
+                    time.sleep(0.02)
             finally:
                 consumer.close()
         return time.time()
