@@ -239,7 +239,7 @@ class Scenario:
         deployment = {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {"name": spec.name, "namespace": "default"},
+            "metadata": {"name": spec.name, "namespace": "default", "labels": labels},
             "spec": {"replicas": spec.replicas, "selector": {"matchLabels": labels}, "template": template},
         }
         self.lab.kwok.add_nodes(-(-spec.most // 8), 8)
