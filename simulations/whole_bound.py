@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from simulations.bound import HOUR, Bound, Excuse, Floats, Program, Terms, failed
+from simulations.bound import HOUR, Bound, Excuse, Floats, Program, Terms, failed, solve
 from simulations.errors import BadSetting, SimulationError
 
 _SOLVED, _STOPPED = 0, 1  # scipy's status; stopped at a limit
@@ -104,12 +104,9 @@ def _rounded(program: Program, terms: Terms, nodes: Nodes | None) -> tuple[Float
 
     None where rounding up goes beyond a limit.
     """
-    from scipy.optimize import linprog
-
     steps = program.steps
-    limits = np.stack([program.low, program.high], axis=1)
-    solved = linprog(program.costs, A_ub=program.rows, b_ub=program.most, bounds=limits, method="highs")
-    if solved.status != 0:
+    solved = solve(program)
+    if solved.status != _SOLVED:
         raise failed(solved, terms)
     columns = np.array(solved.x)
     replicas = np.ceil(columns[:steps] - _NEARLY)
