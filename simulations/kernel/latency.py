@@ -40,7 +40,7 @@ def edges() -> Floats:
 @compiled
 def bin_of(latency: Any) -> int:
     """Number of the bin that holds ``latency`` (s): the number's exponent, and the first bits of its fraction."""
-    if latency < LOWEST:
+    if not latency >= LOWEST:
         return 0
     place: Any = (np.float64(latency).view(np.int64) >> _SHIFT) - _FIRST + 1
     return int(min(place, BINS - 1))

@@ -285,11 +285,12 @@ def _queue(
             if rest <= 0.0:
                 rest = total
             if rest > 0.0:
+                # Shares, not rates: a millionth of a request must not become 0 times infinity.
                 take = min(rest, grant - done)
-                first = max(s + done / grant - head - (total - rest) / total, 0.0)
+                first = max(s - head + done / grant - (total - rest) / total, 0.0)
                 done += take
                 rest -= take
-                final = max(s + done / grant - head - (total - rest) / total, 0.0)
+                final = max(s - head + done / grant - (total - rest) / total, 0.0)
                 add(bins, bounds, first + time, final + time, take)
                 if max(first, final) > slack:
                     columns[LATE, head] += late_part(first, final, take, slack)

@@ -118,3 +118,14 @@ def test_a_backlog_older_than_the_first_ring_is_remembered() -> None:
     assert columns.time_lag[999] == 1000.0
     # The n-th came at n and is begun at 1000 + n/201: late is who waits over 100 s, n < 900 / (1 - 1/201) = 904.5.
     assert columns.late.sum() == pytest.approx(904.5)
+
+
+def test_a_request_so_small_that_its_inverse_is_infinite_harms_nobody() -> None:
+    # Waits are shares of a second's arrivals: 0 times infinity would be no number, and no bin.
+    least = 5e-324
+    come = [least, 30.0, least, least, 0.0, least] * 10
+    setting = Setting((one(Partitioned(2), rate=10.0),))
+    (columns,) = drive(Cluster(setting, (load(come),)), Scripted([1, 0, 1])).columns()
+    assert np.isfinite(columns.late).all()
+    assert columns.latency.requests.sum() <= 300.0 + 1e-6
+    assert columns.late.sum() <= 300.0
