@@ -269,7 +269,9 @@ def advance(
             return
         if arrival < t:
             r = _arrive(due, replicas, slots, queues, partitions, requests, run, sizes, i, arrival)
-            if r != NOBODY and due[r] < t:
+            if r == soonest and due[r] > t:  # sharing: those in it are done later now
+                soonest = _soonest(due)
+            elif r != NOBODY and due[r] < t:
                 soonest = r
             continue
         first, last = soonest, soonest + 1  # replicas that may take what waits

@@ -49,6 +49,25 @@ def test_sharing_divides_the_speed(station: MakeStation) -> None:
     assert made.begun.tolist() == [0.0, 1.0]
 
 
+def test_sharing_among_three(station: MakeStation) -> None:
+    """Three at a third of the speed: 0.9 s each by 0.9 x 3 = 2.7; then two with 0.3 and 0.6 s left: 3.3; then 3.6."""
+    made = station([0.0, 0.0, 0.0], [0.9, 1.2, 1.5], slots=3, discipline=Discipline.SHARING)
+    made.advance(math.inf)
+    assert made.left.tolist() == pytest.approx([2.7, 3.3, 3.6])
+
+
+def test_a_newcomer_delays_those_it_shares_with_and_nobody_else(station: MakeStation) -> None:
+    """The first replica is due at 1.0, with the third request in it at 1.5; the second is done at 1.2 all the same.
+
+    So the fourth, at 1.3, has the second replica to itself. The third has done 0.5 s of its 2 s when the first leaves.
+    """
+    made = station(
+        [0.0, 0.0, 0.5, 1.3], [1.0, 1.2, 2.0, 1.0], slots=2, discipline=Discipline.SHARING, replicas=2, queue_bound=0
+    )
+    made.advance(math.inf)
+    assert made.left.tolist() == pytest.approx([1.5, 1.2, 3.0, 2.3])
+
+
 def test_replicas_are_asked_in_turn(station: MakeStation) -> None:
     """Two serial replicas of two slots: requests 0 and 2 share the first, 1 and 3 the second."""
     made = station(
