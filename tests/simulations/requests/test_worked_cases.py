@@ -221,3 +221,13 @@ def test_a_run_that_cannot_be_is_refused(service: Callable[..., object]) -> None
         RequestSetting((one,), 20.0)  # type: ignore[arg-type]
     with pytest.raises(BadSetting, match=r"slots: found 2; allowed: 1 where the service time is by batch"):
         service(ByBatch(np.array([1.0]), np.array([1.0]), batch=1), slots=2)
+
+
+def test_queues_that_become_one_are_merged_in_order_of_arrival(station: MakeStation) -> None:
+    arrivals = [k / 10 for k in range(12)]
+    made = station(arrivals, [5.0] * 12, queue=Partitioned(2), replicas=2)
+    made.advance(2.0)
+    assert min(made.arrived - made.gone) >= 3  # both queues hold some
+    made.stop(1)
+    made.advance(math.inf)
+    assert made.begun[made.begun > 2.0].tolist() == [5.0 * k for k in range(1, 11)]
