@@ -1,0 +1,15 @@
+"""Compilation in one place: numba ships no types, and its decorator would take them away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """``function`` compiled at its first call; the machine code is kept on disk for the next process."""
+    return cast(F, numba.njit(cache=True, error_model="numpy")(function))

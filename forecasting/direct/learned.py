@@ -1,0 +1,120 @@
+"""One fit: from the rates that are kept to regression, origins and forest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.direct.draw import UNIT, Origins
+from forecasting.direct.features import Layout, Singles, describe
+from forecasting.direct.forest import Forest, grow_forest
+from forecasting.direct.ridge import Ridge, fit_ridge
+
+_EVERY = 60.0  # s between origins
+_LEAST_ORIGINS = 60
+_MOST_ORIGINS = 60_000  # members of a tree are numbered in 16 bits
+_LIKE_AT = (60.0, 180.0, 420.0, 900.0)  # s ahead at which errors are to be alike in a leaf
+_ORDER_AT = 300.0  # s ahead whose error orders a leaf
+_SEEN = 0.5  # an origin of whose future less than this share is known is left out
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """The forest's size. ``share`` of the origins goes into each tree; ``least`` origins in a leaf."""
+
+    trees: int = 24
+    share: float = 0.5
+    least: int = 12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """What a fit leaves behind. ``base``: number of the step that column 0 was."""
+
+    base: int
+    calm: float  # requests/s
+    ridge: Ridge
+    origins: Origins
+    forest: Forest
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return self.origins.nbytes + self.forest.nbytes + self.ridge.weights.nbytes
+
+
+def calm_of(rates: Singles, step: float) -> float:
+    """The rate (requests/s) that keeps ratios of small numbers near 1.
+
+    2 % of the mean, so that it scales with the load, and half a request a step, below which counts say nothing.
+    """
+    mean = float(np.nanmean(rates)) if not np.isnan(rates).all() else 0.0
+    return 0.02 * mean + 0.5 / step
+
+
+def learn(
+    rates: Singles, base: int, step: float, has: Layout, ends: NDArray[np.int64], growth: Growth, seed: int
+) -> Learned | None:
+    """Fit everything; None when there are too few origins. ``ends`` (steps): of the horizons' bins.
+
+    Raises ``numpy.linalg.LinAlgError`` when the regression cannot be solved.
+    """
+    calm = calm_of(rates, step)
+    first = min(has.day, len(rates) // 2)
+    every = max(1, round(_EVERY / step), -(-len(rates) // _MOST_ORIGINS))
+    columns = np.arange(first, len(rates) - int(ends[-1]) + 1, every)
+    targets, known = _targets(rates, columns, ends, calm)
+    features = np.empty((len(columns), has.count), np.float32)
+    levels = np.empty(len(columns), np.float32)
+    describe(rates, base, columns, calm, has, features, levels)
+    known &= ~np.isnan(levels)
+    if int(known.sum()) < _LEAST_ORIGINS:
+        return None
+    columns, features, levels = columns[known], features[known], levels[known]
+    targets = targets[known] - levels[:, None]
+    block = max(1, min(has.day, (len(rates) - first) // 4))
+    ridge, left_out = fit_ridge(features, targets, (columns - first) // block)
+    rng = np.random.default_rng(seed)
+    errors = targets - left_out
+    forest = grow_forest(
+        ridge.standardised(features),
+        _alike(errors, ends * step),
+        np.argsort(errors[:, _nearest(ends * step, _ORDER_AT)], kind="stable"),
+        rng,
+        trees=growth.trees,
+        samples=max(_LEAST_ORIGINS, round(growth.share * len(columns))),
+        least=growth.least,
+    )
+    kept = np.round(np.clip(left_out / UNIT, -32767, 32767)).astype(np.int16)
+    return Learned(base, calm, ridge, Origins(columns.astype(np.int32), levels, kept), forest)
+
+
+def _targets(
+    rates: Singles, columns: NDArray[np.int64], ends: NDArray[np.int64], calm: float
+) -> tuple[Singles, NDArray[np.bool_]]:
+    """Log of the mean rate in each bin [n, horizons] (where none is known, that of the bin before), and which origins
+    know enough of what followed them."""
+    seen = np.concatenate(([0], np.cumsum(~np.isnan(rates))))
+    total = np.concatenate(([0.0], np.cumsum(np.nan_to_num(rates), dtype=np.float64)))
+    edges = columns[:, None] + np.concatenate(([0], ends))[None, :]
+    known = np.diff(seen[edges], axis=1)
+    means = np.divide(np.diff(total[edges], axis=1), known, out=np.full(known.shape, np.nan), where=known > 0)
+    for h in range(1, len(ends)):
+        means[:, h] = np.where(known[:, h] > 0, means[:, h], means[:, h - 1])
+    for h in range(len(ends) - 1, 0, -1):
+        means[:, h - 1] = np.where(np.isnan(means[:, h - 1]), means[:, h], means[:, h - 1])
+    enough = (known.sum(axis=1) >= _SEEN * ends[-1]) & ~np.isnan(means).any(axis=1)
+    return np.log(np.maximum(means, 0.0) + calm).astype(np.float32), enough
+
+
+def _alike(errors: Singles, seconds: NDArray[np.float64]) -> Singles:
+    """What a leaf should agree on: errors and their sizes at some horizons, on one scale."""
+    at = sorted({_nearest(seconds, wanted) for wanted in _LIKE_AT})
+    values = np.concatenate((errors[:, at], np.abs(errors[:, at])), axis=1)
+    return np.asarray((values - values.mean(axis=0)) / (values.std(axis=0) + 1e-9), dtype=np.float32)
+
+
+def _nearest(seconds: NDArray[np.float64], wanted: float) -> int:
+    return int(np.argmin(np.abs(seconds - wanted)))

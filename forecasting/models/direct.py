@@ -1,0 +1,140 @@
+"""The default: direct ridge autoregression with calendar terms, and conditional whole error trajectories around it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from forecasting.direct.draw import between, draw
+from forecasting.direct.features import DAY, describe, layout
+from forecasting.direct.kept import Kept
+from forecasting.direct.learned import Growth, Learned, calm_of, learn
+from forecasting.errors import NotReady
+from forecasting.forecaster import Paths
+from forecasting.series import Arrivals, Series
+from forecasting.trajectories import CEILING, add_count_noise, finish, without_errors
+
+PERIODS = (300.0, 600.0, 900.0, 1800.0, 3600.0)  # s
+_HORIZONS = (15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 420.0, 600.0, 900.0, 1260.0, 1800.0)
+_DRIFT = 0.1  # log standard deviation by which a level wanders in a minute while no errors are known
+
+
+class Direct:
+    """Log ratio of the rate ahead to the newest level = ridge regression on what is known at the origin, for each of
+    some horizons directly (none is fed back into the next).
+
+    Around it lie the errors of past origins, each measured by a regression without that origin's day. Trees choose
+    origins whose features say that errors were of the present's size and direction; a path takes one origin's whole
+    trajectory in steps, so that what belongs together in time stays together. Both are learned by ``fit``; ``update``
+    records, and the newest features are computed when paths are drawn. To refit, fit another one on :meth:`kept`.
+
+    ``step`` (s) of the paths, ``keep`` (s) of the series that is kept, ``periods`` (s) besides the day, longest
+    ``horizon`` (s) that is learned (longer paths hold the last ratio), ``seed`` of the noise that coarse history lacks and of the trees.
+    Too little history, or a regression that cannot be solved: paths around the newest level, and ``reason`` says why.
+    """
+
+    name = "direct"
+
+    def __init__(
+        self,
+        step: float = 15.0,
+        *,
+        keep: float = 7 * DAY,
+        periods: Sequence[float] = PERIODS,
+        horizon: float = 1800.0,
+        growth: Growth | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not (step > 0 and keep >= 20 * step and horizon >= step and all(period > 0 for period in periods)):
+            raise ValueError(f"step {step} > 0, keep {keep} >= 20 steps, horizon {horizon} >= step, periods > 0 wanted")
+        self.step = step
+        self.layout = layout(step, keep, periods)
+        steps = sorted({round(s / step) for s in (*_HORIZONS, horizon) if step <= s <= horizon})
+        self.ends = np.array(steps, dtype=np.int64)
+        self.between = between(self.ends)
+        self.growth = growth or Growth()
+        self.seed = seed
+        self.series = Kept(step, round(keep / step), seed)
+        self.learned: Learned | None = None
+        self.reason: str | None = "not fitted yet: paths around the newest level"
+
+    def fit(self, history: Series) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`."""
+        self.series.fit(history)
+        self.learned = None
+        series = self.series
+        try:
+            self.learned = learn(series.rates, series.base, self.step, self.layout, self.ends, self.growth, self.seed)
+        except np.linalg.LinAlgError as failed:
+            self.reason = f"the regression failed ({failed}): paths around the newest level"
+            return
+        known = np.count_nonzero(~np.isnan(series.rates)) * self.step / 3600
+        few = f"{known:.1f} h of known history are too few: paths around the newest level"
+        self.reason = None if self.learned else few
+
+    def update(self, arrivals: Arrivals) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`. Raises ``BadSeries`` for a count that cannot be."""
+        self.series.update(arrivals)
+
+    def kept(self) -> Series:
+        """The newest history, updates included: what a refit is to learn from."""
+        return self.series.series()
+
+    @property
+    def ready(self) -> bool:
+        """Whether any arrivals are known."""
+        return not math.isnan(self.series.newest)
+
+    def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
+        """See :class:`~forecasting.forecaster.Forecaster`. Begins at the end of the step that the newest update filled
+        at least half: at most half a step away from its end."""
+        series, learned = self.series, self.learned
+        if math.isnan(series.newest):
+            raise NotReady(f"{self.name}: nothing was learned or observed yet")
+        rates = series.rates
+        uniforms, order = rng.random(count), rng.permutation(count)
+        if learned is None:
+            return self._around_level(steps, count, rng, out)
+        shift = learned.base - series.base
+        features = np.empty((1, self.layout.count), np.float32)
+        level = np.empty(1, np.float32)
+        now = np.array([len(rates)])
+        describe(rates, series.base, now, learned.calm, self.layout, features, level)
+        if math.isnan(level[0]) or learned.origins.columns[-1] + shift < 0:
+            return self._around_level(steps, count, rng, out)
+        standardised = learned.ridge.standardised(features)
+        predicted = learned.ridge.predict(standardised)[0]
+        if out is None:
+            out = np.empty((count, steps), np.float32)
+        draw(
+            learned.forest,
+            standardised[0],
+            order,
+            uniforms,
+            learned.origins,
+            rates,
+            shift,
+            float(level[0]),
+            predicted,
+            self.between,
+            learned.calm,
+            CEILING * max(series.peak, math.exp(level[0])),
+            out,
+        )
+        return out
+
+    def _around_level(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None) -> Paths:
+        """The newest known level, uncertain as its count says, that wanders."""
+        rates, width = self.series.rates, self.layout.width
+        newest = rates[max(len(rates) - width, 0) :]
+        known = newest[~np.isnan(newest)]
+        level = float(known.mean()) if len(known) else self.series.newest
+        calm = calm_of(rates, self.step)
+        drift = _DRIFT * math.sqrt(self.step / 60)
+        errors = without_errors(level, max(len(known), 1) * self.step, drift, steps, count, rng)
+        paths = np.exp(math.log(level + calm) + errors).astype(np.float32) - np.float32(calm)
+        np.maximum(paths, 0.0, out=paths)
+        add_count_noise(paths, self.step, np.ones(count), rng)
+        return finish(paths, CEILING * max(self.series.peak, level), out)
