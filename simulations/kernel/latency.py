@@ -26,7 +26,7 @@ _FIRST = (1023 - 10) * _A_OCTAVE
 
 # Rows of a histogram under construction, float64 [2, BINS + 1].
 MASS, DENSITY = 0, 1
-_NARROW = _A_OCTAVE  # bins
+_NARROW = 8  # bins: a piece this thin has a density so high that it would leave rounding in the sum
 _TOLERANCE = 1e-9  # s
 
 

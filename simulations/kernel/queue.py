@@ -235,7 +235,11 @@ def _share_out(s: int, parts: Floats, places: Ints, real: Floats, active: int) -
                 p = order[k]
                 grant[p] = want[p]
                 total += want[p]
-        if total > rate * most:
+        if total <= rate * most:
+            continue
+        if start[m + 1] - start[m] == 1:
+            grant[order[start[m]]] = rate * most
+        else:
             _level(rate * most, grant, order, start[m], start[m + 1])
 
 
@@ -280,17 +284,21 @@ def _queue(
         p = places[QUEUED, n]
         want, grant = parts[WANT, p], parts[GRANT, p]
         head, rest, done = places[HEAD, p], parts[REST, p], 0.0
+        begun = 0.0  # share of the grant
         while grant - done > 0.0 and head <= s:
             total = ring[head & mask, p]
             if rest <= 0.0:
                 rest = total
             if rest > 0.0:
                 # Shares, not rates: a millionth of a request must not become 0 times infinity.
+                came = (total - rest) / total if rest < total else 0.0
+                first = max(s - head + begun - came, 0.0)
                 take = min(rest, grant - done)
-                first = max(s - head + done / grant - (total - rest) / total, 0.0)
                 done += take
                 rest -= take
-                final = max(s - head + done / grant - (total - rest) / total, 0.0)
+                begun = done / grant
+                came = (total - rest) / total if rest > 0.0 else 1.0
+                final = max(s - head + begun - came, 0.0)
                 add(bins, bounds, first + time, final + time, take)
                 if max(first, final) > slack:
                     columns[LATE, head] += late_part(first, final, take, slack)
