@@ -35,6 +35,7 @@ from simulations.setting import (
 
 F = TypeVar("F", bound=Callable[..., Any])
 SCENARIOS = ("pods", "nodes", "pool")
+MANY = 12  # partitions for each replica there may be: so many that their split among replicas does not matter
 FORMS = ("auto", "trace", "prometheus", "requests", "generator")
 
 
@@ -138,8 +139,8 @@ _OPTIONS = (
     click.option(
         "--partitions",
         type=click.IntRange(min=1),
-        help="Of the topic, each with its consumer.  [default: the "
-        "topic's with --from-kafka; else one queue that all replicas share]",
+        help="Of the topic, each with its consumer.  [default: the topic's with --from-kafka; else one queue for all, "
+        "as if there were so many that their split did not matter]",
     ),
     click.option("--service-rate", type=float, help="True requests/s of a replica.  [default: declared]"),
     click.option("--service-time", type=DURATION, help="True time of a request in a replica.  [default: declared]"),
@@ -253,7 +254,7 @@ def _own(inputs: Inputs, resource: PredictiveScaler, series: Series, partitions:
         service=declared,
         rate=rate,
         time=declared.service_time if inputs.service_time is None else inputs.service_time,
-        queue=Shared(declared.max_replicas) if count is None else Partitioned(count),
+        queue=Shared(MANY * declared.max_replicas) if count is None else Partitioned(count),
         lead_time=Between(low, high),
         rebalance=Rebalance(Protocol(inputs.rebalance), inputs.rebalance_pause),
         weight=inputs.gpus,

@@ -6,11 +6,15 @@ import importlib.util
 import os
 from collections.abc import Iterator
 
+import numpy as np
 import psutil
 import pytest
 
+from scaler.plan.service import Service
+from simulations.compare import Job, Work
 from simulations.errors import BadSetting
 from simulations.executor import Executor, JobFailed, make_executor
+from simulations.setting import Between, Load, Partitioned, ServiceSetting, Setting
 from tests.simulations.executors import jobs
 
 SEEDS = (5, 3, 11, 3, 7, 2)
@@ -32,6 +36,28 @@ def test_results_come_in_order_and_do_not_depend_on_where_they_are_made(executor
     expected = [jobs.Draw(1000)(seed)[0] for seed in SEEDS]
     assert [number for number, _ in results] == expected
     assert [ended[place] for place in range(len(SEEDS))] == expected
+
+
+def test_a_simulated_run_is_the_same_everywhere(executor: Executor) -> None:
+    service = Service(
+        uid="chat",
+        within=10.0,
+        share=0.99,
+        min_replicas=1,
+        max_replicas=20,
+        service_rate=2.0,
+        service_time=0.2,
+        lead_time=60.0,
+        tick=15.0,
+        step=60.0,
+        scale_in_hold=300.0,
+    )
+    setting = Setting((ServiceSetting(service, 2.0, 0.2, Partitioned(40), Between(30.0, 60.0), replicas=5),), seed=4)
+    load = Load(0.0, np.random.default_rng(1).poisson(10 + 8 * np.sin(np.arange(900) / 150)).astype(np.float64))
+    swept = (Job("hpa_rate", (("utilization", "0.8"),)), Job("rate_and_lag"), Job("lagcast_reactive"))
+    outcomes = executor.map(Work(setting, (load,)), swept, name=lambda job: job.name)
+    assert [repr(o) for o in outcomes] == [repr(Work(setting, (load,))(job)) for job in swept]
+    assert len({o.gpu_hours for o in outcomes}) == len(swept)
 
 
 def test_two_workers_take_part(executor: Executor) -> None:

@@ -21,7 +21,7 @@ SPACE: dict[str, BaseDistribution] = {
     "model": CategoricalDistribution(["none", "levelSeason"]),
 }
 FIRST = {"late": 0.01, "hold": 300, "model": "levelSeason"}
-BATCH = 5
+BATCH = 3
 ABOUT = About("1.0", "data", "lagcast", describe(SPACE), 7)
 
 

@@ -16,7 +16,7 @@ from simulations.tune import Trial, choose, open_study, results
 from tests.simulations.tuning import study as made_up
 from tests.simulations.tuning.study import BATCH
 
-TRIALS = 2 * BATCH + 2
+TRIALS = 3 * BATCH + 1
 
 
 def url(folder: Path, name: str) -> str:
@@ -35,7 +35,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, dict[s
     return seen(where)
 
 
-@pytest.mark.parametrize("killed_at", [2, BATCH + 1])
+@pytest.mark.parametrize("killed_at", [1, BATCH + 1])
 def test_a_study_that_was_killed_ends_as_an_unbroken_one(tmp_path: Path, unbroken: list[Any], killed_at: int) -> None:
     where = url(tmp_path, "killed")
     command = [sys.executable, "-m", "tests.simulations.tuning.study", where, str(TRIALS), "0.05"]
@@ -63,7 +63,7 @@ def test_a_kill_between_the_trials_of_a_batch_being_stored_changes_nothing(
     def stop_at_the_third(study: optuna.Study, trial: Any) -> None:
         nonlocal count
         count += 1
-        if count == 3:
+        if count == 2:
             raise KeyboardInterrupt
         add(study, trial)
 
@@ -77,7 +77,7 @@ def test_a_kill_between_the_trials_of_a_batch_being_stored_changes_nothing(
 
 def test_the_number_of_workers_and_a_pause_change_nothing(tmp_path: Path, unbroken: list[Any]) -> None:
     where = url(tmp_path, "wide")
-    made_up.run_study(where, 3, width=4)
+    made_up.run_study(where, 2, width=4)
     made_up.run_study(where, TRIALS, width=4)
     assert seen(where) == unbroken
 
