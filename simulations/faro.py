@@ -22,7 +22,7 @@ from simulations.executor import make_executor
 from simulations.faro_input import Published, faro_folder, published_mean, read_published
 from simulations.faro_run import READINGS, SEEDS, TOTALS, FaroResult, FaroRun, run_faro
 
-WIDTH = 132  # of the table where stdout is no terminal
+WIDTH = 140  # of the table where stdout is no terminal
 
 
 @dataclass(frozen=True, slots=True)
