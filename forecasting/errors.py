@@ -3,6 +3,7 @@
 ForecastingError
 +-- NotEnoughHistory   fit: keep the forecaster as it is and try again when more has come (the caller)
 +-- NotReady           paths: decide without a forecast this tick (the policy)
++-- LibraryMissing     a model's library is not installed: choose another model, or install it (the user)
 +-- BadSeries          a series that cannot be read: tell the user, change nothing (whoever read it)
 """
 
@@ -19,6 +20,10 @@ class NotEnoughHistory(ForecastingError):
 
 class NotReady(ForecastingError):
     """Paths were asked for before anything was learned or observed."""
+
+
+class LibraryMissing(ForecastingError):
+    """A model was asked for whose library is not installed; the message says how to install it."""
 
 
 class BadSeries(ForecastingError):

@@ -1,0 +1,127 @@
+"""Prophet: a piecewise trend and Fourier seasons; what they leave is an autoregression, which Prophet has not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.guarded import Deadline, FitTimedOut, Guard, Sample
+from forecasting.innovations import Innovations, Offset
+from forecasting.models.library import LibraryModel, needs
+
+_MOST_STEPS = 2016
+_DAY = 86400.0
+_TREND_HELD = 12  # steps that the last slope goes on; hours of it would run away
+_MOST_CARRIED = 0.999  # of a residual, a step
+
+
+@dataclass(frozen=True, slots=True)
+class ProphetFit:
+    """Prophet's posterior mode (seeded), its seasons made tables, its last slope a line, its residuals an AR(1)."""
+
+    harmonics: int = 8
+    changepoints: int = 10
+    modules: tuple[str, ...] = ("prophet",)
+
+    def __call__(self, sample: Sample, deadline: Deadline) -> Innovations:
+        """See :class:`~forecasting.guarded.Family`."""
+        import pandas as pd  # type: ignore[import-untyped]  # no stubs among our needs
+        from prophet import Prophet
+
+        steps = np.arange(sample.first, sample.end)[-_MOST_STEPS:]
+        values = sample.values[-_MOST_STEPS:]
+
+        def times(at: NDArray[np.int64]) -> pd.DataFrame:
+            return pd.DataFrame({"ds": pd.to_datetime(at * sample.step, unit="s")})
+
+        periods = [p for p in sample.periods if 2 * p <= len(values)]
+        with _silent():
+            model = Prophet(
+                n_changepoints=self.changepoints,
+                daily_seasonality=False,
+                weekly_seasonality=False,
+                yearly_seasonality=False,
+                uncertainty_samples=0,
+            )
+            for period in periods:
+                waves = min(self.harmonics, (period - 1) // 2)
+                model.add_seasonality(f"period{period}", period * sample.step / _DAY, waves)
+            try:
+                model.fit(times(steps).assign(y=values), seed=1, timeout=max(deadline.left, 0.1))
+            except TimeoutError as late:
+                raise FitTimedOut(f"the fit took longer than its {deadline.limit:g} s") from late
+            deadline()
+            tables = [
+                np.asarray(model.predict(times(np.arange(period)))[f"period{period}"], np.float64) for period in periods
+            ]
+            trend = np.asarray(model.predict(times(np.append(steps, sample.end)))["trend"], np.float64)
+        seasons = Offset(tables=tuple(tables))
+        left = values - seasons(steps) - trend[:-1]
+        carried = _carried(left)
+        newest = left[-1] if not np.isnan(left[-1]) else 0.0
+        return Innovations(
+            transition=np.array([[carried]]),
+            design=np.ones(1),
+            gain=np.array([carried]),
+            state=np.array([carried * newest]),
+            at=sample.end,
+            offset=Offset(float(trend[-1]), tuple(tables), float(trend[-1] - trend[-2]), sample.end, _TREND_HELD),
+        )
+
+
+def _carried(left: NDArray[np.float64]) -> float:
+    """Autocorrelation of neighbouring residuals, in 0 .. 0.999."""
+    before, now = left[:-1], left[1:]
+    known = ~np.isnan(before) & ~np.isnan(now)
+    power = float(before[known] @ before[known])
+    return min(max(float(before[known] @ now[known]) / power, 0.0), _MOST_CARRIED) if power > 0 else 0.0
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep the loggers of Prophet and of its optimiser below their informative messages meanwhile."""
+    loggers = [logging.getLogger(name) for name in ("prophet", "cmdstanpy")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+class ProphetModel(LibraryModel):
+    """Prophet. See :class:`~forecasting.models.library.LibraryModel` for arguments. Wants a writable temp folder."""
+
+    name = "prophet"
+
+    def __init__(
+        self,
+        step: float,
+        season: float | None = None,
+        *,
+        longer: tuple[float, ...] = (),
+        harmonics: int = 8,
+        changepoints: int = 10,
+        own_step: float | None = None,
+        horizon: float = 3600.0,
+        most_steps: int = 2016,
+        guard: Guard | None = None,
+    ) -> None:
+        needs("prophet", self.name)
+        super().__init__(
+            ProphetFit(harmonics, changepoints),
+            step,
+            season,
+            longer=longer,
+            own_step=own_step,
+            horizon=horizon,
+            most_steps=most_steps,
+            guard=guard,
+        )
