@@ -155,7 +155,7 @@ def test_beyond_what_sweeps_try_nobody_is_asked_for_more() -> None:
 
 def test_the_tables() -> None:
     every = [
-        result((0.99, 88.0), (0.995, 110.0), PEERS, (0.995, 96.0)),
+        result((0.99, 88.0), (0.995, 110.0), PEERS, (0.99, 96.0)),
         result((0.985, 105.0), (0.99, 105.0), PEERS, (0.98, 80.0), "azfunc_bursty"),
         result((0.97, 100.0), (0.99, 100.0), UNREACHED, (0.95, 80.0), "twitter_aapl"),
     ]
