@@ -5,7 +5,7 @@
     SimulationError         the command stops and shows the message
     +-- BadSetting          a setting that cannot be: the message names the field, what was found, what is allowed
     +-- BadStudy            a study that was made by another version, or for other data: start a new one
-    +-- JobFailed           (simulations.executor) a job of a sweep that raised, or whose worker died: named in the message
+    +-- JobFailed           (simulations.executor) a job of a sweep that raised, or whose worker died: it is named
 
 Load that cannot be read is :class:`forecasting.errors.BadSeries`.
 """

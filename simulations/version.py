@@ -14,7 +14,15 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("scaler/plan", "scaler/predictive.py", "forecasting", "simulations")
 NOT = ("simulations/lab", "simulations/commands", "simulations/executors", "simulations/report")
 NOT_FILES = (
-    *("bench.py", "bench_report.py", "bench_tables.py", "demo.py", "executor.py"),
+    *(
+        "bench.py",
+        "bench_kernel.py",
+        "bench_report.py",
+        "bench_requests.py",
+        "bench_tables.py",
+        "demo.py",
+        "executor.py",
+    ),
     *("faro.py", "picture.py", "reference_cells.py", "store.py", "tune.py", "version.py"),
 )
 
