@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from forecasting.errors import BadSeries
 from forecasting.series import Series
 from scaler.api.predictive_scaler import PredictiveScaler
@@ -26,24 +28,44 @@ def from_kafka(resource: PredictiveScaler, span: float, clock: Clock | None = No
     Raises LagcastError when the broker does not answer, and BadSeries when it remembers nothing.
     """
     from scaler.observe.kafka import KafkaOffsets
-    from scaler.observe.ports import GroupTopic
 
-    clock = clock or SystemClock()
     kafka, step = resource.spec.kafka, float(resource.spec.forecast.step)
-    wanted = GroupTopic(kafka.consumer_group, kafka.topic)
-    source = KafkaOffsets({"bootstrap.servers": kafka.bootstrap_servers, **dict(kafka.properties)}, KAFKA_TIMEOUT)
+    config = {"bootstrap.servers": kafka.bootstrap_servers, **dict(kafka.properties)}
+    partitions = _partitions(config, resource)
+    source = KafkaOffsets(config, KAFKA_TIMEOUT)
     try:
-        offsets = source.sample(clock.now(), [wanted])[wanted]
-        if offsets.value is None:
-            raise LagcastError(f"{resource}: topic {kafka.topic}: {offsets.detail or offsets.freshness}")
-        now = clock.now()
+        now = (clock or SystemClock()).now()
         end = now - now % step
         past = source.history(kafka.topic, end - span, end, step)
     finally:
         source.close()
     if past.value is None:
         raise LagcastError(f"{resource}: history of topic {kafka.topic}: {past.detail or past.freshness}")
-    return _known_part(past.value, f"topic {kafka.topic}"), len(offsets.value.partitions)
+    return _known_part(past.value, f"topic {kafka.topic}"), partitions
+
+
+def _partitions(config: Mapping[str, str], resource: PredictiveScaler) -> int:
+    """How many the topic has. The group is not asked for: its past needs no consumers."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    from scaler.observe.kafka_client import Fault, redact, resolve
+
+    kafka = resource.spec.kafka
+    what = f"{resource}: topic {kafka.topic} at {kafka.bootstrap_servers}"
+    try:
+        settings, secrets = resolve(config)
+    except Fault as fault:
+        raise LagcastError(f"{what}: {fault.detail}") from None
+    try:
+        found = AdminClient({**settings, "log_level": 0}).list_topics(kafka.topic, timeout=KAFKA_TIMEOUT)
+    except KafkaException as error:
+        said = redact(str(error.args[0].str()), secrets)
+        raise LagcastError(f"{what}: the broker does not answer ({said}); check the address and security") from None
+    topic = found.topics[kafka.topic]
+    if topic.error is not None:
+        raise LagcastError(f"{what}: {topic.error.str()}; check spec.kafka.topic")
+    return len(topic.partitions)
 
 
 def from_prometheus(

@@ -146,6 +146,16 @@ def test_a_broker_that_is_not_there_is_an_error(call: Call, resource: Path, monk
     assert "topic prompts" in result.stderr
 
 
+def test_a_secret_that_is_not_there_is_named_by_its_file(call: Call, resource: Path) -> None:
+    security = "{security.protocol: SASL_SSL, sasl.mechanism: PLAIN, sasl.username.file: /no/user, "
+    security += "sasl.password.file: /no/password}"
+    resource.write_text(resource.read_text().replace("topic: prompts,", f"topic: prompts, properties: {security},"))
+    result = call(simulate, "--from-kafka", "--config", resource)
+    assert result.exit_code == 1
+    assert "/no/user" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_a_prometheus_that_is_not_there_is_an_error(call: Call, resource: Path) -> None:
     arguments = ("--from-prometheus", "--prometheus", "http://127.0.0.1:1", "--query", "sum(rate(x[1m]))")
     result = call(simulate, *arguments, "--config", resource)
