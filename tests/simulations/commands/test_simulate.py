@@ -152,7 +152,7 @@ def test_a_secret_that_is_not_there_is_named_by_its_file(call: Call, resource: P
     resource.write_text(resource.read_text().replace("topic: prompts,", f"topic: prompts, properties: {security},"))
     result = call(simulate, "--from-kafka", "--config", resource)
     assert result.exit_code == 1
-    assert "/no/user" in result.stderr
+    assert "sasl.username.file in spec.kafka.properties" in result.stderr
     assert "Traceback" not in result.stderr
 
 
