@@ -52,6 +52,7 @@ class ForecasterConformance:
     update_limit = 1e-4  # s
     paths_limit = 5e-3  # s, for ``steps`` x ``count``
     fit_limit = 2.0  # s, for ``length`` steps
+    most = 10.0  # paths stay below this multiple of the highest rate that ever came
 
     def make(self) -> Forecaster:
         """A fresh forecaster."""
@@ -127,6 +128,37 @@ class ForecasterConformance:
         paths = self._draw(forecaster)
         self._sound(paths)
         assert paths.mean() * forecaster.step < 0.5, f"{paths.mean()} requests/s out of nothing"
+
+    def test_mostly_zeros(self) -> None:
+        forecaster = self.make()
+        start, rates = self._load()
+        sparse = np.where(np.random.default_rng(9).random(len(rates)) < 0.05, rates, 0.0)
+        forecaster.fit(Series(start, forecaster.step, sparse))
+        paths = self._draw(forecaster)
+        self._sound(paths)
+        assert paths.max() <= self.most * sparse.max(), f"{paths.max()} requests/s, and {sparse.max()} ever came"
+        # An empty median would do; a mean far from what came would not.
+        assert paths.mean() < 10 * sparse.mean() + 1 / forecaster.step, (
+            f"{paths.mean()} after {sparse.mean()} requests/s"
+        )
+
+    def test_growth_does_not_run_away(self) -> None:
+        forecaster = self.make()
+        start, rates = self._load()
+        growing = np.exp(np.linspace(0.0, 6.0, len(rates)))
+        forecaster.fit(Series(start, forecaster.step, growing))
+        steps = 2 * self.period
+        paths = self._draw(forecaster, steps=steps)
+        self._sound(paths, steps)
+        assert paths.max() <= self.most * growing.max(), f"{paths.max()} requests/s, and {growing.max()} ever came"
+
+    def test_short_histories(self) -> None:
+        start, rates = self._load()
+        for length in (1, 2, 3, self.period + 1):
+            forecaster = self.make()
+            forecaster.fit(Series(start, forecaster.step, rates[:length]))
+            assert forecaster.ready, f"{length} known steps are enough to say something"
+            self._sound(self._draw(forecaster))
 
     def test_constants(self) -> None:
         forecaster = self.make()

@@ -177,7 +177,7 @@ class LibraryModel:
         memory.rows[_MADE:, column] = self._far(self.model)
 
     def _far(self, model: Innovations) -> Floats:
-        """Its forecasts up to the horizon. The matrix that makes them of a state is kept: it stays the same for long."""
+        """Its forecasts up to the horizon. The matrix that makes them of a state is kept; it seldom changes."""
         if self._of is not model.transition:
             self._of, self._powers = model.transition, model.powers(self.horizon)
         return self._powers @ model.state + model.offset(np.arange(model.at, model.at + self.horizon))
@@ -228,7 +228,7 @@ class LibraryModel:
         centres = part + (np.arange(steps) + 0.5) * (self.step / self.own_step)
         ahead = self._point(rate, part, math.ceil(centres[-1]) + 1)
         point: Floats = np.interp(centres, np.arange(len(ahead)) + 0.5, ahead)
-        after: Floats = centres - part
+        after: Floats = (centres - part).astype(np.float64)
         errors, lacking = self._errors(after, count, point, rate, seen, rng)
         paths = np.exp(point.astype(np.float32) + errors) - np.float32(self.calm)
         add_count_noise(paths, self.step, lacking, rng)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,12 +23,13 @@ class ProphetFit:
 
     harmonics: int = 8
     changepoints: int = 10
-    modules: tuple[str, ...] = ("prophet",)
+    modules: tuple[str, ...] = ("forecasting.models.prophet_import",)
 
     def __call__(self, sample: Sample, deadline: Deadline) -> Innovations:
         """See :class:`~forecasting.guarded.Family`."""
         import pandas as pd  # type: ignore[import-untyped]  # no stubs among our needs
-        from prophet import Prophet
+
+        from forecasting.models.prophet_import import prophet, silent
 
         steps = np.arange(sample.first, sample.end)[-_MOST_STEPS:]
         values = sample.values[-_MOST_STEPS:]
@@ -40,8 +38,8 @@ class ProphetFit:
             return pd.DataFrame({"ds": pd.to_datetime(at * sample.step, unit="s")})
 
         periods = [p for p in sample.periods if 2 * p <= len(values)]
-        with _silent():
-            model = Prophet(
+        with silent():
+            model = prophet.Prophet(
                 n_changepoints=self.changepoints,
                 daily_seasonality=False,
                 weekly_seasonality=False,
@@ -80,20 +78,6 @@ def _carried(left: NDArray[np.float64]) -> float:
     known = ~np.isnan(before) & ~np.isnan(now)
     power = float(before[known] @ before[known])
     return min(max(float(before[known] @ now[known]) / power, 0.0), _MOST_CARRIED) if power > 0 else 0.0
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep the loggers of Prophet and of its optimiser below their informative messages meanwhile."""
-    loggers = [logging.getLogger(name) for name in ("prophet", "cmdstanpy")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 class ProphetModel(LibraryModel):

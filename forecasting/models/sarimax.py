@@ -14,6 +14,7 @@ from forecasting.models.usual import fourier
 
 _MOST_STEPS = 1008  # newest ones that the likelihood is taken over
 _ITERATIONS = 25
+_SETTLED = 1e-9  # change of the state's variance below which the gain is taken as settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class SarimaxFit:
     Least squares first, rather than all at once by likelihood, is consistent too and some tenfold faster.
     """
 
-    order: tuple[int, int, int] = (2, 0, 1)
+    order: tuple[int, int, int] = (1, 0, 1)
     harmonics: int = 6
     modules: tuple[str, ...] = ("statsmodels.tsa.statespace.sarimax",)
 
@@ -33,7 +34,7 @@ class SarimaxFit:
 
         offset = fourier_offset(sample, self.harmonics)
         left = sample.values - offset(np.arange(sample.first, sample.end))
-        model = SARIMAX(left[-_MOST_STEPS:], order=self.order)
+        model = SARIMAX(left[-_MOST_STEPS:], order=self.order, concentrate_scale=True)
         return state_space(model, deadline, sample.end, offset)
 
 
@@ -58,6 +59,7 @@ def state_space(model: Any, deadline: Deadline, at: int, offset: Offset) -> Inno
 
     Raises ``FitTimedOut`` between two iterations.
     """
+    model.ssm.tolerance = _SETTLED
     result = model.fit(disp=False, maxiter=_ITERATIONS, cov_type="none", callback=deadline, low_memory=False)
     found = result.filter_results
     known = np.flatnonzero(~np.isnan(np.asarray(model.endog)[:, 0]))
@@ -82,7 +84,7 @@ class Sarimax(LibraryModel):
         season: float | None = None,
         *,
         longer: tuple[float, ...] = (),
-        order: tuple[int, int, int] = (2, 0, 1),
+        order: tuple[int, int, int] = (1, 0, 1),
         harmonics: int = 6,
         own_step: float | None = None,
         horizon: float = 3600.0,

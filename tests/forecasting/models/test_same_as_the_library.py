@@ -10,7 +10,7 @@ import pytest
 from forecasting.guarded import Deadline, Sample, quietly
 from forecasting.models.auto_ets import AutoEtsFit
 from forecasting.models.ets import EtsFit
-from forecasting.models.mstl import MstlFit
+from forecasting.models.mstl import MstlFit, loess
 from forecasting.models.prophet_model import ProphetFit
 from forecasting.models.sarimax import SarimaxFit, fourier_offset
 from forecasting.models.unobserved import UnobservedFit
@@ -79,7 +79,9 @@ def test_sarimax():
     left = values - offset(np.arange(FIRST, given.end))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = SARIMAX(left, order=(2, 0, 1)).fit(disp=False, maxiter=25, cov_type="none")
+        model = SARIMAX(left, order=(1, 0, 1), concentrate_scale=True)
+        model.ssm.tolerance = 1e-9
+        result = model.fit(disp=False, maxiter=25, cov_type="none")
         ahead = np.arange(given.end, given.end + 20)
         assert form.ahead(20) == pytest.approx(result.forecast(20) + offset(ahead), abs=1e-8)
         more = sample(130).values[120:]
@@ -93,20 +95,18 @@ def test_unobserved_components():
 
     given = sample()
     form = fit(UnobservedFit(harmonics=2), given)
+    offset = fourier_offset(given, 2)
+    left = given.values - offset(np.arange(FIRST, given.end))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = UnobservedComponents(
-            given.values,
-            level="local level",
-            autoregressive=1,
-            freq_seasonal=[{"period": PERIOD, "harmonics": 2}],
-            stochastic_freq_seasonal=[False],
-        ).fit(disp=False, maxiter=25, cov_type="none")
-        assert form.ahead(20) == pytest.approx(result.forecast(20), abs=1e-8)
+        model = UnobservedComponents(left, level="local level", autoregressive=1)
+        model.ssm.tolerance = 1e-9
+        result = model.fit(disp=False, maxiter=25, cov_type="none")
+        ahead = np.arange(given.end, given.end + 20)
+        assert form.ahead(20) == pytest.approx(result.forecast(20) + offset(ahead), abs=1e-8)
         more = sample(125).values[120:]
-        expected = result.append(more, refit=False).forecast(10)
-    # The gain for the waves goes on falling as 1 / n in the library, and stands here.
-    assert continued(form, more).ahead(10) == pytest.approx(expected, abs=0.02)
+        expected = result.append(more - offset(ahead[:5]), refit=False).forecast(10) + offset(ahead[5:15])
+    assert continued(form, more).ahead(10) == pytest.approx(expected, abs=5e-3)  # the gain has not quite settled
 
 
 @pytest.mark.parametrize("periods", [(PERIOD,), ()])
@@ -126,7 +126,9 @@ def test_mstl(periods):
     models = pytest.importorskip("statsforecast.models")
     given = sample(periods=periods)
     form = fit(MstlFit(), given)
-    theirs = models.MSTL(list(periods), trend_forecaster=models.AutoETS(model="AZN")).fit(given.values)
+    theirs = models.MSTL(list(periods), trend_forecaster=models.AutoETS(model="AZN"), stl_kwargs=loess(periods)).fit(
+        given.values
+    )
     assert form.ahead(30) == pytest.approx(theirs.predict(30)["mean"], abs=1e-6)
 
 
