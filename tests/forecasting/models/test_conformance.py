@@ -30,6 +30,10 @@ class Small(ForecasterConformance):
     steps = 6
     count = 30
 
+    def test_is_fitted_for_real(self):
+        forecaster, _ = self._fitted()
+        assert forecaster.fallback is None, forecaster.detail
+
 
 class TestNaive(ForecasterConformance):
     def make(self) -> Forecaster:
