@@ -24,11 +24,12 @@ demo: $(INSTALLED) ## A day of load with a spike on an accelerated clock; writes
 	$(BIN)/lagcast demo
 
 test: lint verify ## Lint, check generated files, run every test (lab tests where the servers can run)
-	$(BIN)/python -m pytest -q -n 2 -m "not lab"
+	$(BIN)/python -m pytest -q -n 2 -m "not lab and not slow"
+	$(BIN)/python -m pytest -q -n 2 -m "slow and not lab"
 	$(BIN)/python -m pytest -m lab
 
-unit: $(INSTALLED) ## Only the tests that need no servers
-	$(BIN)/python -m pytest -q -n 2 -m "not lab"
+unit: $(INSTALLED) ## Only the unit tests: under a minute
+	$(BIN)/python -m pytest -q -n 2 -m "not lab and not slow"
 
 lab-test: $(INSTALLED) ## Only the tests on the real servers; they must run
 	LAGCAST_LAB=required $(BIN)/python -m pytest -m lab

@@ -97,6 +97,8 @@ def demo(seed: int, hours: float, out: Path, output: str) -> None:
     logging.basicConfig(level="WARNING")
     if not 1 <= hours <= 24:
         raise click.UsageError("--hours must be between 1 and 24")
+    import matplotlib  # noqa: F401 - where it is missing, that is said before the day is run
+
     past, load = make_load(seed, hours)
     terminal = Console(stderr=True)
     runs = [run("lagcast", past, load, terminal)]

@@ -29,7 +29,6 @@ from simulations.measures import measure
 from simulations.policies.catalog import entry
 from simulations.run import simulate
 from simulations.scenarios import Made, nodes, pods
-from simulations.setting import ScaleIn
 from simulations.traces import traces_folder
 
 FILE = "reference_cells.json"
@@ -107,11 +106,8 @@ def read(path: Path) -> tuple[Peer, ...]:
 
 
 def made(trace: str, day: int, scenario: str) -> Made:
-    """The cell's setting and load, with the seed and the scale-in of the reference."""
-    setting, loads = (pods if scenario == "pods" else nodes)(trace, day, 0)
-    if setting.pool is not None:
-        setting = replace(setting, pool=replace(setting.pool, scale_in=ScaleIn.EMPTIEST))
-    return setting, loads
+    """The cell's setting and load, with the seed of the reference."""
+    return (pods if scenario == "pods" else nodes)(trace, day, 0)
 
 
 def compare(reference: Peer, cell: Made, bound: float, seeds: int) -> Compared:

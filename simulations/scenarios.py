@@ -21,13 +21,14 @@ from forecasting.series import Series
 from scaler.plan.service import Service
 from simulations.errors import BadSetting
 from simulations.history_load import split_load
-from simulations.setting import Between, Load, NodePool, Rebalance, ServiceSetting, Setting, Shared
+from simulations.setting import Between, Load, NodePool, Rebalance, ScaleIn, ServiceSetting, Setting, Shared
 from simulations.traces import find_trace, rates_at, read_trace, scaled
 
 Scenario = Literal["pods", "nodes", "pool"]
 Made = tuple[Setting, tuple[Load, ...]]
 
 DAY = 86_400.0
+_A_REPLICA = 12  # partitions
 POOL = "gpus"
 POOL_TRACES = ("azfunc_diurnal", "azfunc_bursty", "servegen_llm_large")
 # Second 0 of a trace is taken as this time: a Monday, 00:00 UTC, a multiple of every step.
@@ -56,6 +57,7 @@ class Parameters:
     scale_in_hold: float = 300.0  # s, the resource's default
     step: float = 60.0  # s, of the forecast; the resource's default
     max_nodes: int | None = None
+    scale_in: ScaleIn = ScaleIn.EMPTIEST  # as the reference cells have it: kinder to the peers than a ReplicaSet is
 
     def slower(self, factor: float) -> Parameters:
         """The same with the lead times of pods and nodes times ``factor``."""
@@ -151,7 +153,7 @@ def pool(
 
 
 def _pool(p: Parameters) -> NodePool:
-    return NodePool(POOL, p.node_size, p.node_lead_time, p.idle, max_nodes=p.max_nodes)
+    return NodePool(POOL, p.node_size, p.node_lead_time, p.idle, max_nodes=p.max_nodes, scale_in=p.scale_in)
 
 
 def _service(
@@ -187,7 +189,7 @@ def _service(
         service=service,
         rate=p.service_rate,
         time=p.service_time,
-        queue=Shared(partitions=most),  # as many as can be used: partitions do not bind here
+        queue=Shared(partitions=_A_REPLICA * most),  # so many that their split does not bind: the queue is shared
         lead_time=p.lead_time,
         rebalance=Rebalance(pause=p.pause),
         commit_interval=p.commit_interval,

@@ -1,14 +1,31 @@
-"""For the whole run: tests marked `lab` need real servers; without them they are skipped, and the last line says so."""
+"""For the whole run: which tests are `slow`, and what becomes of those marked `lab`.
+
+Lab tests need real servers; without them they are skipped, and the last line says so.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
 SKIPPED = pytest.StashKey[dict[str, list[str]]]()  # reason -> test files
 MISSING = pytest.StashKey[str]()  # why lab tests cannot run; empty when they can
+SLOW = (  # whole commands, days of load, processes and clusters that are started and killed: seconds each
+    "cli/test_demo_command.py",
+    "forecasting/test_real_load.py",
+    "lab_cli/test_lab_skip_line.py",
+    "observe/test_kafka_process.py",
+    "process/",
+    "simulations/commands/",
+    "simulations/executors/",
+    "simulations/faro/test_command.py",
+    "simulations/requests/test_theory.py",
+    "simulations/test_reference_cells.py",
+    "simulations/tuning/",
+)
 REQUIRED = "LAGCAST_LAB"  # "required": a lab test that cannot run fails
 
 
@@ -22,6 +39,13 @@ def why_no_lab(config: pytest.Config) -> str:
         else:
             config.stash[MISSING] = "; ".join(what_is_missing())
     return config.stash[MISSING]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and str(item.path.relative_to(here)).startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_configure(config: pytest.Config) -> None:

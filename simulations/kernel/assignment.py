@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from simulations.kernel.compiled import compiled
+from forecasting.compiled import compiled
 from simulations.setting import Assignor
 
 Ints = NDArray[np.int64]

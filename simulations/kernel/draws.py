@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulations.kernel.compiled import compiled
+from forecasting.compiled import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from simulations.kernel.compiled import compiled
+from forecasting.compiled import compiled
 from simulations.kernel.draws import uniform
 
 Floats = NDArray[np.float64]

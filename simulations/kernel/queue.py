@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.compiled import compiled
 from simulations.kernel.assignment import assign, group_by_owner
-from simulations.kernel.compiled import compiled
 from simulations.kernel.draws import GOLDEN, mixed, split
 from simulations.kernel.latency import MASS, add, bin_of, late_part
 from simulations.setting import Protocol

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from simulations.kernel.compiled import compiled
+from forecasting.compiled import compiled
 from simulations.kernel.queue import ARRIVED, COMMITTED, PHASE, SERVED, SHARED, SHOWN_SERVED, TIME
 
 Floats = NDArray[np.float64]

@@ -135,6 +135,6 @@ def test_a_week_of_minutes_is_quick(record_property):
 
 
 def _seconds(run: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    began = time.process_time()  # not the wall's: another test runs beside this one
     run()
-    return time.perf_counter() - began
+    return time.process_time() - began

@@ -106,10 +106,10 @@ def test_an_update_costs_the_same_whatever_is_kept():
         recorder = Recorder(1.0, capacity)
         best = math.inf
         for block in range(10):
-            began = time.perf_counter()
+            began = time.process_time()
             for k in range(200):
                 recorder.update(Arrivals(block * 200 + k + 1.0, 1.0, 1))
-            best = min(best, (time.perf_counter() - began) / 200)
+            best = min(best, (time.process_time() - began) / 200)
         return best
 
     assert each(100_000) < 10 * each(100)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +14,6 @@ from scaler.plan.decision import GroupDecision
 from scaler.plan.observation import Freshness, GroupObservation, Reading
 from scaler.plan.policy import KIND, VERSION, PredictivePolicy
 from scaler.plan.reasons import Reason
-from scaler.plan.settings import PlanSettings
 from tests.plan.loop import LAB, REAL, Foresight, Loop, policy_for
 
 
@@ -221,13 +219,3 @@ def test_the_numbers_say_what_the_decision_was_made_of() -> None:
     assert numbers.forecast_replicas is not None
     assert numbers.forecast is not None
     assert numbers.forecast.at == numbers.lead_time
-
-
-def test_a_step_is_quick() -> None:
-    policy, taken = PredictivePolicy([REAL], lambda s: Foresight(wave, s.step), PlanSettings()), []
-    for t, observed in TAPE:
-        one = GroupObservation((replace(observed.services[0], uid=REAL.uid),))
-        begin = time.perf_counter()
-        policy.step(t, one)
-        taken.append(time.perf_counter() - begin)
-    assert float(np.median(taken)) < 0.005

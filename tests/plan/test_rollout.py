@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -176,15 +174,3 @@ def test_paths_are_read_from_now_whatever_their_step_and_age() -> None:
     assert futures.rate_at(31.0).tolist() == [3.0]
     assert futures.rate_at(1e6).tolist() == [5.0]
     assert futures.knots.tolist() == [30.0, 90.0]
-
-
-def test_the_rollout_is_quick() -> None:
-    rng = np.random.default_rng(0)
-    futures = Futures(rng.gamma(10, 4, (100, 40)), 60.0, 7.0)
-    args = (np.arange(12, 24), Standing(18, 15, (50.0, 30.0, 10.0)), Queue(100, 5.0), futures, plain_split(200))
-    lead, taken = LeadTimes(90.0, 5, 200), []
-    for _ in range(30):
-        begin = time.perf_counter()
-        costs(*args, lead, terms(), 40)
-        taken.append(time.perf_counter() - begin)
-    assert min(taken) < 0.002, "12 candidates x 100 paths x 40 steps, by the machine's best of 30"

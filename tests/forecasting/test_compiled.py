@@ -1,0 +1,24 @@
+"""Machine code of a package is forgotten when one of its files changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from forecasting.compiled import forget_when_changed
+
+
+def test_code_is_kept_while_nothing_changes_and_goes_when_any_file_does(tmp_path: Path) -> None:
+    (tmp_path / "caller.py").write_text("x = 1\n")
+    (tmp_path / "called.py").write_text("y = 1\n")
+    forget_when_changed(tmp_path)
+    code = tmp_path / "__pycache__" / "caller.f-1.py311.nbi"
+    code.write_bytes(b"code")
+    forget_when_changed(tmp_path)
+    assert code.exists()
+    (tmp_path / "called.py").write_text("y = 2\n")
+    forget_when_changed(tmp_path)
+    assert not code.exists()
+
+
+def test_a_folder_that_is_not_there_or_cannot_be_written_is_left(tmp_path: Path) -> None:
+    forget_when_changed(tmp_path / "missing")
