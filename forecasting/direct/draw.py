@@ -12,16 +12,14 @@ from forecasting.direct.compiled import compiled
 from forecasting.direct.features import Singles
 from forecasting.direct.forest import Forest
 
-# Predictions are kept as whole numbers of this part: log ratios within +-8, to 0.0001.
-UNIT = 1 / 4096
-
 
 class Origins(NamedTuple):
     """Past origins, and what is needed to compute their errors from the rates that are kept anyway."""
 
     columns: NDArray[np.int32]  # [n]; the first step that an origin does not know
     levels: Singles  # [n]; logs
-    predicted: NDArray[np.int16]  # [n, horizons]; log ratios in UNIT, each by a regression without its own day
+    predicted: NDArray[np.int16]  # [n, rank]; x parts = log ratios, each by a regression without its own day
+    parts: Singles  # [rank, horizons]
 
     @property
     def nbytes(self) -> int:
@@ -67,9 +65,9 @@ def draw(
     """Fill ``out`` [count, steps] with rates (requests/s) from 0 to ``ceiling``.
 
     Path p takes tree ``places[p]`` modulo the trees, and within the present's leaf the member at its own stratum (by
-    ``uniforms``). Members are in order of their error, so that few paths cover it evenly. ``shift``: how far columns have moved since
-    the origins were numbered; origins that have left ``rates`` are passed over. Where an origin's future is not known
-    its error stays; behind the last bin the prediction stays.
+    ``uniforms``). Members are in order of their error, so that few paths cover it evenly. ``shift``: how far columns
+    have moved since the origins were numbered; origins that have left ``rates`` are passed over. Where an origin's
+    future is not known the path stays as it is; behind the last bin the prediction does.
     """
     count, steps = out.shape
     trees, horizons = len(forest.feature), len(predicted)
@@ -78,7 +76,7 @@ def draw(
         node = 0
         while forest.feature[tree, node] >= 0:
             right = features[forest.feature[tree, node]] > forest.threshold[tree, node]
-            node = int(forest.child[tree, node]) + (1 if right else 0)
+            node = int(forest.to[tree, node]) + (1 if right else 0)
         leaves[tree] = node
     towards = np.zeros(horizons, np.float32)  # log factor from the origin's rate to the path's
     strata = np.zeros(trees, np.int64)
@@ -86,29 +84,28 @@ def draw(
         strata[places[p] % trees] += 1
     for p in range(count):
         tree = places[p] % trees
-        begin = int(forest.begin[tree, leaves[tree]])
-        size = int(forest.end[tree, leaves[tree]]) - begin
+        begin = int(forest.to[tree, leaves[tree]])
+        size = int(forest.size[tree, leaves[tree]])
         pick = min(int((places[p] // trees + uniforms[p]) / strata[tree] * size), size - 1)
-        origin = int(forest.members[tree, begin + pick])
+        origin = int(forest.members[begin + pick])
         for _ in range(size):
             if origins.columns[origin] + shift >= 0:
                 break
             pick = pick + 1 if pick + 1 < size else 0
-            origin = int(forest.members[tree, begin + pick])
+            origin = int(forest.members[begin + pick])
         column = int(origins.columns[origin]) + shift
         for h in range(horizons):
-            towards[h] = level - origins.levels[origin] + predicted[h] - origins.predicted[origin, h] * UNIT
-        error = np.float32(0.0)
+            towards[h] = level - origins.levels[origin] + predicted[h]
+            for r in range(len(origins.parts)):
+                towards[h] -= origins.predicted[origin, r] * origins.parts[r, h]
+        newest = math.exp(level + predicted[0])
         last = len(at.left) - 1
         for k in range(steps):
             b = min(k, last)
             left, right, share = at.left[b], at.right[b], at.share[b]
             j = column + k
-            rate = rates[j] if 0 <= j < len(rates) else np.float32(np.nan)
-            if rate == rate:  # noqa: PLR0124  NaN is not equal to itself
+            rate = rates[j] if 0 <= j < len(rates) else math.nan
+            if not math.isnan(rate):
                 log_factor = towards[left] + share * (towards[right] - towards[left])
-                value = np.float32(rate + calm) * math.exp(log_factor)
-                error = value
-            else:
-                value = error
-            out[p, k] = min(max(value - calm, 0.0), ceiling)
+                newest = (rate + calm) * math.exp(log_factor)
+            out[p, k] = min(max(newest - calm, 0.0), ceiling)

@@ -38,15 +38,10 @@ class Layout(NamedTuple):
     period_ahead: Steps
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """Number of features: those of the present, of past days, of periods, and the time of day."""
         present = len(self.windows) + len(self.volatility) + len(self.peaks) + 1
         return present + len(self.days) * (len(self.ahead) + 2) + len(self.periods) * (len(self.period_ahead) + 1) + 2
-
-    @property
-    def reach(self) -> int:
-        """Longest window of the present: what an origin needs to have behind it."""
-        return int(max(self.windows.max(initial=1), self.volatility.max(), self.peaks.max()))
 
 
 def layout(step: float, keep: float, periods: Sequence[float]) -> Layout:
@@ -83,7 +78,7 @@ def _mean(rates: Singles, begin: int, end: int) -> float:
     """Mean over what is known of [begin, end); NaN when nothing is."""
     total, known = 0.0, 0
     for j in range(max(begin, 0), end):
-        if rates[j] == rates[j]:  # noqa: PLR0124  NaN is not equal to itself
+        if not math.isnan(rates[j]):
             total += rates[j]
             known += 1
     return total / known if known > 0 else math.nan
@@ -104,9 +99,9 @@ def describe(
         o, f = origins[row], out[row]
         k = 0
         now = _mean(rates, o - width, o)
-        if not now == now:  # noqa: PLR0124
+        if math.isnan(now):
             now = _mean(rates, o - 5 * width, o)
-        if not now == now:  # noqa: PLR0124
+        if math.isnan(now):
             now = _mean(rates, o - has.windows[-1], o)
         level = math.log(now + calm)
         levels[row] = level
@@ -119,7 +114,7 @@ def describe(
         for window in has.volatility:
             while j > max(o - window, 0):
                 older = math.log(rates[j - 1] + calm)
-                if newer - older == newer - older:  # noqa: PLR0124
+                if not math.isnan(newer - older):
                     squares += (newer - older) ** 2
                     pairs += 1
                 newer = older
@@ -155,7 +150,7 @@ def _past_days(rates: Singles, o: int, calm: float, level: float, has: Layout, k
     oldest, newest = has.days[kind, 1], has.days[kind, 0]
     for back in range(newest, oldest + 1):
         value = _mean(rates, o - back * has.day - width, o - back * has.day)
-        if value == value:  # noqa: PLR0124
+        if not math.isnan(value):
             here += value
             known += 1
     here = math.log(here / known + calm) if known > 0 else math.nan
@@ -166,7 +161,7 @@ def _past_days(rates: Singles, o: int, calm: float, level: float, has: Layout, k
         for back in range(newest, oldest + 1):
             j = o - back * has.day + ahead
             value = _mean(rates, j - width, j)
-            if value == value:  # noqa: PLR0124
+            if not math.isnan(value):
                 total += value
                 known += 1
         f[k] = (math.log(total / known + calm) if known > 0 else math.nan) - here
@@ -193,7 +188,7 @@ def _cycles(rates: Singles, o: int, calm: float, level: float, has: Layout, peri
     here, known = 0.0, 0
     for back in range(1, cycles + 1):
         value = _mean(rates, o - back * period - width, o - back * period)
-        if value == value:  # noqa: PLR0124
+        if not math.isnan(value):
             here += value
             known += 1
     here = math.log(here / known + calm) if known > 0 else math.nan
@@ -205,7 +200,7 @@ def _cycles(rates: Singles, o: int, calm: float, level: float, has: Layout, peri
         for back in range(1, cycles + 1):
             j = o + ahead - (back + skip) * period
             value = _mean(rates, j - width, j)
-            if value == value:  # noqa: PLR0124
+            if not math.isnan(value):
                 total += value
                 known += 1
         f[k] = (math.log(total / known + calm) if known > 0 else math.nan) - here

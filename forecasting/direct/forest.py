@@ -16,15 +16,16 @@ from forecasting.direct.features import Singles
 
 Small = NDArray[np.uint16]
 
+_MOST = 65_535  # what 16 bits number: origins, nodes of a tree, members of all leaves
+
 
 class Forest(NamedTuple):
-    """Trees as arrays [trees, nodes]; a leaf's ``feature`` is -1. ``members`` [trees, samples a tree]."""
+    """Trees as arrays [trees, nodes]; a leaf's ``feature`` is -1; ``members`` of all leaves, one after another."""
 
     feature: NDArray[np.int16]
     threshold: Singles
-    child: Small  # the left one; the right one follows it
-    begin: Small  # of the node's members
-    end: Small
+    to: Small  # the left child, which the right one follows; of a leaf its first member
+    size: NDArray[np.uint8]  # members that a leaf lists
     members: Small
 
     @property
@@ -42,26 +43,45 @@ def grow_forest(
     trees: int,
     samples: int,
     least: int,
+    listed: int,
     depth: int = 12,
     tries: int = 12,
 ) -> Forest:
     """Trees that split ``inputs`` [n, features] so that ``outputs`` [n, m] are alike in a leaf. n <= 65,535.
 
-    Each tree takes ``samples`` of the n at random; leaves hold ``least`` or more, and list them as ``order`` [n] does.
+    Each tree takes ``samples`` of the n at random; leaves hold ``least`` or more. A leaf lists ``listed`` of its
+    members at most, as ``order`` [n] has them, each at random from its share of the leaf: few cover it evenly.
     """
     samples = min(samples, len(inputs))
     nodes = 2 * max(samples // max(least, 1), 1) + 1
-    seeds = rng.integers(1, 2**62, trees)
-    grown = Forest(
-        np.full((trees, nodes), -1, np.int16),
-        np.zeros((trees, nodes), np.float32),
-        np.zeros((trees, nodes), np.uint16),
-        np.zeros((trees, nodes), np.uint16),
-        np.zeros((trees, nodes), np.uint16),
-        np.zeros((trees, samples), np.uint16),
+    feature = np.full((trees, nodes), -1, np.int16)
+    threshold = np.zeros((trees, nodes), np.float32)
+    child, first, last = (np.zeros((trees, nodes), np.uint16) for _ in range(3))
+    members = np.zeros((trees, samples), np.uint16)
+    used = 1
+    for tree, seed in enumerate(rng.integers(1, 2**62, trees).tolist()):
+        rows = feature[tree], threshold[tree], child[tree], first[tree], last[tree], members[tree]
+        used = max(used, _grow(inputs, outputs, order, seed, least, depth, tries, *rows))
+    feature, threshold, child = feature[:, :used], threshold[:, :used], child[:, :used]
+    first, last = first[:, :used], last[:, :used]
+
+    size = np.where(feature < 0, last.astype(np.int64) - first, 0)
+    leaves = max(int(np.count_nonzero(size)), 1)
+    short = np.minimum(size, max(1, min(listed, 255, _MOST // leaves)))
+    begin = np.cumsum(short).reshape(short.shape) - short
+    trees_of, nodes_of = np.nonzero(short)
+    many = short[trees_of, nodes_of]
+    leaf = np.repeat(trees_of, many), np.repeat(nodes_of, many)  # of each member that is listed
+    place = np.arange(many.sum()) - begin[leaf]
+    share = (place + rng.random(len(place))) / short[leaf]
+    chosen = np.minimum((share * size[leaf]).astype(np.int64), size[leaf] - 1)
+    return Forest(
+        feature.copy(),
+        threshold.copy(),
+        np.where(feature < 0, begin, child).astype(np.uint16),
+        short.astype(np.uint8),
+        members[leaf[0], first[leaf] + chosen],
     )
-    used = _grow(inputs, outputs, order, seeds, least, depth, tries, grown)
-    return Forest(*(np.ascontiguousarray(array[:, :used]) for array in grown[:5]), grown.members)
 
 
 @compiled
@@ -72,7 +92,57 @@ def _uniform(state: NDArray[np.uint64]) -> float:
     x ^= x >> np.uint64(7)
     x ^= x << np.uint64(17)
     state[0] = x
-    return (x >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+    return float(x >> np.uint64(11)) * 2.0**-53
+
+
+@compiled
+def _choose(x: Singles, y: Singles, own: Small, least: int, tries: int, state: NDArray[np.uint64]) -> tuple[int, float]:
+    """The best of ``tries`` random splits (feature, threshold) of the samples ``own``; feature -1 if none will do.
+
+    Best: the largest between-group sum of squares of the outputs. Large nodes choose on a part of their samples.
+    """
+    stride = max(1, len(own) // 800)
+    left, right = np.zeros(y.shape[1]), np.zeros(y.shape[1])
+    best, best_feature, best_threshold = -1.0, -1, 0.0
+    for _ in range(tries):
+        f = int(_uniform(state) * x.shape[1])
+        low, high = np.inf, -np.inf
+        for j in range(0, len(own), stride):
+            low, high = min(low, x[own[j], f]), max(high, x[own[j], f])
+        if not high - low > 1e-6:
+            continue
+        cut = low + _uniform(state) * (high - low)
+        left[:] = 0.0
+        right[:] = 0.0
+        on_left = on_right = 0
+        for j in range(0, len(own), stride):
+            if x[own[j], f] <= cut:
+                on_left += 1
+                left += y[own[j]]
+            else:
+                on_right += 1
+                right += y[own[j]]
+        if on_left * stride < least or on_right * stride < least:
+            continue
+        gain = (left * left).sum() / on_left + (right * right).sum() / on_right
+        if gain > best:
+            best, best_feature, best_threshold = gain, f, cut
+    return best_feature, best_threshold
+
+
+@compiled
+def _part(values: Singles, own: Small, cut: float, spare: Small) -> int:
+    """Put the samples ``own`` with values up to ``cut`` first, in order as before; returns how many they are."""
+    kept = others = 0
+    for j in range(len(own)):
+        if values[own[j]] <= cut:
+            own[kept] = own[j]
+            kept += 1
+        else:
+            spare[others] = own[j]
+            others += 1
+    own[kept:] = spare[:others]
+    return kept
 
 
 @compiled
@@ -80,88 +150,45 @@ def _grow(
     x: Singles,
     y: Singles,
     order: NDArray[np.int64],
-    seeds: NDArray[np.int64],
+    seed: int,
     least: int,
     depth: int,
     tries: int,
-    forest: Forest,
+    feature: NDArray[np.int16],
+    threshold: Singles,
+    child: Small,
+    first: Small,
+    last: Small,
+    own: Small,
 ) -> int:
-    """Grow all trees in place; returns the most nodes that one has."""
-    count, width, outputs = len(x), x.shape[1], y.shape[1]
-    samples = forest.members.shape[1]
-    state = np.zeros(1, np.uint64)
-    spare = np.zeros(samples, np.uint16)
-    stack = np.zeros((4 * depth + 8, 2), np.int64)
-    left, right = np.zeros(outputs), np.zeros(outputs)
-    most = 1
-    for tree in range(len(seeds)):
-        state[0] = np.uint64(seeds[tree])
-        feature, threshold, child = forest.feature[tree], forest.threshold[tree], forest.child[tree]
-        first, last, own = forest.begin[tree], forest.end[tree], forest.members[tree]
-        taken = 0
-        for k in range(count):  # selection sampling (Knuth, algorithm S) keeps the order
-            if _uniform(state) * (count - k) < samples - taken:
-                own[taken] = order[k]
-                taken += 1
-        used, height = 1, 1
-        first[0], last[0] = 0, samples
-        stack[0, 0], stack[0, 1] = 0, 0
-        while height > 0:
-            height -= 1
-            node, level = stack[height, 0], stack[height, 1]
-            a, b = int(first[node]), int(last[node])
-            if b - a < 2 * least or level >= depth:
-                continue
-            stride = max(1, (b - a) // 800)  # large nodes choose their split on a part
-            best, best_feature, best_threshold = -1.0, -1, 0.0
-            for _ in range(tries):
-                f = int(_uniform(state) * width)
-                low, high = np.inf, -np.inf
-                for j in range(a, b, stride):
-                    low, high = min(low, x[own[j], f]), max(high, x[own[j], f])
-                if not high - low > 1e-6:
-                    continue
-                cut = low + _uniform(state) * (high - low)
-                left[:] = 0.0
-                right[:] = 0.0
-                on_left = on_right = 0
-                for j in range(a, b, stride):
-                    s = own[j]
-                    if x[s, f] <= cut:
-                        on_left += 1
-                        for m in range(outputs):
-                            left[m] += y[s, m]
-                    else:
-                        on_right += 1
-                        for m in range(outputs):
-                            right[m] += y[s, m]
-                if on_left * stride < least or on_right * stride < least:
-                    continue
-                gain = 0.0
-                for m in range(outputs):
-                    gain += left[m] * left[m] / on_left + right[m] * right[m] / on_right
-                if gain > best:
-                    best, best_feature, best_threshold = gain, f, cut
-            if best_feature < 0:
-                continue
-            kept = others = 0
-            edge = np.float32(best_threshold)
-            for j in range(a, b):  # stable, so that a leaf is in order
-                s = own[j]
-                if x[s, best_feature] <= edge:
-                    own[a + kept] = s
-                    kept += 1
-                else:
-                    spare[others] = s
-                    others += 1
-            own[a + kept : b] = spare[:others]
-            if kept < least or others < least:
-                continue
-            feature[node], threshold[node], child[node] = best_feature, edge, used
-            first[used], last[used], first[used + 1], last[used + 1] = a, a + kept, a + kept, b
-            stack[height, 0], stack[height, 1] = used, level + 1
-            stack[height + 1, 0], stack[height + 1, 1] = used + 1, level + 1
-            height += 2
-            used += 2
-        most = max(most, used)
-    return most
+    """Grow one tree in place, into its row of each array; returns its number of nodes."""
+    state = np.array([seed], np.uint64)
+    spare = np.zeros(len(own), np.uint16)
+    stack = np.zeros((depth + 2, 2), np.int64)  # nodes to split, with their depths
+    taken = 0
+    for k in range(len(order)):  # selection sampling (Knuth, algorithm S) keeps the order
+        if _uniform(state) * (len(order) - k) < len(own) - taken:
+            own[taken] = order[k]
+            taken += 1
+    used, height = 1, 1
+    first[0], last[0] = 0, len(own)
+    while height > 0:
+        height -= 1
+        node, level = stack[height, 0], stack[height, 1]
+        a, b = int(first[node]), int(last[node])
+        if b - a < 2 * least or level >= depth:
+            continue
+        f, cut = _choose(x, y, own[a:b], least, tries, state)
+        cut = float(np.float32(cut))  # as it is kept
+        if f < 0:
+            continue
+        middle = a + _part(x[:, f], own[a:b], cut, spare)
+        if middle - a < least or b - middle < least:
+            continue
+        feature[node], threshold[node], child[node] = f, cut, used
+        first[used], last[used], first[used + 1], last[used + 1] = a, middle, middle, b
+        for side in range(2):
+            stack[height, 0], stack[height, 1] = used + side, level + 1
+            height += 1
+        used += 2
+    return used

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.direct.draw import UNIT, Origins
+from forecasting.direct.draw import Origins
 from forecasting.direct.features import Layout, Singles, describe
 from forecasting.direct.forest import Forest, grow_forest
 from forecasting.direct.ridge import Ridge, fit_ridge
+
+Floats = NDArray[np.floating]
 
 _EVERY = 60.0  # s between origins
 _LEAST_ORIGINS = 60
@@ -22,11 +24,14 @@ _SEEN = 0.5  # an origin of whose future less than this share is known is left o
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """The forest's size. ``share`` of the origins goes into each tree; ``least`` origins in a leaf."""
+    """The forest's size: ``share`` of the origins goes into each tree; ``least`` origins in a leaf, of which it lists
+    ``listed``. Predictions at the origins are kept with ``rank`` numbers each."""
 
-    trees: int = 24
-    share: float = 0.5
-    least: int = 12
+    trees: int = 16
+    share: float = 0.67
+    least: int = 16
+    listed: int = 8
+    rank: int = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,9 +69,13 @@ def learn(
     calm = calm_of(rates, step)
     first = min(has.day, len(rates) // 2)
     every = max(1, round(_EVERY / step), -(-len(rates) // _MOST_ORIGINS))
-    columns = np.arange(first, len(rates) - int(ends[-1]) + 1, every)
+    rng = np.random.default_rng(seed)
+    # At random within each minute: paths are drawn at any second of it, and load that comes by the minute or every few
+    # must be seen from all of them.
+    columns = np.arange(first, len(rates) - int(ends[-1]) + 2 - every, every)
+    columns = columns + rng.integers(0, every, len(columns))
     targets, known = _targets(rates, columns, ends, calm)
-    features = np.empty((len(columns), has.count), np.float32)
+    features = np.empty((len(columns), has.size), np.float32)
     levels = np.empty(len(columns), np.float32)
     describe(rates, base, columns, calm, has, features, levels)
     known &= ~np.isnan(levels)
@@ -76,8 +85,8 @@ def learn(
     targets = targets[known] - levels[:, None]
     block = max(1, min(has.day, (len(rates) - first) // 4))
     ridge, left_out = fit_ridge(features, targets, (columns - first) // block)
-    rng = np.random.default_rng(seed)
-    errors = targets - left_out
+    predicted, parts = _compressed(left_out, growth.rank)
+    errors = targets - predicted @ parts
     forest = grow_forest(
         ridge.standardised(features),
         _alike(errors, ends * step),
@@ -86,9 +95,21 @@ def learn(
         trees=growth.trees,
         samples=max(_LEAST_ORIGINS, round(growth.share * len(columns))),
         least=growth.least,
+        listed=growth.listed,
     )
-    kept = np.round(np.clip(left_out / UNIT, -32767, 32767)).astype(np.int16)
-    return Learned(base, calm, ridge, Origins(columns.astype(np.int32), levels, kept), forest)
+    return Learned(base, calm, ridge, Origins(columns.astype(np.int32), levels, predicted, parts), forest)
+
+
+def _compressed(values: Singles, rank: int) -> tuple[NDArray[np.int16], Singles]:
+    """``values`` [n, horizons], nearly, as whole numbers [n, rank] @ parts [rank, horizons]: principal components.
+
+    Neighbouring horizons say nearly the same, so a few numbers hold all of them.
+    """
+    wide = values.astype(np.float64)
+    vectors = np.linalg.eigh(wide.T @ wide)[1][:, ::-1][:, :rank]
+    scores = wide @ vectors
+    unit = np.maximum(np.abs(scores).max(axis=0), 1e-6) / 32767
+    return np.round(scores / unit).astype(np.int16), (vectors * unit).T.astype(np.float32)
 
 
 def _targets(
@@ -109,12 +130,12 @@ def _targets(
     return np.log(np.maximum(means, 0.0) + calm).astype(np.float32), enough
 
 
-def _alike(errors: Singles, seconds: NDArray[np.float64]) -> Singles:
+def _alike(errors: Singles, seconds: Floats) -> Singles:
     """What a leaf should agree on: errors and their sizes at some horizons, on one scale."""
     at = sorted({_nearest(seconds, wanted) for wanted in _LIKE_AT})
     values = np.concatenate((errors[:, at], np.abs(errors[:, at])), axis=1)
     return np.asarray((values - values.mean(axis=0)) / (values.std(axis=0) + 1e-9), dtype=np.float32)
 
 
-def _nearest(seconds: NDArray[np.float64], wanted: float) -> int:
+def _nearest(seconds: Floats, wanted: float) -> int:
     return int(np.argmin(np.abs(seconds - wanted)))

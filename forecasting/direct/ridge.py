@@ -27,14 +27,16 @@ class Ridge:
 
     def standardised(self, features: Singles) -> Singles:
         """Features [n, features] around 0; 0 where not known."""
-        z = (features - self.centre) / self.scale
+        z: Singles = (features - self.centre) / self.scale
         np.nan_to_num(z, copy=False, nan=0.0, posinf=_CLIP, neginf=-_CLIP)
-        return np.clip(z, -_CLIP, _CLIP, out=z)
+        np.clip(z, -_CLIP, _CLIP, out=z)
+        return z
 
     def predict(self, standardised: Singles) -> Singles:
         """Log ratios [n, horizons]."""
-        values = standardised @ self.weights[:-1] + self.weights[-1]
-        return np.clip(values, self.least, self.most, out=values)
+        values: Singles = standardised @ self.weights[:-1] + self.weights[-1]
+        np.clip(values, self.least, self.most, out=values)
+        return values
 
 
 def fit_ridge(features: Singles, targets: Singles, blocks: NDArray[np.int64]) -> tuple[Ridge, Singles]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,12 +14,20 @@ from forecasting.direct.kept import Kept
 from forecasting.direct.learned import Growth, Learned, calm_of, learn
 from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
-from forecasting.series import Arrivals, Series
+from forecasting.series import Arrivals, Series, step_index
 from forecasting.trajectories import CEILING, add_count_noise, finish, without_errors
 
 PERIODS = (300.0, 600.0, 900.0, 1800.0, 3600.0)  # s
 _HORIZONS = (15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 420.0, 600.0, 900.0, 1260.0, 1800.0)
 _DRIFT = 0.1  # log standard deviation by which a level wanders in a minute while no errors are known
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Studied:
+    """What was learned; None, and the reason, when paths can only be drawn around the newest level."""
+
+    learned: Learned | None
+    reason: str | None
 
 
 class Direct:
@@ -28,10 +37,11 @@ class Direct:
     Around it lie the errors of past origins, each measured by a regression without that origin's day. Trees choose
     origins whose features say that errors were of the present's size and direction; a path takes one origin's whole
     trajectory in steps, so that what belongs together in time stays together. Both are learned by ``fit``; ``update``
-    records, and the newest features are computed when paths are drawn. To refit, fit another one on :meth:`kept`.
+    records, and the newest features are computed when paths are drawn. To refit: ``adopt(study(kept()))``.
 
     ``step`` (s) of the paths, ``keep`` (s) of the series that is kept, ``periods`` (s) besides the day, longest
-    ``horizon`` (s) that is learned (longer paths hold the last ratio), ``seed`` of the noise that coarse history lacks and of the trees.
+    ``horizon`` (s) that is learned (longer paths hold the last ratio), ``seed`` of the noise that coarse history lacks
+    and of the trees.
     Too little history, or a regression that cannot be solved: paths around the newest level, and ``reason`` says why.
     """
 
@@ -57,22 +67,38 @@ class Direct:
         self.growth = growth or Growth()
         self.seed = seed
         self.series = Kept(step, round(keep / step), seed)
-        self.learned: Learned | None = None
-        self.reason: str | None = "not fitted yet: paths around the newest level"
+        self.studied = Studied(None, "not fitted yet: paths around the newest level")
 
     def fit(self, history: Series) -> None:
         """See :class:`~forecasting.forecaster.Forecaster`."""
         self.series.fit(history)
-        self.learned = None
-        series = self.series
+        self.adopt(self.study(self.kept()))
+
+    def study(self, kept: Series) -> Studied:
+        """Learn from what :meth:`kept` gave, and change nothing: for a refit in another thread or process while this
+        forecaster goes on; then :meth:`adopt` what comes back. Raises ``ValueError`` for another step.
+        """
+        if kept.step != self.step:
+            raise ValueError(f"a series in steps of {kept.step} s; what is kept has steps of {self.step} s")
+        rates = kept.rates.astype(np.float32)
+        base = step_index(kept.start, self.step)
         try:
-            self.learned = learn(series.rates, series.base, self.step, self.layout, self.ends, self.growth, self.seed)
+            learned = learn(rates, base, self.step, self.layout, self.ends, self.growth, self.seed)
         except np.linalg.LinAlgError as failed:
-            self.reason = f"the regression failed ({failed}): paths around the newest level"
-            return
-        known = np.count_nonzero(~np.isnan(series.rates)) * self.step / 3600
-        few = f"{known:.1f} h of known history are too few: paths around the newest level"
-        self.reason = None if self.learned else few
+            return Studied(None, f"the regression failed ({failed}): paths around the newest level")
+        if learned is None:
+            hours = np.count_nonzero(~np.isnan(rates)) * self.step / 3600
+            return Studied(None, f"{hours:.1f} h of known history are too few: paths around the newest level")
+        return Studied(learned, None)
+
+    def adopt(self, studied: Studied) -> None:
+        """Draw from ``studied`` from now on."""
+        self.studied = studied
+
+    @property
+    def reason(self) -> str | None:
+        """Why paths are around the newest level only; None when they come from the regression."""
+        return self.studied.reason
 
     def update(self, arrivals: Arrivals) -> None:
         """See :class:`~forecasting.forecaster.Forecaster`. Raises ``BadSeries`` for a count that cannot be."""
@@ -90,7 +116,7 @@ class Direct:
     def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
         """See :class:`~forecasting.forecaster.Forecaster`. Begins at the end of the step that the newest update filled
         at least half: at most half a step away from its end."""
-        series, learned = self.series, self.learned
+        series, learned = self.series, self.studied.learned
         if math.isnan(series.newest):
             raise NotReady(f"{self.name}: nothing was learned or observed yet")
         rates = series.rates
@@ -98,7 +124,7 @@ class Direct:
         if learned is None:
             return self._around_level(steps, count, rng, out)
         shift = learned.base - series.base
-        features = np.empty((1, self.layout.count), np.float32)
+        features = np.empty((1, self.layout.size), np.float32)
         level = np.empty(1, np.float32)
         now = np.array([len(rates)])
         describe(rates, series.base, now, learned.calm, self.layout, features, level)
