@@ -103,7 +103,7 @@ def as_dict(whole: Race) -> dict[str, Any]:
 
 def as_table(whole: Race) -> Table:
     """One row a contestant: the mean over the repeats, and in brackets the least and the most."""
-    table = Table("WHO SCALES", f"WITHIN {SPEC.within:g} s", "P99 s", "REPLICA-HOURS", "CHANGES", "REQUESTS")
+    table = Table("WHO SCALES", f"WITHIN {SPEC.within:g} s", "P99 s", "REPLICA-HOURS", "CHANGES")
     for who in Contestant:
         legs = whole.legs(who)
         table.add_row(
@@ -112,7 +112,6 @@ def as_table(whole: Race) -> Table:
             _spread([leg.p99 for leg in legs], "{:.2f}"),
             _spread([leg.replica_hours for leg in legs], "{:.3f}"),
             _spread([leg.changes for leg in legs], "{:.0f}"),
-            _spread([leg.requests for leg in legs], "{:.0f}"),
         )
     return table
 
@@ -159,7 +158,5 @@ def _spread(values: Sequence[float], form: str, unit: str = "") -> str:
     known = [value for value in values if not np.isnan(value)]
     if not known:
         return "-"
-    mean = form.format(np.mean(known))
-    if len(known) == 1:
-        return mean + unit
-    return f"{mean}{unit} ({form.format(min(known))} to {form.format(max(known))})"
+    mean, least, most = (form.format(value) for value in (np.mean(known), min(known), max(known)))
+    return mean + unit if least == most else f"{mean}{unit} ({least} to {most})"
