@@ -292,7 +292,7 @@ class LibraryModel:
         rows = self.memory.rows
         made = np.flatnonzero(~np.isnan(rows[_MADE, : max(complete - needed, 0)]))
         period = self.periods[0] if self.periods else None
-        if period is None or len(made) < 2 * period:
+        if period is None or len(made) < period:
             columns, _, age = candidates(complete, None, 0, 0, max(complete, 1))
             columns, age = columns[: complete - needed], age[: complete - needed]
             weights = np.exp(-age)

@@ -39,12 +39,12 @@ def test_libraries_beat_the_newest_level(record_property):
         pytest.skip(str(missing))
     rates = resample(trace, STEP).rates
     found = {}
-    for make in (Naive, Ets, Sarimax):
-        loss, covered = score(rates, make(STEP, DAY), 8 * PER_DAY, 10 * PER_DAY)
-        found[make.name] = loss
-        line = f"{make.name}: pinball {loss:.4f} requests/s, covered {np.round(covered, 3).tolist()}"
+    for model in (Naive(STEP), Ets(STEP, DAY), Sarimax(STEP, DAY)):
+        loss, covered = score(rates, model, 8 * PER_DAY, 10 * PER_DAY)
+        found[model.name] = loss
+        line = f"{model.name}: pinball {loss:.4f} requests/s, covered {np.round(covered, 3).tolist()}"
         print(line)  # noqa: T201
-        record_property(make.name, line)
+        record_property(model.name, line)
         assert covered[2] == pytest.approx(0.9, abs=0.045)
         assert covered[4] > 0.96
     assert found["ets"] < 0.9 * found["naive"]
