@@ -10,8 +10,10 @@ import contextlib
 import functools
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
@@ -44,6 +46,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._loaded: set[str] = set()  # modules that the process has imported
+        self._folder: tempfile.TemporaryDirectory[str] | None = None  # its temporary files
 
     def run(self, task: Callable[[Deadline], Result], modules: tuple[str, ...] = ()) -> Result:
         """See :class:`forecasting.guarded.Guard`. The task and its result must be picklable."""
@@ -94,12 +97,14 @@ class Worker:
         known = os.pathsep.join([here, *([os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else [])])
         # One thread: fits of many small series gain nothing from more, and the controller needs its core.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        self._folder = tempfile.TemporaryDirectory(prefix="lagcast-fits-")
         self._process = subprocess.Popen(  # noqa: S603  this Python, this package
             [sys.executable, "-m", "forecasting.worker", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            env=os.environ | threads | {"PYTHONPATH": known},
+            env=os.environ | threads | {"PYTHONPATH": known, "TMPDIR": self._folder.name},
+            start_new_session=True,  # so that Prophet's optimiser, a program of its own, ends with it
         )
         theirs.close()
         self._pipe = ours
@@ -112,7 +117,7 @@ class Worker:
             raise WorkerEnded(f"the process that fits ended with {self._end()} while it started") from gone
 
     def _end(self) -> int | None:
-        """Kill the process and reap it; returns its exit code."""
+        """Kill the process and what it started, reap it, and remove its files; returns its exit code."""
         pipe, self._pipe = self._pipe, None
         self._loaded = set()
         process, self._process = self._process, None
@@ -122,8 +127,12 @@ class Worker:
             return None
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.05)  # it may have ended by itself: then its own code says why
-        process.kill()
-        return process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        code = process.wait()
+        if self._folder is not None:
+            self._folder.cleanup()
+        return code
 
 
 def _load(modules: tuple[str, ...], _: Deadline) -> None:
@@ -137,7 +146,7 @@ def main(file: int) -> None:
     while True:
         try:
             task, limit = pickle.loads(pipe.recv_bytes())  # noqa: S301  from the process that started us
-        except EOFError:
+        except (EOFError, OSError):
             return
         except Exception as broken:  # noqa: BLE001  a task that cannot be read is the caller's answer
             pipe.send_bytes(_packed(False, broken))
@@ -146,7 +155,10 @@ def main(file: int) -> None:
             answer = _packed(True, quietly(task, Deadline.after(limit)))
         except Exception as broken:  # noqa: BLE001  a library may raise anything
             answer = _packed(False, broken)
-        pipe.send_bytes(answer)
+        try:
+            pipe.send_bytes(answer)
+        except OSError:  # nobody waits for it any more
+            return
 
 
 def _packed(good: bool, result: object) -> bytes:

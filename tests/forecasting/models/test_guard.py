@@ -9,6 +9,7 @@ import pickle
 import time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from timeit import timeit
 
 import numpy as np
@@ -137,7 +138,6 @@ def test_a_missing_library_is_named(monkeypatch):
 
 
 LIMIT_OF = operator.attrgetter("limit")
-SLEEP = partial(timeit, "time.sleep(60)", "import time")
 DIE = partial(timeit, "os._exit(7)", "import os")
 
 
@@ -154,18 +154,23 @@ def test_a_worker_answers_and_hands_over_what_was_raised(worker):
         worker.run(math.sqrt)  # of a deadline
 
 
-def test_a_worker_is_stopped_in_the_middle_and_starts_again(worker):
+def test_a_worker_is_stopped_in_the_middle_and_starts_again(worker, tmp_path):
     worker.run(LIMIT_OF)
-    before = worker._process.pid
+    before, folder = worker._process.pid, Path(worker._folder.name)
+    assert folder.is_dir()
     worker.limit = 0.3
+    late = f"sleep 0.9; touch {tmp_path / 'late'}; sleep 60"
     began = time.monotonic()
     with pytest.raises(FitTimedOut, match=r"longer than 0.3 s and was stopped"):
-        worker.run(SLEEP)
+        worker.run(partial(timeit, f"subprocess.run(['sh', '-c', '{late}'])", "import subprocess"))
     assert time.monotonic() - began < 3
     with pytest.raises(ProcessLookupError):
         os.kill(before, 0)
+    assert not folder.exists()
     worker.limit = 5.0
     assert worker.run(LIMIT_OF) == 5.0
+    time.sleep(max(1.2 - (time.monotonic() - began), 0))
+    assert not (tmp_path / "late").exists(), "the program that the fit had started went on"
 
 
 def test_a_worker_that_dies_is_an_error_and_starts_again(worker):
