@@ -43,6 +43,13 @@ class Layout(NamedTuple):
         present = len(self.windows) + len(self.volatility) + len(self.peaks) + 1
         return present + len(self.days) * (len(self.ahead) + 2) + len(self.periods) * (len(self.period_ahead) + 1) + 2
 
+    @property
+    def calendar(self) -> NDArray[np.int64]:
+        """Positions of the features that only mean something once days were seen: level, past days, time of day."""
+        level = len(self.windows) + len(self.volatility) + len(self.peaks)
+        days = 1 + len(self.days) * (len(self.ahead) + 2)
+        return np.array([*range(level, level + days), self.size - 2, self.size - 1])
+
 
 def layout(step: float, keep: float, periods: Sequence[float]) -> Layout:
     """The features for steps of ``step`` s when ``keep`` s are kept; ``periods`` (s) besides the day.

@@ -15,6 +15,9 @@ from forecasting.direct.ridge import Ridge, fit_ridge
 Floats = NDArray[np.floating]
 
 _EVERY = 60.0  # s between origins
+_HOUR = 3600.0
+_LEAST = 8 * _HOUR  # of history; from less, paths were far too narrow a few hours later
+_DAYS = 1.9  # of history from which on calendar terms are learned
 _LEAST_ORIGINS = 60
 _MOST_ORIGINS = 60_000  # members of a tree are numbered in 16 bits
 _LIKE_AT = (60.0, 180.0, 420.0, 900.0)  # s ahead at which errors are to be alike in a leaf
@@ -62,12 +65,16 @@ def calm_of(rates: Singles, step: float) -> float:
 def learn(
     rates: Singles, base: int, step: float, has: Layout, ends: NDArray[np.int64], growth: Growth, seed: int
 ) -> Learned | None:
-    """Fit everything; None when there are too few origins. ``ends`` (steps): of the horizons' bins.
+    """Fit everything; None when there is too little to learn from. ``ends`` (steps): of the horizons' bins.
 
     Raises ``numpy.linalg.LinAlgError`` when the regression cannot be solved.
     """
+    if np.count_nonzero(~np.isnan(rates)) * step < _LEAST:
+        return None
     calm = calm_of(rates, step)
-    first = min(has.day, len(rates) // 2)
+    # Half a day of mornings would teach that load grows with its level and with the hour: see days first.
+    days_seen = len(rates) >= _DAYS * has.day
+    first = has.day if days_seen else min(round(_HOUR / step), len(rates) // 2)
     every = max(1, round(_EVERY / step), -(-len(rates) // _MOST_ORIGINS))
     rng = np.random.default_rng(seed)
     # At random within each minute: paths are drawn at any second of it, and load that comes by the minute or every few
@@ -78,6 +85,8 @@ def learn(
     features = np.empty((len(columns), has.size), np.float32)
     levels = np.empty(len(columns), np.float32)
     describe(rates, base, columns, calm, has, features, levels)
+    if not days_seen:
+        features[:, has.calendar] = np.nan
     known &= ~np.isnan(levels)
     if int(known.sum()) < _LEAST_ORIGINS:
         return None

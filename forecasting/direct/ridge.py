@@ -21,6 +21,8 @@ class Ridge:
 
     centre: Singles  # [features]
     scale: Singles  # [features]; infinite for a feature that says nothing
+    low: Singles  # [features]; standardised, the least that was seen
+    high: Singles  # [features]
     weights: Singles  # [features + 1, horizons]; the last row is the constant
     least: Singles  # [horizons]
     most: Singles  # [horizons]
@@ -29,7 +31,7 @@ class Ridge:
         """Features [n, features] around 0; 0 where not known."""
         z: Singles = (features - self.centre) / self.scale
         np.nan_to_num(z, copy=False, nan=0.0, posinf=_CLIP, neginf=-_CLIP)
-        np.clip(z, -_CLIP, _CLIP, out=z)
+        np.clip(z, self.low, self.high, out=z)
         return z
 
     def predict(self, standardised: Singles) -> Singles:
@@ -52,9 +54,12 @@ def fit_ridge(features: Singles, targets: Singles, blocks: NDArray[np.int64]) ->
     centre = filled.sum(axis=0) / seen
     spread = np.sqrt(np.where(known, (filled - centre) ** 2, 0.0).sum(axis=0) / seen)
     scale = np.where(spread > 1e-6, spread, np.inf)
+    around = np.where(known, (filled - centre) / scale, 0.0)
     ridge = Ridge(
         centre.astype(np.float32),
         scale.astype(np.float32),
+        np.maximum(around.min(axis=0), -_CLIP).astype(np.float32),
+        np.minimum(around.max(axis=0), _CLIP).astype(np.float32),
         np.zeros((features.shape[1] + 1, targets.shape[1]), np.float32),
         targets.min(axis=0),
         targets.max(axis=0),

@@ -88,7 +88,9 @@ class Direct:
             return Studied(None, f"the regression failed ({failed}): paths around the newest level")
         if learned is None:
             hours = np.count_nonzero(~np.isnan(rates)) * self.step / 3600
-            return Studied(None, f"{hours:.1f} h of known history are too few: paths around the newest level")
+            return Studied(
+                None, f"{hours:.1f} h of known history are too few (8 h, with gaps more): paths around the newest level"
+            )
         return Studied(learned, None)
 
     def adopt(self, studied: Studied) -> None:
