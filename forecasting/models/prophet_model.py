@@ -1,4 +1,4 @@
-"""Prophet: a piecewise trend and Fourier seasons; what they leave is an autoregression, which Prophet has not."""
+"""Prophet: a piecewise trend and Fourier seasons; what they leave is smoothed, as Prophet itself never looks at it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from forecasting.models.library import LibraryModel, needs
 _MOST_STEPS = 2016
 _DAY = 86400.0
 _TREND_HELD = 12  # steps that the last slope goes on; hours of it would run away
-_MOST_CARRIED = 0.999  # of a residual, a step
+_WEIGHTS = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+_AHEAD = 6  # steps
 
 
 @dataclass(frozen=True, slots=True)
 class ProphetFit:
-    """Prophet's posterior mode (seeded), its seasons made tables, its last slope a line, its residuals an AR(1)."""
+    """Prophet's posterior mode (seeded), its seasons made tables, its last slope a line, its residuals' newest level."""
 
     harmonics: int = 8
     changepoints: int = 10
@@ -60,24 +61,31 @@ class ProphetFit:
             trend = np.asarray(model.predict(times(np.append(steps, sample.end)))["trend"], np.float64)
         seasons = Offset(tables=tuple(tables))
         left = values - seasons(steps) - trend[:-1]
-        carried = _carried(left)
-        newest = left[-1] if not np.isnan(left[-1]) else 0.0
+        weight, level = _newest_level(left)
         return Innovations(
-            transition=np.array([[carried]]),
+            transition=np.ones((1, 1)),
             design=np.ones(1),
-            gain=np.array([carried]),
-            state=np.array([carried * newest]),
+            gain=np.array([weight]),
+            state=np.array([level]),
             at=sample.end,
             offset=Offset(float(trend[-1]), tuple(tables), float(trend[-1] - trend[-2]), sample.end, _TREND_HELD),
         )
 
 
-def _carried(left: NDArray[np.float64]) -> float:
-    """Autocorrelation of neighbouring residuals, in 0 .. 0.999."""
-    before, now = left[:-1], left[1:]
-    known = ~np.isnan(before) & ~np.isnan(now)
-    power = float(before[known] @ before[known])
-    return min(max(float(before[known] @ now[known]) / power, 0.0), _MOST_CARRIED) if power > 0 else 0.0
+def _newest_level(left: NDArray[np.float64]) -> tuple[float, float]:
+    """Exponential smoothing of what the curves leave: the weight that foretells it best half a dozen steps ahead, and
+    the newest level."""
+    found = []
+    for weight in _WEIGHTS:
+        level, levels = 0.0, []
+        for value in left.tolist():
+            if value == value:  # noqa: PLR0124  NaN is not equal to itself
+                level += weight * (value - level)
+            levels.append(level)
+        error = float(np.nanmean(np.abs(left[_AHEAD:] - np.array(levels)[:-_AHEAD])))
+        found.append((error, weight, level))
+    _, weight, level = min(found)
+    return weight, level
 
 
 class ProphetModel(LibraryModel):
