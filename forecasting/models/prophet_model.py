@@ -20,7 +20,7 @@ _AHEAD = 6  # steps
 
 @dataclass(frozen=True, slots=True)
 class ProphetFit:
-    """Prophet's posterior mode (seeded), its seasons made tables, its last slope a line, its residuals' newest level."""
+    """Prophet's posterior mode (seeded), its seasons made tables, its last slope a line, what they leave smoothed."""
 
     harmonics: int = 8
     changepoints: int = 10
