@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -142,6 +143,7 @@ def _load(modules: tuple[str, ...], _: Deadline) -> None:
 def main(file: int) -> None:
     """Serve tasks until the other end is gone."""
     pipe = Connection(file)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     pipe.send_bytes(b"ready")
     while True:
         try:
@@ -159,6 +161,13 @@ def main(file: int) -> None:
             pipe.send_bytes(answer)
         except OSError:  # nobody waits for it any more
             return
+
+
+def _end_with(parent: int) -> None:
+    """End this process, and what it started, once the one that started it is gone; a fit may still be running then."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def _packed(good: bool, result: object) -> bytes:

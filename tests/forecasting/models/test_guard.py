@@ -6,6 +6,8 @@ import math
 import operator
 import os
 import pickle
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -177,6 +179,21 @@ def test_a_worker_that_dies_is_an_error_and_starts_again(worker):
     with pytest.raises(WorkerEnded, match="ended with 7"):
         worker.run(DIE)
     assert worker.run(LIMIT_OF) == 5.0
+
+
+def test_a_worker_ends_with_the_process_that_started_it(tmp_path):
+    """Even when that is killed in the middle of a fit."""
+    mark = tmp_path / "late"
+    program = (
+        "from functools import partial; from operator import attrgetter; from timeit import timeit; from forecasting.worker import Worker;"
+        "worker = Worker(); worker.run(attrgetter('limit')); print('ready', flush=True);"
+        f"worker.run(partial(timeit, 'time.sleep(1.6); open({str(mark)!r}, \"w\").close()', 'import time'))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout.readline() == b"ready\n"
+        parent.kill()
+    time.sleep(2)
+    assert not mark.exists()
 
 
 def test_a_model_fits_in_a_worker_as_it_does_here(worker):
