@@ -183,14 +183,18 @@ def test_a_worker_that_dies_is_an_error_and_starts_again(worker):
 
 def test_a_worker_ends_with_the_process_that_started_it(tmp_path):
     """Even when that is killed in the middle of a fit."""
-    mark = tmp_path / "late"
-    program = (
-        "from functools import partial; from operator import attrgetter; from timeit import timeit; from forecasting.worker import Worker;"
-        "worker = Worker(); worker.run(attrgetter('limit')); print('ready', flush=True);"
-        f"worker.run(partial(timeit, 'time.sleep(1.6); open({str(mark)!r}, \"w\").close()', 'import time'))"
-    )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as parent:
-        assert parent.stdout.readline() == b"ready\n"
+    began, mark = tmp_path / "began", tmp_path / "late"
+    program = """
+import functools, sys, timeit
+from forecasting.worker import Worker
+steps = f"open({sys.argv[1]!r}, 'x'); time.sleep(1.6); open({sys.argv[2]!r}, 'x')"
+Worker().run(functools.partial(timeit.timeit, steps, "import time"))
+"""
+    with subprocess.Popen([sys.executable, "-c", program, str(began), str(mark)]) as parent:
+        limit = time.monotonic() + 30
+        while not began.exists() and time.monotonic() < limit:
+            time.sleep(0.01)
+        assert began.exists()
         parent.kill()
     time.sleep(2)
     assert not mark.exists()
