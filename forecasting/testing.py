@@ -48,7 +48,7 @@ class ForecasterConformance:
     length = 96 * 6  # steps of history
     steps = 12
     count = 60
-    # Best of several runs, so that a busy machine does not fail a fast forecaster.
+    # Best of several runs, so that a busy machine does not fail a fast forecaster; all but fits in processor time.
     update_limit = 1e-4  # s
     paths_limit = 5e-3  # s, for ``steps`` x ``count``
     fit_limit = 2.0  # s, for ``length`` steps
@@ -287,15 +287,17 @@ class ForecasterConformance:
         history = Series(start, forecaster.step, rates)
         fit = _fastest(lambda: forecaster.fit(history), 3)
         assert fit < self.fit_limit, f"fit takes {fit:.3f} s, limit {self.fit_limit} s"
-        paths = _fastest(lambda: self._draw(forecaster), 20)
+        paths = _fastest(lambda: self._draw(forecaster), 20, time.thread_time)
         assert paths < self.paths_limit, f"paths takes {paths * 1e3:.2f} ms, limit {self.paths_limit * 1e3} ms"
         end = history.end
         more = self._load(1, 20)[1]
         each = float("inf")
-        for _ in range(10):
-            began = time.perf_counter()
+        for _ in range(50):
+            began = time.thread_time()
             end = feed(forecaster, end, more)
-            each = min(each, (time.perf_counter() - began) / len(more))
+            each = min(each, (time.thread_time() - began) / len(more))
+            if each < self.update_limit:
+                break
         assert each < self.update_limit, f"an update takes {each * 1e6:.0f} us, limit {self.update_limit * 1e6:.0f} us"
 
 
@@ -313,11 +315,11 @@ def check_forecaster(make: Callable[[], Forecaster], *, period: int = 96) -> Non
             getattr(suite, name)()
 
 
-def _fastest(run: Callable[[], object], times: int) -> float:
+def _fastest(run: Callable[[], object], times: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Shortest of some runs (s)."""
     best = float("inf")
     for _ in range(times):
-        began = time.perf_counter()
+        began = clock()
         run()
-        best = min(best, time.perf_counter() - began)
+        best = min(best, clock() - began)
     return best
