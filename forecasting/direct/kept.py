@@ -10,6 +10,7 @@ from forecasting.direct.features import Singles
 from forecasting.errors import NotEnoughHistory
 from forecasting.series import Arrivals, Recorder, Series, resample, step_index
 
+_MOST = 1e30  # requests/s; nothing real, but finite in 32 bits
 _AT_ONCE = 256  # steps that one update can fill; of a longer one the newest
 
 
@@ -44,7 +45,7 @@ class Kept:
         known = ~np.isnan(past.rates)
         if not known.any():
             raise NotEnoughHistory("the history has no step with a known rate; fit again when more has come")
-        rates = past.rates.copy()
+        rates = np.minimum(past.rates, _MOST)
         if history.step > self.step * (1 + 1e-9):
             counts = np.minimum(rates[known] * self.step, 1e15)
             rates[known] = np.random.default_rng(self.seed).poisson(counts) / self.step
@@ -100,8 +101,8 @@ class Kept:
             self._row[self.used : column + 1] = np.nan
             self.used = column + 1
         if rate == rate:  # noqa: PLR0124
-            self._row[column] = self.newest = rate
-            self.peak = max(self.peak, rate)
+            self._row[column] = self.newest = min(rate, _MOST)
+            self.peak = max(self.peak, self.newest)
 
 
 def _lay(into: Singles, rates: Singles, at: int) -> None:

@@ -79,6 +79,8 @@ def test_regression_finds_a_law_and_leaves_each_block_out():
     blocks = np.repeat(np.arange(4), 100)
     ridge, left_out = fit_ridge(features, targets, blocks)
     assert ridge.predict(ridge.standardised(features)) == pytest.approx(targets, abs=0.08)
+    wild = ridge.standardised(np.full((1, 5), 1e6, np.float32))
+    assert wild == pytest.approx(ridge.standardised(features).max(axis=0, keepdims=True), abs=1e-4)
     other = targets.copy()
     other[:100] = 0.9 * other[:100] + 0.01
     assert fit_ridge(features, other, blocks)[1][:100] == pytest.approx(left_out[:100], abs=1e-3)
@@ -176,6 +178,11 @@ def test_a_new_history_replaces_the_old_one_and_not_the_updates():
         kept.update(Arrivals((k + 1) * 60.0, 60.0, 20.0 * 60))
     kept.fit(Series(0.0, 60.0, np.full(58, 30.0)))
     assert kept.rates.tolist() == [30.0] * 50 + [20.0] * 10
+    kept.update(Arrivals(3660.0, 60.0, 1e300))
+    assert np.isfinite(kept.rates).all()
+    assert len(kept.rates) == 61
+    kept = Kept(60.0, 1000, 0)
+    kept.fit(Series(0.0, 60.0, np.full(58, 30.0)))
     with pytest.raises(NotEnoughHistory):
         kept.fit(Series(0.0, 60.0, np.full(5, np.nan)))
-    assert kept.rates.tolist() == [30.0] * 50 + [20.0] * 10
+    assert kept.rates.tolist() == [30.0] * 58
