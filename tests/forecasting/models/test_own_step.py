@@ -95,3 +95,13 @@ def test_the_own_step_divides_the_season(step, season, own, periods):
 def test_a_season_of_less_than_two_steps_is_refused():
     with pytest.raises(ValueError, match="at least two steps"):
         Naive(60.0, 90.0)
+
+
+def test_unknown_steps_before_the_first_known_one_shift_nothing():
+    rates = 50 + np.random.default_rng(3).random(100)
+    short, long = (LibraryModel(StraightOn(), 300.0) for _ in range(2))
+    short.fit(Series(3000.0, 300.0, rates))
+    long.fit(Series(0.0, 300.0, np.concatenate((np.full(10, np.nan), rates))))
+    assert (short.fallback, long.fallback) == (None, None)
+    assert short.model.at == long.model.at == 110
+    assert np.array_equal(short.model.ahead(5), long.model.ahead(5))
