@@ -141,7 +141,8 @@ def _part(values: Singles, own: Small, cut: float, spare: Small) -> int:
         else:
             spare[others] = own[j]
             others += 1
-    own[kept:] = spare[:others]
+    for j in range(others):  # loops: a slice here takes seconds to compile
+        own[kept + j] = spare[j]
     return kept
 
 
