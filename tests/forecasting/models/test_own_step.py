@@ -66,11 +66,13 @@ def test_paths_do_not_depend_on_how_updates_are_cut():
     for model in models:
         model.fit(Series(0.0, 300.0, rates))
     end = 30000.0
-    models[0].update(Arrivals(end + 480, 480.0, 480 * 70.0))
+    rate = [70.0] * 5 + [140.0] * 3  # five minutes, and three of the running step
+    models[0].update(Arrivals(end + 300, 300.0, 300 * 70.0))
+    models[0].update(Arrivals(end + 480, 180.0, 180 * 140.0))
     for k in range(8):
-        models[1].update(Arrivals(end + 60 * (k + 1), 60.0, 60 * 70.0))
+        models[1].update(Arrivals(end + 60 * (k + 1), 60.0, 60 * rate[k]))
     for k in range(8):  # and what overlaps counts once
-        models[2].update(Arrivals(end + 60 * (k + 1), 60.0 * (1 + k % 2), 60 * (1 + k % 2) * 70.0))
+        models[2].update(Arrivals(end + 60 * (k + 1), 60.0 * (1 + k % 2), 60 * (1 + k % 2) * rate[k]))
     drawn = [np.median(model.paths(12, 300, np.random.default_rng(0)), axis=0) for model in models]
     assert drawn[1] == pytest.approx(drawn[0], rel=0.02)
     assert drawn[2] == pytest.approx(drawn[0], rel=0.02)
