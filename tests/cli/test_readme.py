@@ -29,7 +29,7 @@ RUN_BY = {
     "lagcast demo": "tests/cli/test_demo_command.py::test_it_draws_a_picture",
     "lagcast simulate": "tests/lab/test_simulate_from_kafka.py::test_the_topic_s_past_is_simulated",
     "lagcast compare": "tests/simulations/commands/test_compare.py::test_a_report_and_rows_of_every_run",
-    "lagcast tune": "tests/simulations/commands/test_tune.py::test_a_chosen_point_is_a_resource_that_the_controller_reads",
+    "lagcast tune": "tests/simulations/commands/test_tune.py::test_a_command_that_was_killed_loses_nothing",
     "lagcast lab up": f"{HERE}::test_the_labs_commands_in_their_order",
     "lagcast lab status": f"{HERE}::test_the_labs_commands_in_their_order",
     "lagcast lab load": f"{HERE}::test_the_labs_commands_in_their_order",
