@@ -15,6 +15,8 @@ SKIPPED = pytest.StashKey[dict[str, list[str]]]()  # reason -> test files
 MISSING = pytest.StashKey[str]()  # why lab tests cannot run; empty when they can
 SLOW = (  # whole commands, days of load, processes and clusters that are started and killed: seconds each
     "cli/test_demo_command.py",
+    "forecasting/models/test_real_load_of_libraries.py",
+    "forecasting/models/test_same_as_the_library.py",
     "forecasting/test_real_load.py",
     "lab_cli/test_lab_skip_line.py",
     "observe/test_kafka_process.py",
