@@ -13,8 +13,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(function: F) -> F:
-    """``function`` compiled at its first call; the machine code is kept on disk for the next process."""
-    return cast(F, numba.njit(cache=True, error_model="numpy")(function))
+    """``function`` compiled at its first call; the machine code is kept on disk for the next process.
+
+    It runs without the interpreter's lock, so that a refit in the background holds up no decision.
+    """
+    return cast(F, numba.njit(cache=True, error_model="numpy", nogil=True)(function))
 
 
 def forget_when_changed(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.direct.compiled import compiled
+from forecasting.compiled import compiled
 
 Singles = NDArray[np.float32]
 Steps = NDArray[np.int64]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.direct.compiled import compiled
+from forecasting.compiled import compiled
 from forecasting.direct.features import Singles
 
 Small = NDArray[np.uint16]
