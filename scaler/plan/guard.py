@@ -181,6 +181,12 @@ class StuckWatch:
                 self._still += progress.seconds
         return self._still is not None and self._still >= self._after
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing was committed since the last tick although there was work: too early to call them stuck, too
+        early to give one of them up."""
+        return self._still is not None and self._still > 0
+
     def trusted(self, backlog: float) -> float:
         """The part of a backlog (messages) that may be planned with."""
         return min(backlog, self._trusted)

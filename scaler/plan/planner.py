@@ -367,7 +367,7 @@ class ServicePlanner:
                 held.append(Reason.ROLLING_UPDATE)
             if seen.rebalancing:
                 held.append(Reason.REBALANCING)
-            if lowest >= current:
+            if lowest >= current or self._stuck.silent:
                 held.append(Reason.SCALE_IN_DELAYED)
         if held or plan.wanted == current or plan.costs is None:
             return current, tuple(held)

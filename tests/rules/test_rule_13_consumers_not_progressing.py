@@ -64,6 +64,18 @@ def test_it_takes_a_while_and_every_condition() -> None:
     assert stuck not in reasons(Tick(0.0, 0.0), 40), "no backlog"
 
 
+def test_nobody_is_given_up_in_a_tick_without_a_commit() -> None:
+    service = replace(LAB, scale_in_hold=4 * LAB.tick)
+    policy = PredictivePolicy([service], lambda s: None)
+    cluster = Cluster(service, replicas=8)
+    cluster.play(policy, [Tick(10.0, 1.0)] * 4)  # far too many, and nearly long enough so
+    before = cluster.desired
+    cluster.play(policy, [Tick(10.0, 0.0)] * (stuck_after(service) - 1))
+    assert cluster.desired == before
+    cluster.play(policy, [Tick(10.0, 1.0)] * 20)
+    assert cluster.desired < before
+
+
 def test_no_replica_is_not_stuck() -> None:
     service = replace(LAB, min_replicas=0)
     policy = PredictivePolicy([service], lambda s: None)
