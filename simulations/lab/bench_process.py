@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 import yaml
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
@@ -75,11 +76,15 @@ class Controller:
 
     @property
     def memory(self) -> int:
-        """Resident bytes."""
+        """Resident bytes, with the process that asks Kafka."""
         process = find(self._mark)
         if process is None:
             raise LabError(f"the controller has ended; its log ends:\n{self.log[-2000:]}")
-        return int(process.memory_info().rss)
+        total = int(process.memory_info().rss)
+        for child in process.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                total += int(child.memory_info().rss)
+        return total
 
     def ready(self) -> None:
         """Wait until it is. Raises LabError when it ends or takes too long."""
