@@ -79,19 +79,22 @@ class Controller:
         return self._last_tick
 
     def configure(self, resources: Sequence[PredictiveScaler]) -> None:
-        """Take over a new configuration. A scaler keeps its policy, and what it learned, unless its plan changed: then
-        its history is read again.
+        """Take over a new configuration. A scaler keeps its policy, and what it learned, unless its plan changed, or
+        what it watches or scales: then its history is read again. Whatever a policy raises for a resource goes to the
+        caller, and nothing has changed then.
         """
         scalers = {}
         renewed = []
         for resource in resources:
             service = to_service(resource, self._tick)
             old = self._scalers.get(resource.uid)
-            kept = old is not None and old.service == service and old.resource.spec.forecast == resource.spec.forecast
-            policy = old.policy if old is not None and kept else self._make_policy(resource, service)
-            if not kept:
+            new = watched(resource)
+            if old is not None and old.service == service and _same_subject(old, resource, new):
+                policy = old.policy
+            else:
+                policy = self._make_policy(resource, service)
                 renewed.append(resource.uid)
-            scalers[resource.uid] = _Scaler(resource, service, watched(resource), policy)
+            scalers[resource.uid] = _Scaler(resource, service, new, policy)
         before = {s.who for s in self._scalers.values()}
         after = {s.who for s in scalers.values()}
         for who in before - after:
@@ -102,18 +105,21 @@ class Controller:
             self._gatherer.look_back_again(uid)
         self._scalers = scalers
 
-    def tick(self) -> Mapping[str, Row]:
-        """Observe, decide and act once for every scaler. Never raises for what a source or target answers."""
+    def tick(self, stop: threading.Event | None = None) -> Mapping[str, Row]:
+        """Observe, decide and act once for every scaler, or for those whose turn came before ``stop`` was set.
+
+        Never raises for what a source or target answers.
+        """
         now = self._clock.now()
         observed = self._gatherer.gather(now, [s.watched for s in self._scalers.values()])
         rows = {}
         for uid, scaler in self._scalers.items():
+            if stop is not None and stop.is_set():  # each patch may take a while
+                break
             seen = observed[uid]
             decision = _decide(scaler, seen, now)
-            outcome = self._actor.apply(scaler.watched.target, scaler.resource.spec.mode, decision, now)
-            self._telemetry.observed(scaler.who, seen, now)
-            self._telemetry.decided(scaler.who, decision, outcome)
-            self._say(scaler, decision)
+            outcome = self._act(scaler, decision, now)
+            self._report(scaler, seen, decision, outcome)
             rows[uid] = Row(scaler.resource, replace(seen, history=None), decision, outcome)
         self._rows = rows
         self._last_tick = self._clock.now()
@@ -125,7 +131,10 @@ class Controller:
         while not stop.is_set():
             before_tick()
             started = self._clock.now()
-            self.tick()
+            try:
+                self.tick(stop)
+            except Exception as error:  # noqa: BLE001 - the next tick may be well again; if none is, /healthz says so
+                log.error("the tick failed: %s; nothing more was changed in it; please report it", where(error))
             took = self._clock.now() - started
             self._telemetry.tick_seconds.observe(took)
             now = self._clock.now()
@@ -136,11 +145,41 @@ class Controller:
         """Close every source."""
         self._gatherer.close()
 
+    def _act(self, scaler: _Scaler, decision: ServiceDecision, now: float) -> Outcome:
+        """Carry a decision out; a fault of ours in it leaves the other scalers alone."""
+        try:
+            return self._actor.apply(scaler.watched.target, scaler.resource.spec.mode, decision, now)
+        except Exception as error:  # noqa: BLE001 - as for the decision
+            said = f"carrying the decision out failed: {where(error)}"
+            log.error("%s/%s: %s; please report it", scaler.who.namespace, scaler.who.name, said)
+            return Outcome(Reason.INTERNAL_ERROR, said)
+
+    def _report(self, scaler: _Scaler, seen: ServiceObservation, decision: ServiceDecision, outcome: Outcome) -> None:
+        try:
+            self._telemetry.observed(scaler.who, seen, decision.time)
+            self._telemetry.decided(scaler.who, decision, outcome)
+            self._say(scaler, decision)
+        except Exception as error:  # noqa: BLE001 - a number that cannot be shown stops no scaler
+            who = scaler.who
+            log.error("reporting %s/%s failed: %s; please report it", who.namespace, who.name, where(error))
+
     def _say(self, scaler: _Scaler, decision: ServiceDecision) -> None:
         """Log a line when the reasons change, not at every tick."""
         old = self._rows.get(decision.uid)
         if old is None or old.decision.reasons != decision.reasons:
             log.info("%s/%s: %s", scaler.who.namespace, scaler.who.name, ", ".join(decision.reasons))
+
+
+def _same_subject(old: _Scaler, resource: PredictiveScaler, new: Watched) -> bool:
+    """Whether what was learned speaks of the new resource, too: offsets, rates and lead times are of one topic, group
+    and target. How its cluster is reached (credentials), its latency source and its mode may differ.
+    """
+    before = old.watched
+    return (
+        (before.target, before.topic) == (new.target, new.topic)
+        and before.kafka.bootstrap_servers == new.kafka.bootstrap_servers
+        and old.resource.spec.forecast == resource.spec.forecast
+    )
 
 
 def _decide(scaler: _Scaler, seen: ServiceObservation, now: float) -> ServiceDecision:

@@ -21,7 +21,7 @@ from scaler.cli.units import DURATION
 from scaler.clock import SystemClock
 from scaler.controller import Controller, MakePolicy
 from scaler.endpoints import Endpoints
-from scaler.errors import ConfigError, LagcastError
+from scaler.errors import ConfigError, LagcastError, where
 from scaler.observe.gather import Gatherer
 from scaler.observe.histories import Histories
 from scaler.observe.ports import LatencySource
@@ -113,12 +113,14 @@ class ConfigFile:
         self._seen = digest
         try:
             resources = load(self._path)
-        except ConfigError as error:
-            log.error("the running configuration is kept: %s", error)
+            self._controller.configure(resources)
+        except Exception as error:  # noqa: BLE001 - also a policy may refuse a resource, in any way
+            log.error(
+                "the running configuration is kept: %s", error if isinstance(error, LagcastError) else where(error)
+            )
             self._telemetry.config_errors.inc()
             self._telemetry.config_ok.set(0)
             return
-        self._controller.configure(resources)
         self._telemetry.config_ok.set(1)
         log.info("%s: %d scalers", self._path, len(resources))
 

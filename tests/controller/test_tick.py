@@ -369,3 +369,61 @@ def test_beside_another_autoscaler_it_decides_and_writes_nothing(bench: Callable
     assert "HorizontalPodAutoscaler default/chat" in row.outcome.detail
     assert b.cluster.written == []
     assert b.value("lagcast_patches_total", name="chat", outcome="OwnedByAnother") == 1
+
+
+def test_a_stop_is_not_kept_waiting_by_the_scalers_whose_turn_has_not_come(bench: Callable[..., Bench]) -> None:
+    b = bench(a=9, b=9, c=9)
+    b.controller.configure([resource("a"), resource("b"), resource("c")])
+    stop, write = threading.Event(), b.cluster.write
+
+    def slow(target: TargetRef, current: int, desired: int) -> None:
+        stop.set()  # the signal comes while the first patch is under way
+        write(target, current, desired)
+
+    b.cluster.write = slow  # type: ignore[method-assign]
+    b.controller.run(stop)
+    assert len(b.cluster.written) == 1
+    assert [row.outcome.reason for row in b.controller.rows.values()] == [Reason.APPLIED]
+
+
+@pytest.mark.parametrize("part", ["_actor.apply", "_telemetry.decided"])
+def test_a_fault_in_acting_or_reporting_leaves_the_other_scalers_alone(
+    bench: Callable[..., Bench], part: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    b = bench(a=9, b=9)
+    b.controller.configure([resource("a"), resource("b")])
+    owner, name = part.split(".")
+    whole = getattr(getattr(b.controller, owner), name)
+
+    def broken(who: Any, *rest: Any) -> Any:
+        if who.name == "a":
+            raise ValueError("hunter2")
+        return whole(who, *rest)
+
+    monkeypatch.setattr(getattr(b.controller, owner), name, broken)
+    rows = {r.resource.metadata.name: r.outcome.reason for r in b.controller.tick().values()}
+    assert rows["b"] is Reason.APPLIED
+    assert rows["a"] is (Reason.INTERNAL_ERROR if owner == "_actor" else Reason.APPLIED)
+    assert "default/a" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_a_tick_that_fails_as_a_whole_is_said_and_the_next_one_is_made(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    b = bench(chat=4)
+    b.controller.configure([resource()])
+    stop, gather, passes = threading.Event(), b.controller._gatherer.gather, []
+
+    def fails_once(now: float, scalers: Any) -> Any:
+        passes.append(now)
+        if len(passes) == 1:
+            raise RuntimeError("hunter2")
+        stop.set()
+        return gather(now, scalers)
+
+    monkeypatch.setattr(b.controller._gatherer, "gather", fails_once)
+    b.controller.run(stop)
+    assert passes == [1000.0, 1015.0]
+    assert "the tick failed: RuntimeError in " in caplog.text
+    assert "hunter2" not in caplog.text
