@@ -2,13 +2,15 @@
 
 A clairvoyant linear program, solved by HiGHS. In steps of 30 s it chooses replicas, in fractions, and what is served;
 a start costs its lead time, ending costs nothing, nodes have no size. Every schedule that meets the objective is a
-solution of it, so that none costs less (but for what lies within a step). ``whole_bound`` counts whole replicas and
-nodes. ``python -m simulations.bound`` compares with the reference cells.
+solution of it, so that none costs less. As in ``measures``, nothing is paid in seconds of which nothing is known (at
+the edges of such a gap, what lies within a step is not told apart), and a last step that is cut short is paid and
+serves for its own seconds. ``whole_bound`` counts whole replicas and nodes. ``python -m simulations.bound`` compares
+with the reference cells.
 
 In units of what one replica serves in a step, with arrivals a, replicas n, starts u, backlog B at a step's end::
 
-    least   sum over t of  step n[t] + start u[t]
-    with    n[t] >= a[t] + B[t-1] - B[t] - x[t]      what is served needs replicas
+    least   sum over t of  paid[t] n[t] + lead[t] u[t]   the known seconds of the step, and of the lead time before it
+    with    served[t] n[t] >= a[t] + B[t-1] - B[t] - x[t]      what is served needs replicas; served: 1 in a whole step
             u[t] >= n[t] - n[t-1]
             B[t] <= young[t] + excused               young: what came within the objective before the step's end
 
@@ -122,8 +124,8 @@ def bounds(setting: Setting, loads: tuple[Load, ...], excuse: Excuse = Excuse.OV
 def bound(arrivals: Floats, terms: Terms, excuse: Excuse = Excuse.OVERDUE) -> Bound:
     """The linear program over ``arrivals`` (requests of each second, shape [seconds]).
 
-    A second in a gap (NaN) asks for nothing, so that the bound stays one. Raises BadSetting when no schedule meets the
-    objective with ``max_replicas``.
+    A second in a gap (NaN) asks for nothing and is not paid. Raises BadSetting when no schedule meets the objective
+    with ``max_replicas``.
     """
     began = time.perf_counter()
     program = Program.of(arrivals, terms, excuse)
@@ -157,11 +159,12 @@ class Program:
 
     @classmethod
     def of(cls, arrivals: Floats, terms: Terms, excuse: Excuse) -> Program:
-        """Raises BadSetting for arrivals that do not fill a step."""
+        """Raises BadSetting without arrivals."""
         from scipy import sparse
 
-        came, young, excused = in_steps(arrivals, terms)
+        came, young, served, excused = in_steps(arrivals, terms)
         steps = len(came)
+        begins = np.arange(steps) * terms.step
         one, none = sparse.eye_array(steps, format="csr"), sparse.csr_array((steps, steps))
         change = (one - sparse.eye_array(steps, k=-1, format="csr")).tocsr()
         began = change.copy()
@@ -169,12 +172,14 @@ class Program:
             began[[0], [0]] = 0.0
         before = np.zeros(steps)
         before[0] = terms.replicas or 0.0
-        rows = [[-one, none, -change], [began, -one, none]]
+        rows = [[-sparse.diags_array(served, format="csr"), none, -change], [began, -one, none]]
         most = [-came, before]
         low, high = np.zeros(3 * steps), np.full(3 * steps, np.inf)
         low[:steps], high[:steps] = terms.min_replicas, terms.max_replicas
         high[2 * steps :] = young + (excused if excuse is Excuse.OVERDUE else 0.0)
-        costs = np.concatenate([np.full(steps, terms.step), np.full(steps, terms.start), np.zeros(steps)])
+        paid = paid_seconds(arrivals, begins, begins + terms.step)
+        lead = paid_seconds(arrivals, begins - terms.start, begins)
+        costs = np.concatenate([paid, lead, np.zeros(steps)])
         if excuse is Excuse.ONCE:
             rows = [[*rows[0], -one], [*rows[1], none], [None, None, None, sparse.csr_array(np.ones((1, steps)))]]
             most.append(np.array([excused]))
@@ -195,21 +200,34 @@ def solve(program: Program) -> Any:
     return solved
 
 
-def in_steps(arrivals: Floats, terms: Terms) -> tuple[Floats, Floats, float]:
-    """Arrivals of each step, those still young at its end, and how many are excused; in what a replica serves a step.
+def in_steps(arrivals: Floats, terms: Terms) -> tuple[Floats, Floats, Floats, float]:
+    """Of each step: arrivals, those still young at its end, and its part of a whole step; and how many are excused.
 
-    A last step that is not whole is filled up with silence.
+    Requests in what a replica serves in a whole step. The last step ends with the arrivals.
     """
     steps = math.ceil(len(arrivals) / terms.step)
     _require(steps >= 1, "arrivals", "none", "at least one second")
-    seconds = np.zeros(steps * int(terms.step))
-    seconds[: len(arrivals)] = np.nan_to_num(arrivals, nan=0.0)
-    total = np.concatenate([[0.0], np.cumsum(seconds)])
-    ends = (np.arange(steps) + 1) * terms.step
+    total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(arrivals, nan=0.0))])
+    ends = np.minimum((np.arange(steps) + 1) * terms.step, len(arrivals))
     by_end = total[ends.astype(np.int64)]
     due = np.interp(ends - (terms.within - terms.service_time), np.arange(len(total)), total)
     unit = terms.service_rate * terms.step
-    return np.diff(by_end, prepend=0.0) / unit, (by_end - due) / unit, (1 - terms.share) * float(total[-1]) / unit
+    served = np.diff(ends, prepend=0.0) / terms.step
+    excused = (1 - terms.share) * float(total[-1]) / unit
+    return np.diff(by_end, prepend=0.0) / unit, (by_end - due) / unit, served, excused
+
+
+def paid_seconds(arrivals: Floats, begins: Floats, ends: Floats) -> Floats:
+    """Known seconds from each of ``begins`` to its one of ``ends`` (s): not in a gap, nor after the last arrivals.
+
+    What lies before the first second counts: a start at the begin is paid whole.
+    """
+    known = np.concatenate([[0.0], np.cumsum(~np.isnan(arrivals))])
+
+    def until(at: Floats) -> Floats:
+        return np.interp(at, np.arange(len(known)), known) + np.minimum(at, 0.0)
+
+    return until(ends) - until(begins)
 
 
 def failed(solved: Any, terms: Terms) -> SimulationError:

@@ -10,9 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaler.plan.service import Service
 from simulations.bound import Bound, Excuse, Terms, bound, bounds
 from simulations.errors import BadSetting
+from simulations.measures import measure
+from simulations.policies.catalog import entry
+from simulations.run import simulate
 from simulations.scenarios import Cell, make
+from simulations.setting import Between, Load, ServiceSetting, Setting, Shared
 from simulations.traces import traces_folder
 
 TERMS = Terms(service_rate=2.0, service_time=0.2, within=10.0, share=0.99, start=105.0)
@@ -76,6 +81,46 @@ def test_a_gap_asks_for_nothing_and_an_empty_load_costs_nothing() -> None:
     assert bound(np.zeros(60), SHARP).replica_hours == 0.0
     with pytest.raises(BadSetting, match="arrivals"):
         bound(np.zeros(0), SHARP)
+
+
+def test_a_gap_is_not_paid_just_as_it_is_not_measured() -> None:
+    load = Load(0.0, np.repeat([2.0, np.nan], [1800, 5400]))
+    service = Service(
+        uid="u",
+        within=10.0,
+        share=0.99,
+        min_replicas=1,
+        max_replicas=4,
+        service_rate=2.0,
+        service_time=0.2,
+        lead_time=60.0,
+        tick=15.0,
+        step=60.0,
+        scale_in_hold=300.0,
+    )
+    one = ServiceSetting(service, 2.0, 0.2, Shared(4), Between(30.0, 60.0))
+    setting = Setting((one,))
+    policy = entry("static").make({"replicas": "1"})([service])
+    (measured,) = measure(simulate(setting, (load,), policy, name="static"))
+    assert measured.replica_hours == pytest.approx(0.5)
+    assert measured.attainment == 1.0
+    for excuse in Excuse:
+        (least,) = bounds(setting, (load,), excuse)
+        assert 0.48 < least.replica_hours <= measured.replica_hours + 1e-9
+
+
+def test_of_a_lead_time_the_known_seconds_are_paid() -> None:
+    load = np.repeat([2.0, np.nan, 4.0], 10)
+    # Ready at 20 s, started at 5 s: five of the fifteen seconds are known. Or kept from the begin: 20 s more.
+    found = bound(load, replace(SHARP, start=15.0, replicas=2.0))
+    assert seconds(found) == pytest.approx(20 + 40 + 2 * 5)
+
+
+@pytest.mark.parametrize("length", [31, 45, 59, 60])
+def test_a_last_step_that_is_cut_short_serves_and_is_paid_for_its_own_seconds(length: int) -> None:
+    steady = replace(SHARP, step=30.0, start=0.0)
+    assert seconds(bound(np.ones(length), steady)) == pytest.approx(length)
+    assert seconds(bound(np.zeros(length), replace(steady, min_replicas=1.0))) == pytest.approx(length)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ STEP = 10
 
 @dataclass(frozen=True)
 class Small:
-    """Per-second arrivals in steps of 10 s, and the terms."""
+    """Per-second arrivals, even in steps of 10 s, and the terms."""
 
     load: np.ndarray[tuple[int], np.dtype[np.float64]]
     terms: Terms
@@ -35,8 +35,8 @@ def meets(case: Small, replicas: Sequence[int]) -> bool:
     excused = (1 - terms.share) * total
     left = gone = 0.0  # waiting, and set aside because they were late
     for t, count in enumerate(replicas):
-        end = (t + 1) * STEP
-        left = max(left + float(case.load[t * STEP : end].sum()) - count * terms.service_rate * STEP, 0.0)
+        begin, end = t * STEP, min((t + 1) * STEP, len(case.load))
+        left = max(left + float(case.load[begin:end].sum()) - count * terms.service_rate * (end - begin), 0.0)
         young = float(case.load[max(end - slack, 0) : end].sum())
         late = max(left - young, 0.0)
         if case.excuse is Excuse.OVERDUE:
@@ -59,22 +59,32 @@ def schedules(case: Small) -> list[tuple[int, ...]]:
     return [plan for plan in itertools.product(some, repeat=steps) if meets(case, plan)]
 
 
+def by_second(case: Small, plan: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.repeat(np.array(plan), STEP)[: len(case.load)]
+
+
 def cheapest_without_nodes(case: Small) -> float:
-    costs = (STEP * sum(plan) + case.terms.start * sum(started(plan, case.terms.replicas)) for plan in schedules(case))
+    costs = (
+        by_second(case, plan).sum() + case.terms.start * sum(started(plan, case.terms.replicas))
+        for plan in schedules(case)
+    )
     return min(costs, default=math.inf)
 
 
 def cheapest_with_nodes(case: Small, nodes: Nodes) -> float:
-    lead, best = round(case.terms.start / STEP), math.inf
+    """Second by second: who stands on nodes, and for each number of nodes the least that was paid until then."""
+    best = math.inf
     for plan in schedules(case):
-        coming = started(plan, case.terms.replicas)
-        need = [
-            math.ceil(nodes.weight * (n + sum(coming[t + 1 : t + 1 + lead])) / nodes.size) for t, n in enumerate(plan)
-        ]
-        most = max(need)
-        for kept in itertools.product(*(range(least, most + 1) for least in need)):
-            paid = STEP * sum(kept) + nodes.lead_time * sum(started(kept, nodes.nodes))
-            best = min(best, nodes.size * paid)
+        places = by_second(case, plan).astype(float)
+        for t, coming in enumerate(started(plan, case.terms.replicas)):
+            places[max(t * STEP - int(case.terms.start), 0) : t * STEP] += coming
+        need = np.ceil(nodes.weight * places / nodes.size)
+        some = np.arange(max(need.max(), nodes.nodes or 0) + 1)
+        more = nodes.lead_time * np.maximum(some[None, :] - some[:, None], 0)
+        paid = np.zeros(len(some)) if nodes.nodes is None else more[nodes.nodes]
+        for least in need:
+            paid = (paid[:, None] + more).min(axis=0) + np.where(some >= least, some, np.inf)
+        best = min(best, nodes.size * float(paid.min()))
     return best
 
 
@@ -92,7 +102,8 @@ def smalls(draw: st.DrawFn, most: int = 3) -> Small:
         replicas=draw(st.sampled_from([None, 0.0, 2.0])),
         step=float(STEP),
     )
-    return Small(np.repeat(np.array(rates, float), STEP), terms, draw(st.sampled_from(list(Excuse))))
+    load = np.repeat(np.array(rates, float), STEP)
+    return Small(load[: len(load) - draw(st.sampled_from([0, 3]))], terms, draw(st.sampled_from(list(Excuse))))
 
 
 @settings(max_examples=30, deadline=None)
@@ -151,6 +162,22 @@ def test_a_replica_takes_its_place_before_it_serves() -> None:
     # The second replica serves the last step, and stands on its node for the 10 s before.
     assert whole_bound(load, TERMS, nodes).replica_hours * 3600 == pytest.approx(10 + 20 + 20)
     assert whole_bound(load, replace(TERMS, start=0.0), nodes).replica_hours * 3600 == pytest.approx(10 + 10 + 20)
+
+
+def test_a_lead_time_that_is_no_whole_number_of_steps_is_paid_to_the_second() -> None:
+    load = np.repeat([1.0, 2.0], 30)
+    # Two steps of 30 s, one replica and two; the second stands on its own node for the 20 s before it serves.
+    found = whole_bound(load, replace(TERMS, start=20.0, step=30.0), Nodes(1, 0.0))
+    assert found.replica_hours * 3600 == pytest.approx(60 + 30 + 20)
+    assert found.nodes is not None
+    assert found.nodes.tolist() == [2, 2]
+
+
+def test_nodes_are_not_paid_in_a_gap() -> None:
+    load = np.repeat([1.0, np.nan, 2.0], 10)
+    # The node of the second replica is asked for 20 s before it serves, 10 of which nobody knows.
+    found = whole_bound(load, replace(TERMS, start=0.0, min_replicas=1.0), Nodes(2, 20.0, weight=2))
+    assert found.replica_hours * 3600 == pytest.approx(2 * (10 + 20 + 10))
 
 
 def test_too_few_nodes_are_told() -> None:
