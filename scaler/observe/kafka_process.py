@@ -23,6 +23,7 @@ from typing import Any
 
 from forecasting.series import Series
 from scaler.clock import Clock, SystemClock
+from scaler.errors import where
 from scaler.observe.kafka_child import READY, Question, Setup
 from scaler.observe.ports import GroupTopic
 from scaler.plan.observation import Freshness, Reading, TopicOffsets
@@ -142,14 +143,12 @@ class KafkaProcess:
         return Reading(None, now, Freshness.ERROR, Reason.INPUT_ERROR, detail)
 
     def _begin(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", "scaler.observe.kafka_child", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-            )
-        connection = Connection(ours.detach())
+        """Begin a process; where the machine has no room for one, the keeper tries again."""
+        try:
+            process, connection = _start()
+        except OSError as error:
+            log.error("cannot start the process that asks Kafka at %s (%s); trying again", self._servers, error)
+            return
         with self._lock:
             self._process, self._connection, self._ready = process, connection, False
             self._began, self._unanswered = self._clock.now(), 0
@@ -161,26 +160,32 @@ class KafkaProcess:
         while True:
             with self._lock:
                 process, connection = self._process, self._connection
-            if process is None or connection is None:
-                return
-            if self._closed.is_set():  # it was closed while this one was begun
-                _end(connection)
-            self._listen(connection)
-            with self._lock:
-                self._connection = None
-                lost, self._open = self._open, {}
-            connection.close()
-            for future in lost.values():
-                future.set_result(_Gone("the process that asks it has ended; another one is started"))
-            code = _reap(process)
-            if self._closed.is_set():
-                return
-            log.warning(
-                "the process that asks Kafka at %s ended (%s); another one is started", self._servers, _why(code)
-            )
-            if self._clock.wait(PAUSE if self._ready else LONG_PAUSE, self._closed):
+            pause = LONG_PAUSE
+            if process is not None and connection is not None:  # else it could not be begun
+                if self._closed.is_set():  # it was closed while this one was begun
+                    _end(connection)
+                self._listen(connection)
+                code = self._ended(process, connection)
+                if self._closed.is_set():
+                    return
+                log.warning(
+                    "the process that asks Kafka at %s ended (%s); another one is started", self._servers, _why(code)
+                )
+                pause = PAUSE if self._ready else LONG_PAUSE
+            if self._clock.wait(pause, self._closed):
                 return
             self._begin()
+
+    def _ended(self, process: subprocess.Popen[bytes], connection: Connection) -> int:
+        """Put away what ended; its code."""
+        with self._lock:
+            self._connection = None
+            lost, self._open = self._open, {}
+        _end(connection)
+        connection.close()
+        for future in lost.values():
+            future.set_result(_Gone("the process that asks it has ended; another one is started"))
+        return _reap(process)
 
     def _listen(self, connection: Connection) -> None:
         while True:
@@ -188,12 +193,28 @@ class KafkaProcess:
                 number, answer = connection.recv()
             except (EOFError, OSError):
                 return
+            except Exception as error:  # noqa: BLE001 - what cannot be read ends that process, not this thread
+                log.error("an answer of the process that asks Kafka cannot be read: %s; it is ended", where(error))
+                return
             with self._lock:
                 future = self._open.pop(number, None)
                 self._unanswered = 0
                 self._ready = self._ready or number == READY
             if future is not None:
                 future.set_result(answer)
+
+
+def _start() -> tuple[subprocess.Popen[bytes], Connection]:
+    """A process and our end of the socket to it. Raises OSError."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            # -P: nothing is imported from the working directory, which is anybody's.
+            [sys.executable, "-P", "-m", "scaler.observe.kafka_child", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),),
+        )
+        return process, Connection(ours.detach())
 
 
 def _end(connection: Connection) -> None:

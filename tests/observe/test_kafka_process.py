@@ -13,12 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import psutil
 import pytest
 
 from scaler.clock import ManualClock, SystemClock
+from scaler.observe import kafka_process
 from scaler.observe.gather import Gatherer
 from scaler.observe.histories import Histories
 from scaler.observe.kafka_child import Answering, Question
@@ -176,3 +180,49 @@ def test_a_cluster_is_begun_before_the_first_pass_and_once() -> None:
         assert made == [KafkaCluster("one:9092")]
         gatherer.gather(0.0, [one])
         assert len(made) == 1
+
+
+def test_where_no_process_can_be_started_it_is_tried_again(
+    source: KafkaProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = up(source)
+    tried = threading.Event()
+
+    def full(*args: object, **options: object) -> None:
+        tried.set()
+        raise BlockingIOError("no room for a process")
+
+    monkeypatch.setattr(kafka_process, "LONG_PAUSE", 0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", full)
+        os.kill(first, signal.SIGKILL)
+        assert tried.wait(10.0)
+        assert read(source).freshness is Freshness.ERROR
+    assert up(source) != first
+    assert "no room for a process" in caplog.text
+
+
+def test_an_answer_that_cannot_be_read_ends_the_process_and_another_takes_over(
+    source: KafkaProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = up(source)
+
+    def odd(connection: Connection) -> None:
+        raise UnpicklingError("odd")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "recv", odd)
+        read(source)  # what is received after this answer cannot be read
+        until(lambda: source.pid != first)
+    assert up(source) != first
+
+
+def test_nothing_is_imported_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "numpy.py").write_text("import os; os._exit(7)\n")
+    monkeypatch.chdir(tmp_path)
+    source = KafkaProcess({"bootstrap.servers": NOBODY}, TIMEOUT)
+    try:
+        first = source.pid
+        assert up(source) == first
+    finally:
+        source.close()
