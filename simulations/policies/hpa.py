@@ -216,10 +216,8 @@ class Hpa:
         if self._behavior is None or current != change[2]:
             return
         at, before, after = change
-        period = max((rate.period for rate in (*self._behavior.up.rates, *self._behavior.down.rates)), default=0.0)
-        self._added = [event for event in self._added if event[0] > now - period]
-        self._removed = [event for event in self._removed if event[0] > now - period]
-        (self._added if after > before else self._removed).append((at, abs(after - before)))
+        rules, events = (self._behavior.up, self._added) if after > before else (self._behavior.down, self._removed)
+        _store(events, (at, abs(after - before)), max((rate.period for rate in rules.rates), default=0.0))
 
     def save(self) -> dict[str, Any]:
         """All state, in JSON's types."""
@@ -242,3 +240,15 @@ class Hpa:
         self._removed = [(float(at), int(count)) for at, count in saved["removed"]]
         change = saved["unconfirmed"]
         self._unconfirmed = None if change is None else (float(change[0]), int(change[1]), int(change[2]))
+
+
+def _store(events: list[tuple[float, int]], event: tuple[float, int], period: float) -> None:
+    """As the real one: an event older than its own direction's longest ``period`` gives its place to the new one.
+
+    Only the last such; the others stay, and may count for the other direction, whose periods may be longer.
+    """
+    outdated = [place for place, (at, _) in enumerate(events) if at < event[0] - period]
+    if outdated:
+        events[outdated[-1]] = event
+    else:
+        events.append(event)

@@ -187,6 +187,15 @@ def test_a_rate_counts_what_was_added_and_removed_in_its_own_period() -> None:
     assert hpa.sync(5.0, 5, 90).desired == 20
 
 
+def test_a_new_event_takes_the_place_of_the_last_that_its_own_direction_has_outlived() -> None:
+    up, down = Rules(0.0, (Rate(20, 15.0),)), Rules(0.0, (Rate(50, 60.0, percent=True),))
+    hpa = Hpa(1, 100, Behavior(up=up, down=down))
+    assert [hpa.sync(at, *counts).desired for at, counts in ((0.0, (10, 12)), (10.0, (12, 17)))] == [12, 17]
+    assert hpa.sync(40.0, 17, 25).desired == 25  # both are older than 15 s: the 5 of 10 s are forgotten, the 2 are not
+    # In the down policy's 60 s there are 2 + 8 then, not 15: from 25 - 10 it may halve.
+    assert hpa.sync(50.0, 25, 1).desired == 7
+
+
 def test_the_smallest_change_of_two_policies_and_both_windows() -> None:
     down = Rules(30.0, (Rate(1, 60.0), Rate(50, 60.0, percent=True)), Select.MIN)
     hpa = Hpa(1, 100, Behavior(down=down))
