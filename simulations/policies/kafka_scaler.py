@@ -30,7 +30,8 @@ class KafkaSettings(HpaSettings):
     """The trigger's metadata, with KEDA's own defaults, beside the options of the HPA.
 
     The lag that one replica may have is ``threshold`` in messages, or ``seconds`` of a replica's work, which need not
-    be whole messages; neither: KEDA's own 10 messages.
+    be whole messages; neither: KEDA's own 10 messages. ``exclude_persistent_lag`` compares with the tick before; with a
+    least of 0 the real one compares with its own polls, too, and those may come too soon after a sync for any to move.
     """
 
     threshold: int | None = None  # lagThreshold
@@ -113,11 +114,15 @@ def _sums(offsets: TopicOffsets, previous: Mapping[int, int], settings: KafkaSet
 def _lags(offsets: TopicOffsets, previous: Mapping[int, int], settings: KafkaSettings) -> tuple[list[int], list[int]]:
     """Each partition's lag: for scaling, and for activation."""
     scaling, real = [], []
-    for partition, end, committed in zip(
-        offsets.partitions.tolist(), offsets.end.tolist(), offsets.committed.tolist(), strict=True
+    for partition, begin, end, committed in zip(
+        offsets.partitions.tolist(),
+        offsets.begin.tolist(),
+        offsets.end.tolist(),
+        offsets.committed.tolist(),
+        strict=True,
     ):
         if committed < 0:
-            lag, stuck = _uncommitted(end, settings), False
+            lag, stuck = _uncommitted(begin, end, settings), False
         else:
             lag = end - committed
             stuck = settings.exclude_persistent_lag and previous.get(partition) == committed
@@ -126,11 +131,11 @@ def _lags(offsets: TopicOffsets, previous: Mapping[int, int], settings: KafkaSet
     return scaling, real
 
 
-def _uncommitted(end: int, settings: KafkaSettings) -> int:
+def _uncommitted(begin: int, end: int, settings: KafkaSettings) -> int:
     if settings.scale_to_zero_on_invalid_offset:
         return 0
-    # One keeps a consumer alive that will commit; `earliest` counts what retention has deleted, too.
-    return 1 if settings.offset_reset is OffsetReset.LATEST else end
+    # One keeps a consumer alive that will commit; `earliest` counts what is there, without what retention has deleted.
+    return 1 if settings.offset_reset is OffsetReset.LATEST else max(end - begin, 0)
 
 
 def _even(partitions: int, metric: int, target: int) -> int:

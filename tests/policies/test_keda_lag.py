@@ -78,6 +78,12 @@ def test_the_metric(
     assert (lag.total, lag.active) == (total, active)
 
 
+def test_earliest_counts_what_is_there_and_not_what_was_deleted(offsets: Offsets) -> None:
+    settings = KedaSettings(offset_reset=OffsetReset.EARLIEST)
+    assert kafka_lag(offsets([109], [-1], [100]), {}, settings).total == 9
+    assert not kafka_lag(offsets([100], [-1], [101]), {}, settings).active  # read at slightly different times
+
+
 def test_persistent_lag_counts_for_activation_only_and_in_full_at_first_sight(offsets: Offsets) -> None:
     settings = KedaSettings(exclude_persistent_lag=True)
     seen = offsets([18, 50], [10, 40])
