@@ -1,7 +1,8 @@
 """What an HPA's metrics propose, one by one and together.
 
 Follows kubernetes pkg/controller/podautoscaler/replica_calculator.go in behaviour. Amounts are in the metric's own
-unit; the real one counts in thousandths of it (``milli``).
+unit; the real one counts in thousandths of it (``milli``). The policies here use ``average_value`` and ``together``;
+``value``, ``pods`` and ``utilization`` are for those who write a policy of their own on such metrics.
 """
 
 from __future__ import annotations
