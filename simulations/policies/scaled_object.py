@@ -1,7 +1,8 @@
 """KEDA around its triggers: the step between 0 and 1, the fallback, and the HPA that it makes.
 
-Timing follows the ScaledObject reference, the fallback keda pkg/fallback/fallback.go. The HPA reads each metric anew at
-each of its syncs; KEDA itself only moves between 0 and the least, at its polling interval.
+Timing follows the ScaledObject reference, the fallback keda pkg/fallback/fallback.go, the step to and from zero
+pkg/scaling/executor/scale_scaledobjects.go. The HPA reads each metric anew at each of its syncs; KEDA itself only moves
+between 0 and the least, at its polling interval, and asks the triggers itself only where the least is 0.
 """
 
 # ruff: noqa: RUF009 - a Duration is an immutable float
@@ -39,7 +40,7 @@ class ScaledObjectSettings(KafkaSettings):
     cooldown: Duration = Duration(300)  # before the step to zero
     initial_cooldown: Duration = Duration(0)
     fallback_replicas: int | None = None
-    fallback_failures: int = 3  # failureThreshold: more failed syncs in a row than this
+    fallback_failures: int = 3  # failureThreshold: more failed readings in a row than this
     fallback_behavior: FallbackBehavior = FallbackBehavior.STATIC
 
     def __post_init__(self) -> None:
@@ -49,6 +50,14 @@ class ScaledObjectSettings(KafkaSettings):
         for name in ("fallback_replicas", "fallback_failures"):
             if (found := getattr(self, name)) is not None and found < 0:
                 raise ValueError(f"{name}: found {found}; allowed: at least 0")
+        if self.fallback_replicas is None:
+            if self.fallback_failures != 3:
+                raise ValueError(_ALONE.format("fallback_failures", self.fallback_failures))
+            if self.fallback_behavior is not FallbackBehavior.STATIC:
+                raise ValueError(_ALONE.format("fallback_behavior", self.fallback_behavior))
+
+
+_ALONE = "{}: found {} without fallback_replicas; allowed: only beside it"
 
 
 class Trigger(NamedTuple):
@@ -113,12 +122,20 @@ class ScaledObject:
 
     def _metrics(self, count: int, triggers: Sequence[Trigger]) -> list[tuple[float | None, float]]:
         metrics = []
+        self._count_failures(triggers)
         for n, (total, target, _) in enumerate(triggers):
-            self._failures[n] = 0 if total is not None else self._failures[n] + 1
-            if total is None and self._failures[n] > self._settings.fallback_failures:
+            if self._falls_back(n):
                 total = self._instead(count, target)  # noqa: PLW2901 - what the HPA is told
             metrics.append((total, target))
         return metrics
+
+    def _count_failures(self, triggers: Sequence[Trigger]) -> None:
+        for n, trigger in enumerate(triggers):
+            self._failures[n] = 0 if trigger.total is not None else self._failures[n] + 1
+
+    def _falls_back(self, n: int) -> bool:
+        settings = self._settings
+        return settings.fallback_replicas is not None and self._failures[n] > settings.fallback_failures
 
     def _instead(self, count: int, target: float) -> float | None:
         """The metric that makes the HPA ask for the fallback's count; None without a fallback."""
@@ -136,15 +153,20 @@ class ScaledObject:
 
     def _poll(self, now: float, count: int, triggers: Sequence[Trigger]) -> int:
         """KEDA's own step: up from zero when a trigger is active; to zero when none was for the cooldown."""
-        if any(t.active for t in triggers):
-            self._active_at = now
-            return max(count, self._least, 1) if count == 0 else count
-        if any(t.total is None for t in triggers):
+        if self._least == 0:
+            self._count_failures(triggers)
+        failed = any(t.total is None and not self._falls_back(n) for n, t in enumerate(triggers))
+        if any(t.active or self._falls_back(n) for n, t in enumerate(triggers)):  # a fallback is active, too
+            if count == 0 or not failed:  # beside one that fails, the cooldown does not begin anew
+                self._active_at = now
+            return max(self._least, 1) if count == 0 else count
+        if failed and self._settings.fallback_replicas != 0:
             return count  # a trigger that fails is not one that is idle
         if self._least > 0:
             return max(count, self._least)
         scale, born, last = self._settings.time_scale, self._born, self._active_at
-        young = born is not None and now < born + self._settings.initial_cooldown * scale
+        # The initial cooldown is for what no trigger was ever active for.
+        young = last is None and born is not None and now < born + self._settings.initial_cooldown * scale
         cooling = last is not None and now < last + self._settings.cooldown * scale
         return count if young or cooling else 0
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from scaler.api.quantities import Duration
 from scaler.errors import ConfigError
 from scaler.plan.observation import Freshness, ReplicaState
 from scaler.plan.reasons import Reason
@@ -82,19 +83,52 @@ def test_the_fallback_is_subject_to_the_tolerance(service: MakeService) -> None:
     assert after_failures(service(), 10, 10, fallback_replicas=11, fallback_failures=0) == [10] * 10
 
 
-def test_at_zero_the_fallback_does_not_act(service: MakeService) -> None:
-    # keda#7239: the HPA is disabled at zero, and KEDA itself moves only for a trigger that answers.
-    assert after_failures(service(min_replicas=0), 0, 20, fallback_replicas=8, fallback_failures=0) == [0] * 20
+def test_at_zero_the_polls_count_failures_and_a_fallback_is_active(service: MakeService) -> None:
+    # Polls at 30, 60, 90 and 120 s fail: the fourth, the eighth tick, starts one, and the HPA goes on from there.
+    counts = after_failures(service(min_replicas=0), 0, 10, fallback_replicas=8)
+    assert counts == [0] * 7 + [4, 8, 8]
+    assert after_failures(service(min_replicas=0), 0, 20) == [0] * 20  # without a fallback nobody starts it
 
 
-def test_failures_at_zero_do_not_count(service: MakeService) -> None:
-    # At zero the HPA asks for no metric; somebody starts two, and the counting begins.
-    scaled = ScaledObject(service(min_replicas=0), ScaledObjectSettings(fallback_replicas=8))
-    counts = []
-    for n in range(16):
-        count = 0 if n < 10 else 2
-        counts.append(scaled.step(n * 15.0, scaled.due(n * 15.0), state(count), (FAILED,))[0])
-    assert counts == [0] * 10 + [2] * 3 + [4] * 3
+def test_with_a_least_of_zero_polls_and_syncs_both_count_failures(service: MakeService) -> None:
+    # Failures 1 at 15 s, 2 and 3 at 30 s, 4 at 45 s; with a least of 1 only the syncs count: 4 at 60 s.
+    assert after_failures(service(min_replicas=0), 5, 4, fallback_replicas=8) == [5, 5, 8, 8]
+    assert after_failures(service(min_replicas=1), 5, 4, fallback_replicas=8) == [5, 5, 5, 8]
+
+
+def test_the_initial_cooldown_is_for_what_was_never_active(service: MakeService) -> None:
+    settings = ScaledObjectSettings(initial_cooldown=Duration(600), cooldown=Duration(60))
+    for active, zero_at in ((False, 600.0), (True, 60.0)):
+        scaled = ScaledObject(service(min_replicas=0), settings)
+        for n in range(41):
+            trigger = Trigger(0, 10, active=active and n == 0)
+            count, _ = scaled.step(n * 15.0, scaled.due(n * 15.0), state(1), (trigger,))
+            if count == 0:
+                break
+        assert n * 15.0 == zero_at
+
+
+def zero_after(service: Service, triggers: tuple[Trigger, ...], **settings: Any) -> float | None:
+    """Seconds until a service that was active at first, and then as ``triggers`` for 10 min, then idle, is at zero."""
+    scaled = ScaledObject(service, ScaledObjectSettings(**settings), triggers=2)
+    idle = Trigger(0, 10, active=False)
+    for n in range(81):
+        seen = (BUSY, BUSY) if n == 0 else triggers if n <= 40 else (idle, idle)
+        count, _ = scaled.step(n * 15.0, scaled.due(n * 15.0), state(1), seen)
+        if count == 0:
+            return n * 15.0
+    return None
+
+
+def test_beside_a_failing_trigger_the_cooldown_does_not_begin_anew(service: MakeService) -> None:
+    idle = Trigger(0, 10, active=False)
+    one = service(min_replicas=0)
+    assert zero_after(one, (BUSY, idle)) == 900.0  # active until 600 s
+    assert zero_after(one, (BUSY, FAILED)) == 630.0  # last active alone at 0 s: at the first poll without a failure
+    assert zero_after(one, (idle, FAILED)) == 630.0
+    # A fallback to zero replicas holds nothing up.
+    assert zero_after(one, (idle, FAILED), fallback_replicas=0, fallback_failures=1000) == 300.0
+    assert zero_after(one, (idle, FAILED), fallback_replicas=2, fallback_failures=1000) == 630.0
 
 
 def test_a_failed_trigger_stops_the_way_down_but_not_the_way_up(service: MakeService) -> None:
@@ -141,6 +175,11 @@ def test_a_broker_outage_under_the_whole_policy(service: MakeService, cluster: C
     [
         ({"fallback_replicas": "-1"}, "fallback_replicas: found -1; allowed: at least 0"),
         ({"fallback_replicas": "many"}, 'fallback_replicas: found "many"; allowed: a whole number'),
+        ({"fallback_failures": "5"}, "fallback_failures: found 5 without fallback_replicas; allowed: only beside it"),
+        (
+            {"fallback_behavior": "currentReplicas"},
+            "fallback_behavior: found currentReplicas without fallback_replicas",
+        ),
         ({"fallback_behavior": "higher"}, "allowed: static, currentReplicas, currentReplicasIfHigher"),
         ({"polling_interval": "0s"}, "polling_interval: found 0s; allowed: more"),
         ({"seconds": "0"}, "seconds: found 0.0; allowed: more than 0"),
