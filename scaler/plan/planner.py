@@ -25,6 +25,9 @@ from scaler.plan.rollout import Costs, Queue, Standing, Terms, costs
 from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
 
+LONG = 3.0  # windows of the level: an interval of more than that was an outage, and its mean is not the present
+UPDATED = 1000  # pods of rolling updates that are remembered until their whole lead times are told
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
@@ -36,6 +39,7 @@ class _Seen:
     backlog: float | None
     lag: TimeLag | None
     level: float | None  # requests/s
+    past: bool  # the level is the mean of an outage: nothing is taken away for it
     stuck: bool
     rebalancing: bool
 
@@ -72,6 +76,7 @@ class ServicePlanner:
         self._split = PartitionSplit(
             service.max_replicas, settings.split_memory_ticks * service.tick, settings.split_change
         )
+        self._unlearned: deque[tuple[str, float]] = deque(maxlen=UPDATED)  # pods of rolling updates: name, Ready at
         self._lead_times = LeadTimes(service.lead_time, settings.lead_prior, settings.lead_samples, settings.join)
         self._replicas: ReplicaState | None = None
         self._changed_at = -math.inf  # unix s of the last change of membership
@@ -120,8 +125,11 @@ class ServicePlanner:
                 notes.append(observed.history.reason)
         rebalancing = self._membership(now, observed)
         updating = self._replicas is not None and self._replicas.updating
-        if not updating:
-            self._lead_times.learn(observed.lead_times)
+        if updating:  # theirs are lead times of the update; they are told again when it is known when they joined
+            self._unlearned.extend((pod.pod, pod.ready_at) for pod in observed.lead_times)
+        else:
+            told = [pod for pod in observed.lead_times if (pod.pod, pod.ready_at) not in self._unlearned]
+            self._lead_times.learn(told)
         progress, fresh = None, None
         if observed.offsets.fresh and observed.offsets.value is not None:
             fresh = observed.offsets.value
@@ -143,6 +151,7 @@ class ServicePlanner:
             backlog=None if fresh is None else float(backlog(fresh).sum()),
             lag=lag,
             level=self._level() if progress is not None and progress.arrived is not None else None,
+            past=progress is not None and progress.seconds > LONG * self._window(),
             stuck=stuck,
             rebalancing=rebalancing,
         )
@@ -186,11 +195,8 @@ class ServicePlanner:
         return progress
 
     def _level(self) -> float | None:
-        """The newest level of arrivals (requests/s): over the newest tick, or the time that the objective lets a burst
-        wait anyway, if that is longer.
-        """
-        s = self.service
-        window = max(s.tick, min(s.within, s.lead_time / 2, self.settings.level_window))
+        """The newest level of arrivals (requests/s), over the window or the newest interval, if that is longer."""
+        window = self._window()
         seconds = count = 0.0
         for i, arrivals in enumerate(reversed(self._recent)):
             if seconds > 0 and seconds + arrivals.seconds > window * 1.001:
@@ -200,6 +206,11 @@ class ServicePlanner:
             seconds += arrivals.seconds
             count += arrivals.count
         return count / seconds if seconds > 0 else None
+
+    def _window(self) -> float:
+        """s: the tick, or the time that the objective lets a burst wait anyway, if that is longer."""
+        s = self.service
+        return max(s.tick, min(s.within, s.lead_time / 2, self.settings.level_window))
 
     # --- the forecaster, whose failures end here
 
@@ -352,7 +363,7 @@ class ServicePlanner:
     ) -> tuple[int, tuple[Reason, ...]]:
         """The count after the rules for scaling in, and what held it at the current one."""
         current, hold = replicas.desired, self.service.scale_in_hold
-        unknown = bool(seen.faults) or seen.level is None or seen.stuck
+        unknown = bool(seen.faults) or seen.level is None or seen.past or seen.stuck
         answer = max(plan.wanted, current) if unknown else plan.wanted
         lowest = self._hold.lowest(now, answer, current, hold)
         if plan.wanted > current:
@@ -362,6 +373,8 @@ class ServicePlanner:
             held.append(Reason.TOPIC_RECREATED)
         if unknown:
             held.extend(seen.faults)
+        if plan.wanted < current and seen.past:
+            held.append(Reason.SCALE_IN_DELAYED)
         if plan.wanted < current and not unknown:
             if replicas.updating:
                 held.append(Reason.ROLLING_UPDATE)

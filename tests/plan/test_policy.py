@@ -11,7 +11,7 @@ import pytest
 from forecasting.errors import NotEnoughHistory
 from forecasting.series import Arrivals, Series
 from scaler.plan.decision import GroupDecision
-from scaler.plan.observation import Freshness, GroupObservation, Reading
+from scaler.plan.observation import Freshness, GroupObservation, LeadTime, Reading
 from scaler.plan.policy import KIND, VERSION, PredictivePolicy
 from scaler.plan.reasons import Reason
 from tests.plan.loop import LAB, REAL, Foresight, Loop, policy_for
@@ -219,3 +219,21 @@ def test_the_numbers_say_what_the_decision_was_made_of() -> None:
     assert numbers.forecast_replicas is not None
     assert numbers.forecast is not None
     assert numbers.forecast.at == numbers.lead_time
+
+
+@pytest.mark.parametrize(("updating", "learned"), [(True, LAB.lead_time), (False, 301.0)])
+def test_a_pod_of_a_rolling_update_teaches_no_lead_time_also_when_its_last_part_is_known_later(
+    updating: bool, learned: float
+) -> None:
+    policy, loop = policy_for(LAB, None), Loop(LAB, policy_for(LAB, None), lambda t: 10.0)
+    pods = [LeadTime(f"p{n}", 0.0, 0.0, 300.0, None, loop.now + n) for n in range(20)]
+    whole = [replace(pod, ready_to_partitions=1.0) for pod in pods]
+    lead_time = None
+    for told, flag in ((pods, updating), ([], False), (whole, False), ([], False)):
+        seen = loop.observe()
+        assert seen.replicas.value is not None
+        state = Reading(replace(seen.replicas.value, updating=flag), loop.now, Freshness.FRESH)
+        one = replace(seen, replicas=state, lead_times=tuple(told))
+        lead_time = policy.step(loop.now, GroupObservation((one,))).services[0].numbers.lead_time
+        loop.now += LAB.tick
+    assert lead_time == pytest.approx(learned, abs=3)

@@ -138,3 +138,27 @@ def test_a_hold_is_named() -> None:
     policy = PredictivePolicy([LAB], lambda s: None)
     played = Cluster(LAB, replicas=20).play(policy, [Tick(2.0, 1.0)] * 8)
     assert [d.reason for _, _, d in played[3:]] == [Reason.SCALE_IN_DELAYED] * 5
+
+
+def test_the_mean_of_an_outage_is_not_the_present_level() -> None:
+    """Hardly anything came in a long outage, and much comes now: with no hold, only the first tick could be wrong."""
+    service = replace(LAB, scale_in_hold=0.0)
+    policy = PredictivePolicy([service], lambda s: None)
+    cluster = Cluster(service, replicas=20)
+    busy, dark = Tick(90.0, 1.0), Tick(0.5, 1.0, offsets=Freshness.ERROR)
+    cluster.play(policy, [busy] * 20)
+    before = cluster.desired
+    assert before >= 18
+    cluster.play(policy, [dark] * 60)
+    first = cluster.play(policy, [busy])[0][2]
+    assert (first.desired, first.reason) == (before, Reason.SCALE_IN_DELAYED)
+    assert all((d.desired or 0) >= 18 for _, _, d in cluster.play(policy, [busy] * 5))
+
+
+def test_a_tick_that_was_missed_delays_no_scale_in() -> None:
+    service = replace(LAB, scale_in_hold=0.0)
+    policy = PredictivePolicy([service], lambda s: None)
+    cluster = Cluster(service, replicas=20)
+    cluster.play(policy, [Tick(90.0, 1.0)] * 20)
+    cluster.play(policy, [Tick(10.0, 1.0, offsets=Freshness.ERROR)])
+    assert (cluster.play(policy, [Tick(10.0, 1.0)])[0][2].desired or 99) < 18
