@@ -23,6 +23,7 @@ LONGEST = 180.0  # s after Ready; one that serves nothing until then had nothing
 SURE = 5.0  # s by which an answer may be off; a worse one is none
 MOST = 50  # pods of a service that are followed at once, the newest
 SPAN = LONGEST + 60.0  # s of samples that are looked at
+STAMP = 1.0  # s by which a pod's creation is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +33,24 @@ class Verdict:
     seconds: float | None
 
 
-def join_time(ready_at: float, samples: Sequence[Served]) -> Verdict | None:
-    """What the samples tell of a pod that became Ready at unix time ``ready_at``; None: not yet."""
+def join_time(ready_at: float, samples: Sequence[Served], created: float = -math.inf) -> Verdict | None:
+    """What the samples tell of a pod that became Ready at unix time ``ready_at``; None: not yet.
+
+    Those from before ``created`` (unix s) are of an earlier pod of the same name, as a StatefulSet has them.
+    """
+    samples = [one for one in samples if one.time >= created + STAMP]
     first = next((k for k, one in enumerate(samples) if one.requests > 0), None)
     if first is None:
         return None
     seen = samples[first]
+    if any(b.requests < a.requests for a, b in itertools.pairwise(samples)):
+        return Verdict(None)  # it was started again
     if seen.time <= ready_at:
         return Verdict(0.0)  # it joined, and served, before it was Ready
     later = samples[first + 1 :]
     if not later:
         return None
     last = later[min(len(later), 3) - 1]
-    if any(b.requests < a.requests for a, b in itertools.pairwise(samples)):
-        return Verdict(None)  # it was started again
     if last.requests == seen.requests:  # it served a little, and stopped
         return Verdict(None) if len(later) >= 3 else None
     gap = (last.time - seen.time) / (last.requests - seen.requests)  # s between two requests
@@ -80,9 +85,10 @@ class Joins:
         pods = self._open.get(uid, {})
         whole = []
         for name, samples in served.items():
-            verdict = join_time(pods[name].ready_at, samples) if name in pods else None
-            if verdict is not None:
-                lead = pods.pop(name)
+            lead = pods.get(name)
+            verdict = join_time(lead.ready_at, samples, _created(lead)) if lead is not None else None
+            if lead is not None and verdict is not None:
+                del pods[name]
                 if verdict.seconds is not None:
                     whole.append(replace(lead, ready_to_partitions=verdict.seconds))
         return tuple(whole)
@@ -91,3 +97,9 @@ class Joins:
         """Services that are no longer there."""
         for uid in self._open.keys() - set(kept):
             del self._open[uid]
+
+
+def _created(lead: LeadTime) -> float:
+    """Unix s; minus infinity where it is not known."""
+    parts = [one for one in (lead.created_to_scheduled, lead.scheduled_to_ready) if one is not None]
+    return lead.ready_at - sum(parts) if parts else -math.inf

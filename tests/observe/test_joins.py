@@ -141,6 +141,20 @@ def test_a_pod_that_will_not_be_known_is_given_up_and_is_not_zero() -> None:
     assert joins.pods("a") == ()
 
 
+def test_an_earlier_pod_of_the_same_name_is_another_pod() -> None:
+    # A StatefulSet's "p-1" served until 40 s before the next one was Ready; that one was created 31 s before.
+    joins = Joins()
+    joins.follow("a", [lead("p-1")], T + 1)
+    earlier, later = ((-55, 900), (-40, 930)), ((5, 0), (20, 34), (35, 64))
+    assert joins.learn("a", {"p-1": samples(*earlier)}) == (), "nothing is known of this one yet"
+    (whole,) = joins.learn("a", {"p-1": samples(*earlier, *later)})
+    assert whole.ready_to_partitions == pytest.approx(4.5), "as without the earlier one"
+
+
+def test_a_counter_that_went_back_is_not_zero_even_where_it_rose_before_ready() -> None:
+    assert join_time(T, samples((-10, 30), (5, 0), (20, 34), (35, 64))) == Verdict(None)
+
+
 def test_what_is_followed_is_bounded_and_forgotten() -> None:
     joins = Joins()
     joins.follow("a", [lead(f"p-{n}") for n in range(3 * MOST)], T)
