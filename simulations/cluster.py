@@ -5,13 +5,16 @@ in whole seconds; at a tick's second the policy observes what has been until the
 
 What is modelled, and how:
 
-- Offsets are as old as ``scrape_delay``; replicas and nodes come from a watch and are not. In a gap of the load the
-  offsets are absent; over it, end and committed offsets go on alike at the rate around it.
+- Offsets and latency are as old as ``scrape_delay``: what could not be read then is missing when it would be shown.
+  Replicas and nodes come from a watch and are not old. In a gap of the load the offsets are absent; over it, end and
+  committed offsets go on alike at the rate around it.
 - While a broker is down its offsets cannot be read and nothing is consumed. Producers hold their messages back; they
   count as arrived when they were sent, so the outage is part of their latency.
 - A service is stopped by CONSUMERS_STUCK, too; its offsets are read as ever.
 - While the API is down replicas and nodes cannot be read, and no decision takes effect.
-- A lost node's pods are made anew at once; a crashed pod starts anew in its place. Both are drawn by the seed.
+- A lost node's pods are made anew at once; a crashed pod starts anew in its place. Both are drawn by the seed, among
+  what is up then; where nothing is, nothing happens. A restart reports no lead time.
+- A rebalance stops for one pause what its protocol stops; see :class:`simulations.setting.Protocol`.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ from simulations.kernel import pods, queue
 from simulations.kernel.fleet import Fleet
 from simulations.kernel.service_queue import ServiceQueue
 from simulations.record import LatencyHistogram, PoolRecord
-from simulations.setting import Fault, FaultKind, Load, Setting
+from simulations.setting import INSTANT, Fault, FaultKind, Load, Setting
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -50,7 +53,6 @@ Flags = NDArray[np.bool_]
 
 TEMPLATE = "simulated"
 _FRESH, _ABSENT, _ERROR = Freshness.FRESH, Freshness.ABSENT, Freshness.ERROR
-_INSTANT = frozenset({FaultKind.NODE_LOST, FaultKind.POD_CRASH})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +68,7 @@ class ServiceColumns:
     latency: LatencyHistogram
     rebalances: int
     unserved: float
+    undecided: float
 
 
 class Cluster:
@@ -87,7 +90,7 @@ class Cluster:
         self._no_metrics = self._marks(FaultKind.METRICS_ABSENT)
         self._api_down = self._marks(FaultKind.API_DOWN)
         stuck = self._marks(FaultKind.CONSUMERS_STUCK)
-        self._instant = sorted((f for f in setting.faults if f.kind in _INSTANT), key=lambda f: f.at)
+        self._instant = sorted((f for f in setting.faults if f.kind in INSTANT), key=lambda f: f.at)
         self.fleet = Fleet(setting, self.seconds)
         self.queues = [
             ServiceQueue(k, setting.services[k], loads[k], setting.seed, self._stopped(k, stuck)) for k in range(count)
@@ -134,13 +137,15 @@ class Cluster:
         self.fleet.arrive(self.second)
         changed = self.fleet.changes != self._seen_changes
         self._seen_changes = self.fleet.changes
-        services = tuple([self._service(k, changed) for k in range(len(self._uids))])
+        if changed:  # also of a service that cannot be read just now
+            self._states = [None] * len(self._uids)
+        services = tuple([self._service(k) for k in range(len(self._uids))])
         pool = self.setting.pool
         pools = () if pool is None else (PoolObservation(pool.uid, self._pool_state(), self.fleet.node_leads),)
         self.fleet.tell(self.second)
         return GroupObservation(services, pools)
 
-    def _service(self, k: int, changed: bool) -> ServiceObservation:
+    def _service(self, k: int) -> ServiceObservation:
         second, now, uid = self.second, self.now, self._uids[k]
         history, latency = None, self._latency(k)
         if second == 0:
@@ -150,7 +155,7 @@ class Cluster:
         if second in self._api_down[k]:
             replicas = Reading(None, now, _ERROR, Reason.KUBERNETES_UNREACHABLE)
         else:
-            replicas = Reading(self._replicas(k, changed), now, _FRESH)
+            replicas = Reading(self._replicas(k), now, _FRESH)
         leads = self._lead_times(k) if self.fleet.happened else ()
         return ServiceObservation(uid, latency[0], latency[1], replicas, leads, history)
 
@@ -158,17 +163,18 @@ class Cluster:
         """The offsets and, from what was served between two of them, the latency."""
         one, line, second = self.setting.services[k], self.queues[k], self.second
         at = second - one.scrape_delay
+        taken = math.floor(at)  # the second in which the scrape was, or was not
         end, committed, served = line.offsets(at)
         time = self.start + at
         offsets: Reading[TopicOffsets]
-        if second in self._broker_down[k]:
+        if taken in self._broker_down[k]:
             offsets = Reading(None, self.now, _ERROR, Reason.BROKER_UNREACHABLE)
         elif math.ceil(at) - 1 in self._unknown[k]:
             offsets = Reading(None, self.now, _ABSENT)
         else:
             offsets = Reading(TopicOffsets(line.numbers, end, line.begin, committed), time, _FRESH)
         latency: Reading[LatencySample]
-        if second in self._no_metrics[k]:
+        if taken in self._no_metrics[k]:
             latency = Reading(None, self.now, _ABSENT)
         else:
             count = max(served - self._served[k], 0.0)
@@ -178,9 +184,9 @@ class Cluster:
         self._served[k] = served
         return offsets, latency
 
-    def _replicas(self, k: int, changed: bool) -> ReplicaState:
+    def _replicas(self, k: int) -> ReplicaState:
         state = self._states[k]
-        if changed or state is None:
+        if state is None:
             desired, ready = self.fleet.count(k), self.fleet.up(k)
             pending = self.fleet.pending_since(k) if desired > ready else ()
             since = tuple([self.start + second for second in pending])
@@ -199,7 +205,8 @@ class Cluster:
                 ready_at=self.start + row[queue.AT],
             )
             for row in rows
-            if row[queue.WHOSE] == k and row[queue.SIGN] > 0
+            # A container that starts anew in its pod tells nothing of how long a new pod takes.
+            if row[queue.WHOSE] == k and row[queue.SIGN] > 0 and row[queue.SCHEDULED] != pods.NEVER
         )
 
     def _pool_state(self) -> Reading[PoolState]:
@@ -213,19 +220,26 @@ class Cluster:
         return Reading(PoolState(int(up.sum()), since, empty, self.fleet.floor), self.now, _FRESH)
 
     def apply(self, decision: GroupDecision) -> None:
-        """Let a decision take effect from this second on. Raises BadSetting for a count below 0."""
-        for k, one in enumerate(decision.services):
-            if one.desired is None or self.second in self._api_down[k]:
-                continue
-            if one.desired < 0 or one.uid != self._uids[k]:
-                raise BadSetting(f"decision {k}: found {one.uid}, {one.desired}; allowed: {self._uids[k]}, at least 0")
-            if one.desired != self.fleet.count(k):
-                self.queues[k].make_room(one.desired)
-                self.fleet.resize(self.second, k, one.desired)
+        """Let a decision take effect from this second on, the nodes' part first: it says which pods go.
+
+        Raises BadSetting, before anything is done, unless it is of the services, in order, with counts of at least 0.
+        """
+        found = [one.uid for one in decision.services]
+        if found != self._uids:
+            raise BadSetting(f"decision: found services {found}; allowed: {self._uids}, in this order")
+        for one in decision.services:
+            if one.desired is not None and one.desired < 0:
+                raise BadSetting(f"decision for {one.uid}: found {one.desired} replicas; allowed: at least 0")
         for pool in decision.pools:
             mine = self.setting.pool is not None and pool.uid == self.setting.pool.uid
             if mine and not self._api_is_down:
                 self.fleet.keep(self.second, pool.floor, pool.vacate)
+        for k, one in enumerate(decision.services):
+            if one.desired is None or self.second in self._api_down[k]:
+                continue
+            if one.desired != self.fleet.count(k):
+                self.queues[k].make_room(one.desired)
+                self.fleet.resize(self.second, k, one.desired)
 
     def advance(self) -> None:
         """Let the time to the next tick pass, or to the load's end."""
@@ -253,7 +267,7 @@ class Cluster:
         """What the run left; call it once, at the end."""
         made = []
         for k, line in enumerate(self.queues):
-            latency, unserved = line.finish(self.second)
+            latency, unserved, undecided = line.finish(self.second)
             late, backlog, time_lag = line.columns
             made.append(
                 ServiceColumns(
@@ -266,6 +280,7 @@ class Cluster:
                     latency,
                     line.rebalances,
                     unserved,
+                    undecided,
                 )
             )
         return tuple(made)
@@ -279,9 +294,13 @@ class Cluster:
 
 
 def check(setting: Setting, loads: tuple[Load, ...]) -> None:
-    """Raise BadSetting unless there is one load for each service, all of one start and length."""
+    """Raise BadSetting unless each service has a load, all of one start and length, with all faults before its end."""
     if len(loads) != len(setting.services):
         raise BadSetting(f"loads: found {len(loads)}; allowed: one for each of {len(setting.services)} services")
     spans = {(load.start, len(load.arrivals)) for load in loads}
     if len(spans) > 1:
         raise BadSetting(f"loads: found (start, seconds) {sorted(spans)}; allowed: the same for all services of a run")
+    for fault in setting.faults:
+        if fault.at >= len(loads[0].arrivals):
+            allowed = f"before the load's end, {len(loads[0].arrivals)} s"
+            raise BadSetting(f"fault {fault.kind}: found at {fault.at} s; allowed: {allowed}")

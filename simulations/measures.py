@@ -1,6 +1,7 @@
 """What a run comes to: one row of figures for each service.
 
-Seconds in a gap of the load are left out of everything: nothing is known of them.
+Seconds in a gap of the load are left out of everything: nothing is known of them. So are requests that at the end still
+waited and were not yet too old: nobody knows whether they left within the objective.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulations.record import LatencyHistogram, PoolRecord, Record, ServiceRecord
+from simulations.record import LatencyHistogram, Record, ServiceRecord
 from simulations.setting import ServiceSetting
 
 Floats = NDArray[np.float64]
@@ -44,7 +45,7 @@ class Measures:
     """One service's run. Hours are of replicas or GPUs, paid from the request; a figure without requests is NaN."""
 
     uid: str
-    requests: float
+    requests: float  # that arrived, without those whose lateness the end of the run left open
     late: float
     attainment: float  # share of requests that left within the objective
     replica_hours: float
@@ -78,8 +79,10 @@ def measure(record: Record) -> tuple[Measures, ...]:
         gpu_hours = replica_hours * setting.weight
         if pool is not None and shares is not None and record.pool is not None:
             gpu_hours = float((record.pool.asked * shares[k])[known].sum()) * pool.size / HOUR
-        requests, late = service.requests, float(service.late.sum())
+        requests, late = max(service.requests - service.undecided, 0.0), float(service.late.sum())
         p50, p95, p99, p999 = (quantile(service.latency, share) for share in (0.5, 0.95, 0.99, 0.999))
+        # A subtraction's rounding is no request.
+        requests = requests if requests > _ROUNDING * service.requests else 0.0
         rows.append(
             Measures(
                 uid=service.uid,
@@ -103,9 +106,16 @@ def measure(record: Record) -> tuple[Measures, ...]:
     return tuple(rows)
 
 
-def node_hours(pool: PoolRecord) -> float:
-    """Hours of nodes, each paid from being asked for until it is removed."""
-    return float(pool.asked.sum()) / HOUR
+def node_hours(record: Record) -> float:
+    """Hours of nodes, each paid from being asked for until it is removed; 0 without a pool.
+
+    Of a second in a gap of some services' loads only the other services' part counts, so that all services' GPU-hours
+    are these hours times a node's GPUs.
+    """
+    if record.pool is None:
+        return 0.0
+    known = np.array([~np.isnan(s.arrived) for s in record.services])
+    return float((record.pool.asked * (_parts_of_pool(record) * known).sum(axis=0)).sum()) / HOUR
 
 
 def _parts_of_pool(record: Record) -> Floats:
@@ -152,7 +162,7 @@ def elasticity(service: ServiceRecord, setting: ServiceSetting) -> Elasticity:
     """Supply (serving replicas) against demand, over the seconds that are known.
 
     Lacking and idle replicas are divided by the demand of their second, or by 1 where there is none. For the
-    instability both are compared from one minute's last second to the next one's.
+    instability both are compared from one minute's last second to the next one's, where both minutes are known.
     """
     needed = demand(service.arrived, setting.rate)
     known = ~np.isnan(service.arrived)
@@ -161,8 +171,8 @@ def elasticity(service: ServiceRecord, setting: ServiceSetting) -> Elasticity:
     lack = (needed - service.ready)[known]
     base = np.maximum(needed[known], 1.0)
     marks = np.arange(MINUTE - 1, len(needed), MINUTE)
-    marks = marks[~np.isnan(needed[marks])]
-    moves = np.sign(np.diff(needed[marks])) != np.sign(np.diff(service.ready[marks]))
+    change = np.diff(needed[marks])
+    moves = (np.sign(change) != np.sign(np.diff(service.ready[marks])))[~np.isnan(change)]
     return Elasticity(
         under=float((np.maximum(lack, 0.0) / base).mean()),
         over=float((np.maximum(-lack, 0.0) / base).mean()),

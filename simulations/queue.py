@@ -60,7 +60,7 @@ def assignment(partitions: int, consumers: int) -> NDArray[np.int64]:
 class Served:
     """What became of the requests of a run."""
 
-    requests: float
+    requests: float  # without those that at the end waited and were not yet too old: nobody knows of them
     late: float
     longest_time_lag: float  # s
 
@@ -76,16 +76,18 @@ def measure(
     """Compare cumulative arrivals and service of each partition, both of shape [steps, partitions].
 
     First in, first out: the request that is the n-th to arrive is the n-th to leave. What arrived by ``a`` and has not
-    been taken into service by ``a + within - service_time`` is late; so is what is never served.
+    been taken into service by ``a + within - service_time`` is late. What waits at the end and has not waited so long
+    counts neither as late nor among the requests, as in :mod:`simulations.measures`.
     """
     come, gone = np.cumsum(arrived, axis=0), np.cumsum(served, axis=0)
     slack = int(max(within - service_time, 0.0) / seconds)  # down to whole steps: never kinder than the truth
     gone_later = np.vstack([gone[slack:], np.repeat(gone[-1:], min(slack, len(gone)), axis=0)])[: len(come)]
     over = np.maximum(come - gone_later, 0.0)  # of all that came by a step, what will not have left in time
-    late = np.minimum(over, arrived).sum()
-    total = arrived.sum()
+    not_left = np.minimum(over, arrived)
+    old = max(len(come) - slack, 0)  # steps whose requests the end finds too old, if it finds them
+    late, undecided = not_left[:old].sum(), not_left[old:].sum()
     longest = float(time_lag(arrived, served, seconds).max(initial=0.0))
-    return Served(float(total), float(late), longest)
+    return Served(float(arrived.sum() - undecided), float(late), longest)
 
 
 def time_lag(arrived: NDArray[np.float64], served: NDArray[np.float64], seconds: float = 1.0) -> NDArray[np.float64]:

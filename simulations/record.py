@@ -45,6 +45,7 @@ class ServiceRecord:
     changes: int  # decisions that changed the count
     rebalances: int  # changes of the group's membership
     unserved: float  # requests that still waited at the end
+    undecided: float = 0.0  # of these, those not yet too old to leave within the objective
 
     @property
     def requests(self) -> float:

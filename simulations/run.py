@@ -109,4 +109,5 @@ class Journal:
             changes=self._changes,
             rebalances=columns.rebalances,
             unserved=columns.unserved,
+            undecided=columns.undecided,
         )

@@ -17,6 +17,8 @@ from forecasting.series import Series
 from scaler.plan.service import Service
 from simulations.errors import BadSetting
 
+_ROUNDING = 1e-6  # s; a history's end is a sum
+
 
 def _require(fine: bool, field: str, found: object, allowed: str) -> None:
     if not fine:
@@ -32,7 +34,12 @@ class Assignor(StrEnum):
 
 
 class Protocol(StrEnum):
-    """What a change of membership stops: everybody, who gains or loses a partition, or only the partitions moved."""
+    """What a change of membership stops: everybody, who gains or loses a partition, or only the partitions moved.
+
+    Kafka is kinder under ``COOPERATIVE`` (KIP-429): there a consumer that gains or loses goes on with what it keeps,
+    in two rounds of rebalancing. Here it stands still as a whole, for one pause. Any assignor is taken with any
+    protocol, although Kafka has a cooperative one only for cooperative sticky.
+    """
 
     EAGER = "eager"
     COOPERATIVE = "cooperative"
@@ -153,19 +160,26 @@ class NodePool:
 
 
 class FaultKind(StrEnum):
-    """What can be scheduled to go wrong."""
+    """What can be scheduled to go wrong: the last two of the list below happen at once, the others last."""
 
     BROKER_DOWN = "broker-down"  # offsets cannot be read, and nothing is consumed or produced
     METRICS_ABSENT = "metrics-absent"  # latency cannot be read
     API_DOWN = "api-down"  # replicas cannot be read, and no decision takes effect
-    NODE_LOST = "node-lost"  # one node, with its pods
-    POD_CRASH = "pod-crash"  # one pod, which comes back after its lead time
     CONSUMERS_STUCK = "consumers-stuck"  # ready, and nothing is served
+    NODE_LOST = "node-lost"  # one node, with its pods, whosever they are
+    POD_CRASH = "pod-crash"  # one pod, which comes back after its lead time
+
+
+INSTANT = frozenset({FaultKind.NODE_LOST, FaultKind.POD_CRASH})
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """``kind`` from second ``at``; those that last, for ``seconds``. ``service``: its uid, None for all."""
+    """``kind`` from second ``at``; those that last, for ``seconds``. ``service``: its uid, None for all.
+
+    Raises BadSetting for what would do nothing: a lasting kind without seconds, seconds of a kind that happens at
+    once, the node of one service (nodes are shared).
+    """
 
     kind: FaultKind
     at: float
@@ -175,11 +189,19 @@ class Fault:
     def __post_init__(self) -> None:
         _require(0 <= self.at < math.inf, "at", self.at, "at least 0 s")
         _require(0 <= self.seconds < math.inf, "seconds", self.seconds, "at least 0 s")
+        lasts = self.kind not in INSTANT
+        allowed = "more than 0 s, as it lasts" if lasts else "none, as it happens at once"
+        _require(lasts == (self.seconds > 0), f"seconds of {self.kind}", self.seconds, allowed)
+        if self.kind is FaultKind.NODE_LOST:
+            _require(self.service is None, f"service of {self.kind}", self.service, "none, as nodes are shared")
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A whole run: its services, the pool that they share (None: pods need no node), its faults and its seed."""
+    """A whole run: its services, the pool that they share (None: pods need no node), its faults and its seed.
+
+    ``tick`` is that of every service: a policy counts its ticks by the one it was told. Raises BadSetting.
+    """
 
     services: tuple[ServiceSetting, ...]
     pool: NodePool | None = None
@@ -189,14 +211,29 @@ class Setting:
 
     def __post_init__(self) -> None:
         _require(len(self.services) >= 1, "services", len(self.services), "at least one")
-        _require(self.tick >= 1 and self.tick == int(self.tick), "tick", self.tick, "whole seconds, at least 1")
+        whole = 1 <= self.tick < math.inf and self.tick == int(self.tick)
+        _require(whole, "tick", self.tick, "whole seconds, at least 1")
+        _require(self.seed >= 0, "seed", self.seed, "at least 0")
         uids = [s.service.uid for s in self.services]
         _require(len(set(uids)) == len(uids), "services", uids, "each uid once")
         known = {f.service for f in self.faults if f.service is not None}
         _require(known <= set(uids), "faults", sorted(known - set(uids)), f"of a service that is there: {uids}")
         for one in self.services:
+            told = one.service.tick
+            _require(told == self.tick, "tick", self.tick, f"what service {one.service.uid} is told, {told}")
             if self.pool is not None:
                 _require(one.weight <= self.pool.size, "weight", one.weight, f"at most a node, {self.pool.size} GPUs")
+        self._check_pool()
+
+    def _check_pool(self) -> None:
+        """A fault of nodes needs nodes, and the replicas at the start must fit on those that there may be."""
+        if self.pool is None:
+            lost = [f.at for f in self.faults if f.kind is FaultKind.NODE_LOST]
+            _require(not lost, "faults", f"node-lost at {lost} s without a pool", "with a pool")
+        elif self.pool.max_nodes is not None:
+            needed, most = nodes_at_start(self.services, self.pool.size), self.pool.max_nodes
+            found = f"{[s.replicas for s in self.services]} at the start, which need {needed} nodes"
+            _require(needed <= most, "replicas", found, f"what fits on max_nodes, {most}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,11 +249,30 @@ class Load:
     history: Series | None = None
 
     def __post_init__(self) -> None:
+        shape = np.shape(self.arrivals)
+        _require(len(shape) == 1, "arrivals", f"shape {shape}", "one number for each second, shape [seconds]")
         _require(len(self.arrivals) > 0, "arrivals", "none", "at least one second")
+        _require(math.isfinite(self.start), "start", self.start, "unix seconds")
+        if self.history is not None:
+            found = f"to {self.history.end}, {self.history.end - self.start:g} s past start"
+            _require(self.history.end <= self.start + _ROUNDING, "history", found, f"it ends at {self.start} or before")
         with np.errstate(invalid="ignore"):
             wrong = np.flatnonzero((self.arrivals < 0) | np.isinf(self.arrivals))
         if len(wrong):
             _require(False, f"arrivals[{int(wrong[0])}]", float(self.arrivals[wrong[0]]), "finite, not negative")
+
+
+def nodes_at_start(services: Iterable[ServiceSetting], size: int) -> int:
+    """Nodes of ``size`` GPUs on which the replicas of the start are, the first that has room for each."""
+    used: list[int] = []
+    for one in services:
+        for _ in range(one.replicas):
+            free = next((n for n, there in enumerate(used) if there + one.weight <= size), None)
+            if free is None:
+                used.append(one.weight)
+            else:
+                used[free] += one.weight
+    return len(used)
 
 
 def uids(services: Iterable[ServiceSetting]) -> tuple[str, ...]:

@@ -214,6 +214,7 @@ def crash_pod(
             if chosen == 0:
                 _tell(s, pods[i], -1, events, whole)
                 pods[i, STATE], pods[i, READY] = STARTING, max(math.ceil(s + lead), s + 1)
+                pods[i, SCHEDULED] = NEVER  # from here on it is a restart, of which no lead time is told
                 services[service, UP_NOW] -= 1
                 whole[NEXT] = min(whole[NEXT], s)
                 whole[CHANGES] += 1

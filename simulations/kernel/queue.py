@@ -344,13 +344,14 @@ def _draw_curves(s: int, arrivals: float, filled: float, come: Floats, curves: F
 @compiled
 def left_late(
     last: int, ring: Floats, parts: Floats, places: Ints, columns: Floats, bins: Floats, real: Floats
-) -> float:
-    """Count what still waits at second ``last`` and will be late for certain; returns all that waits.
+) -> tuple[float, float]:
+    """Count what still waits at second ``last`` and will be late for certain.
 
-    The late ones are in the histogram's last bin: their latency has no end yet.
+    Returns all that waits, and what of it may still be in time: of that the run does not know what became. The late
+    ones are in the histogram's last bin: their latency has no end yet.
     """
     window, partitions = ring.shape
-    unserved = 0.0
+    unserved = undecided = 0.0
     for p in range(partitions):
         if parts[WAITING, p] <= 0.0:
             continue
@@ -364,6 +365,7 @@ def left_late(
                 late = late_part(last - head - (total - rest) / total, last - head - 1.0, rest, real[SLACK])
                 columns[LATE, head] += late
                 bins[MASS, bins.shape[1] - 2] += late
+                undecided += rest - late
             head += 1
             rest = 0.0
-    return unserved
+    return unserved, undecided

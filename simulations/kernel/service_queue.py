@@ -149,10 +149,12 @@ class ServiceQueue:
         """Number of the pod that holds each partition, -1 where none does."""
         return np.array(self._places[queue.OWNER, : self._parts.shape[1]])
 
-    def finish(self, second: int) -> tuple[LatencyHistogram, float]:
-        """The latencies of the whole run and what still waits; after it the queue runs no more."""
-        unserved = queue.left_late(second, self._ring, self._parts, self._places, self.columns, self._bins, self._real)
-        return LatencyHistogram(self._bounds, latency.requests(self._bins, self._bounds)), unserved
+    def finish(self, second: int) -> tuple[LatencyHistogram, float, float]:
+        """The latencies of the whole run, what still waits, and what of it may be in time; then it runs no more."""
+        unserved, undecided = queue.left_late(
+            second, self._ring, self._parts, self._places, self.columns, self._bins, self._real
+        )
+        return LatencyHistogram(self._bounds, latency.requests(self._bins, self._bounds)), unserved, undecided
 
 
 def power_of_two(least: int) -> int:

@@ -71,10 +71,13 @@ def test_lateness_is_told_from_the_cumulative_curves() -> None:
     assert result.longest_time_lag == 14
 
 
-def test_what_is_never_served_is_late() -> None:
+def test_what_is_never_served_is_late_once_it_is_too_old_and_until_then_is_not_counted() -> None:
     result = measure(np.full((5, 1), 1.0), np.zeros((5, 1)), within=1.0, service_time=0.0)
-    assert result.late == 5
+    assert (result.requests, result.late) == (4, 4)
     assert result.attainment == 0.0
+    young = measure(np.full((5, 1), 1.0), np.zeros((5, 1)), within=60.0, service_time=0.0)
+    assert (young.requests, young.late) == (0, 0)
+    assert np.isnan(young.attainment)
 
 
 def test_no_requests_is_no_attainment_rather_than_a_perfect_one() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from scaler.plan.observation import GroupObservation
 from scaler.plan.reasons import Reason
 from scaler.plan.service import Service
 from simulations.cluster import Cluster
-from simulations.setting import Between, Load, Partitioned, Rebalance, ServiceSetting, Shared
+from simulations.setting import Between, Load, NodePool, Partitioned, Rebalance, ServiceSetting, Setting, Shared
 
 START = 1_000_000.0
 AT_ONCE = Between(0.0, 0.0)
@@ -54,6 +56,14 @@ def one(
     return ServiceSetting(
         declared, rate, time, where, lead_time, rebalance, commit_interval, scrape_delay, replicas, weight
     )
+
+
+def setting_of(
+    services: Sequence[ServiceSetting], pool: NodePool | None = None, *, tick: float = 15.0, **more: Any
+) -> Setting:
+    """A run whose services are told its tick."""
+    told = tuple(replace(s, service=replace(s.service, tick=tick)) for s in services)
+    return Setting(told, pool, tick, **more)
 
 
 def load(arrivals: Sequence[float] | np.ndarray) -> Load:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from simulations.kernel.latency import BINS, add, edges, requests
-from simulations.measures import demand, measure, quantile
+from simulations.measures import demand, measure, node_hours, quantile
 from simulations.record import LatencyHistogram, PoolRecord, Record, ServiceRecord
 from simulations.setting import Between, NodePool, ServiceSetting, Setting
 from tests.simulations.kernel.cases import one
@@ -78,6 +78,28 @@ def test_a_gap_is_left_out_of_every_figure() -> None:
     assert found.replica_hours == 3.0
     assert found.longest_time_lag == 7.0
     assert (found.elasticity.time_under, found.elasticity.time_over) == (0.0, 0.0)
+
+
+def test_a_gap_of_one_services_load_is_left_out_of_the_nodes_hours_as_of_its_gpu_hours() -> None:
+    # Two hours of 2 nodes, of which each service asks for half; in the second hour nothing is known of the first one.
+    gap = row([1.0] * 3600 + [math.nan] * 3600, [1] * 7200, [0] * 7200)
+    known = row([1.0] * 7200, [1] * 7200, [0] * 7200)
+    nodes = np.full(7200, 2, np.int64)
+    run = record([gap, known], [one(uid="gap"), one(uid="known")], PoolRecord("gpus", nodes, nodes, nodes))
+    assert [m.gpu_hours for m in measure(run)] == [8.0, 16.0]
+    assert node_hours(run) == 3.0
+    assert node_hours(record([known], [one()])) == 0.0
+
+
+def test_minutes_on_both_sides_of_a_gap_are_no_neighbours() -> None:
+    # Demand of 1, 1, gap, 3, 3 replicas; the supply moves with it but inside the gap.
+    arrived = [10.0] * 120 + [math.nan] * 60 + [30.0] * 120
+    run = row(arrived, [1] * 120 + [2] * 180, [0] * 300)
+    assert measure(record([run], [one(rate=10.0)]))[0].elasticity.instability == 0.0
+    apart = row(arrived, [1] * 300, [0] * 300)
+    assert measure(record([apart], [one(rate=10.0)]))[0].elasticity.instability == 0.0
+    shaky = row(arrived, [1] * 120 + [2] * 120 + [3] * 60, [0] * 300)
+    assert measure(record([shaky], [one(rate=10.0)]))[0].elasticity.instability == 0.5
 
 
 def test_without_requests_shares_are_not_numbers() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from forecasting.series import Series
+from scaler.plan.decision import GroupDecision
 from scaler.plan.observation import Freshness
 from scaler.plan.reasons import Reason
 from simulations.cluster import Cluster
@@ -22,17 +23,16 @@ from simulations.setting import (
     NodePool,
     Partitioned,
     ServiceSetting,
-    Setting,
     Shared,
 )
-from tests.simulations.kernel.cases import START, Scripted, decided, drive, load, one
+from tests.simulations.kernel.cases import START, Scripted, decided, drive, load, one, setting_of
 
 NAN = float("nan")
 
 
 def watch(setting: ServiceSetting, arrivals: list[float], counts: list[int], **more: object) -> Scripted:
     policy = Scripted(counts)
-    drive(Cluster(Setting((setting,), **more), (load(arrivals),)), policy)  # type: ignore[arg-type]
+    drive(Cluster(setting_of((setting,), **more), (load(arrivals),)), policy)  # type: ignore[arg-type]
     return policy
 
 
@@ -86,7 +86,7 @@ def test_history_is_handed_over_once_and_the_offsets_go_on_from_it() -> None:
     history = Series(START - 600.0, 60.0, np.full(10, 3.0))
     made = Load(START, np.full(120, 3.0), history)
     policy = Scripted([1])
-    drive(Cluster(Setting((one(rate=100.0, time=0.5),), tick=30.0), (made,)), policy)
+    drive(Cluster(setting_of((one(rate=100.0, time=0.5),), tick=30.0), (made,)), policy)
     first, second, *_ = (seen.services[0] for seen in policy.seen)
     assert first.history is not None
     assert first.history.value is history
@@ -99,7 +99,7 @@ def test_history_is_handed_over_once_and_the_offsets_go_on_from_it() -> None:
 def test_a_gap_is_absent_never_a_low_rate_and_is_left_out_of_the_measures() -> None:
     come = [10.0] * 100 + [NAN] * 100 + [20.0] * 101
     policy = Scripted([2])
-    setting = Setting((one(rate=50.0, replicas=2),), tick=10.0)
+    setting = setting_of((one(rate=50.0, replicas=2),), tick=10.0)
     record = simulate(setting, [load(come)], policy, name="x")
     readings = [seen.services[0].offsets for seen in policy.seen]
     absent = [k for k, r in enumerate(readings) if r.freshness is Freshness.ABSENT]
@@ -122,7 +122,7 @@ def fault(kind: FaultKind, at: float, seconds: float = 0.0) -> dict[str, object]
 
 
 def test_a_broker_that_is_down_cannot_be_read_and_its_outage_is_in_the_latency() -> None:
-    setting = Setting((one(rate=20.0, within=5.0),), **fault(FaultKind.BROKER_DOWN, 20, 30))  # type: ignore[arg-type]
+    setting = setting_of((one(rate=20.0, within=5.0),), **fault(FaultKind.BROKER_DOWN, 20, 30))  # type: ignore[arg-type]
     policy = Scripted([1])
     record = simulate(setting, [load([10.0] * 100)], policy, name="x")
     freshness = [seen.services[0].offsets.freshness for seen in policy.seen]
@@ -157,9 +157,39 @@ def test_while_the_api_is_down_nothing_is_read_and_nothing_is_done() -> None:
     assert [r.value.desired for r in replicas if r.value is not None] == [1, 1, 1, 4, 4]
 
 
+def test_a_pod_that_gets_ready_while_the_api_is_down_is_seen_once_it_is_up() -> None:
+    # Asked for at 10 s, ready at 30 s; the API is down from 25 to 35 s.
+    slow = one(lead_time=Between(20.0, 20.0))
+    policy = watch(slow, [5.0] * 70, [1, 3], faults=(Fault(FaultKind.API_DOWN, 25, 10),), tick=10.0)
+    states = [seen.services[0].replicas.value for seen in policy.seen]
+    assert [None if s is None else (s.desired, s.ready) for s in states] == [(1, 1), (1, 1), (3, 1), None] + [
+        (3, 3)
+    ] * 3
+
+
+def test_a_scrape_during_an_outage_is_missing_when_it_would_be_shown() -> None:
+    # What is shown at s is of s - 15: of 20 to 50 s there is nothing, and of 50 s all that producers held back.
+    setting = one(rate=100.0, time=0.3, scrape_delay=15.0)
+    faults = (Fault(FaultKind.BROKER_DOWN, 20, 30), Fault(FaultKind.METRICS_ABSENT, 20, 30))
+    policy = watch(setting, [10.0] * 101, [1], faults=faults, tick=5.0)
+    offsets = {5 * k: seen.services[0].offsets for k, seen in enumerate(policy.seen)}
+    assert [s for s, o in offsets.items() if o.freshness is Freshness.ERROR] == list(range(35, 65, 5))
+    assert [int(offsets[s].value.end.sum()) for s in (20, 30, 65)] == [50, 150, 500]
+    latency = {5 * k: seen.services[0].latency for k, seen in enumerate(policy.seen)}
+    assert [s for s, o in latency.items() if o.freshness is Freshness.ABSENT] == list(range(35, 65, 5))
+
+
+def test_a_restart_tells_no_lead_time_and_a_new_pod_does() -> None:
+    slow = one(lead_time=Between(20.0, 20.0), replicas=1)
+    policy = watch(slow, [0.0] * 700, [1] * 10 + [2], faults=(Fault(FaultKind.POD_CRASH, 500),), tick=10.0)
+    leads = [lead for seen in policy.seen for lead in seen.services[0].lead_times]
+    assert [(lead.total, lead.ready_at - START) for lead in leads] == [(20.0, 120.0)]
+    assert [seen.services[0].replicas.value.ready for seen in policy.seen][50:53] == [2, 1, 2]
+
+
 def test_a_crashed_pod_comes_back_after_its_lead_time_in_its_place() -> None:
     setting = one(lead_time=Between(25.0, 25.0), replicas=3)
-    cluster = Cluster(Setting((setting,), **fault(FaultKind.POD_CRASH, 12)), (load([0.0] * 60),))  # type: ignore[arg-type]
+    cluster = Cluster(setting_of((setting,), **fault(FaultKind.POD_CRASH, 12)), (load([0.0] * 60),))  # type: ignore[arg-type]
     drive(cluster, Scripted([3]))
     columns = cluster.columns()[0]
     assert columns.ready.tolist() == [3] * 12 + [2] * 25 + [3] * 23
@@ -168,7 +198,7 @@ def test_a_crashed_pod_comes_back_after_its_lead_time_in_its_place() -> None:
 
 def test_a_lost_node_takes_its_pods_which_wait_for_another() -> None:
     pool = NodePool("gpus", 2, Between(30.0, 30.0), 600.0)
-    setting = Setting((one(lead_time=Between(5.0, 5.0), replicas=4),), pool, **fault(FaultKind.NODE_LOST, 10))  # type: ignore[arg-type]
+    setting = setting_of((one(lead_time=Between(5.0, 5.0), replicas=4),), pool, **fault(FaultKind.NODE_LOST, 10))  # type: ignore[arg-type]
     cluster = drive(Cluster(setting, (load([0.0] * 80),)), Scripted([4]))
     columns, nodes = cluster.columns()[0], cluster.pool()
     assert columns.ready.tolist() == [4] * 10 + [2] * 35 + [4] * 35
@@ -178,13 +208,30 @@ def test_a_lost_node_takes_its_pods_which_wait_for_another() -> None:
 
 
 def test_bad_input_is_named() -> None:
-    setting = Setting((one(),))
+    setting = setting_of((one(),))
     with pytest.raises(BadSetting, match="one for each of 1 services"):
         Cluster(setting, ())
-    two = Setting((one(), one(uid="other")))
+    two = setting_of((one(), one(uid="other")))
     with pytest.raises(BadSetting, match="same for all services"):
         Cluster(two, (load([1.0]), load([1.0, 2.0])))
-    cluster = Cluster(setting, (load([1.0]),))
-    observed = Scripted([1]).step(START, cluster.observe())
-    with pytest.raises(BadSetting, match="at least 0"):
-        cluster.apply(type(observed)((decided(START, "chat", -1),)))
+    late = setting_of((one(),), faults=(Fault(FaultKind.POD_CRASH, 60),))
+    with pytest.raises(BadSetting, match=r"pod-crash: found at 60 s; allowed: before the load's end, 60 s"):
+        Cluster(late, (load([1.0] * 60),))
+
+
+@pytest.mark.parametrize(
+    ("services", "said"),
+    [
+        ([("chat", -1), ("other", 1)], "decision for chat: found -1 replicas; allowed: at least 0"),
+        ([("chat", 2), ("other", -1)], "decision for other: found -1 replicas"),
+        ([("chat", 2)], r"found services \['chat'\]; allowed: \['chat', 'other'\]"),
+        ([("chat", 2), ("other", 2), ("third", 2)], "found services"),
+        ([("other", 2), ("chat", 2)], "in this order"),
+    ],
+)
+def test_a_decision_of_other_services_is_refused_as_a_whole(services: list[tuple[str, int]], said: str) -> None:
+    cluster = Cluster(setting_of((one(), one(uid="other"))), (load([1.0]),) * 2)
+    cluster.observe()
+    with pytest.raises(BadSetting, match=said):
+        cluster.apply(GroupDecision(tuple(decided(START, uid, count) for uid, count in services)))
+    assert [cluster.fleet.count(k) for k in (0, 1)] == [1, 1]

@@ -11,8 +11,8 @@ from simulations.cluster import Cluster
 from simulations.kernel import pods as column
 from simulations.measures import measure, node_hours
 from simulations.run import simulate
-from simulations.setting import Between, NodePool, Removal, ScaleIn, Setting
-from tests.simulations.kernel.cases import Scripted, drive, load, one
+from simulations.setting import Between, NodePool, Removal, ScaleIn
+from tests.simulations.kernel.cases import Scripted, drive, load, one, setting_of
 
 FEW = settings(max_examples=20, deadline=None)
 
@@ -28,7 +28,7 @@ def used(cluster: Cluster) -> list[int]:
 
 
 def test_a_pod_is_paid_from_the_request_and_serves_after_its_lead_time() -> None:
-    setting = Setting((one(lead_time=Between(20.0, 20.0), replicas=1),), tick=10.0)
+    setting = setting_of((one(lead_time=Between(20.0, 20.0), replicas=1),), tick=10.0)
     policy = Scripted([1, 3, 3, 3, 0])
     record = simulate(setting, [load([0.0] * 60)], policy, name="x")
     (service,) = record.services
@@ -47,7 +47,7 @@ def test_a_pod_is_paid_from_the_request_and_serves_after_its_lead_time() -> None
 
 def test_a_pods_lead_time_begins_when_a_node_has_room_for_it() -> None:
     # 4 on one node; 6 more want two nodes, which take 100 s, and then their 20 s.
-    setting = Setting((one(lead_time=Between(20.0, 20.0), replicas=4),), pool(), tick=10.0)
+    setting = setting_of((one(lead_time=Between(20.0, 20.0), replicas=4),), pool(), tick=10.0)
     policy = Scripted([10])
     record = simulate(setting, [load([0.0] * 200)], policy, name="x")
     (service,) = record.services
@@ -62,14 +62,14 @@ def test_a_pods_lead_time_begins_when_a_node_has_room_for_it() -> None:
 
 
 def test_pods_that_do_not_fit_any_more_wait_for_good_when_the_pool_is_full() -> None:
-    setting = Setting((one(replicas=4),), pool(max_nodes=2), tick=10.0)
+    setting = setting_of((one(replicas=4),), pool(max_nodes=2), tick=10.0)
     record = simulate(setting, [load([0.0] * 300)], Scripted([11]), name="x")
     assert record.services[0].ready[-1] == 8
     assert record.pool.asked.max() == 2
 
 
 def test_scale_in_takes_waiting_pods_first_then_the_newest_on_the_fullest_node() -> None:
-    setting = Setting((one(replicas=9),), pool(lead=1000.0), tick=10.0)
+    setting = setting_of((one(replicas=9),), pool(lead=1000.0), tick=10.0)
     # 4, 4, 1; seven more fit three, four wait: those go first, then the newest of a full node.
     policy = Scripted([9, 16, 12, 12, 10])
     looks: list[list[int]] = []
@@ -80,18 +80,27 @@ def test_scale_in_takes_waiting_pods_first_then_the_newest_on_the_fullest_node()
 def test_the_replica_set_spreads_its_deletions_and_deletion_costs_empty_a_node() -> None:
     left = {}
     for how, vacate in ((ScaleIn.FULLEST, False), (ScaleIn.EMPTIEST, False), (ScaleIn.FULLEST, True)):
-        setting = Setting((one(replicas=9),), pool(scale_in=how), tick=10.0)
+        setting = setting_of((one(replicas=9),), pool(scale_in=how), tick=10.0)
         cluster = drive(Cluster(setting, (load([0.0] * 20),)), Scripted([9, 7], vacate=vacate))
         left[how, vacate] = used(cluster)
     assert left[ScaleIn.FULLEST, False] == [4, 2, 1]
     assert left[ScaleIn.EMPTIEST, False] == left[ScaleIn.FULLEST, True] == [4, 3, 0]
 
 
+def test_vacate_holds_for_the_very_decision_that_says_it() -> None:
+    cluster = Cluster(setting_of((one(replicas=9),), pool(), tick=10.0), (load([0.0] * 40),))
+    for count, vacate in ((9, False), (7, True), (7, False)):
+        policy = Scripted([count], vacate=vacate)
+        cluster.apply(policy.step(cluster.now, cluster.observe()))
+        cluster.advance()
+    assert used(cluster) == [4, 3, 0]
+
+
 def test_an_idle_node_goes_under_karpenter_and_under_cluster_autoscaler_not_soon_after_growth() -> None:
     def asked(removal: Removal) -> list[int]:
         # Two full nodes; a third is ordered at 10 s; at 40 s all but four pods go, and two nodes are empty. The floor
         # orders a fourth at 80 s, Ready at 100 s.
-        setting = Setting((one(replicas=8),), pool(removal=removal, lead=20.0, idle=60.0), tick=10.0)
+        setting = setting_of((one(replicas=8),), pool(removal=removal, lead=20.0, idle=60.0), tick=10.0)
         policy = Scripted([8, 12, 12, 12, 4], [None] * 8 + [4, 0], vacate=True)
         made = drive(Cluster(setting, (load([0.0] * 200),)), policy).pool()
         assert made is not None
@@ -103,14 +112,14 @@ def test_an_idle_node_goes_under_karpenter_and_under_cluster_autoscaler_not_soon
 
 
 def test_a_floor_orders_nodes_ahead_and_keeps_them() -> None:
-    setting = Setting((one(replicas=1),), pool(lead=20.0, idle=30.0), tick=10.0)
+    setting = setting_of((one(replicas=1),), pool(lead=20.0, idle=30.0), tick=10.0)
     policy = Scripted([1], floors=[None, 3, 3, 3, None, None, None, None, None, None, 1])
     record = simulate(setting, [load([0.0] * 200)], policy, name="x")
     assert record.pool.asked.tolist() == [1] * 10 + [3] * 90 + [1] * 100
     assert record.pool.ready.tolist() == [1] * 30 + [3] * 70 + [1] * 100
     assert record.pool.empty.tolist() == [0] * 30 + [2] * 70 + [0] * 100
     assert policy.seen[5].pools[0].state.value.floor == 3
-    assert node_hours(record.pool) == pytest.approx((10 + 270 + 100) / 3600)
+    assert node_hours(record) == pytest.approx((10 + 270 + 100) / 3600)
     assert measure(record)[0].gpu_hours == pytest.approx(4 * (10 + 270 + 100) / 3600)
 
 
@@ -165,7 +174,7 @@ def test_nodes_are_never_overfull_and_what_is_paid_is_the_sum_of_their_lives(
             self._counts, self._floors = [self._now[0]], [self._now[1]]
             return super().step(now, observed)
 
-    cluster = Cluster(Setting(services, nodes, tick=1.0), (load([0.0] * 150),) * 2)
+    cluster = Cluster(setting_of(services, nodes, tick=1.0), (load([0.0] * 150),) * 2)
     made = drive(cluster, EveryTen([0]), look).pool()
     assert made is not None
     assert int(made.asked.sum()) == sum(lives.values())

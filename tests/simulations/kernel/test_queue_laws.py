@@ -16,10 +16,9 @@ from simulations.setting import (
     Protocol,
     Rebalance,
     ServiceSetting,
-    Setting,
     Shared,
 )
-from tests.simulations.kernel.cases import Scripted, drive, load, one
+from tests.simulations.kernel.cases import Scripted, drive, load, one, setting_of
 
 FEW = settings(max_examples=20, deadline=None)
 arrivals = st.lists(st.one_of(st.integers(0, 40), st.floats(0, 30), st.just(0.0)), min_size=30, max_size=120)
@@ -33,7 +32,7 @@ rebalances = st.builds(Rebalance, st.sampled_from(Protocol), st.sampled_from([0.
 
 
 def run(setting: ServiceSetting, come: list[float], counts: list[int]) -> ServiceColumns:
-    cluster = drive(Cluster(Setting((setting,)), (load(come),)), Scripted(counts))
+    cluster = drive(Cluster(setting_of((setting,)), (load(come),)), Scripted(counts))
     return cluster.columns()[0]
 
 
@@ -56,7 +55,7 @@ def test_what_arrived_was_served_or_waits_at_every_tick(
         assert served - before <= 5.0 * ready[-15:].sum() + 1e-6
         before = served
 
-    drive(Cluster(Setting((setting,)), (load(come),)), Scripted(counts), look)
+    drive(Cluster(setting_of((setting,)), (load(come),)), Scripted(counts), look)
 
 
 @FEW
@@ -138,7 +137,7 @@ def test_more_replicas_never_make_more_requests_late(come: list[float], count: i
 def test_the_same_seed_gives_the_same_run_and_another_one_does_not() -> None:
     setting = one(Partitioned(5), rate=3.0, lead_time=Between(5.0, 40.0), replicas=2)
     come = np.random.default_rng(1).poisson(9.0, 600)
-    records = [simulate(Setting((setting,), seed=s), [load(come)], Scripted([2, 4, 3]), name="x") for s in (1, 1, 2)]
+    records = [simulate(setting_of((setting,), seed=s), [load(come)], Scripted([2, 4, 3]), name="x") for s in (1, 1, 2)]
     first, again, other = (r.services[0] for r in records)
     for name in ("late", "backlog", "time_lag", "ready", "pending"):
         assert (getattr(first, name) == getattr(again, name)).all()
@@ -147,7 +146,7 @@ def test_the_same_seed_gives_the_same_run_and_another_one_does_not() -> None:
 
 
 def test_another_policy_meets_the_same_load_and_the_kth_pod_has_the_same_lead_time() -> None:
-    setting = Setting((one(Partitioned(4), rate=3.0, lead_time=Between(5.0, 40.0)),))
+    setting = setting_of((one(Partitioned(4), rate=3.0, lead_time=Between(5.0, 40.0)),))
     come = np.random.default_rng(1).poisson(9.0, 300)
     quick, slow = Scripted([6]), Scripted([1, 1, 1, 2, 3, 6])
     ends, leads = [], []
