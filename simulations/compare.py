@@ -10,11 +10,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from scaler.errors import ConfigError
 from simulations.declared import Declared
 from simulations.errors import BadSetting
 from simulations.executor import Done, Executor
 from simulations.measures import Measures
-from simulations.policies.catalog import PolicyMaker, entry
+from simulations.policies.catalog import Entry, PolicyMaker, entry
 from simulations.record import Record
 from simulations.setting import Load, Setting
 
@@ -87,8 +88,8 @@ class Work:
         return Outcome(job, measure(record)), record
 
     def maker(self, job: Job) -> PolicyMaker:
-        """How the job's policy is made. Raises ConfigError for an unknown policy or option."""
-        made = entry(job.policy).make(dict(job.options))
+        """How the job's policy is made. Raises ConfigError for an unknown policy or option, or as ``playable``."""
+        made = playable(job.policy).make(dict(job.options))
         return self.declared if self.declared is not None and job.policy == OWN and not job.options else made
 
 
@@ -116,12 +117,23 @@ def options_of(options: Mapping[str, str]) -> Options:
     return tuple(sorted(options.items()))
 
 
+def playable(policy: str) -> Entry:
+    """The policy of that name. Raises ConfigError where there is none, or none that this simulation can judge."""
+    found = entry(policy)
+    if found.needs_latency:
+        raise ConfigError(
+            f"policy {policy!r} needs end-to-end latency, from arrival to finish, which"
+            f" only the request-level simulation shows; run it with `python -m simulations.faro --policy {policy}`"
+        )
+    return found
+
+
 def sweep(policy: str, options: Mapping[str, str] | None = None) -> tuple[Job, ...]:
     """The policy's own parameter over its values; one job where it has none, or where ``options`` set it.
 
-    Raises ConfigError for an unknown policy or option.
+    Raises ConfigError for an unknown policy or option, or as ``playable``.
     """
-    known, given = entry(policy), dict(options or {})
+    known, given = playable(policy), dict(options or {})
     known.make(given)  # a wrong option is said before anything runs
     if known.parameter is None or known.parameter in given or not known.sweep:
         return (Job(policy, options_of(given)),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ SHARES = (0.99, 0.999)
 
 @click.command()
 @input_options
-@click.option("--policy", "policies", multiple=True, help="A policy to compare; repeat it.  [default: all there are]")
+@click.option("--policy", "policies", multiple=True, help="A policy to compare; repeat it.  [default: all but aiad]")
 @click.option("--policy-option", "options", multiple=True, metavar="POLICY.NAME=VALUE", help="Of one of them.")
 @click.option("--out", default="out", show_default=True, type=click.Path(path_type=Path), help="Folder of the picture.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write all of it as one HTML file.")
@@ -79,7 +80,7 @@ def compare(
 
 
 def _ladders(policies: Sequence[str], options: Sequence[str]) -> list[tuple[Job, ...]]:
-    names = list(dict.fromkeys(policies)) or list(entries())
+    names = list(dict.fromkeys(policies)) or [name for name, one in entries().items() if not one.needs_latency]
     for name in names:
         entry(name)
     given: dict[str, dict[str, str]] = {name: {} for name in names}
@@ -191,7 +192,7 @@ def _figures(outcome: Outcome) -> dict[str, Any]:
         "value": outcome.job.value,
         "attainment": known(outcome.attainment),
         "gpu_hours": known(outcome.gpu_hours),
-        "p99": max((known(m.p99) or 0.0 for m in outcome.measures), default=None),
+        "p99": known(max((m.p99 for m in outcome.measures if not math.isnan(m.p99)), default=math.nan)),
         "changes": changes,
     }
 

@@ -17,13 +17,15 @@ PolicyMaker = Callable[[Sequence[Service]], Policy]
 class Entry:
     """A policy: how to make it from options (as text, as on the command line), and what a sweep varies.
 
-    ``parameter`` None: nothing to sweep. ``sweep`` holds values from cheap to safe.
+    ``parameter`` None: nothing to sweep. ``sweep`` holds values from cheap to safe. ``needs_latency``: it decides by
+    the latency from arrival to finish, which only the request-level simulation (simulations.request_level) shows.
     """
 
     name: str
     make: Callable[[Mapping[str, str]], PolicyMaker]  # raises ConfigError for options it does not know
     parameter: str | None = None
     sweep: tuple[float, ...] = ()
+    needs_latency: bool = False
 
 
 # Shares of a replica's service rate, or seconds of its work: each replica gets less to do, and there are more of them.
@@ -60,6 +62,7 @@ _KNOWN: dict[str, tuple[str, str | None, tuple[float, ...]]] = {
     "rate_and_lag": ("rate_and_lag", "factor", _FACTORS),
     "aiad": ("aiad", None, ()),
 }
+_NEED_LATENCY = frozenset({"aiad"})
 
 
 def entries() -> dict[str, Entry]:
@@ -81,4 +84,4 @@ def _entry(name: str) -> Entry:
         made: PolicyMaker = import_module(f"simulations.policies.{module}").make(options)
         return made
 
-    return Entry(name, make, parameter, sweep)
+    return Entry(name, make, parameter, sweep, name in _NEED_LATENCY)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from simulations.commands.compare import compare
+from simulations.commands.compare import _ladders, compare
+from simulations.policies.catalog import entries
 from tests.simulations.commands.conftest import document
 
 Call = Callable[..., Result]
@@ -60,10 +61,15 @@ def test_a_table_says_what_was_not_reached(call: Call, arguments: list[Any]) -> 
     assert "not reached" in call(compare, *arguments, *options).stdout
 
 
+def test_all_are_compared_that_this_simulation_shows_what_they_need() -> None:
+    assert [ladder[0].policy for ladder in _ladders((), ())] == [name for name in entries() if name != "aiad"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (("--policy", "psychic"), "policy 'psychic': no such policy"),
+        (("--policy", "aiad"), "policy 'aiad' needs end-to-end latency"),
         (("--policy-option", "utilization=1"), "write POLICY.NAME=VALUE"),
         (("--policy", "static", "--policy-option", "static.mood=1"), "found option mood"),
         (("--workers", "1", "--ray-address", "127.0.0.1:1"), "allowed: only with executor ray"),

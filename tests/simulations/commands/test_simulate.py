@@ -89,6 +89,7 @@ WRONG = {
     "two loads": (["LOAD", "--from-kafka"], "load: found FILE and --from-kafka; allowed: exactly one of"),
     "no resource": (["LOAD"], "--config: found nothing; needed with a load of your own"),
     "no such policy": (["LOAD", "--config", "CONFIG", "--policy", "psychic"], "policy 'psychic': no such policy"),
+    "needs latency": (["LOAD", "--config", "CONFIG", "--policy", "aiad"], "only the request-level simulation shows"),
     "no such option": (
         ["LOAD", "--config", "CONFIG", "--policy", "hpa_rate", "--policy-option", "mood=good"],
         "policy hpa_rate: found option mood; allowed:",
