@@ -164,7 +164,7 @@ class Program:
 
         came, young, served, excused = in_steps(arrivals, terms)
         steps = len(came)
-        begins = np.arange(steps) * terms.step
+        begins = np.arange(steps, dtype=np.float64) * terms.step
         one, none = sparse.eye_array(steps, format="csr"), sparse.csr_array((steps, steps))
         change = (one - sparse.eye_array(steps, k=-1, format="csr")).tocsr()
         began = change.copy()
@@ -225,7 +225,8 @@ def paid_seconds(arrivals: Floats, begins: Floats, ends: Floats) -> Floats:
     known = np.concatenate([[0.0], np.cumsum(~np.isnan(arrivals))])
 
     def until(at: Floats) -> Floats:
-        return np.interp(at, np.arange(len(known)), known) + np.minimum(at, 0.0)
+        inside: Floats = np.interp(at, np.arange(len(known)), known)
+        return inside + np.minimum(at, 0.0)
 
     return until(ends) - until(begins)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from scaler.plan.service import Service
-from simulations.faro_input import Jobs, arrivals, faro_folder, read_jobs
+from simulations.faro_input import MINUTE, Jobs, arrivals, faro_folder, read_jobs
 from simulations.policies.catalog import entry
 from simulations.request_level.record import measures, together
 from simulations.request_level.run import simulate_requests
@@ -140,8 +140,10 @@ def run_faro(job: FaroRun, progress: Callable[[float], None] | None = None) -> F
     setting = faro_setting(jobs, job.total, job.seed, reading)
     make = entry(job.policy).make({**reading.options, **dict(job.options)})
     policy = make([one.service for one in setting.services])
-    seconds = len(jobs.counts) * 60.0
-    record = simulate_requests(setting, arrivals(jobs, job.seed), policy, seconds=seconds, progress=progress)
+    times = arrivals(jobs, job.seed)
+    # The last minute's arrivals may run into the next one: they count, so the run goes on to them.
+    seconds = max([len(jobs.counts) * MINUTE, *(float(one[-1]) for one in times if len(one))])
+    record = simulate_requests(setting, times, policy, seconds=seconds, progress=progress)
     pooled = together(record)
     return FaroResult(
         job,

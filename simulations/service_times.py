@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from forecasting.errors import BadSeries
+from simulations.errors import BadSetting
 from simulations.traces import traces_folder
 
 
@@ -48,6 +49,9 @@ class Fixed:
     seconds: float
     batch: int = 1
 
+    def __post_init__(self) -> None:
+        _require(0 < self.seconds < math.inf, "seconds", self.seconds, "more than 0 s")
+
     @property
     def mean(self) -> float:
         return self.seconds
@@ -66,6 +70,9 @@ class Exponential:
     mean: float  # s
     batch: int = 1
 
+    def __post_init__(self) -> None:
+        _require(0 < self.mean < math.inf, "mean", self.mean, "more than 0 s")
+
     def draw(self, size: int, rng: np.random.Generator) -> float:
         return float(rng.exponential(self.mean))
 
@@ -81,6 +88,11 @@ class Lognormal:
     scale: float  # s
     shape: float
     batch: int = 1
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.location < math.inf, "location", self.location, "at least 0 s")
+        _require(0 < self.scale < math.inf, "scale", self.scale, "more than 0 s")
+        _require(0 <= self.shape < math.inf, "shape", self.shape, "at least 0")
 
     @property
     def mean(self) -> float:
@@ -101,6 +113,15 @@ class ByBatch:
     seconds: NDArray[np.float64]  # shape [n]
     batch: int
 
+    def __post_init__(self) -> None:
+        shapes = (self.sizes.shape, self.seconds.shape)
+        _require(self.sizes.ndim == 1 and shapes[0] == shapes[1] != (0,), "sizes", shapes, "one for each of seconds")
+        ascending = bool(self.sizes[0] > 0 and (np.diff(self.sizes) > 0).all())
+        _require(ascending, "sizes", self.sizes.tolist(), "above 0 and ascending")
+        above = bool(((self.seconds > 0) & np.isfinite(self.seconds)).all())
+        _require(above, "seconds", self.seconds.tolist(), "more than 0 s")
+        _require(self.batch >= 1, "batch", self.batch, "at least 1")
+
     @property
     def mean(self) -> float:
         return float(self.by_size[0])
@@ -115,6 +136,11 @@ class ByBatch:
 
     def draws(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
         return np.full(count, self.mean)
+
+
+def _require(fine: bool, field: str, found: object, allowed: str) -> None:
+    if not fine:
+        raise BadSetting(f"{field}: found {found}; allowed: {allowed}")
 
 
 class _Spec(BaseModel):

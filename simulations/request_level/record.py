@@ -22,6 +22,7 @@ class ServiceRequests:
     arrivals: Floats  # s since the begin
     latency: Floats  # s from arrival to answer; NaN: refused, or never served
     refused: NDArray[np.bool_]
+    at_start: int  # replicas before the first decision
     desired: Ints  # by tick: what the decision asked for
     granted: Ints  # by tick, after it: replicas that start or are ready, which are what is paid for
     ready: Ints  # by tick, before it
@@ -31,15 +32,16 @@ class ServiceRequests:
     @property
     def late(self) -> NDArray[np.bool_]:
         """Requests that were not served within the objective; the refused and the never served are."""
-        return ~(self.latency < self.within)
+        return ~(self.latency <= self.within)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RequestRecord:
-    """A whole run under one policy. ``ticks`` are seconds since the begin, which is unix second ``start``."""
+    """A whole run of ``seconds`` under one policy. ``ticks``: s since the begin, which is unix second ``start``."""
 
     setting: RequestSetting
     start: float
+    seconds: float
     ticks: Floats
     services: tuple[ServiceRequests, ...]
 
@@ -57,7 +59,7 @@ class RequestMeasures:
     p95: float
     p99: float
     p999: float
-    replica_hours: float  # paid from the grant to the stop
+    replica_hours: float  # paid from the grant to the stop, or to the run's end
     mean_replicas: float  # the same, over the run's length
     changes: int  # ticks whose decision changed the count
 
@@ -69,20 +71,20 @@ class RequestMeasures:
 
 def measures(record: RequestRecord) -> tuple[RequestMeasures, ...]:
     """One row for each service."""
-    return tuple(_row(s.uid, (s,), record.setting.tick) for s in record.services)
+    return tuple(_row(s.uid, (s,), record) for s in record.services)
 
 
 def together(record: RequestRecord) -> RequestMeasures:
     """All services' requests pooled, their replicas added."""
-    return _row("all", record.services, record.setting.tick)
+    return _row("all", record.services, record)
 
 
-def _row(uid: str, services: tuple[ServiceRequests, ...], tick: float) -> RequestMeasures:
+def _row(uid: str, services: tuple[ServiceRequests, ...], record: RequestRecord) -> RequestMeasures:
     latency = np.concatenate([s.latency[~np.isnan(s.latency)] for s in services])
     known = len(latency) > 0
     p50, p95, p99, p999 = np.quantile(latency, (0.5, 0.95, 0.99, 0.999)).tolist() if known else [float("nan")] * 4
-    granted = sum(int(s.granted.sum()) for s in services)
-    ticks = len(services[0].granted)
+    lengths = np.diff(record.ticks, append=record.seconds)  # the last tick may be cut short
+    granted = sum(float(s.granted @ lengths) for s in services)
     return RequestMeasures(
         uid,
         sum(len(s.latency) for s in services),
@@ -93,7 +95,7 @@ def _row(uid: str, services: tuple[ServiceRequests, ...], tick: float) -> Reques
         p95,
         p99,
         p999,
-        replica_hours=granted * tick / 3600,
-        mean_replicas=granted / ticks if ticks else float("nan"),
-        changes=sum(int(np.count_nonzero(np.diff(s.desired))) for s in services),
+        replica_hours=granted / 3600,
+        mean_replicas=granted / record.seconds if record.seconds > 0 else float("nan"),
+        changes=sum(int(np.count_nonzero(np.diff(s.desired, prepend=s.at_start))) for s in services),
     )

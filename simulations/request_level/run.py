@@ -31,7 +31,7 @@ from scaler.plan.observation import (
 from simulations.errors import BadSetting
 from simulations.request_level.record import RequestRecord, ServiceRequests
 from simulations.request_level.setting import TOTAL, RequestService, RequestSetting
-from simulations.request_level.station import Answers, Pod, Station
+from simulations.request_level.station import Answers, Pod, Station, check
 
 
 def simulate_requests(
@@ -46,18 +46,28 @@ def simulate_requests(
 ) -> RequestRecord:
     """Run all services under ``policy``.
 
-    ``arrivals``: for each service, seconds since the begin, ascending. ``seconds``: how long decisions are made (to
-    the last arrival by default); what is in the system then is served to its end with the replicas of that moment.
+    ``arrivals``: for each service, seconds since the begin, ascending. ``seconds``: how long the run is (to the last
+    arrival by default). What arrives after it is left out; what is in the system then is served to its end, unpaid,
+    with the replicas of that moment.
     ``start``: the begin's unix time. ``history``: for each service what is handed over at the first tick.
     ``progress`` is told, after each tick, the part that is done. The same setting and arrivals give the same record.
     Raises BadSetting.
     """
     if len(arrivals) != len(setting.services):
         raise BadSetting(f"arrivals: found {len(arrivals)}; allowed: one for each service, {len(setting.services)}")
-    past = history or [None] * len(setting.services)
-    last = max((float(a[-1]) for a in arrivals if len(a)), default=0.0)
-    count = max(math.ceil((last if seconds is None else seconds) / setting.tick), 1)
-    runs = [_ServiceRun(k, s, a, setting) for k, (s, a) in enumerate(zip(setting.services, arrivals, strict=True))]
+    past = [None] * len(setting.services) if history is None else history
+    if len(past) != len(setting.services):
+        raise BadSetting(f"history: found {len(past)}; allowed: one for each service, {len(setting.services)}, or none")
+    for declared, times in zip(setting.services, arrivals, strict=True):
+        check(declared.service.uid, times)
+    length = max((float(a[-1]) for a in arrivals if len(a)), default=0.0) if seconds is None else seconds
+    if not 0 <= length < math.inf:
+        raise BadSetting(f"seconds: found {length}; allowed: a finite length of at least 0 s")
+    count = max(math.ceil(length / setting.tick), 1)
+    runs = [
+        _ServiceRun(k, true, times[: np.searchsorted(times, length, side="right")], setting)
+        for k, (true, times) in enumerate(zip(setting.services, arrivals, strict=True))
+    ]
     budget = _Budget(setting.total, runs)
     for n in range(count):
         now = n * setting.tick
@@ -72,7 +82,7 @@ def simulate_requests(
     for one in runs:
         one.advance(math.inf)
     return RequestRecord(
-        setting, start, np.arange(count, dtype=np.float64) * setting.tick, tuple(one.record() for one in runs)
+        setting, start, length, np.arange(count, dtype=np.float64) * setting.tick, tuple(one.record() for one in runs)
     )
 
 
@@ -153,6 +163,7 @@ class _ServiceRun:
             arrivals,
             latency,
             refused,
+            self.setting.replicas,
             desired,
             granted,
             ready,
@@ -180,11 +191,14 @@ class _Budget:
         return (PoolObservation(TOTAL, Reading(state, now, Freshness.FRESH)),)
 
     def apply(self, now: float, decision: GroupDecision) -> None:
-        """Take over what was decided. Raises BadSetting when it is not for these services in their order."""
+        """Take over what was decided. Raises BadSetting unless it is for these services in their order, at least 0."""
         found = [d.uid for d in decision.services]
         known = [one.setting.service.uid for one in self._runs]
         if found != known:
             raise BadSetting(f"the policy decided for {found}; allowed: {known}")
+        for d in decision.services:
+            if d.desired is not None and d.desired < 0:
+                raise BadSetting(f"the policy decided for {d.uid}: found {d.desired} replicas; allowed: at least 0")
         more: list[tuple[float, int]] = []
         for k, (one, decided) in enumerate(zip(self._runs, decision.services, strict=True)):
             one.reasons = " ".join(decided.reasons)

@@ -85,6 +85,8 @@ class RequestSetting:
             ticks = one.window / self.tick
             whole = ticks >= 1 and math.isclose(ticks, round(ticks))
             _require(whole, f"window of {one.service.uid}", one.window, f"whole ticks of {self.tick:g} s")
+            told = one.service.tick
+            _require(told == self.tick, f"tick of {one.service.uid}", told, f"the run's tick, {self.tick:g} s")
 
 
 def _require(fine: bool, field: str, found: object, allowed: str) -> None:

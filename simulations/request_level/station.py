@@ -48,7 +48,7 @@ class Station:
     """
 
     def __init__(self, setting: RequestService, arrivals: NDArray[np.float64], rng: np.random.Generator) -> None:
-        _check(setting.service.uid, arrivals)
+        check(setting.service.uid, arrivals)
         count = len(arrivals)
         self._requests = np.zeros(count, dtype=tables.REQUEST)
         self._requests["arrival"] = arrivals
@@ -189,7 +189,10 @@ class Station:
         self._queues = np.concatenate([self._queues, np.zeros(more, dtype=tables.QUEUE)])
 
 
-def _check(uid: str, arrivals: NDArray[np.float64]) -> None:
+def check(uid: str, arrivals: NDArray[np.float64]) -> None:
+    """Raises BadSetting for arrivals that are not times in ascending order, shape [n]."""
+    if np.ndim(arrivals) != 1:
+        raise BadSetting(f"arrivals of {uid}: found shape {np.shape(arrivals)}; allowed: one time after the other, [n]")
     with np.errstate(invalid="ignore"):
         wrong = np.flatnonzero(~np.isfinite(arrivals) | (arrivals < 0))
         if len(wrong):

@@ -37,11 +37,11 @@ class Listed:
 
 
 def service_of(
-    time: ServiceTime | Sequence[float], *, uid: str = "u", tick: float = 10.0, **true: object
+    time: ServiceTime | Sequence[float], *, uid: str = "u", tick: float = 10.0, within: float = 1.0, **true: object
 ) -> RequestService:
     declared = Service(
         uid=uid,
-        within=1.0,
+        within=within,
         share=0.99,
         min_replicas=1,
         max_replicas=100,

@@ -146,6 +146,54 @@ def test_measures_by_hand(service: MakeService) -> None:
     assert record.ticks.tolist() == [0.0, 10.0, 20.0, 30.0]
 
 
+def test_exactly_at_the_objective_is_in_time(service: MakeService) -> None:
+    one = service([1.0, 1.0], window=10.0)  # within 1 s
+    record = simulate_requests(RequestSetting((one,), 10.0), [np.array([0.0, 0.5])], Scripted([[1]]))
+    assert record.services[0].late.tolist() == [False, True]
+
+
+def test_the_last_tick_is_paid_as_far_as_the_run_goes_and_the_first_change_counts(service: MakeService) -> None:
+    one = service([1.0], window=10.0)
+    record = simulate_requests(RequestSetting((one,), 10.0), [NO_REQUESTS], Scripted([[2], [2], [4]]), seconds=25.0)
+    (row,) = measures(record)
+    assert row.replica_hours == pytest.approx((2 * 20 + 4 * 5) / 3600)
+    assert row.mean_replicas == pytest.approx(60 / 25)
+    assert row.changes == 2
+
+
+def test_what_arrives_after_the_run_is_left_out(service: MakeService) -> None:
+    one = service([1.0] * 4, window=10.0)
+    arrivals = np.array([0.0, 19.5, 20.0, 20.5])
+    record = simulate_requests(RequestSetting((one,), 10.0), [arrivals], Scripted([[1]]), seconds=20.0)
+    assert record.services[0].arrivals.tolist() == [0.0, 19.5, 20.0]
+    assert record.services[0].latency.tolist() == [1.0, 1.0, 1.5]  # served to the end
+    assert measures(record)[0].replica_hours == pytest.approx(20 / 3600)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "history", "desired", "said"),
+    [
+        (math.nan, None, 1, "seconds: found nan; allowed: a finite length of at least 0 s"),
+        (-1.0, None, 1, "seconds: found -1.0"),
+        (math.inf, None, 1, "seconds: found inf"),
+        (10.0, [None, None], 1, "history: found 2; allowed: one for each service, 1, or none"),
+        (10.0, None, -1, "the policy decided for u: found -1 replicas; allowed: at least 0"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused(
+    service: MakeService, seconds: float, history: list[None] | None, desired: int, said: str
+) -> None:
+    setting = RequestSetting((service([1.0]),), 10.0)
+    with pytest.raises(BadSetting, match=said):
+        simulate_requests(setting, [np.array([1.0])], Scripted([[desired]]), seconds=seconds, history=history)
+
+
+def test_arrivals_that_are_no_list_of_times_are_refused(service: MakeService) -> None:
+    setting = RequestSetting((service([1.0]),), 10.0)
+    with pytest.raises(BadSetting, match=r"arrivals of u: found shape \(2, 2\); allowed: one time after the other"):
+        simulate_requests(setting, [np.zeros((2, 2))], Scripted([[1]]))
+
+
 def test_no_requests_no_figures(service: MakeService) -> None:
     record = simulate_requests(RequestSetting((service([1.0]),), 10.0), [NO_REQUESTS], Scripted([[1]]))
     (row,) = measures(record)

@@ -11,7 +11,7 @@ import pytest
 from simulations.errors import BadSetting
 from simulations.request_level.setting import Discipline, RequestSetting
 from simulations.request_level.station import Answers, Pod, Station
-from simulations.service_times import ByBatch
+from simulations.service_times import ByBatch, Exponential, Fixed, Lognormal
 from simulations.setting import Between, Partitioned
 
 MakeStation = Callable[..., Station]
@@ -211,6 +211,27 @@ def test_a_service_that_cannot_be_is_refused(
         service([1.0], **wrong)
 
 
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Fixed(0.0), "seconds: found 0.0; allowed: more than 0 s"),
+        (lambda: Fixed(-1.0), "seconds: found -1.0"),
+        (lambda: Fixed(math.nan), "seconds: found nan"),
+        (lambda: Exponential(0.0), "mean: found 0.0"),
+        (lambda: Lognormal(-0.1, 1.0, 1.0), "location: found -0.1"),
+        (lambda: Lognormal(0.0, 0.0, 1.0), "scale: found 0.0"),
+        (lambda: Lognormal(0.0, 1.0, -1.0), "shape: found -1.0"),
+        (lambda: ByBatch(np.array([1.0, 2.0]), np.array([1.0]), 1), "sizes: found"),
+        (lambda: ByBatch(np.array([2.0, 1.0]), np.array([1.0, 1.0]), 1), "above 0 and ascending"),
+        (lambda: ByBatch(np.array([1.0, 2.0]), np.array([1.0, 0.0]), 1), r"seconds: found \[1.0, 0.0\]"),
+        (lambda: ByBatch(np.array([1.0]), np.array([1.0]), 0), "batch: found 0; allowed: at least 1"),
+    ],
+)
+def test_a_service_time_that_cannot_be_is_refused(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(BadSetting, match=said):
+        make()
+
+
 def test_a_run_that_cannot_be_is_refused(service: Callable[..., object]) -> None:
     one = service([1.0], replicas=3, lead_time=Between(1.0, 2.0))
     with pytest.raises(BadSetting, match="total: found 2; allowed: at least what is there at the start, 3"):
@@ -219,6 +240,10 @@ def test_a_run_that_cannot_be_is_refused(service: Callable[..., object]) -> None
         RequestSetting((one, one), 10.0)  # type: ignore[arg-type]
     with pytest.raises(BadSetting, match=r"window of u: found 30.0; allowed: whole ticks of 20 s"):
         RequestSetting((one,), 20.0)  # type: ignore[arg-type]
+    with pytest.raises(BadSetting, match=r"tick of u: found 10.0; allowed: the run's tick, 15 s"):
+        RequestSetting((one,), 15.0)  # type: ignore[arg-type]
+    with pytest.raises(BadSetting, match=r"tick: found inf"):
+        RequestSetting((one,), math.inf)  # type: ignore[arg-type]
     with pytest.raises(BadSetting, match=r"slots: found 2; allowed: 1 where the service time is by batch"):
         service(ByBatch(np.array([1.0]), np.array([1.0]), batch=1), slots=2)
 
