@@ -15,11 +15,12 @@ import click
 from simulations.compare import Outcome
 
 OUTPUTS = ("table", "json", "csv")
+NEVER = "never"
 Row = Mapping[str, Any]
 
 
 def rows(outcome: Outcome) -> list[dict[str, Any]]:
-    """One for each service: every measure under its name; what is not known is None."""
+    """One for each service: every measure under its name; None for what is not known, ``never`` for no end."""
     made: list[dict[str, Any]] = []
     for measures in outcome.measures:
         figures = asdict(measures)
@@ -30,8 +31,13 @@ def rows(outcome: Outcome) -> list[dict[str, Any]]:
 
 
 def known(value: Any) -> Any:
-    """None for a number that is not there: JSON has no NaN."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """None for a number that is not there, ``never`` for an infinite one: JSON has neither.
+
+    A latency is infinite when so many requests were never served.
+    """
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return None if math.isnan(value) else NEVER
 
 
 def as_json(document: Any) -> None:
@@ -76,5 +82,7 @@ def percent(share: float | None, digits: int = 2) -> str:
 
 
 def number(value: float | None, spec: str = ".1f") -> str:
-    """``-`` for what is not known."""
-    return "-" if value is None or not math.isfinite(value) else format(value, spec)
+    """``-`` for what is not known, ``never`` for what has no end."""
+    if value is None or math.isnan(value):
+        return "-"
+    return NEVER if math.isinf(value) else format(value, spec)
