@@ -189,7 +189,7 @@ class KubernetesCluster:
             missing = Unreachable(f"the pods of {ref} have not been listed yet; it is tried again")
             return self._fault(now, known, watched.error or missing)
         state = self._state(known, answer)
-        silent = self._clock.now() - watched.contact
+        silent = watched.silent(self._clock.now())
         if silent > (self._limits.silence if watched.error is None else self._limits.broken):
             known.last = (state, min(now, watched.contact))
             return self._fault(now, known, watched.error or Unreachable(f"the watch of the pods of {ref} is silent"))

@@ -81,6 +81,7 @@ class Counts:
         self._patched: deque[TargetRef] = deque()  # filled by any thread
         self._watched: dict[Collection, _Watched] = {}
         self._said: set[Collection] = set()
+        self._asked: dict[TargetRef, int] = {}  # number of the pass in which the server was last asked for it
         self._turn = 0
         self._workers = concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="scale")
 
@@ -120,9 +121,11 @@ class Counts:
         self._workers.shutdown(wait=True, cancel_futures=True)
 
     def _ask(self, refs: list[TargetRef], limit: float) -> Answers:
+        refs = sorted(refs, key=lambda ref: self._asked.get(ref, 0))  # those first whose turn did not come
         versions = {ref: self._version(ref) for ref in refs}  # before they are asked
         asked = {ref: self._workers.submit(self._scale, ref) for ref in refs}
         concurrent.futures.wait(asked.values(), timeout=max(limit, 0.0))
+        self._asked |= {ref: self._turn for ref, answer in asked.items() if not answer.cancel()}
         answers = {ref: _outcome(answer) for ref, answer in asked.items()}
         for ref, answer in answers.items():
             if isinstance(answer, TargetError):
@@ -147,7 +150,7 @@ class Counts:
         if watched is None:
             return None
         state = watched.watch.state
-        if not state.following or self._clock.now() - state.contact > self._silence:
+        if not state.following or state.silent(self._clock.now()) > self._silence:
             return None
         return watched.versions.of(ref.name)
 
@@ -176,6 +179,7 @@ class Counts:
             yield self._patched.popleft()
 
     def _forget(self, wanted: Sequence[TargetRef]) -> None:
+        self._asked = {ref: self._asked[ref] for ref in wanted if ref in self._asked}
         for ref in {*(self._last.keys() - set(wanted)), *self._drain()}:
             self._last.pop(ref, None)
         for collection in self._watched.keys() - {_collection(ref) for ref in wanted}:
@@ -192,8 +196,7 @@ def _version(item: Json) -> Version:
 
 
 def _outcome(answer: concurrent.futures.Future[Json]) -> Json | TargetError:
-    if not answer.done():
-        answer.cancel()
+    if not answer.done() or answer.cancelled():
         return Unreachable("the API server did not answer in time; it is tried again")
     try:
         return answer.result()

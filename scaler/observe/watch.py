@@ -62,6 +62,12 @@ class WatchState:
     error: TargetError | None  # why it is broken at the moment; None while it runs
     following: bool = False  # its stream is open: what happens now is heard
 
+    def silent(self, now: float) -> float:
+        """Seconds without a sign of life. A contact that lies ahead, because the clock was set back, tells as little
+        as one that is as long ago; the next one is not far.
+        """
+        return abs(now - self.contact)
+
 
 class Watch:
     """Keeps ``handler`` current with the collection at ``path`` from ``start()`` until ``close()``."""
@@ -147,6 +153,8 @@ class Watch:
         relist_at = float("-inf")
         while not self._stop.is_set():
             try:
+                longest = self._clock.now() + 1.1 * self._timings.resync
+                relist_at = min(relist_at, longest)  # the clock may have been set back
                 if not self._version or self._clock.now() >= relist_at:
                     self._list()
                     relist_at = self._clock.now() + self._timings.resync * self._rng.uniform(0.9, 1.1)

@@ -19,7 +19,7 @@ from scaler.plan.observation import Freshness, Reading, ReplicaState
 from scaler.plan.reasons import Reason
 from tests.cluster.api_server import ApiServer, Asked, Json, Watched, event, listed, status
 from tests.cluster.test_kube import APPS, CHAT
-from tests.cluster.test_watch import eventually
+from tests.cluster.test_watch import Moved, eventually
 
 QUICK = Timings(watch=2.0, silence=3.0, first_pause=0.02, longest_pause=0.05)
 LIMITS = Limits(pass_time=0.5, answer=0.4, silence=25.0, broken=0.2, keep=60.0, workers=4)
@@ -204,6 +204,24 @@ def test_pods_whose_watch_is_silent_are_not_fresh(client: KubeClient, world: Wor
     assert reading.time < time.time() - 0.2
     assert "silent" in reading.detail
     cluster.close()
+
+
+def test_after_the_clock_was_set_back_a_contact_that_lies_ahead_is_not_believed(
+    client: KubeClient, world: World
+) -> None:
+    clock, timings = Moved(), Timings(watch=2.0, silence=1.0, first_pause=0.02, longest_pause=0.05)
+    cluster = KubernetesCluster(client, clock, limits=LIMITS, timings=timings)
+    try:
+        assert cluster.sample(clock.now(), [CHAT])[CHAT].fresh
+        watch = cluster._targets[CHAT].watch
+        assert watch is not None
+        eventually(lambda: watch.state.following)  # it was heard of, and is quiet from now on
+        clock.by = -3600.0
+        reading = cluster.sample(clock.now(), [CHAT])[CHAT]
+        assert (reading.freshness, reading.reason) == (Freshness.STALE, Reason.KUBERNETES_UNREACHABLE)
+        eventually(lambda: cluster.sample(clock.now(), [CHAT])[CHAT].fresh)  # it was heard of again
+    finally:
+        cluster.close()
 
 
 def test_pods_that_cannot_be_listed_are_not_zero(api: ApiServer, read: Read) -> None:

@@ -22,7 +22,7 @@ from scaler.plan.reasons import Reason
 from tests.cluster.api_server import ApiServer, Asked, Watched, event, listed, status
 from tests.cluster.test_cluster_source import LIMITS, QUICK, pod
 from tests.cluster.test_kube import APPS
-from tests.cluster.test_watch import eventually
+from tests.cluster.test_watch import Moved, eventually
 
 NAMES = ("a", "b", "c")
 TARGETS = [TargetRef("apps/v1", "Deployment", "shop", name) for name in NAMES]
@@ -230,6 +230,38 @@ def test_a_watch_that_is_silent_vouches_for_nothing(shop: Shop, client: KubeClie
         shop.reads()
         cluster.sample(time.time(), TARGETS)
         assert shop.reads() == Counter(dict.fromkeys(NAMES, 1))
+    finally:
+        cluster.close()
+
+
+def test_a_watch_whose_last_contact_lies_ahead_vouches_for_nothing(shop: Shop, client: KubeClient) -> None:
+    clock = Moved()
+    cluster = KubernetesCluster(client, clock, limits=LIMITS, timings=QUICK)
+    try:
+        settled(cluster, shop)
+        clock.by = -3600.0
+        shop.reads()
+        cluster.sample(clock.now(), TARGETS)
+        assert shop.reads() == Counter(dict.fromkeys(NAMES, 1))
+    finally:
+        cluster.close()
+
+
+def test_where_a_pass_is_too_short_for_all_each_comes_to_its_turn(shop: Shop, client: KubeClient) -> None:
+    limits = replace(LIMITS, workers=1, pass_time=0.15)
+    cluster = KubernetesCluster(client, SystemClock(), limits=limits, timings=QUICK)
+    answer = shop.answer
+
+    def slow(asked: Asked) -> tuple[int, Any]:
+        if asked.path.endswith("/scale"):
+            time.sleep(0.1)
+        return answer(asked)
+
+    shop.api.answer = slow
+    try:
+        for _ in range(6):
+            cluster._counts.read(TARGETS, limits.pass_time)
+        assert set(shop.reads()) == set(NAMES)
     finally:
         cluster.close()
 

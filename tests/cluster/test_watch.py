@@ -30,6 +30,15 @@ def bookmark(version: str) -> bytes:
     return event("BOOKMARK", {"metadata": {"resourceVersion": version}})
 
 
+class Moved(SystemClock):
+    """The machine's clock, set forward or back by ``by`` s."""
+
+    by = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.by
+
+
 class Memory:
     """A handler that keeps names."""
 
@@ -260,6 +269,18 @@ def test_lists_anew_now_and_then(api: ApiServer, watch: Callable[..., Watch], me
     api.watches = deque([Watched([bookmark("120")])])
     watch(replace(QUICK, resync=0.2, first_pause=0.01))
     eventually(lambda: memory.lists >= 3)
+
+
+def test_lists_anew_also_after_the_clock_was_set_back(client: KubeClient, api: ApiServer, memory: Memory) -> None:
+    api.watches = deque([Watched([bookmark("120")])])
+    clock, timings = Moved(), replace(QUICK, resync=0.2, first_pause=0.01)
+    watch = Watch(client, PODS, memory, clock=clock, rng=random.Random(1), selector="app=chat", timings=timings)
+    watch.start()
+    eventually(lambda: memory.lists >= 1)
+    clock.by = -3600.0
+    lists = memory.lists
+    eventually(lambda: memory.lists >= lists + 2)
+    watch.close()
 
 
 def test_a_back_off_grows_up_to_its_limit_and_can_be_cut_short(client: KubeClient, api: ApiServer) -> None:
