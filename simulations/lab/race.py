@@ -19,6 +19,8 @@ from simulations.lab.lab import Lab
 from simulations.lab.race_run import LAG_THRESHOLD, SPEC, Contestant, KedaLeg, Leg, run_keda, run_lagcast
 from simulations.lab.state import default_directory
 
+HOURS = 0.2  # part by which the simulated KEDA's replica-hours may differ from the real one's, in the mean
+POINTS = 10.0  # percentage points by which its requests in time may
 COLOURS = {Contestant.KEDA: "tab:red", Contestant.SIMULATED: "tab:orange", Contestant.LAGCAST: "tab:blue"}
 
 
@@ -62,7 +64,8 @@ def race(directory: Path | None, repeats: int, spikes: int, lag_threshold: int, 
     minutes a leg, and at the first time 15 minutes more to build KEDA.
 
     \b
-    Exit codes: 0 done; 1 failed, the message says what to do; 2 wrong use; 130 interrupted.
+    Exit codes: 0 done; 1 failed, or the simulated KEDA is too far from the real one (20 % in replica-hours, 10 points
+    in requests in time), the message says which; 2 wrong use; 130 interrupted.
     """
     out.mkdir(parents=True, exist_ok=True)
     assert SPEC.spike is not None  # noqa: S101 - the load has one
@@ -79,10 +82,15 @@ def race(directory: Path | None, repeats: int, spikes: int, lag_threshold: int, 
                 write(whole, out)  # so far: a race is long, and what was run stays
     if output == "json":
         click.echo(json.dumps(as_dict(whole), indent=1))
-        return
-    Console().print(as_table(whole))
-    click.echo(said_of_simulation(whole))
-    click.echo(f"picture: {out / 'race.png'}, data: {out / 'race.json'}")
+    else:
+        Console().print(as_table(whole))
+        click.echo(said_of_simulation(whole))
+        click.echo(f"picture: {out / 'race.png'}, data: {out / 'race.json'}")
+    if too_far(whole):
+        raise click.ClickException(
+            f"the simulated KEDA is not the real one: allowed are {100 * HOURS:g} % in replica-hours and {POINTS:g}"
+            f" points in requests in time, in the mean; {said_of_simulation(whole)}"
+        )
 
 
 def write(whole: Race, out: Path) -> None:
@@ -118,15 +126,26 @@ def as_table(whole: Race) -> Table:
 
 def said_of_simulation(whole: Race) -> str:
     """How near the simulated KEDA is to the real one, in a line."""
-    real, simulated = whole.legs(Contestant.KEDA), whole.legs(Contestant.SIMULATED)
-    hours = [s.replica_hours / r.replica_hours - 1.0 for r, s in zip(real, simulated, strict=True)]
-    points = [100 * (s.attainment - r.attainment) for r, s in zip(real, simulated, strict=True)]
+    hours, points = _apart(whole)
     replicas = [100 * leg.difference for leg in whole.keda]
     return (
         f"simulated KEDA against the real one: replicas differ by {_spread(replicas, '{:.1f}', ' %')} of their mean,"
         f" replica-hours by {_spread([100 * h for h in hours], '{:+.1f}', ' %')},"
         f" requests in time by {_spread(points, '{:+.1f}', ' points')}"
     )
+
+
+def too_far(whole: Race) -> bool:
+    """Whether the simulated KEDA is further from the real one, in the mean over the repeats, than can be believed."""
+    hours, points = (abs(float(np.mean(apart))) for apart in _apart(whole))
+    return not (hours <= HOURS and points <= POINTS)  # what is no number is too far, too
+
+
+def _apart(whole: Race) -> tuple[list[float], list[float]]:
+    """Simulated less real by repeat: part of the replica-hours, percentage points of the requests in time."""
+    pairs = [(leg.real, leg.simulated) for leg in whole.keda]
+    hours = [s.replica_hours / r.replica_hours - 1.0 for r, s in pairs]
+    return hours, [100 * (s.attainment - r.attainment) for r, s in pairs]
 
 
 def draw(whole: Race, path: Path) -> None:

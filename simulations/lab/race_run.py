@@ -42,9 +42,12 @@ PATIENCE = 90.0  # s for KEDA to see a new ScaledObject, and for its HPA to be a
 # s that a rebalance stops a consumer: between the 0.3 s that one who leaves was seen to cost the others, and the 0.3 to
 # 3 s of one who joins (tests/lab/test_simulator_believed.py prints it).
 REBALANCE = 1.0
-# The past ends as a spike ends, so that the next one comes after everything has settled.
+# The past ends as a spike ends, so that the next one comes after everything has settled. Lagcast's own periods are its
+# defaults, 5 min and 60 s, in the lab's time, as KEDA's are.
 SPEC = ScenarioSpec(
     name="race",
+    scale_in_hold=300.0 * TIME_SCALE,
+    step=60.0 * TIME_SCALE,
     past=715.0,
     replicas=6,
     spike=Spike(every=120.0, at=90.0, length=25.0, height=6.0),
@@ -67,11 +70,11 @@ class Leg:
     start: float
     begins: float  # s from ``start`` to the first spike
     arrivals: Floats
-    lag: Floats  # requests that have arrived and are not finished, at the end of each second
+    lag: Floats  # requests that have arrived and are not finished, at the end of each second; NaN for a simulated leg
     replicas: Ints  # asked for, and so paid
     requests: int
     attainment: float
-    p99: float  # s; NaN for a simulated leg
+    p99: float  # s, of all requests: infinite where more than 1 % were not finished; NaN for a simulated leg
 
     @property
     def replica_hours(self) -> float:
@@ -90,11 +93,11 @@ class Leg:
             "start": self.start,
             "requests": self.requests,
             "attainment": self.attainment,
-            "latency_p99_seconds": None if math.isnan(self.p99) else self.p99,
+            "latency_p99_seconds": self.p99 if math.isfinite(self.p99) else None,
             "replica_hours": self.replica_hours,
             "changes": self.changes,
             "replicas": self.replicas.tolist(),
-            "lag": self.lag.tolist(),
+            "lag": [None if math.isnan(lag) else lag for lag in self.lag.tolist()],
             "arrivals": self.arrivals.tolist(),
         }
 
@@ -214,7 +217,7 @@ def simulate_keda(
         start=real.start,
         begins=real.begins,
         arrivals=came,
-        lag=record.backlog[inside],
+        lag=np.full(seconds, np.nan),  # its backlog is what waits for service, without what is in it
         replicas=(record.ready + record.pending)[inside],
         requests=int(came.sum()),
         attainment=float(1.0 - late.sum() / came.sum()),
@@ -249,12 +252,14 @@ def _sleep_until(when: float) -> None:
 
 def _leg(who: Contestant, running: Scenario, counts: ReplicaWatch, start: float, seconds: int) -> Leg:
     measured = running.measured(start, start + seconds)
-    if measured.attainment is None or measured.latency_p99 is None:
+    if measured.attainment is None or measured.requests == measured.unfinished:
         raise LabError(f"{running.spec.name}: no request came, or none was finished")
     finished, ends = running.finished(), start + 1.0 + np.arange(seconds)
     produced = running.produced(finished.arrival.min())  # what is older is the past, which nobody serves
     came = np.searchsorted(np.sort(produced.arrival), ends, side="right")
-    gone = np.searchsorted(np.sort(_gone(finished)), ends, side="right")
+    arrival, left = _firsts(finished)
+    gone = np.searchsorted(np.sort(left), ends, side="right")
+    inside = (arrival >= start) & (arrival < start + seconds)
     edges = start + np.arange(seconds + 1)
     return Leg(
         contestant=who,
@@ -265,16 +270,21 @@ def _leg(who: Contestant, running: Scenario, counts: ReplicaWatch, start: float,
         replicas=counts.asked(running.spec.name, start, seconds),
         requests=measured.requests,
         attainment=measured.attainment,
-        p99=measured.latency_p99,
+        p99=p99_of((left - arrival)[inside], measured.unfinished),
     )
 
 
-def _gone(finished: Finished) -> Floats:
-    """When each request was finished first (unix s)."""
+def p99_of(latency: Floats, unfinished: int) -> float:
+    """99th percentile (s) of the latencies of finished requests together with ``unfinished`` that take for ever."""
+    return float(np.quantile(np.concatenate((latency, np.full(unfinished, np.inf))), 0.99, method="higher"))
+
+
+def _firsts(finished: Finished) -> tuple[Floats, Floats]:
+    """When each request arrived, and when it was finished first (unix s)."""
     order = np.lexsort((finished.finished, finished.offset, finished.partition))
     place = np.stack((finished.partition[order], finished.offset[order]))
     first = np.concatenate((np.ones(min(len(order), 1), np.bool_), (np.diff(place) != 0).any(axis=0)))
-    return np.asarray(finished.finished[order][first])
+    return np.asarray(finished.arrival[order][first]), np.asarray(finished.finished[order][first])
 
 
 def _lead_times(counts: ReplicaWatch, name: str, finished: Finished, start: float, end: float) -> tuple[float, float]:
