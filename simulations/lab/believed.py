@@ -100,7 +100,10 @@ class Served:
 
     @property
     def pause(self) -> float:
-        """s for which a consumer that stayed stood still, all in all, while others joined and it had work."""
+        """s for which a consumer that stayed stood still, all in all, while others joined and it had work.
+
+        The simulator is told it for each change of the count, also where this is the sum over several of them.
+        """
         spans = self.spans()
         joined = sorted(begin for begin, _ in spans if begin > self.start)
         still = []
@@ -207,6 +210,11 @@ class Compared:
     counts: Ints  # consumers that served, by second
 
     @property
+    def joins(self) -> int:
+        """Seconds in which consumers joined: as often at most was a consumer stopped in ``pause``."""
+        return int((np.diff(self.counts) > 0).sum())
+
+    @property
     def lag_difference(self) -> float:
         """Mean absolute difference of the lags, as a part of the lab's mean lag."""
         return float(np.abs(self.simulated_lag - self.lag).mean() / self.lag.mean())
@@ -289,6 +297,6 @@ def told(compared: Compared) -> str:
         f" {compared.lag_difference:.1%} of the mean, area {compared.area_difference:+.1%}\n"
         f"p99 latency: {compared.p99:.2f} s in the lab, {compared.simulated_p99:.2f} s simulated,"
         f" {compared.p99_difference:+.1%}\n"
-        f"observed: {compared.service_time * 1000:.0f} ms a request, {compared.pause:.2f} s that a rebalance"
-        f" stops a consumer; consumers {', '.join(changes)}"
+        f"observed: {compared.service_time * 1000:.0f} ms a request, {compared.pause:.2f} s in all that"
+        f" {compared.joins} rebalances stopped a consumer; consumers {', '.join(changes)}"
     )

@@ -87,3 +87,4 @@ def test_a_wrong_simulator_is_told() -> None:
     assert late.area_difference == pytest.approx(-0.25)
     assert late.p99_difference == pytest.approx(0.25)
     assert "+25.0%" in told(late)
+    assert replace(right, counts=np.array([4, 9, 9, 10, 7, 5])).joins == 2
