@@ -13,6 +13,7 @@ import itertools
 import logging
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -64,6 +65,7 @@ class KafkaProcess:
         self._clock = clock or SystemClock()
         self._numbers = itertools.count()
         self._lock = threading.Lock()
+        self._sending = threading.Lock()  # apart: a process that does not read holds up who sends, and nobody else
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._open: dict[int, Future[Any]] = {}
@@ -112,14 +114,16 @@ class KafkaProcess:
         question = Question(next(self._numbers), method, arguments, self._clock.now(), useful)
         future: Future[Any] = Future()
         with self._lock:
-            if self._connection is None:
+            process, connection = self._process, self._connection
+            if process is None or connection is None:
                 raise _Gone("the process that asks it is being started again")
             self._open[question.number] = future
-            try:
-                self._connection.send(question)
-            except OSError:
-                del self._open[question.number]
-                raise _Gone("the process that asks it has just ended") from None
+        try:
+            self._send(process, connection, question)
+        except OSError:
+            with self._lock:
+                self._open.pop(question.number, None)
+            raise _Gone("the process that asks it has just ended") from None
         try:
             answer = future.result(useful)
         except TimeoutError:
@@ -128,6 +132,15 @@ class KafkaProcess:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def _send(self, process: subprocess.Popen[bytes], connection: Connection, message: Setup | Question) -> None:
+        """Raises OSError when it cannot be sent; a process that does not read is ended."""
+        try:
+            with self._sending:
+                connection.send(message)
+        except BlockingIOError:  # SO_SNDTIMEO; half of the message may have been sent, so that no other can follow
+            process.kill()
+            raise
 
     def _late(self, number: int) -> None:
         with self._lock:
@@ -145,15 +158,15 @@ class KafkaProcess:
     def _begin(self) -> None:
         """Begin a process; where the machine has no room for one, the keeper tries again."""
         try:
-            process, connection = _start()
+            process, connection = _start(self._timeout)
         except OSError as error:
             log.error("cannot start the process that asks Kafka at %s (%s); trying again", self._servers, error)
             return
+        with contextlib.suppress(OSError):  # it ended at once: the keeper sees it
+            self._send(process, connection, self._setup)  # the first message: nobody else has the connection yet
         with self._lock:
             self._process, self._connection, self._ready = process, connection, False
             self._began, self._unanswered = self._clock.now(), 0
-            with contextlib.suppress(OSError):  # it ended at once: the keeper sees it
-                connection.send(self._setup)
 
     def _keep(self) -> None:
         """Hand answers out; when the process ends, begin another."""
@@ -182,7 +195,8 @@ class KafkaProcess:
             self._connection = None
             lost, self._open = self._open, {}
         _end(connection)
-        connection.close()
+        with self._sending:
+            connection.close()
         for future in lost.values():
             future.set_result(_Gone("the process that asks it has ended; another one is started"))
         return _reap(process)
@@ -204,16 +218,23 @@ class KafkaProcess:
                 future.set_result(answer)
 
 
-def _start() -> tuple[subprocess.Popen[bytes], Connection]:
-    """A process and our end of the socket to it. Raises OSError."""
+def _start(timeout: float) -> tuple[subprocess.Popen[bytes], Connection]:
+    """A process and our end of the socket to it, which waits ``timeout`` (s) to send. Raises OSError."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        process = subprocess.Popen(  # noqa: S603 - our own module
-            # -P: nothing is imported from the working directory, which is anybody's.
-            [sys.executable, "-P", "-m", "scaler.observe.kafka_child", str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(),),
-        )
+        seconds, rest = divmod(max(round(timeout * 1e6), 1), 1_000_000)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", seconds, rest))
+        # It inherits the mask: Ctrl-C in the terminal is held back until it ignores that itself.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own module
+                # -P: nothing is imported from the working directory, which is anybody's.
+                [sys.executable, "-P", "-m", "scaler.observe.kafka_child", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return process, Connection(ours.detach())
 
 

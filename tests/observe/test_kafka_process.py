@@ -182,47 +182,72 @@ def test_a_cluster_is_begun_before_the_first_pass_and_once() -> None:
         assert len(made) == 1
 
 
-def test_where_no_process_can_be_started_it_is_tried_again(
+def test_whatever_ends_it_another_takes_over_even_where_none_can_be_started_at_first(
     source: KafkaProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = up(source)
-    tried = threading.Event()
+    receive, tries = Connection.recv, iter([True, True])
+
+    def odd(connection: Connection) -> None:
+        monkeypatch.setattr(Connection, "recv", receive)
+        raise UnpicklingError("odd")
 
     def full(*args: object, **options: object) -> None:
-        tried.set()
+        if next(tries, None) is None:
+            patch.undo()
         raise BlockingIOError("no room for a process")
 
     monkeypatch.setattr(kafka_process, "LONG_PAUSE", 0.1)
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", full)
-        os.kill(first, signal.SIGKILL)
-        assert tried.wait(10.0)
-        assert read(source).freshness is Freshness.ERROR
-    assert up(source) != first
-    assert "no room for a process" in caplog.text
-
-
-def test_an_answer_that_cannot_be_read_ends_the_process_and_another_takes_over(
-    source: KafkaProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = up(source)
-
-    def odd(connection: Connection) -> None:
-        raise UnpicklingError("odd")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Connection, "recv", odd)
+        monkeypatch.setattr(Connection, "recv", odd)
         read(source)  # what is received after this answer cannot be read
         until(lambda: source.pid != first)
     assert up(source) != first
+    assert "UnpicklingError" in caplog.text
+    assert caplog.text.count("no room for a process") == 3
 
 
-def test_nothing_is_imported_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_does_not_read_holds_up_no_close_and_is_ended(source: KafkaProcess) -> None:
+    first = up(source)
+    os.kill(first, signal.SIGSTOP)
+    many = [GroupTopic("g" * 1000, f"{n}" * 1000) for n in range(1000)]  # far more than a socket holds
+    began = time.monotonic()
+    asking = threading.Thread(target=source.sample, args=(time.time(), many), daemon=True)
+    asking.start()
+    time.sleep(TIMEOUT / 5)
+    assert source.pid == first, "who does not send is not held up"
+    assert time.monotonic() - began < TIMEOUT
+    asking.join(10 * TIMEOUT)
+    assert not asking.is_alive()
+    until(lambda: source.pid != first)
+    second = source.pid
+    assert second is not None
+
+    os.kill(second, signal.SIGSTOP)
+    asking = threading.Thread(target=source.sample, args=(time.time(), many), daemon=True)
+    asking.start()
+    time.sleep(TIMEOUT / 5)
+    began = time.monotonic()
+    source.close()
+    assert time.monotonic() - began < 3.0
+    asking.join(5.0)
+    assert not asking.is_alive()
+
+
+def test_its_surroundings_are_no_concern_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "numpy.py").write_text("import os; os._exit(7)\n")
     monkeypatch.chdir(tmp_path)
     source = KafkaProcess({"bootstrap.servers": NOBODY}, TIMEOUT)
     try:
         first = source.pid
-        assert up(source) == first
+        assert first is not None
+        for _ in range(10):  # Ctrl-C goes to the whole group, from the first instant on
+            os.kill(first, signal.SIGINT)
+            time.sleep(0.02)
+        assert up(source) == first, "nothing was imported from the working directory, and no signal ended it"
     finally:
         source.close()
+    assert "KeyboardInterrupt" not in capfd.readouterr().err
