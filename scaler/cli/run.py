@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import signal
 import sys
 import threading
@@ -38,6 +39,7 @@ LONGEST_DEADLINE = 3.0  # s: SIGTERM must end a pass within 5 s
 ANSWER_SHARE = 0.8  # of a pass, for each source: its own error says more than that the pass ran out
 
 MOST_SOURCES = 64  # asked side by side; a thread is made when needed, so that one that hangs holds up no other
+MOST_ASIDE = 4  # threads for what the plan learns from in passing
 OURS = ("lagcast", "scaler", "forecasting", "simulations")
 
 
@@ -82,6 +84,10 @@ def run(
         _run(path, seen, resources, make_policy, tick, host, port, kubeconfig, stop)
     except (LagcastError, OSError) as error:
         raise click.ClickException(str(error)) from error
+    # At once: Python would wait for threads that wait for others, such as one that looks a name up.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _log_to_stderr(level: str) -> None:
@@ -156,6 +162,7 @@ def _run(
     cluster = KubernetesCluster(kube, clock=clock)
     samplers = ThreadPoolExecutor(MOST_SOURCES, thread_name_prefix="sample")
     background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
+    aside = ThreadPoolExecutor(MOST_ASIDE, thread_name_prefix="aside")
     gatherer = Gatherer(
         lambda kafka: KafkaProcess({"bootstrap.servers": kafka.bootstrap_servers, **dict(kafka.properties)}, patience),
         lambda url: _latency(url, patience),
@@ -163,6 +170,7 @@ def _run(
         samplers,
         Histories(background),
         deadline,
+        aside,
     )
     controller = Controller(
         gatherer,
@@ -201,7 +209,7 @@ def _run(
         controller.run(stop, before_tick=ConfigFile(path, seen, controller, telemetry).check)
     finally:
         endpoints.close()
-        for pool in (samplers, background):
+        for pool in (samplers, background, aside):
             pool.shutdown(wait=False, cancel_futures=True)
         controller.close()
     log.info("stopped")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
@@ -17,6 +19,7 @@ from scaler.plan.observation import Freshness, LeadTime, Reading, ServiceObserva
 from scaler.plan.reasons import Reason
 
 log = logging.getLogger(__name__)
+CLOSE_TIME = 2.0  # s, of all sources together
 K = TypeVar("K", bound=Hashable)
 
 SourceKey = tuple[str, Hashable]
@@ -33,7 +36,8 @@ class Gatherer:
     """Owns the sources; makes one observation for each scaler and tick.
 
     ``deadline`` (s) bounds a pass. A source that has not answered by then is reported as an error and is not asked
-    again before its open call has come back, so that an outage piles nothing up.
+    again before its open call has come back, so that an outage piles nothing up. What may take its time is asked
+    ``aside``, on threads of its own, so that it takes none from the pass.
     """
 
     def __init__(
@@ -44,11 +48,13 @@ class Gatherer:
         executor: Executor,
         histories: Histories,
         deadline: float,
+        aside: Executor | None = None,
     ) -> None:
         self._make_offsets = offsets
         self._make_latency = latency
         self._cluster = cluster
         self._executor = executor
+        self._aside = aside or executor
         self._histories = histories
         self._deadline = deadline
         self._offsets: dict[KafkaCluster, OffsetSource] = {}
@@ -99,12 +105,16 @@ class Gatherer:
         self._histories.again(uid)
 
     def close(self) -> None:
-        """Close every source."""
+        """Close every source, side by side; one that takes longer than ``CLOSE_TIME`` is left to the process's end."""
         sources: list[OffsetSource | LatencySource | ClusterSource] = [self._cluster]
         sources += self._offsets.values()
         sources += self._latency.values()
-        for source in sources:
-            source.close()
+        closing = [threading.Thread(target=source.close, name="close", daemon=True) for source in sources]
+        for thread in closing:
+            thread.start()
+        end = time.monotonic() + CLOSE_TIME
+        for thread in closing:
+            thread.join(max(end - time.monotonic(), 0.0))
 
     def _ask(
         self,
@@ -150,7 +160,7 @@ class Gatherer:
         pods = self._joins.pods(scaler.uid)
         if pods and looking is None:
             source = self._latency_source(scaler.prometheus)
-            self._looking[scaler.uid] = self._executor.submit(source.served, scaler.latency, pods, SPAN)
+            self._looking[scaler.uid] = self._aside.submit(source.served, scaler.latency, pods, SPAN)
         return told + whole
 
     def _offset_source(self, cluster: KafkaCluster) -> OffsetSource:

@@ -72,22 +72,29 @@ class PrometheusLatency:
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="prometheus")
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="prometheus-served")
         self._late: dict[LatencyQuery, Future[Reading[LatencySample]]] = {}
+        self._turns: list[LatencyQuery] = []  # first those that the last sample had no time for: none goes without
 
     def sample(self, now: float, wanted: Sequence[LatencyQuery]) -> Mapping[LatencyQuery, Reading[LatencySample]]:
         """One reading for each wanted, within ``timeout``."""
         # A query that is late from an earlier sample keeps its thread; nothing new is piled on it.
         self._late = {query: future for query, future in self._late.items() if not future.done()}
-        asked = {q: self._late.get(q) or self._pool.submit(self._ask, now, q) for q in dict.fromkeys(wanted)}
+        known = set(wanted)
+        turns = dict.fromkeys(q for q in (*self._turns, *wanted) if q in known)
+        asked = {q: self._late.get(q) or self._pool.submit(self._ask, now, q) for q in turns}
         late = [future for query, future in asked.items() if query in self._late]
         wait(asked.values(), timeout=self._timeout)
         answers: dict[LatencyQuery, Reading[LatencySample]] = {}
+        missed: list[LatencyQuery] = []
         for query, future in asked.items():
             if future in late or not future.done():
-                if not future.cancel() and not future.done():
+                if future.cancel():
+                    missed.append(query)
+                elif not future.done():
                     self._late[query] = future
                 answers[query] = self._unreachable(now, f"did not answer within {self._timeout:g} s")
             else:
                 answers[query] = future.result()
+        self._turns = [*missed, *(q for q in turns if q not in missed)]
         return answers
 
     def served(self, query: LatencyQuery, pods: Sequence[str], span: float) -> Mapping[str, Sequence[Served]]:
@@ -95,8 +102,13 @@ class PrometheusLatency:
         if not pods:
             return {}
         try:
-            return self._aside.submit(self._ask_served, query, pods, span).result(self._timeout)
-        except (TimeoutError, CancelledError, RuntimeError):  # RuntimeError: it was closed
+            asked = self._aside.submit(self._ask_served, query, pods, span)
+        except RuntimeError:  # it was closed
+            return {}
+        try:
+            return asked.result(self._timeout)
+        except (TimeoutError, CancelledError):
+            asked.cancel()  # nobody waits for it any more: it must not pile up behind one that hangs
             return {}
 
     def close(self) -> None:

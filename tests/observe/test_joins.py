@@ -197,6 +197,18 @@ class TestThePlanLearns:
         assert len(learned._seen) == 2
 
 
+def watched(name: str, latency: bool = True) -> Watched:
+    return Watched(
+        uid=name,
+        target=TargetRef("apps/v1", "Deployment", "default", name),
+        kafka=KafkaCluster("one:9092"),
+        topic=GroupTopic("group", "topic"),
+        prometheus="http://one:9090" if latency else None,
+        latency=QUERY if latency else None,
+        history=None,
+    )
+
+
 class Cluster(FakeCluster):
     """Tells one pod that became Ready, once."""
 
@@ -237,15 +249,7 @@ class TestGathered:
         pool.shutdown()
 
     def told(self, gatherer: Gatherer, at: float, latency: bool = True) -> list[float | None]:
-        scaler = Watched(
-            uid="a",
-            target=TargetRef("apps/v1", "Deployment", "default", "a"),
-            kafka=KafkaCluster("one:9092"),
-            topic=GroupTopic("group", "topic"),
-            prometheus="http://one:9090" if latency else None,
-            latency=QUERY if latency else None,
-            history=None,
-        )
+        scaler = watched("a", latency)
         leads = gatherer.gather(T + at, [scaler])["a"].lead_times
         for looking in list(gatherer._looking.values()):
             wait([looking], 0.2)
@@ -278,3 +282,41 @@ class TestGathered:
         gatherer, latency = world
         assert [self.told(gatherer, at, latency=False) for at in (36.0, 51.0)] == [[None], []]
         assert latency.asked == []
+
+    def test_what_is_looked_for_aside_takes_no_thread_from_the_pass(self, world: tuple[Gatherer, Latency]) -> None:
+        latency, broker = world[1], FakeBroker(SystemClock())
+        latency.hang.clear()
+        scalers = [watched(name) for name in "abc"]
+        with ThreadPoolExecutor(3) as pool, ThreadPoolExecutor(1) as aside:
+            cluster = Cluster(lambda: 1.0)
+            cluster.lead_times = lambda target: (lead(f"{target.name}-1", T + 30.0),)  # type: ignore[method-assign]
+            gatherer = Gatherer(lambda _: broker, lambda _: latency, cluster, pool, Histories(pool), 2.0, aside)
+            for at in (31.0, 46.0):
+                seen = gatherer.gather(T + at, scalers)
+                details = [one.replicas.detail for one in seen.values()]
+                assert not [said for said in details if "no answer" in said]
+            latency.hang.set()
+
+
+class Slow(FakePrometheus):
+    """Ends when all others end, too."""
+
+    def __init__(self, together: threading.Barrier) -> None:
+        super().__init__()
+        self.together = together
+
+    def close(self) -> None:
+        self.together.wait(10)
+
+
+def test_sources_are_closed_side_by_side() -> None:
+    together, broker, cluster = threading.Barrier(3), FakeBroker(SystemClock()), FakeCluster(lambda: 1.0)
+    with ThreadPoolExecutor(3) as pool:
+        gatherer = Gatherer(lambda _: broker, lambda _: Slow(together), cluster, pool, Histories(pool), 2.0)
+        gatherer.gather(T, [replace(watched("a"), prometheus=f"http://{n}:9090") for n in range(2)])
+    closing = threading.Thread(target=gatherer.close)
+    closing.start()
+    together.wait(10)
+    closing.join(10)
+    assert not closing.is_alive()
+    assert not together.broken

@@ -14,7 +14,7 @@ import pytest
 
 from scaler.observe.ports import LatencyQuery, Served
 from scaler.observe.prometheus import PrometheusLatency, promql, read
-from scaler.plan.observation import Freshness
+from scaler.plan.observation import Freshness, LatencySample, Reading
 from scaler.plan.reasons import Reason
 
 QUERY = LatencyQuery("inference_latency_seconds", 'app="chat"', 60.0)
@@ -231,3 +231,41 @@ def test_a_closed_source_knows_nothing_of_pods() -> None:
     source.close()
     assert source.served(QUERY, ["a"], 240.0) == {}
     assert PrometheusLatency("http://127.0.0.1:9/", 0.2).served(QUERY, [], 240.0) == {}
+
+
+def test_what_nobody_waits_for_any_more_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, gate, asked = PrometheusLatency("http://127.0.0.1:9/", 0.05), threading.Event(), []
+
+    def hang(*question: object) -> dict[str, object]:
+        asked.append(question)
+        gate.wait(10)
+        return {}
+
+    monkeypatch.setattr(source, "_ask_served", hang)
+    try:
+        assert [source.served(QUERY, ["a"], 240.0) for _ in range(4)] == [{}] * 4
+        gate.set()
+        source._aside.submit(lambda: None).result(10)  # behind all that was left
+        assert len(asked) == 1
+    finally:
+        gate.set()
+        source.close()
+
+
+def test_where_time_is_short_each_gets_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = PrometheusLatency("http://127.0.0.1:9/", 0.05)
+    many = [LatencyQuery("m", f'app="{k}"', 60.0) for k in range(20)]
+    asked = set()
+
+    def slow(now: float, query: LatencyQuery) -> Reading[LatencySample]:
+        asked.add(query)
+        time.sleep(0.04)
+        return read(now, query, {}, 60.0, "here")
+
+    monkeypatch.setattr(source, "_ask", slow)
+    try:
+        for _ in range(20):
+            assert source.sample(1000.0, many).keys() == set(many)
+        assert asked == set(many)
+    finally:
+        source.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -68,4 +69,23 @@ def test_a_signal_stops_it_cleanly_within_5_s(start: Callable[..., ControllerPro
     assert code == 0
     assert took < 5.0
     assert "Traceback" not in running.log
+    assert running.log.rstrip().endswith("stopped")
+
+
+def test_a_name_that_is_looked_up_without_end_does_not_hold_up_the_stop(
+    start: Callable[..., ControllerProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket, time\n"
+        "look_up = socket.getaddrinfo\n"
+        "def hanging(host, *rest, **more):\n"
+        "    return time.sleep(60) if host == 'hangs.example' else look_up(host, *rest, **more)\n"
+        "socket.getaddrinfo = hanging\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    running = start(scaler(latency={"prometheus": "http://hangs.example:9090", "selector": 'app="chat"'})).ready()
+    running.until(lambda: running.status()[0]["inputs"]["prometheus"]["status"] == "error", "it was asked")
+    code, took = running.stop()
+    assert code == 0
+    assert took < 5.0
     assert running.log.rstrip().endswith("stopped")
