@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,21 +76,23 @@ def test_outages_scale_nothing_in_and_are_over_within_two_ticks(
     lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outage = 30.0
-    spec = ScenarioSpec(name="outage", spike=None, mean=25.0, past=300.0, replicas=8, scale_in_hold=5.0)
-    with Scenario(lab, tmp_path, spec) as running:
+    spec = ScenarioSpec(name="outage", spike=None, mean=25.0, past=300.0, replicas=8, scale_in_hold=8.0)
+    with Scenario(lab, tmp_path, spec) as running, collected(running) as seen:
         running.send()
-        list(running.watch(time.time() + 15))
+        list(running.watch(time.time() + 20))
         for source, server in (
             ("kafka", lab.kafka),
             ("prometheus", lab.prometheus),
             ("kubernetes", lab.kubernetes),
         ):
-            before = running.status()
+            before = running.status() | {"looked": time.time()}
             assert before["inputs"][source]["status"] == "fresh", before["inputs"]
             server.stop()
             stopped = time.time()
             try:
                 rows = list(running.watch(stopped + outage))
+                metrics_say_missing(running, source)
+                away = time.time()
             finally:
                 server.start()
             if source == "prometheus":
@@ -97,22 +101,65 @@ def test_outages_scale_nothing_in_and_are_over_within_two_ticks(
             missing = [r for r in rows if r["inputs"][source]["status"] != "fresh"]
             assert missing, f"an outage of {source} for {outage:.0f} s was not noticed"
             noticed = missing[0]["looked"] - stopped
+            # What was decided before it was noticed was decided on fresh readings.
+            known = [r for r in seen if before["looked"] <= r["looked"] < missing[0]["looked"]]
+            known = [r for r in known if r["inputs"][source]["status"] == "fresh"]
+            held = min(r[count] for r in [before, *known] for count in ("current", "desired"))
             lowest = min(r["desired"] for r in missing if r["desired"] is not None)
-            assert lowest >= before["current"], f"scaled in while {source} was missing"
-            assert replicas(running) >= before["current"]
+            assert lowest >= held, f"scaled in while {source} was missing"
+            assert replicas(running) >= held
             fresh = next(
                 r["looked"] for r in running.watch(back + 30, every=0.2) if r["inputs"][source]["status"] == "fresh"
             )
             say(
                 capsys,
-                f"{source}: noticed after {noticed:.1f} s, replicas {before['current']} -> {lowest},"
+                f"{source}: noticed after {noticed:.1f} s, replicas {held} -> {lowest},"
                 f" fresh {fresh - back:.1f} s after it was back",
             )
             assert fresh - back <= 2 * spec.tick + 1.0, "two ticks, and one look"
             assert running.metric("lagcast_input_status", source=source, status="fresh") == 1
             list(running.watch(time.time() + 10))  # the others settle before the next one goes
+            # The first ticks with the source back, which may come before its start is known to be complete.
+            after = [r for r in seen if r["looked"] >= away]
+            again = next(k for k, r in enumerate(after) if r["inputs"][source]["status"] == "fresh")
+            ticks = list({r["time"]: (r["current"], r["desired"]) for r in after[again:]}.values())[:3]
+            assert len(ticks) == 3, after
+            assert all(desired >= current for current, desired in ticks), f"scaled in when {source} was back: {ticks}"
         assert running.runs("controller")
         assert "Traceback" not in running.log("controller")
+
+
+@contextlib.contextmanager
+def collected(running: Scenario) -> Iterator[list[dict[str, Any]]]:
+    """The controller's rows, looked at all the while."""
+    rows: list[dict[str, Any]] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            rows.extend(running.watch(time.time() + 0.1, every=0.2))  # one look
+
+    looking = threading.Thread(target=look, name="rows", daemon=True)
+    looking.start()
+    try:
+        yield rows
+    finally:
+        done.set()
+        looking.join()
+
+
+def metrics_say_missing(running: Scenario, source: str) -> None:
+    """Wait until exactly one status of the source is set, and it is not "fresh"; a look may come within a tick."""
+    until = time.time() + 5
+    while True:
+        said = {
+            status: running.metric("lagcast_input_status", source=source, status=status)
+            for status in ("fresh", "stale", "absent", "error")
+        }
+        if said["fresh"] == 0 and list(said.values()).count(0) == 3 and list(said.values()).count(1) == 1:
+            return
+        assert time.time() < until, f"the metrics say of {source}, which is away: {said}"
+        time.sleep(0.2)
 
 
 def scraped(lab: Lab, app: str) -> None:
