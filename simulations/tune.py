@@ -13,6 +13,7 @@ A study remembers the version, the data and the space it is for; another one's i
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import socket
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 BATCH = 16
 LOST_AFTER = 3600.0  # s: a trial of another machine that has run so long is taken over
+UNOWNED_AFTER = 60.0  # s: one that has no owner's name after so long was taken by a process that ended at once
 POLL = 2.0  # s between looks at what other processes run
 OWNER = "lagcast:owner"
 ABOUT = "lagcast:about"
@@ -111,11 +113,12 @@ class Search:
 
 def tune(study: Study, search: Search, run: Run, clock: Clock, done: Callable[[int], None] | None = None) -> None:
     """Run the study until ``search.trials`` are done. ``done`` is told how many there are, after each."""
+    from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
 
     me = _owner()
     while True:
-        known = _propose(study, search, me)
+        known = _propose(study, search)
         complete = sum(t.state is TrialState.COMPLETE for t in known)
         if complete >= search.trials:
             return
@@ -137,23 +140,32 @@ def tune(study: Study, search: Search, run: Run, clock: Clock, done: Callable[[i
         def ended(
             place: int, result: tuple[float, float], batch: list[FrozenTrial] = batch, counter: Iterator[int] = counter
         ) -> None:
-            study.tell(batch[place].number, list(result))
+            # Another process may have taken it over and been first: with the same values, to the same result.
+            with contextlib.suppress(UpdateFinishedTrialError):
+                study.tell(batch[place].number, list(result), skip_if_finished=True)
             if done is not None:
                 done(next(counter))
 
         run([dict(t.params) for t in batch], ended)
 
 
-def _propose(study: Study, search: Search, me: str) -> list[FrozenTrial]:
+def _known(study: Study) -> list[FrozenTrial]:
+    """All trials that are done or to be done: not those that failed, nor the empty ones of a race for the last."""
+    from optuna.trial import TrialState
+
+    return [t for t in study.get_trials(deepcopy=False) if t.params and t.state is not TrialState.FAIL]
+
+
+def _propose(study: Study, search: Search) -> list[FrozenTrial]:
     """Add the newest batch's trials where they are not all there, or the next batch's when all before are done.
 
-    Returns all trials, with those that were added.
+    They have no owner: who takes one to run it writes its own name. Returns all trials, with those that were added.
     """
     from optuna.trial import TrialState, create_trial
 
-    known = study.get_trials(deepcopy=False)
+    known = _known(study)
     number, there = divmod(len(known), search.batch)
-    if there == 0 and any(not t.state.is_finished() for t in known):
+    if any(not t.state.is_finished() for t in known[: number * search.batch]):
         return known  # the batch before is not done
     size = min(search.batch, search.trials - number * search.batch)
     if there >= size:
@@ -161,8 +173,8 @@ def _propose(study: Study, search: Search, me: str) -> list[FrozenTrial]:
     values = _batch(known[: number * search.batch], search, number, size)
     for place in range(there, size):
         waiting, space = TrialState.WAITING, dict(search.space)
-        study.add_trial(create_trial(state=waiting, params=values[place], distributions=space, user_attrs={OWNER: me}))
-        known = study.get_trials(deepcopy=False)
+        study.add_trial(create_trial(state=waiting, params=values[place], distributions=space))
+        known = _known(study)
         if len(known) > number * search.batch + place + 1:
             break  # another process adds them too
     return known
@@ -197,7 +209,8 @@ def _is_left(trial: FrozenTrial, me: str, now: float) -> bool:
     host, _, process = owner.rpartition(":")
     if host == socket.gethostname() and process.isdigit():
         return not _lives(int(process))
-    return trial.datetime_start is None or now - trial.datetime_start.timestamp() > LOST_AFTER
+    after = LOST_AFTER if owner else UNOWNED_AFTER
+    return trial.datetime_start is None or now - trial.datetime_start.timestamp() > after
 
 
 def _owner() -> str:

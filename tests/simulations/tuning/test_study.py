@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 
+from scaler.clock import SystemClock
 from simulations.errors import BadStudy
-from simulations.tune import Trial, choose, open_study, results
+from simulations.tune import Search, Trial, choose, open_study, results, tune
 from tests.simulations.tuning import study as made_up
 from tests.simulations.tuning.study import BATCH
 
@@ -80,6 +82,47 @@ def test_the_number_of_workers_and_a_pause_change_nothing(tmp_path: Path, unbrok
     made_up.run_study(where, 2, width=4)
     made_up.run_study(where, TRIALS, width=4)
     assert seen(where) == unbroken
+
+
+def test_two_processes_share_a_study(tmp_path: Path) -> None:
+    where = url(tmp_path, "shared")
+    open_study(where, "made-up", made_up.ABOUT)
+    command = [sys.executable, "-m", "tests.simulations.tuning.study", where, str(TRIALS), "0.02"]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+    assert len(seen(where)) >= TRIALS
+
+
+def test_a_trial_that_another_process_just_took_is_left_to_it(tmp_path: Path) -> None:
+    """It runs, and its owner's name is not written yet."""
+    where = url(tmp_path, "taken")
+    study = open_study(where, "made-up", made_up.ABOUT)
+    ran: list[dict[str, Any]] = []
+    taken: list[optuna.Trial] = []
+
+    def run(batch: Sequence[dict[str, Any]], done: Callable[[int, tuple[float, float]], None]) -> None:
+        ran.extend(batch)
+        if not taken:
+            taken.append(open_study(where, "made-up", made_up.ABOUT).ask())
+        elif len(ran) == 2:
+            open_study(where, "made-up", made_up.ABOUT).tell(taken[0].number, [0.5, 1.0])
+        for place, values in enumerate(batch):
+            done(place, made_up.objective(values))
+
+    tune(study, Search(made_up.SPACE, made_up.FIRST, BATCH, 7, 1, BATCH), run, SystemClock())
+    assert len(ran) == BATCH - 1
+    assert dict(taken[0].params) not in ran
+
+
+def test_a_failed_trial_is_made_up_for(tmp_path: Path) -> None:
+    where = url(tmp_path, "failed")
+    study = open_study(where, "made-up", made_up.ABOUT)
+    failed = optuna.trial.TrialState.FAIL
+    study.add_trial(optuna.create_trial(state=failed, params=made_up.FIRST, distributions=made_up.SPACE))
+    made_up.run_study(where, BATCH)
+    assert len(seen(where)) == BATCH
 
 
 def test_the_first_trial_is_what_stands_in_the_resource(unbroken: list[Any]) -> None:
