@@ -13,7 +13,7 @@ import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -55,7 +55,7 @@ class KafkaOffsets:
 
     ``config`` holds librdkafka settings (``bootstrap.servers`` and what security needs); ``<setting>.file`` names a
     file that holds the setting's value. ``timeout`` (s) bounds each sample, ``history_timeout`` each history. One
-    thread may sample while others read histories.
+    thread may sample while others read histories. ``give_up`` is called when only a new process would help.
     """
 
     def __init__(
@@ -64,16 +64,17 @@ class KafkaOffsets:
         timeout: float,
         history_timeout: float = HISTORY_TIMEOUT,
         clock: Clock | None = None,
+        give_up: Callable[[], object] = lambda: None,
     ) -> None:
         # A request that hangs is ended by the connection, soon after nobody waits for it any more.
         self._config = {"socket.timeout.ms": max(round(timeout * 1000), 1000), **config}
         self._timeout = timeout
         self._history_timeout = history_timeout
         self._clock = clock or SystemClock()
-        self._sampling = _Connection(self._config)
+        self._sampling = _Connection(self._config, give_up)
         # Thousands of look-ups must not delay a sample, and one of them may take its time: all would be lost with it.
         patient = max(round(min(LOOK_UP_TIMEOUT, history_timeout) * 1000), 1000)
-        self._remembering = _Connection({"socket.timeout.ms": patient, **config})
+        self._remembering = _Connection({"socket.timeout.ms": patient, **config}, give_up)
         self._one_history = threading.Lock()
         self._closed = threading.Event()
 
@@ -117,8 +118,9 @@ class KafkaOffsets:
 class _Connection:
     """The client for a configuration; a new one when a secret on disk has changed, and after an outage."""
 
-    def __init__(self, config: Mapping[str, str | int]) -> None:
+    def __init__(self, config: Mapping[str, str | int], give_up: Callable[[], object]) -> None:
         self._config = config
+        self._give_up = give_up
         self._client: Client | None = None
 
     def client(self, seconds: float) -> Client:
@@ -127,6 +129,8 @@ class _Connection:
         settings, secrets = resolve(self._config)
         old = self._client
         if old is not None and old.spent and not old.replaceable(seconds):
+            if old.stuck:
+                self._give_up()
             raise old.fault(TimeoutError(), "the cluster", seconds)
         if old is None or old.spent or old.settings != settings:
             self.close()

@@ -20,6 +20,7 @@ from scaler.clock import Clock, SystemClock
 from scaler.observe.ports import OffsetSource
 
 READY = -1  # number of the one message that answers nothing
+WORN = 3  # exit code
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -73,6 +74,12 @@ class Answering:
             self._connection.send((question.number, answer))
 
 
+def _give_up() -> None:
+    """End: another process is begun, which owes nothing and is owed nothing."""
+    logging.getLogger(__name__).warning("too many requests that Kafka may never answer are left; a new process begins")
+    os._exit(WORN)
+
+
 def main() -> None:
     """Run with the number of an inherited socket as the only argument."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the terminal signals the whole group: the socket's end ends it
@@ -85,7 +92,7 @@ def main() -> None:
         from scaler.observe.kafka import KafkaOffsets
 
         clock = SystemClock()
-        source = KafkaOffsets(setup.config, setup.timeout, setup.history_timeout, clock)
+        source = KafkaOffsets(setup.config, setup.timeout, setup.history_timeout, clock, _give_up)
         answering = Answering(source, connection, clock)
         connection.send((READY, None))
         while True:

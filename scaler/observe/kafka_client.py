@@ -138,7 +138,9 @@ class Client:
     def _prove(self, group: str, topic: str, left: Callable[[], float]) -> Fault | None:
         seconds, what = left(), f"consumer group {group}"
         if seconds <= 0:
-            return self.fault(TimeoutError(), what, seconds)
+            return Fault(
+                Reason.INPUT_ERROR, f"{what} was not asked for yet: others took the time; its turn comes at a next tick"
+            )
         try:
             settings = {**self.settings, "group.id": group, "enable.auto.commit": False, "error_cb": self._trouble}
             consumer = Consumer(settings, logger=_Log(self._secrets))
@@ -174,6 +176,11 @@ class Client:
         if self._lost and len(_retired) < _MOST_RETIRED:
             return True
         return not self.owes(seconds)
+
+    @property
+    def stuck(self) -> bool:
+        """True when it may owe for ever, and no other can take its place: only the process's end helps."""
+        return self._lost and bool(self._owed) and len(_retired) >= _MOST_RETIRED
 
     def retire(self) -> None:
         """No more will be asked. Kept until nothing is owed: see ``bury``."""

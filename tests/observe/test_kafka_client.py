@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
+from scaler.observe import kafka_client
 from scaler.observe.kafka import KafkaOffsets
-from scaler.observe.kafka_client import Fault, redact, resolve
+from scaler.observe.kafka_client import Client, Fault, redact, resolve
 from scaler.observe.ports import GroupTopic
 from scaler.plan.observation import Freshness, Reading, TopicOffsets
 from scaler.plan.reasons import Reason
@@ -114,3 +116,33 @@ def test_a_step_that_makes_no_sense_is_the_callers_mistake() -> None:
     with pytest.raises(ValueError, match="step"):
         source.history("chat", 0.0, 10.0, 0.0)
     source.close()
+
+
+def test_clients_that_may_owe_for_ever_end_the_process_once_there_is_no_room_for_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given_up: list[bool] = []
+    source = KafkaOffsets({"bootstrap.servers": NOBODY}, 0.1, give_up=lambda: given_up.append(True))
+    source.sample(time.time(), [ONE])
+    client = source._sampling._client
+    assert client is not None
+    never: Future[None] = Future()
+    client.settle([never], 0.0)
+    kept: list[object] = [client] * 7
+    monkeypatch.setattr(kafka_client, "_retired", kept)
+    assert not client.stuck, "another may still take its place"
+    kept.append(client)
+    reading = source.sample(time.time(), [ONE])[ONE]
+    assert (given_up, reading.freshness) == ([True], Freshness.ERROR)
+    never.set_result(None)
+    source.close()
+
+
+def test_a_group_whose_turn_did_not_come_is_told_as_such_and_not_as_an_outage() -> None:
+    settings, secrets = resolve({"bootstrap.servers": NOBODY})
+    client = Client(settings, secrets)
+    fault = client.prove({"workers": "chat"}, lambda: -0.4)["workers"]
+    assert fault.reason is Reason.INPUT_ERROR
+    assert "workers was not asked for yet" in fault.detail
+    assert "-0.4" not in fault.detail
+    client.retire()
