@@ -40,6 +40,9 @@ def read_load(
     """
     path = find_trace(name)
     form = form or form_of(path)
+    if form is not Form.REQUESTS and (column is not None or silence is not None):
+        what = "--column" if column is not None else "--silence"
+        raise BadSeries(f"{path}: {what}: found with the form {form}; allowed: only with a log of requests")
     if form is Form.TRACE:
         return read_trace(path)
     if form is Form.PROMETHEUS:

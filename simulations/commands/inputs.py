@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import numpy as np
+from click.core import ParameterSource as Source
 
 from forecasting.series import Series
 from scaler.api.config import load as load_config
@@ -36,6 +37,7 @@ from simulations.setting import (
 F = TypeVar("F", bound=Callable[..., Any])
 SCENARIOS = ("pods", "nodes", "pool")
 MANY = 12  # partitions for each replica there may be: so many that their split among replicas does not matter
+CELL_OPTIONS = frozenset({"scenario", "trace", "day", "seed"})
 FORMS = ("auto", "trace", "prometheus", "requests", "generator")
 
 
@@ -91,14 +93,15 @@ class Inputs:
     node_idle: float
     gpus: int
     seed: int
+    given: Mapping[str, str]  # fields that the user set, with how the option is written
 
 
 def input_options(command: F) -> F:
     """The argument FILE and the options that say what is simulated; the command is handed ``inputs``."""
-    fields = tuple(Inputs.__dataclass_fields__)
+    fields = tuple(name for name in Inputs.__dataclass_fields__ if name != "given")
 
     def with_inputs(**given: Any) -> Any:
-        inputs = Inputs(**{name: given.pop(name) for name in fields})
+        inputs = Inputs(**{name: given.pop(name) for name in fields}, given=_given(fields))
         return command(inputs=inputs, **given)
 
     with_inputs.__name__, with_inputs.__doc__ = command.__name__, command.__doc__
@@ -107,6 +110,16 @@ def input_options(command: F) -> F:
     for option in reversed(_OPTIONS):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
+
+
+def _given(fields: Sequence[str]) -> dict[str, str]:
+    context = click.get_current_context()
+    written = {p.name: p.opts[0] for p in context.command.params if isinstance(p, click.Option)}
+    return {
+        name: written[name]
+        for name in fields
+        if name in written and context.get_parameter_source(name) in (Source.COMMANDLINE, Source.ENVIRONMENT)
+    }
 
 
 _OPTIONS = (
@@ -179,19 +192,41 @@ def read(inputs: Inputs) -> Case:
     if len(given) != 1:
         raise BadSetting(f"load: found {' and '.join(given) or 'none'}; allowed: exactly one of {', '.join(sources)}")
     if inputs.scenario is not None:
-        return _cell(inputs, inputs.scenario)
+        return _some_request(_cell(inputs, inputs.scenario))
     if inputs.trace is not None or inputs.day is not None:
         raise BadSetting("--trace, --day: found without --scenario; allowed: with it (a trace's file is given as FILE)")
     if inputs.config is None:
         raise BadSetting("--config: found nothing; needed with a load of your own: the PredictiveScaler's file")
+    if not inputs.from_prometheus:
+        _refuse(inputs, ("prometheus", "query"), f"with {given[0]}", "with --from-prometheus")
+    if inputs.file is None:
+        _refuse(inputs, ("form", "column", "silence"), f"with {given[0]}", "with a FILE")
+    if inputs.node_size is None:
+        _refuse(inputs, ("node_lead_time", "node_idle"), "without --node-size", "with it")
     resource = _resource(inputs.config, inputs.object_name)
     series, partitions = _series(inputs, resource)
-    return _own(inputs, resource, series, partitions)
+    return _some_request(_own(inputs, resource, series, partitions))
+
+
+def _refuse(inputs: Inputs, names: Iterable[str], found: str, allowed: str) -> None:
+    """Raises BadSetting for options that were given and would change nothing."""
+    wrong = [inputs.given[name] for name in names if name in inputs.given]
+    if wrong:
+        raise BadSetting(f"{', '.join(wrong)}: found {found}; allowed: only {allowed}")
+
+
+def _some_request(case: Case) -> Case:
+    """Raises BadSetting for a load without any request: no share of nothing is attained."""
+    if not any(np.nansum(load.arrivals) > 0 for load in case.loads):
+        raise BadSetting("load: found no request in what is scored; allowed: at least one (see --score)")
+    return case
 
 
 def _cell(inputs: Inputs, scenario: Scenario) -> Case:
     if inputs.config is not None:
         raise BadSetting("--config: found with --scenario; allowed: without it (a scenario declares its own service)")
+    others = [name for name in inputs.given if name not in CELL_OPTIONS]
+    _refuse(inputs, others, "with --scenario", "with a load of your own (a cell has its own setting)")
     known: dict[tuple[str, str], int] = {(c.scenario, c.trace): c.day for c in cells()}
     trace = inputs.trace
     if trace is None and scenario == "pool":

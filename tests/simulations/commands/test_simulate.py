@@ -111,6 +111,24 @@ WRONG = {
     ),
     "a scenario without a trace": (["--scenario", "pods"], "--trace: found nothing; needed with --scenario, such as"),
     "a scenario with a resource": (["--scenario", "pods", "--config", "CONFIG"], "--config: found with --scenario"),
+    "a scenario with a rate": (
+        ["--scenario", "pods", "--trace", "azfunc_diurnal", "--service-rate", "0", "--gpus", "2"],
+        "--service-rate, --gpus: found with --scenario; allowed: only with a load of your own",
+    ),
+    "a default that is given all the same": (
+        ["--scenario", "pods", "--trace", "azfunc_diurnal", "--tick", "15s"],
+        "--tick: found with --scenario",
+    ),
+    "a query without Prometheus": (
+        ["LOAD", "--config", "CONFIG", "--query", "x"],
+        "--query: found with FILE; allowed: only with --from-prometheus",
+    ),
+    "a form without a file": (["--from-kafka", "--config", "CONFIG", "--form", "trace"], "--form: found with --from-k"),
+    "a column of a trace": (["LOAD", "--config", "CONFIG", "--column", "t_s"], "--column: found with the form trace"),
+    "idle nodes without nodes": (
+        ["LOAD", "--config", "CONFIG", "--node-idle", "10m"],
+        "--node-idle: found without --node-size",
+    ),
     "a trace without a scenario": (["LOAD", "--config", "CONFIG", "--trace", "x"], "found without --scenario"),
     "no query": (
         ["--from-prometheus", "--prometheus", "http://127.0.0.1:1", "--config", "CONFIG"],
@@ -131,6 +149,13 @@ def test_wrong_usage_is_said_in_a_line(call: Call, load: Path, resource: Path, c
     assert said in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+def test_a_load_without_a_request_is_refused(call: Call, load: Path, resource: Path) -> None:
+    load.write_text("t_s,value\n" + "".join(f"{60 * k},0\n" for k in range(60)))
+    result = call(simulate, load, "--config", resource, "--score", "30m")
+    assert result.exit_code == 2
+    assert "load: found no request in what is scored; allowed: at least one (see --score)" in result.stderr
 
 
 def test_a_broken_row_is_named_by_file_and_line(call: Call, load: Path, resource: Path) -> None:
