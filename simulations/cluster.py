@@ -12,8 +12,10 @@ What is modelled, and how:
   count as arrived when they were sent, so the outage is part of their latency.
 - A service is stopped by CONSUMERS_STUCK, too; its offsets are read as ever.
 - While the API is down replicas and nodes cannot be read, and no decision takes effect.
-- A lost node's pods are made anew at once; a crashed pod starts anew in its place. Both are drawn by the seed, among
-  what is up then; where nothing is, nothing happens. A restart reports no lead time.
+- A crashed pod starts anew in its place, after its lead time, of which it tells nothing. A lost node's pods are made
+  anew when it is taken for gone. Until the group takes a dead consumer for gone its partitions stand still, and the
+  restarted one joins no earlier; a shared queue just lacks it. (In Kafka a rebalance meanwhile waits for the dead one
+  as well; here the others go on.) Who is hit is drawn by the seed, among what is up; where nothing is, nothing happens.
 - A rebalance stops for one pause what its protocol stops; see :class:`simulations.setting.Protocol`.
 """
 
@@ -258,10 +260,10 @@ class Cluster:
 
     def _strike(self, fault: Fault, second: int) -> None:
         if fault.kind is FaultKind.NODE_LOST:
-            self.fleet.lose_node(second)
+            self.fleet.lose_node(second, fault.detection)
             return
         for k in self._services_of(fault):
-            self.fleet.crash_pod(second, k)
+            self.fleet.crash_pod(second, k, fault.detection)
 
     def columns(self) -> tuple[ServiceColumns, ...]:
         """What the run left; call it once, at the end."""

@@ -171,11 +171,17 @@ class FaultKind(StrEnum):
 
 
 INSTANT = frozenset({FaultKind.NODE_LOST, FaultKind.POD_CRASH})
+SESSION_TIMEOUT = 45.0  # s, Kafka's default session.timeout.ms
+EVICTION = 300.0  # s, Kubernetes' default toleration of a node that is not ready or not reachable
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """``kind`` from second ``at``; those that last, for ``seconds``. ``service``: its uid, None for all.
+
+    ``detected_after`` (s): of a crash, until the group takes the partitions from the dead consumer; None is Kafka's
+    session timeout, 45 s. Of a lost node, until its pods are made anew; None is Kubernetes' 300 s (its consumers are
+    out of their group after 45 s, or as soon as that).
 
     Raises BadSetting for what would do nothing: a lasting kind without seconds, seconds of a kind that happens at
     once, the node of one service (nodes are shared).
@@ -185,6 +191,7 @@ class Fault:
     at: float
     seconds: float = 0.0
     service: str | None = None
+    detected_after: float | None = None
 
     def __post_init__(self) -> None:
         _require(0 <= self.at < math.inf, "at", self.at, "at least 0 s")
@@ -194,6 +201,16 @@ class Fault:
         _require(lasts == (self.seconds > 0), f"seconds of {self.kind}", self.seconds, allowed)
         if self.kind is FaultKind.NODE_LOST:
             _require(self.service is None, f"service of {self.kind}", self.service, "none, as nodes are shared")
+        after = self.detected_after
+        _require(after is None or not lasts, f"detected_after of {self.kind}", after, "none, as it lasts")
+        _require(after is None or 0 <= after < math.inf, "detected_after", after, "at least 0 s, or none")
+
+    @property
+    def detection(self) -> float:
+        """``detected_after``, or its default (s)."""
+        if self.detected_after is not None:
+            return self.detected_after
+        return EVICTION if self.kind is FaultKind.NODE_LOST else SESSION_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)

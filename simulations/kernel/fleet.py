@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from simulations.kernel import pods as kernel
 from simulations.kernel.draws import Stream, stream, uniform
-from simulations.setting import Removal, ScaleIn, Setting
+from simulations.setting import SESSION_TIMEOUT, Removal, ScaleIn, Setting
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -92,20 +92,23 @@ class Fleet:
             self._whole,
         )
 
-    def lose_node(self, second: int) -> bool:
-        """One Ready node goes, with its pods; False when there is none."""
+    def lose_node(self, second: int, detected_after: float) -> bool:
+        """One Ready node goes, and its pods are made anew after ``detected_after`` (s); False when there is none."""
         self._make_room(0)
+        anew = second + math.ceil(detected_after)
+        out = second + math.ceil(min(detected_after, SESSION_TIMEOUT))
         return kernel.lose_node(
-            second, self._draw(), self._pods, self._nodes, self._services, self._events, self._whole
+            second, self._draw(), anew, out, self._pods, self._nodes, self._services, self._events, self._whole
         )
 
-    def crash_pod(self, second: int, service: int) -> bool:
-        """One serving pod starts anew in its place; False when none serves."""
+    def crash_pod(self, second: int, service: int, detected_after: float) -> bool:
+        """One serving pod starts anew; its group misses it after ``detected_after`` (s). False when none serves."""
         self._make_room(0)
+        out = second + math.ceil(detected_after)
         lead = self._setting.services[service].lead_time
         wait = lead.low + (lead.high - lead.low) * self._draw()
         return kernel.crash_pod(
-            second, service, self._draw(), wait, self._pods, self._services, self._events, self._whole
+            second, service, self._draw(), wait, out, self._pods, self._services, self._events, self._whole
         )
 
     def _draw(self) -> float:

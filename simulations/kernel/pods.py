@@ -22,7 +22,7 @@ Seeds = NDArray[np.uint64]
 # Columns of ``pods``, int64 [pods, columns], in order of creation; times are seconds of the run.
 SERVICE, STATE, ASKED, SCHEDULED, READY, NODE, NUMBER, RANK = range(8)
 POD_COLUMNS = 8
-WAITING, STARTING, SERVING = range(3)
+WAITING, STARTING, LOST, SERVING = range(4)  # in the order in which a scale-in takes them
 # Columns of ``nodes``, int64 [nodes, columns]; a row is used again.
 N_STATE, N_ASKED, N_READY, N_USED, N_PODS, N_EMPTY, N_NUMBER, N_ROOM = range(8)
 NODE_COLUMNS = 8
@@ -34,6 +34,8 @@ SERVICE_COLUMNS = 4
 PODS, NEXT, GROWN, FLOOR, ORDERED, SIZE, IDLE, SCALE_DOWN_DELAY = range(8)
 MOST, VACATE, EVENTS, LEADS, CHANGES, ROWS, NODES_MADE = range(8, 15)
 WHOLE = 15
+# What an event says of a pod, its sign. Of one that died the column ASKED says when its group takes it for gone.
+JOINED, LEFT, DIED = 1, -1, -2
 # Rows of ``pool``, int64 [rows, seconds].
 PAID, NODES_UP, NODES_EMPTY = range(3)
 
@@ -125,12 +127,13 @@ def settle(
             node_leads[whole[LEADS]] = s - nodes[n, N_ASKED]
             whole[LEADS] += 1
             whole[CHANGES] += 1
+    _make_anew(s, pods, nodes, services, events, whole)
     waiting = _schedule(s, pods, nodes, services, leads, seeds, whole)
     for i in range(whole[PODS]):
         if pods[i, STATE] == STARTING and pods[i, READY] <= s:
             pods[i, STATE] = SERVING
             services[pods[i, SERVICE], UP_NOW] += 1
-            _tell(s, pods[i], 1, events, whole)
+            _tell(s, pods[i], JOINED, events, whole)
     if whole[SIZE] > 0:
         _remove_nodes(s, nodes, whole)
         _order_nodes(s, waiting, pods, nodes, services, leads, seeds, whole)
@@ -166,8 +169,21 @@ def resize(
 
 
 @compiled
-def lose_node(s: int, draw: float, pods: Ints, nodes: Ints, services: Ints, events: Ints, whole: Ints) -> bool:
-    """Take one Ready node away at second ``s``, chosen by ``draw``; its pods are made anew. False: there is none."""
+def lose_node(
+    s: int,
+    draw: float,
+    anew: int,
+    out: int,
+    pods: Ints,
+    nodes: Ints,
+    services: Ints,
+    events: Ints,
+    whole: Ints,
+) -> bool:
+    """Take one Ready node away at second ``s``, chosen by ``draw``. False: there is none.
+
+    Its pods serve no more, and are made anew at second ``anew``; their groups take them for gone at second ``out``.
+    """
     up = 0
     for n in range(whole[ROWS]):
         up += nodes[n, N_STATE] == UP
@@ -179,18 +195,32 @@ def lose_node(s: int, draw: float, pods: Ints, nodes: Ints, services: Ints, even
             if chosen == 0:
                 lost = n
             chosen -= 1
+    for i in range(whole[PODS]):
+        if pods[i, NODE] == lost:
+            if pods[i, STATE] == SERVING:
+                services[pods[i, SERVICE], UP_NOW] -= 1
+                _tell_death(s, pods[i], out, events, whole)
+            pods[i, STATE], pods[i, NODE], pods[i, READY] = LOST, NO_NODE, anew
+    nodes[lost, N_STATE] = FREE
+    whole[ORDERED] -= 1
+    whole[NEXT] = min(whole[NEXT], s)
+    whole[CHANGES] += 1
+    return True
+
+
+@compiled
+def _make_anew(s: int, pods: Ints, nodes: Ints, services: Ints, events: Ints, whole: Ints) -> None:
+    """Pods of lost nodes that are taken for gone by second ``s`` go, and as many new ones are created."""
     again = np.zeros(len(services), np.int64)
     i = whole[PODS] - 1
     while i >= 0:
-        if pods[i, NODE] == lost:
+        if pods[i, STATE] == LOST and pods[i, READY] <= s:
             again[pods[i, SERVICE]] += 1
             _delete(s, i, pods, nodes, services, events, whole)
         i -= 1
-    nodes[lost, N_STATE] = FREE
-    whole[ORDERED] -= 1
     for k in range(len(services)):
-        resize(s, k, again[k], pods, nodes, services, events, whole)
-    return True
+        if again[k] > 0:
+            resize(s, k, again[k], pods, nodes, services, events, whole)
 
 
 @compiled
@@ -199,12 +229,16 @@ def crash_pod(
     service: int,
     which: float,
     lead: float,
+    out: int,
     pods: Ints,
     services: Ints,
     events: Ints,
     whole: Ints,
 ) -> bool:
-    """Let one serving pod, chosen by the draw ``which``, start anew in its place. False: none serves."""
+    """Let one serving pod, chosen by the draw ``which``, start anew in its place. False: none serves.
+
+    Its group takes the consumer that died for gone at second ``out``.
+    """
     up = services[service, UP_NOW]
     if up == 0:
         return False
@@ -212,7 +246,7 @@ def crash_pod(
     for i in range(whole[PODS]):
         if pods[i, SERVICE] == service and pods[i, STATE] == SERVING:
             if chosen == 0:
-                _tell(s, pods[i], -1, events, whole)
+                _tell_death(s, pods[i], out, events, whole)
                 pods[i, STATE], pods[i, READY] = STARTING, max(math.ceil(s + lead), s + 1)
                 pods[i, SCHEDULED] = NEVER  # from here on it is a restart, of which no lead time is told
                 services[service, UP_NOW] -= 1
@@ -230,6 +264,12 @@ def _tell(s: int, pod: Ints, sign: int, events: Ints, whole: Ints) -> None:
     events[e, 4], events[e, 5] = pod[ASKED], pod[SCHEDULED]
     whole[EVENTS] += 1
     whole[CHANGES] += 1
+
+
+@compiled
+def _tell_death(s: int, pod: Ints, out: int, events: Ints, whole: Ints) -> None:
+    _tell(s, pod, DIED, events, whole)
+    events[whole[EVENTS] - 1, 4] = out
 
 
 @compiled
@@ -267,7 +307,7 @@ def _delete(s: int, i: int, pods: Ints, nodes: Ints, services: Ints, events: Int
     services[service, COUNT] -= 1
     if pods[i, STATE] == SERVING:
         services[service, UP_NOW] -= 1
-        _tell(s, pods[i], -1, events, whole)
+        _tell(s, pods[i], LEFT, events, whole)
     if n != NO_NODE:
         nodes[n, N_USED] -= services[service, WEIGHT]
         nodes[n, N_PODS] -= 1
@@ -371,7 +411,7 @@ def _order(s: int, nodes: Ints, leads: Floats, seeds: Seeds, whole: Ints) -> int
 def _look_ahead(pods: Ints, nodes: Ints, whole: Ints) -> None:
     due = NEVER
     for i in range(whole[PODS]):
-        if pods[i, STATE] == STARTING:
+        if pods[i, STATE] == STARTING or pods[i, STATE] == LOST:
             due = min(due, pods[i, READY])
     for n in range(whole[ROWS]):
         if nodes[n, N_STATE] == BOOTING:

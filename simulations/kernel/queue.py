@@ -17,6 +17,7 @@ from forecasting.compiled import compiled
 from simulations.kernel.assignment import assign, group_by_owner
 from simulations.kernel.draws import GOLDEN, mixed, split
 from simulations.kernel.latency import MASS, add, bin_of, late_part
+from simulations.kernel.pods import DIED, JOINED, NEVER
 from simulations.setting import Protocol
 
 Floats = NDArray[np.float64]
@@ -37,7 +38,9 @@ LATE, BACKLOG, TIME_LAG = range(3)
 # ``real``, float64.
 RATE, TIME, SLACK, PAUSE, SHOWN_SERVED, PAUSED = range(6)
 # ``whole``, int64.
-SHARED, ASSIGNOR, HOW, EVEN, ACTIVE, REBALANCES, OLDEST, COMMITTED = range(8)
+SHARED, ASSIGNOR, HOW, EVEN, ACTIVE, REBALANCES, OLDEST, COMMITTED, DEAD, DUE = range(10)
+# Rows of ``members``, int64 [rows, 1 + members]; the first column of the first row is their count.
+WHO, OUT = range(2)
 # Columns of an event, int64 [events, columns]: what became of a pod.
 AT, WHOSE, NUMBER, SIGN, ASKED, SCHEDULED = range(6)
 
@@ -59,7 +62,7 @@ def serve(
     curves: Floats,  # [2, window, partitions], cumulative at the end of the newest seconds, as the offsets show them
     parts: Floats,
     places: Ints,
-    members: Ints,  # numbers of the ready pods, ascending, after their count
+    members: Ints,  # numbers of the pods in the group, ascending, and when each is taken for dead; see change_members
     events: Ints,
     count: int,
     bins: Floats,
@@ -77,14 +80,15 @@ def serve(
     for s in range(first, last):
         if s - whole[OLDEST] >= window - 1:
             return s
-        if e < count and events[e, AT] <= s:
+        if s >= whole[DUE] or (e < count and events[e, AT] <= s):
             e = _happen(s, service, e, events, count, parts, places, members, real, whole)
         come = ring[s & (window - 1)]
         _arrive(arrivals[s], seed, s, parts, come, normals, whole)
         if stopped[s]:
             _nothing(grant)
         elif whole[SHARED]:
-            grant[0] = min(want[0], members[0] * real[RATE] * _open(parts[RESUME, 0], s))
+            alive = members[WHO, 0] - whole[DEAD]
+            grant[0] = min(want[0], alive * real[RATE] * _open(parts[RESUME, 0], s))
         else:
             _share_out(s, parts, places, real, whole[ACTIVE])
         quick, slow = 0.0, 0
@@ -122,39 +126,102 @@ def _happen(
     whole: Ints,
 ) -> int:
     """Let the group change by the events of second ``s``, from row ``e`` on; returns the first row after them."""
-    changed = False
+    changed = s >= whole[DUE] and _time_out(s, members, whole)
     while e < count and events[e, AT] <= s:
         # A call that goes on after the ring has grown has let the earlier ones happen before.
         if events[e, AT] == s and events[e, WHOSE] == service:
-            change_members(members, events[e, NUMBER], events[e, SIGN])
-            changed = True
+            known = change_members(members, events[e, NUMBER], events[e, SIGN], events[e, ASKED], s)
+            changed = changed or known
         e += 1
+    _note_dead(members, whole)
     if changed:
         whole[REBALANCES] += 1
-        real[PAUSED] = s + real[PAUSE]
-        rebalance(real[PAUSED], parts, places, members, whole)
+        real[PAUSED] = max(real[PAUSED], s + real[PAUSE])
+        rebalance(s + real[PAUSE], parts, places, members, whole)
+    if whole[DEAD] > 0:
+        _stop_dead(parts, places, members, real, whole)
     return e
 
 
 @compiled
-def change_members(members: Ints, number: int, sign: int) -> None:
-    """Let pod ``number`` into the group (sign 1), or out of it."""
-    last = members[0]
-    if sign > 0:
-        at = last + 1
-        while at > 1 and members[at - 1] > number:
-            members[at] = members[at - 1]
-            at -= 1
-        members[at] = number
-        members[0] = last + 1
+def _time_out(s: int, members: Ints, whole: Ints) -> bool:
+    """Take the dead of second ``s`` out of the group; those that have started anew join it."""
+    changed = False
+    at = members[WHO, 0]
+    while at >= 1:
+        if members[OUT, at] < 0 and -members[OUT, at] <= s:
+            members[OUT, at] = NEVER
+            changed = True
+        elif 0 <= members[OUT, at] <= s:
+            _take_out(members, at)
+            changed = True
+        at -= 1
+    return changed
+
+
+@compiled
+def _note_dead(members: Ints, whole: Ints) -> None:
+    whole[DEAD], whole[DUE] = 0, NEVER
+    for at in range(1, members[WHO, 0] + 1):
+        if members[OUT, at] != NEVER:
+            whole[DEAD] += 1
+            whole[DUE] = min(whole[DUE], abs(members[OUT, at]))
+
+
+@compiled
+def _stop_dead(parts: Floats, places: Ints, members: Ints, real: Floats, whole: Ints) -> None:
+    """What a dead consumer holds stands still until it is taken for gone."""
+    if whole[SHARED]:
         return
+    for at in range(1, members[WHO, 0] + 1):
+        if members[OUT, at] != NEVER:
+            out = float(abs(members[OUT, at]))
+            real[PAUSED] = max(real[PAUSED], out)
+            for p in range(parts.shape[1]):
+                if places[OWNER, p] == members[WHO, at]:
+                    parts[RESUME, p] = max(parts[RESUME, p], out)
+
+
+@compiled
+def change_members(members: Ints, number: int, sign: int, out: int, s: int) -> bool:
+    """Let pod ``number`` into the group or out of it at second ``s``; returns whether the group knows of a change.
+
+    One that died stays a member until second ``out``: OUT says when, NEVER of one that lives. Who starts anew before
+    that waits for it: OUT is negative.
+    """
+    last = members[WHO, 0]
     at = 1
-    while at <= last and members[at] != number:
+    while at <= last and members[WHO, at] != number:
         at += 1
-    if at <= last:
-        for k in range(at, last):
-            members[k] = members[k + 1]
-        members[0] = last - 1
+    there = at <= last
+    if sign == JOINED and there:
+        members[OUT, at] = -abs(members[OUT, at])
+        return False
+    if sign == JOINED:
+        while at > 1 and members[WHO, at - 1] > number:
+            members[WHO, at], members[OUT, at] = members[WHO, at - 1], members[OUT, at - 1]
+            at -= 1
+        members[WHO, at], members[OUT, at] = number, NEVER
+        members[WHO, 0] = last + 1
+        return True
+    if not there:
+        return False
+    if sign == DIED and out > s:
+        members[OUT, at] = out
+        return False
+    if members[OUT, at] != NEVER:
+        members[OUT, at] = abs(members[OUT, at])
+        return False
+    _take_out(members, at)
+    return True
+
+
+@compiled
+def _take_out(members: Ints, at: int) -> None:
+    last = members[WHO, 0]
+    for k in range(at, last):
+        members[WHO, k], members[OUT, k] = members[WHO, k + 1], members[OUT, k + 1]
+    members[WHO, 0] = last - 1
 
 
 @compiled
@@ -172,9 +239,9 @@ def rebalance(resume: float, parts: Floats, places: Ints, members: Ints, whole: 
     owner, before = places[OWNER, :partitions], places[BEFORE, :partitions]
     for p in range(partitions):
         before[p] = owner[p]
-    count = members[0]
-    assign(whole[ASSIGNOR], members[1:], count, owner)
-    whole[ACTIVE] = group_by_owner(members[1:], count, owner, places[ORDER], places[START])
+    count, who = members[WHO, 0], members[WHO, 1:]
+    assign(whole[ASSIGNOR], who, count, owner)
+    whole[ACTIVE] = group_by_owner(who, count, owner, places[ORDER], places[START])
     for p in range(partitions):
         stops = whole[HOW] == EAGER or owner[p] != before[p]
         if not stops and whole[HOW] == COOPERATIVE:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from simulations.kernel import assignment, latency, queue
 from simulations.kernel.draws import Stream, normal_quantiles, stream, uniform
+from simulations.kernel.pods import JOINED, NEVER
 from simulations.kernel.shown import MINUTE, show
 from simulations.record import LatencyHistogram
 from simulations.setting import Load, Partitioned, ServiceSetting
@@ -41,7 +42,7 @@ class ServiceQueue:
         self._parts[queue.PHASE] = [uniform(stream(seed, Stream.COMMIT, index), p) for p in range(partitions)]
         self._places = np.zeros((queue.PLACE_ROWS, partitions + 1), np.int64)
         self._places[queue.OWNER] = assignment.NOBODY
-        self._members = np.zeros(setting.service.max_replicas + setting.replicas + 64, np.int64)
+        self._members = np.zeros((2, setting.service.max_replicas + setting.replicas + 64), np.int64)
         self._bins, self._bounds = np.zeros((2, latency.BINS + 1)), latency.edges()
         self._normals = normal_quantiles()
         self._real = np.array(
@@ -50,7 +51,7 @@ class ServiceQueue:
         even = float(np.ptp(self._parts[queue.SHARE])) == 0.0
         code = assignment.CODE[setting.queue.assignor] if isinstance(setting.queue, Partitioned) else 0
         how = queue.PROTOCOL[setting.rebalance.protocol]
-        self._whole = np.array([not split, code, how, even, 0, 0, 0, -1], np.int64)
+        self._whole = np.array([not split, code, how, even, 0, 0, 0, -1, 0, NEVER], np.int64)
         self._curves, self._base = self._past(load)
         self.numbers = np.arange(setting.queue.partitions)
         self.begin = np.zeros(setting.queue.partitions, np.int64)
@@ -58,7 +59,7 @@ class ServiceQueue:
         self._row = 0
         self._unserved: float | None = None
         for pod in range(setting.replicas):
-            queue.change_members(self._members, pod, 1)
+            queue.change_members(self._members, pod, JOINED, 0, 0)
         queue.rebalance(0.0, self._parts, self._places, self._members, self._whole)
 
     def _past(self, load: Load) -> tuple[Floats, Ints]:
@@ -112,8 +113,9 @@ class ServiceQueue:
 
     def make_room(self, members: int) -> None:
         """Let the group hold so many members."""
-        if members + 2 > len(self._members):
-            self._members = np.concatenate((self._members, np.zeros(members + 2, np.int64)))
+        needed = members + int(self._members[queue.WHO, 0]) + 2  # the dead are members, too
+        if needed > self._members.shape[1]:
+            self._members = np.hstack((self._members, np.zeros((2, needed), np.int64)))
 
     def offsets(self, at: float) -> tuple[Ints, Ints, float]:
         """(end, committed) of the partitions ``at`` seconds into the run, and all that was served by then."""

@@ -189,22 +189,90 @@ def test_a_restart_tells_no_lead_time_and_a_new_pod_does() -> None:
 
 def test_a_crashed_pod_comes_back_after_its_lead_time_in_its_place() -> None:
     setting = one(lead_time=Between(25.0, 25.0), replicas=3)
-    cluster = Cluster(setting_of((setting,), **fault(FaultKind.POD_CRASH, 12)), (load([0.0] * 60),))  # type: ignore[arg-type]
-    drive(cluster, Scripted([3]))
+    for detected_after, rebalances in ((0.0, 2), (10.0, 2), (None, 1)):  # by default it joins as the dead one goes
+        faults = (Fault(FaultKind.POD_CRASH, 12, detected_after=detected_after),)
+        cluster = Cluster(setting_of((setting,), faults=faults, tick=10.0), (load([0.0] * 60),))
+        drive(cluster, Scripted([3]))
+        columns = cluster.columns()[0]
+        assert columns.ready.tolist() == [3] * 12 + [2] * 25 + [3] * 23
+        assert columns.rebalances == rebalances
+
+
+def test_a_dead_consumers_partitions_stand_still_until_the_group_takes_it_for_gone() -> None:
+    # Two consumers of 10/s with a partition each, 4/s in all. One dies at 20 s and is ready again at 120 s.
+    def backlog(queue: Partitioned | Shared, detected_after: float | None, lead: float = 100.0) -> list[float]:
+        setting = one(queue, rate=10.0, lead_time=Between(lead, lead), replicas=2)
+        faults = (Fault(FaultKind.POD_CRASH, 20, detected_after=detected_after),)
+        cluster = Cluster(setting_of((setting,), faults=faults, tick=10.0), (load([4.0] * 200),))
+        return drive(cluster, Scripted([2])).columns()[0].backlog.tolist()
+
+    late = backlog(Partitioned(2), None)
+    assert late[19] == 0.0
+    assert late[64] == pytest.approx(45 * 2, abs=25)  # the split is drawn
+    assert late[64] > late[40] > late[25] > 0.0
+    # From 65 s on the other one has both: 10 - 4 a second.
+    assert late[70] == pytest.approx(late[64] - 6 * 6, abs=1e-6)
+    assert max(backlog(Partitioned(2), 0.0)) == 0.0
+    assert max(backlog(Partitioned(2), 5.0)) == pytest.approx(5 * 2, abs=8)
+    # Whoever is back after 10 s has its partition no earlier.
+    soon = backlog(Partitioned(2), None, 10.0)
+    assert soon[:65] == late[:65]
+    assert soon[70] == pytest.approx(max(late[64] - 6 * 8.0, 0.0), abs=20)
+    # A shared queue lacks it: 10/s are enough for 4/s.
+    assert max(backlog(Shared(), None)) == 0.0
+
+
+def test_a_scale_in_of_a_dead_consumer_leaves_its_partitions_until_then() -> None:
+    setting = one(Partitioned(2), rate=10.0, lead_time=Between(5.0, 5.0), replicas=2)
+    faults = (Fault(FaultKind.POD_CRASH, 20),)
+    cluster = Cluster(setting_of((setting,), faults=faults, tick=10.0), (load([4.0] * 120),))
+    columns = drive(cluster, Scripted([2, 2, 2, 0, 1])).columns()[0]
+    assert columns.ready[29:51].tolist() == [2] + [0] * 15 + [1] * 6
+    # The third pod joins at 45 s; the dead one holds a partition until 65 s.
+    assert columns.backlog[64] > columns.backlog[44] / 2 > 0.0
+    assert columns.backlog[119] == 0.0
+
+
+@pytest.mark.parametrize("queue", [Shared(), Partitioned(6)])
+def test_nothing_is_lost_and_nobody_dead_serves_whatever_goes_wrong(queue: Partitioned | Shared) -> None:
+    nodes = NodePool("gpus", 3, Between(5.0, 30.0), 20.0)
+    setting = one(queue, rate=5.0, lead_time=Between(3.0, 60.0), replicas=4)
+    kinds = [FaultKind.POD_CRASH, FaultKind.NODE_LOST]
+    afters = [None, 0.0, 10.0]
+    faults = tuple(Fault(kinds[k % 2], 15.0 * k, detected_after=afters[k % 3]) for k in range(1, 20))
+    before = 0.0
+
+    def look(cluster: Cluster) -> None:
+        nonlocal before
+        line = cluster.queues[0]
+        served = line.offsets(float(cluster.second))[2]
+        assert served + line.waiting.sum() == pytest.approx(10.0 * cluster.second)
+        assert served - before <= 5.0 * cluster.fleet.ready[0, cluster.second - 10 : cluster.second].sum() + 1e-6
+        before = served
+
+    cluster = Cluster(setting_of((setting,), nodes, faults=faults, tick=10.0), (load([10.0] * 1500),))
+    drive(cluster, Scripted([4, 5, 3, 6] * 10 + [6]), look)
     columns = cluster.columns()[0]
-    assert columns.ready.tolist() == [3] * 12 + [2] * 25 + [3] * 23
-    assert columns.rebalances == 2
+    assert (columns.ready + columns.pending)[-1] == columns.ready[-1] == 6
+    assert columns.unserved == 0.0
 
 
 def test_a_lost_node_takes_its_pods_which_wait_for_another() -> None:
     pool = NodePool("gpus", 2, Between(30.0, 30.0), 600.0)
-    setting = setting_of((one(lead_time=Between(5.0, 5.0), replicas=4),), pool, **fault(FaultKind.NODE_LOST, 10))  # type: ignore[arg-type]
-    cluster = drive(Cluster(setting, (load([0.0] * 80),)), Scripted([4]))
-    columns, nodes = cluster.columns()[0], cluster.pool()
-    assert columns.ready.tolist() == [4] * 10 + [2] * 35 + [4] * 35
-    assert nodes is not None
-    assert nodes.ready.tolist() == [2] * 10 + [1] * 30 + [2] * 40
-    assert nodes.asked.tolist() == [2] * 80
+    # Kubernetes makes them anew after 300 s; then a node takes 30 s, and they take 5 s.
+    for given, after in ((0.0, 0), (20.0, 20), (None, 300)):
+        faults = (Fault(FaultKind.NODE_LOST, 10, detected_after=given),)
+        setting = setting_of((one(lead_time=Between(5.0, 5.0), replicas=4),), pool, faults=faults, tick=10.0)
+        policy = Scripted([4])
+        cluster = drive(Cluster(setting, (load([0.0] * 400),)), policy)
+        columns, nodes = cluster.columns()[0], cluster.pool()
+        assert columns.ready.tolist() == [4] * 10 + [2] * (after + 35) + [4] * (355 - after)
+        assert (columns.ready + columns.pending).tolist() == [4] * 400
+        assert nodes is not None
+        assert nodes.ready.tolist() == [2] * 10 + [1] * (after + 30) + [2] * (360 - after)
+        assert nodes.asked.tolist() == [2] * 10 + [1] * after + [2] * (390 - after)
+        leads = [lead.total for seen in policy.seen for lead in seen.services[0].lead_times]
+        assert leads == [35.0, 35.0]
 
 
 def test_bad_input_is_named() -> None:

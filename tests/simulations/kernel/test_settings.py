@@ -25,6 +25,11 @@ def pool(most: int | None) -> NodePool:
         (lambda: Fault(FaultKind.API_DOWN, 20, math.nan), "seconds: found nan"),
         (lambda: Fault(FaultKind.POD_CRASH, 20, 5.0), "seconds of pod-crash: found 5.0; allowed: none"),
         (lambda: Fault(FaultKind.NODE_LOST, 20, service="chat"), "service of node-lost: found chat; allowed: none"),
+        (lambda: Fault(FaultKind.API_DOWN, 2, 5.0, detected_after=3.0), "detected_after of api-down: found 3.0"),
+        (
+            lambda: Fault(FaultKind.POD_CRASH, 20, detected_after=-1.0),
+            "detected_after: found -1.0; allowed: at least",
+        ),
         (lambda: setting_of((one(),), faults=(Fault(FaultKind.NODE_LOST, 20),)), "without a pool; allowed: with a"),
         (lambda: Setting((one(),), seed=-1), "seed: found -1; allowed: at least 0"),
         (lambda: Setting((one(),), tick=math.inf), "tick: found inf; allowed: whole seconds"),
