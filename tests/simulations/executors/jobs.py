@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -31,6 +32,12 @@ def refuse(job: int) -> int:
 
 def break_down(job: int) -> float:
     return 1 / job
+
+
+def wait_long(job: str) -> None:
+    """Say who waits, in the file ``job``, and wait."""
+    Path(job).write_text(str(os.getpid()))
+    time.sleep(300)
 
 
 def die(job: int) -> int:

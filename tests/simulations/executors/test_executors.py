@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -100,6 +105,27 @@ def test_a_worker_that_dies_is_told_and_the_next_jobs_run() -> None:
         with pytest.raises(JobFailed, match=r"a worker process died .*jobs were not done, the first of them seed"):
             executor.map(jobs.die, range(6), name=NAMED)
         assert executor.map(jobs.die, [0, 1], name=NAMED) == [0, 1]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path, how: signal.Signals) -> None:
+    files = [tmp_path / name for name in ("one", "two")]
+    script = (
+        "import sys\nfrom simulations.executor import make_executor\nfrom tests.simulations.executors import jobs\n"
+        "if __name__ == '__main__':\n    make_executor('local', 2).map(jobs.wait_long, sys.argv[1:])\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, *map(str, files)]) as process:
+        until = time.monotonic() + 60
+        while not all(file.exists() and file.read_text() for file in files):
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        workers = [psutil.Process(int(file.read_text())) for file in files]
+        process.send_signal(how)
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    for one in alive:
+        one.kill()
+    assert not alive
 
 
 @pytest.mark.parametrize(
