@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 
@@ -63,17 +64,28 @@ def form_of(path: Path) -> Form:
         line = text.readline(100_000).strip()
     if first_mark(path) == "{":
         # An answer is one object; a log has one in each line.
-        return Form.PROMETHEUS if ('"status"' in line and '"data"' in line) or not line.endswith("}") else Form.REQUESTS
+        return Form.PROMETHEUS if _is_answer(line) else Form.REQUESTS
     if line == ",".join(HEADER):
         return Form.TRACE
     names = {name.strip().lower() for name in line.split(",")}
-    if names & _COUNTS and len(names) == 2:
+    if names & _COUNTS:
         raise BadSeries(
             f"{path}:1: found {line[:60]!r}, which looks like counts of steps; such a file is named NAME__STEPs.csv, "
-            f"and its header is {','.join(HEADER)}; or say that each row is a request"
+            f"and its header is {','.join(HEADER)}; or say with --form requests that each row is one"
         )
     if inner.suffix in (".csv", ".log", ".txt"):
         return Form.REQUESTS
     raise BadSeries(
-        f"{path}:1: found {line[:60]!r}; it does not say what the file holds: say so (trace, requests, ...)"
+        f"{path}:1: found {line[:60]!r}; it does not say what the file holds: say so with --form (trace, requests, ...)"
     )
+
+
+def _is_answer(line: str) -> bool:
+    """Whether the first line is of Prometheus' JSON: its data is an object, and it need not end with the line."""
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        return not line.endswith("}") or '"resultType"' in line
+    data = document.get("data")
+    failed = document.get("status") == "error" and "errorType" in document
+    return failed or (isinstance(data, dict) and "resultType" in data)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from forecasting.errors import BadSeries
 from forecasting.series import Series
 from scaler.errors import LagcastError
 from simulations.load_text import open_text
-from simulations.traces import MOST_STEPS
+from simulations.traces import MOST_STEPS, regular_distance
 
 MOST_SAMPLES = 10_000  # of one answer; a server refuses more than 11,000
 _ON_GRID = 0.002  # s; Prometheus counts in milliseconds
@@ -151,6 +152,7 @@ def _sample(sample: Any, where: str) -> tuple[float, float]:
 def _on_grid(times: Sequence[float], rates: Sequence[float], step: float | None, where: str) -> Series:
     """The samples at their steps, NaN between them."""
     at = np.array(times)
+    guessed = step is None
     if step is None:
         if len(at) < 2:
             raise BadSeries(f"{where}: found one sample; needed: two, or the step")
@@ -165,6 +167,13 @@ def _on_grid(times: Sequence[float], rates: Sequence[float], step: float | None,
     index = np.round(places).astype(np.int64)
     if index[-1] >= MOST_STEPS:
         raise BadSeries(f"{where}: found {int(index[-1]) + 1} steps of {step:g} s; allowed: at most {MOST_STEPS}")
+    wide = regular_distance(Counter(np.diff(index).tolist())) if guessed else 1
+    if wide > 1:
+        first = int(np.flatnonzero(np.diff(index) == wide)[0]) + 1
+        raise BadSeries(
+            f"{where}[{first}]: most samples are {wide * step:g} s apart, some {step:g} s (mixed steps?); allowed: the "
+            "answer of one query, with one step"
+        )
     column = np.full(int(index[-1]) + 1, np.nan)
     column[index] = rates
     # A query may begin anywhere; a series begins at a multiple of its step, at most half a step away.

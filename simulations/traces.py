@@ -11,6 +11,7 @@ import csv
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,8 @@ def _read_rows(path: Path, step: int, file: TextIO) -> tuple[float, NDArray[np.f
     if header != HEADER:
         raise BadSeries(f"{path}:1: the header is {','.join(header or []) or 'missing'!s}; it must be t_s,value")
     column: list[float] = []
+    distances: Counter[int] = Counter()  # of rows to the row before, in steps
+    first_wide = ""
     start = expected = 0.0
     for row in reader:
         where = f"{path}:{reader.line_num}"
@@ -94,12 +97,27 @@ def _read_rows(path: Path, step: int, file: TextIO) -> tuple[float, NDArray[np.f
             raise BadSeries(
                 f"{where}: t_s {row[0]} is {missing} steps after the row before; a trace has < {MOST_STEPS}"
             )
+        if column:
+            distances[missing + 1] += 1
+            first_wide = first_wide or (where if missing else "")
         column.extend([math.nan] * missing)
         column.append(value)
         expected = at + step
     if not column:
         raise BadSeries(f"{path}: empty: there is no row below the header")
+    wide = regular_distance(distances)
+    if wide > 1:
+        raise BadSeries(
+            f"{first_wide}: most rows are {wide * step} s apart, and the file's name says steps of {step} s: are they "
+            f"counts of {wide * step} s? Then name it __{wide * step}s; time that is really unknown takes empty values"
+        )
     return start, np.array(column, dtype=np.float64)
+
+
+def regular_distance(distances: Counter[int]) -> int:
+    """How many steps most neighbours are apart where that is more than one: a wrong step, not gaps. Else 1."""
+    steps, often = max(distances.items(), key=lambda item: item[1], default=(1, 0))
+    return steps if often >= 3 and 2 * often > distances.total() else 1
 
 
 def _steps_missing(where: str, step: int, at: float, expected: float) -> int:

@@ -39,6 +39,12 @@ def test_a_sample_is_the_rate_of_the_step_that_ends_at_it(tmp_path: Path) -> Non
     np.testing.assert_array_equal(series.rates, [1.5, 2.0, np.nan, np.nan, 0.0])
 
 
+def test_samples_that_are_regularly_apart_are_of_mixed_steps(tmp_path: Path) -> None:
+    path = write(tmp_path, answer(*([at, "1"] for at in (300, 360, 600, 900, 1200, 1500))))
+    with pytest.raises(BadSeries, match=r"values\[3\]: most samples are 300 s apart, some 60 s"):
+        read_answer(path)
+
+
 def test_a_step_may_be_given_and_a_grid_may_begin_anywhere(tmp_path: Path) -> None:
     path = write(tmp_path, answer([610.001, "1"], [730, "2"]))
     series = read_answer(path, step=60.0)
