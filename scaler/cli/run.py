@@ -161,7 +161,7 @@ def _run(
     kube = connect(kubeconfig, timeout=patience)
     cluster = KubernetesCluster(kube, clock=clock)
     samplers = ThreadPoolExecutor(MOST_SOURCES, thread_name_prefix="sample")
-    background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
+    background = ThreadPoolExecutor(MOST_SOURCES, thread_name_prefix="history")
     aside = ThreadPoolExecutor(MOST_ASIDE, thread_name_prefix="aside")
     gatherer = Gatherer(
         lambda kafka: KafkaProcess({"bootstrap.servers": kafka.bootstrap_servers, **dict(kafka.properties)}, patience),

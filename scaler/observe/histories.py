@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from forecasting.series import Series
 from scaler.errors import where
 from scaler.observe.ports import OffsetSource
-from scaler.observe.watched import Watched
+from scaler.observe.watched import KafkaCluster, Watched
 from scaler.plan.observation import Freshness, Reading, TopicOffsets
 from scaler.plan.reasons import Reason
 
@@ -26,14 +30,49 @@ class _Wanted:
     done: bool = False
 
 
+class _Lane:
+    """One cluster's histories, one after another on one thread, so that another cluster's wait for none of them."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._lock = threading.Lock()
+        self._jobs: deque[tuple[Future[Reading[Series]], Callable[[], Reading[Series]]]] = deque()
+        self._busy = False
+
+    def submit(self, read: Callable[[], Reading[Series]]) -> Future[Reading[Series]]:
+        future: Future[Reading[Series]] = Future()
+        with self._lock:
+            self._jobs.append((future, read))
+            begin, self._busy = not self._busy, True
+        if begin:
+            self._executor.submit(self._work)
+        return future
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._jobs:
+                    self._busy = False
+                    return
+                future, read = self._jobs.popleft()
+            try:
+                future.set_result(read())
+            except Exception as error:  # noqa: BLE001 - told where the result is fetched
+                future.set_exception(error)
+
+
 class Histories:
-    """Starts a scaler's look back when its broker first answers, and again, later and later, while it fails."""
+    """Starts a scaler's look back when its broker first answers, and again, later and later, while it fails.
+
+    ``executor`` has a thread for each cluster that is read at the same time as others.
+    """
 
     def __init__(self, executor: Executor, retry: float = 15.0, retry_max: float = 600.0) -> None:
         self._executor = executor
         self._retry = retry  # s before the second try; doubled at each failure
         self._retry_max = retry_max  # s
         self._wanted: dict[Watched, _Wanted] = {}
+        self._lanes: dict[KafkaCluster, _Lane] = {}
 
     def collect(
         self, now: float, scaler: Watched, source: OffsetSource, offsets: Reading[TopicOffsets]
@@ -47,9 +86,8 @@ class Histories:
             if not offsets.fresh or now < state.retry_at:
                 return None
             end = now - now % window.step
-            state.future = self._executor.submit(
-                source.history, scaler.topic.topic, end - window.span, end, window.step
-            )
+            lane = self._lanes.setdefault(scaler.kafka, _Lane(self._executor))
+            state.future = lane.submit(partial(source.history, scaler.topic.topic, end - window.span, end, window.step))
         if not state.future.done():
             return None
         reading = _result(state.future, now)
@@ -73,6 +111,8 @@ class Histories:
         """Drop the state of scalers that are no longer there."""
         for gone in [s for s in self._wanted if s not in current]:
             del self._wanted[gone]
+        for unused in self._lanes.keys() - {s.kafka for s in current}:
+            del self._lanes[unused]
 
 
 def _told(reading: Reading[Series]) -> str:
