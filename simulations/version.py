@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -11,7 +12,8 @@ from simulations.setting import Load, Setting
 
 ROOT = Path(__file__).resolve().parent.parent
 # What decides and what is decided over; not what only shows it, or measures real servers.
-SOURCES = ("scaler/plan", "scaler/predictive.py", "forecasting", "simulations")
+SOURCES = ("scaler/api", "scaler/plan", "scaler/predictive.py", "forecasting", "simulations")
+LIBRARIES = ("numba", "numpy", "scipy")  # their random numbers, sums and solvers decide the last digits
 NOT = ("simulations/lab", "simulations/commands", "simulations/executors", "simulations/report")
 NOT_FILES = (
     *(
@@ -23,15 +25,32 @@ NOT_FILES = (
         "demo.py",
         "executor.py",
     ),
-    *("faro.py", "picture.py", "reference_cells.py", "store.py", "tune.py", "version.py"),
+    *("faro.py", "picture.py", "reference_cells.py", "store.py", "tune.py", "version.py", "whole_file.py"),
 )
+
+
+# What only `lagcast tune` depends on.
+TUNE = ("simulations/tune.py", "simulations/commands/tune.py")
+TUNE_LIBRARIES = ("optuna",)
 
 
 @cache
 def version() -> str:
-    """Such as ``0.1.0+3f2a9c01d4e7``: the distribution's version and the sources' digest."""
+    """Such as ``0.1.0+3f2a9c01d4e7``: the distribution's version and a digest of the sources and the libraries'."""
+    return _version(_files(), LIBRARIES)
+
+
+@cache
+def tune_version() -> str:
+    """The same of all that a study depends on: of how its trials are chosen, too."""
+    return _version([*_files(), *(ROOT / name for name in TUNE)], (*LIBRARIES, *TUNE_LIBRARIES))
+
+
+def _version(files: Sequence[Path], libraries: Sequence[str]) -> str:
     digest = hashlib.sha256()
-    for path in _files():
+    for name in libraries:
+        digest.update(f"{name} {installed(name)}\n".encode())
+    for path in files:
         digest.update(f"{path.relative_to(ROOT)}\n".encode())
         digest.update(path.read_bytes())
     return f"{installed('lagcast')}+{digest.hexdigest()[:12]}"

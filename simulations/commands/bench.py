@@ -23,6 +23,7 @@ from simulations.executor import make_executor
 from simulations.scenarios import DEFAULTS, Cell, Parameters, cells
 from simulations.store import Store
 from simulations.version import version
+from simulations.whole_file import make_ready, write_whole
 
 SCENARIOS = ("pods", "nodes", "pool")
 
@@ -70,7 +71,7 @@ def bench(
     ray_address: str | None,
     output: str,
 ) -> None:
-    """Run the benchmark; the tables on stdout, every figure in OUT/bench.json.
+    """Run the benchmark; the tables on stdout, the main figures of every run in OUT/bench.json.
 
     Lagcast at its defaults and without forecasts; HPA, KEDA and the strong reactive rule at their best in hindsight
     and as tuned on the three days before; the bound. Each result is kept in OUT/results as it ends: run the same
@@ -83,28 +84,28 @@ def bench(
         if not 0 < share < 1:
             raise BadSetting(f"--share: found {share}; allowed: more than 0, less than 1")
         chosen = _cells(scenarios, traces, seeds, days)
+        make_ready(out / "bench.json", *([] if write is None else [write]))
         parameters = replace(DEFAULTS, share=share)
         if slower != 1.0:
             parameters = parameters.slower(slower)
         store = Store(out / "results", lambda text: click.echo(text, err=True))
         with make_executor(executor, workers, ray_address) as pool, _Bars() as bars:
             results = Bench(chosen, parameters, version(), store, pool).run(bars.show)
-        out.mkdir(parents=True, exist_ok=True)
         made = tables(results, share)
         document = _document(results, made)
-        (out / "bench.json").write_text(_text(document), encoding="utf-8")
+        write_whole(out / "bench.json", _text(document))
         if report:
             _reports(results, out, parameters)
         if write is not None:
             command = shlex.join(["lagcast", "bench", *_arguments(write)])
-            write.write_text(markdown(made, command, version(), _about(chosen, share)), encoding="utf-8")
+            write_whole(write, markdown(made, command, version(), _about(chosen, share)))
         if output == "json":
             as_json(document)
         else:
             for table in made:
                 click.echo(f"\n{table.name}: {table.about}")
                 as_table(table.titles, table.lines)
-        click.echo(f"all figures: {out / 'bench.json'}", err=True)
+        click.echo(f"figures of every run: {out / 'bench.json'}", err=True)
 
 
 def _cells(scenarios: Sequence[str], traces: Sequence[str], seeds: int, days: int) -> tuple[Cell, ...]:

@@ -30,6 +30,7 @@ from simulations.compare import (
 from simulations.executor import Executor, make_executor
 from simulations.picture import BoundPoint, FrontierPoint, draw_frontier
 from simulations.policies.catalog import entries, entry
+from simulations.whole_file import make_ready, whole
 
 SHARES = (0.99, 0.999)
 
@@ -64,15 +65,16 @@ def compare(
     """
     with told():
         ladders = _ladders(policies, options)
+        picture = out / "compare.png"
+        make_ready(picture, *([] if report is None else [report]))
         case = read(inputs)
         work = Work(case.setting, case.loads, case.declared)
         with make_executor(executor, workers, ray_address) as pool:
             outcomes = run_sweeps(work, ladders, pool)
             bound = _bound(case, pool)
-        out.mkdir(parents=True, exist_ok=True)
-        picture = out / "compare.png"
         points = [_point(o) for o in outcomes]
-        draw_frontier(points, bound, picture, SHARES)
+        with whole(picture) as new:
+            draw_frontier(points, bound, new, SHARES)
         if report is not None:
             _write(report, case, work, outcomes, points, bound)
         _show(case, outcomes, bound, output)

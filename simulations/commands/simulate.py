@@ -13,6 +13,7 @@ from simulations.commands.tables import OUTPUTS, as_csv, as_json, as_table, numb
 from simulations.compare import Job, Outcome, Work
 from simulations.compare import options_of as sorted_options
 from simulations.record import Record
+from simulations.whole_file import make_ready
 
 
 @click.command()
@@ -33,6 +34,8 @@ def simulate(inputs: Inputs, policy: str, options: Sequence[str], report: Path |
     Exit codes: 0 done; 1 an error that the message explains; 2 wrong usage, configuration or load; 130 interrupted.
     """
     with told():
+        if report is not None:
+            make_ready(report)
         job = Job(policy, sorted_options(options_of(options)))
         case = read(inputs)
         work = Work(case.setting, case.loads, case.declared)

@@ -27,6 +27,7 @@ from simulations.setting import Load, Setting
 from simulations.tune import About, Search, Trial, Values, choose, describe, open_study, results
 from simulations.tune import tune as run_study
 from simulations.tune_space import FIELDS, Field, fields, present, with_values
+from simulations.whole_file import make_ready, whole, write_whole
 
 NAMES = ", ".join(field.name for field in FIELDS)
 
@@ -99,12 +100,12 @@ def tune(
         case = read(inputs)
         if case.resource is None:
             raise BadSetting("--scenario: found with `lagcast tune`; allowed: a load of your own, with --config")
-        from simulations.version import run_hash, version
+        from simulations.version import run_hash, tune_version
 
         resource = case.resource
         space = {field.name: field.distribution(resource) for field in chosen_fields}
-        about = About(version(), _data(case, run_hash), OWN, describe(space), inputs.seed)
-        out.mkdir(parents=True, exist_ok=True)
+        about = About(tune_version(), _data(case, run_hash), OWN, describe(space), inputs.seed)
+        make_ready(out / "tune.png", out / "tuned.yaml")
         name = study or f"{resource.metadata.namespace}/{resource.metadata.name}"
         kept = open_study(storage or f"sqlite:///{out / 'tune.db'}", name, about)
         work = TrialWork(resource, case.setting, case.loads)
@@ -156,7 +157,8 @@ def _objectives(outcome: Outcome) -> tuple[float, float]:
 def _draw(found: Sequence[Trial], chosen: Trial | None, resource: PredictiveScaler, path: Path) -> None:
     drawn = [Drawn(t.number, t.attainment, t.gpu_hours, t.best) for t in found]
     number_ = None if chosen is None else chosen.number
-    draw_pareto(drawn, path, number_, resource.spec.objective.share.fraction)
+    with whole(path) as new:
+        draw_pareto(drawn, new, number_, resource.spec.objective.share.fraction)
     click.echo(f"picture: {path}", err=True)
 
 
@@ -170,7 +172,7 @@ def _write(resource: PredictiveScaler, chosen: Trial, about: About, path: Path) 
         f"{chosen.number},\n# {percent(chosen.attainment, 3)} in time for {chosen.gpu_hours:.1f} GPU-hours "
         "over the history it was tuned on.\n"
     )
-    path.write_text(head + yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    write_whole(path, head + yaml.safe_dump(document, sort_keys=False))
     click.echo(f"tuned: {path}", err=True)
 
 

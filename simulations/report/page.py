@@ -9,6 +9,7 @@ from pathlib import Path
 from simulations.report.report import Report
 from simulations.report.tables import frontier_table, measures_table
 from simulations.report.views import page_data
+from simulations.whole_file import write_whole
 
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -18,7 +19,7 @@ POLICY = (
 
 def write_report(report: Report, path: Path) -> None:
     """Write ``report`` to ``path``: one HTML file of its own, the same bytes for the same report. Raises OSError."""
-    path.write_text(render(report), encoding="utf-8", newline="\n")
+    write_whole(path, render(report))
 
 
 def render(report: Report) -> str:

@@ -158,6 +158,13 @@ def test_a_load_without_a_request_is_refused(call: Call, load: Path, resource: P
     assert "load: found no request in what is scored; allowed: at least one (see --score)" in result.stderr
 
 
+def test_a_report_that_cannot_be_written_is_told_before_the_run(call: Call, load: Path, resource: Path) -> None:
+    result = call(simulate, load, "--config", resource, *HPA, "--report", resource / "run.html")
+    assert result.exit_code == 1
+    assert str(resource) in result.stderr
+    assert "%" not in result.stderr
+
+
 def test_a_broken_row_is_named_by_file_and_line(call: Call, load: Path, resource: Path) -> None:
     load.write_text(load.read_text().replace("120,600", "120,-600"))
     result = call(simulate, load, "--config", resource)
