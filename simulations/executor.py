@@ -37,6 +37,11 @@ class Executor(Protocol):
         """
         ...
 
+    @property
+    def width(self) -> int:
+        """How many jobs run side by side."""
+        ...
+
     def close(self) -> None:
         """End the workers; what still runs is given up."""
         ...

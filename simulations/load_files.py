@@ -62,7 +62,10 @@ def form_of(path: Path) -> Form:
         return Form.GENERATOR
     with open_text(path) as text:
         line = text.readline(100_000).strip()
-    if first_mark(path) == "{":
+    mark = first_mark(path)
+    if not mark:
+        raise BadSeries(f"{path}:1: the file is empty")
+    if mark == "{":
         # An answer is one object; a log has one in each line.
         return Form.PROMETHEUS if _is_answer(line) else Form.REQUESTS
     if line == ",".join(HEADER):

@@ -15,6 +15,7 @@ _GZIP = b"\x1f\x8b"
 _OTHER = {
     b"PK\x03\x04": "a zip archive (or a spreadsheet)",
     b"PAR1": "Parquet",
+    b"\x89PNG": "a picture (PNG)",
     b"SQLite format 3": "an SQLite database",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"BZh": "bzip2",

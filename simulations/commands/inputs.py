@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,9 +36,11 @@ from simulations.setting import (
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
+POSITIVE = click.FloatRange(min=0, min_open=True)
 SCENARIOS = ("pods", "nodes", "pool")
 MANY = 12  # partitions for each replica there may be: so many that their split among replicas does not matter
 CELL_OPTIONS = frozenset({"scenario", "trace", "day", "seed"})
+CALENDAR = 1e8  # s: a load that begins before it counts from its own start, not from 1970
 FORMS = ("auto", "trace", "prometheus", "requests", "generator")
 
 
@@ -55,6 +58,26 @@ class Case:
     def declared(self) -> Declared | None:
         """How the resource makes Lagcast's policy."""
         return None if self.resource is None else Declared(self.resource)
+
+    def service_name(self, uid: str) -> str:
+        """What a user calls a service: the resource's namespace and name, or the cell's own name of it."""
+        if self.resource is None or uid != self.resource.uid:
+            return uid
+        return f"{self.resource.metadata.namespace}/{self.resource.metadata.name}"
+
+    @property
+    def scored(self) -> str:
+        """What is simulated and scored, in a line."""
+        first = self.loads[0]
+        unknown = max(int(np.isnan(load.arrivals).sum()) for load in self.loads)
+        past = min(0.0 if load.history is None else load.start - load.history.start for load in self.loads)
+        start = f"second {first.start:.0f}"
+        if first.start >= CALENDAR:
+            start = f"{datetime.fromtimestamp(first.start, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return (
+            f"scored: {len(first.arrivals) / 3600:.1f} h from {start}, {unknown} s of it unknown; "
+            f"history before it: {past / 3600:.1f} h"
+        )
 
     @property
     def share(self) -> float:
@@ -147,7 +170,7 @@ _OPTIONS = (
         show_default=True,
         help="How much, from the load's end, is simulated and scored; what is before it is the policy's history.",
     ),
-    click.option("--mean", type=float, help="Scale the load to this mean, requests/s.  [default: as it is]"),
+    click.option("--mean", type=POSITIVE, help="Scale the load to this mean, requests/s.  [default: as it is]"),
     click.option("--tick", type=DURATION, default="15s", show_default=True, help="Time between decisions."),
     click.option(
         "--partitions",
@@ -155,7 +178,7 @@ _OPTIONS = (
         help="Of the topic, each with its consumer.  [default: the topic's with --from-kafka; else one queue for all, "
         "as if there were so many that their split did not matter]",
     ),
-    click.option("--service-rate", type=float, help="True requests/s of a replica.  [default: declared]"),
+    click.option("--service-rate", type=POSITIVE, help="True requests/s of a replica.  [default: declared]"),
     click.option("--service-time", type=DURATION, help="True time of a request in a replica.  [default: declared]"),
     click.option(
         "--lead-time", type=DURATIONS, help="Of a pod, LOW..HIGH.  [default: half of what is declared, to it]"
@@ -192,7 +215,7 @@ def read(inputs: Inputs) -> Case:
     if len(given) != 1:
         raise BadSetting(f"load: found {' and '.join(given) or 'none'}; allowed: exactly one of {', '.join(sources)}")
     if inputs.scenario is not None:
-        return _some_request(_cell(inputs, inputs.scenario))
+        return _told(_cell(inputs, inputs.scenario))
     if inputs.trace is not None or inputs.day is not None:
         raise BadSetting("--trace, --day: found without --scenario; allowed: with it (a trace's file is given as FILE)")
     if inputs.config is None:
@@ -205,7 +228,7 @@ def read(inputs: Inputs) -> Case:
         _refuse(inputs, ("node_lead_time", "node_idle"), "without --node-size", "with it")
     resource = _resource(inputs.config, inputs.object_name)
     series, partitions = _series(inputs, resource)
-    return _some_request(_own(inputs, resource, series, partitions))
+    return _told(_own(inputs, resource, series, partitions))
 
 
 def _refuse(inputs: Inputs, names: Iterable[str], found: str, allowed: str) -> None:
@@ -215,10 +238,11 @@ def _refuse(inputs: Inputs, names: Iterable[str], found: str, allowed: str) -> N
         raise BadSetting(f"{', '.join(wrong)}: found {found}; allowed: only {allowed}")
 
 
-def _some_request(case: Case) -> Case:
-    """Raises BadSetting for a load without any request: no share of nothing is attained."""
+def _told(case: Case) -> Case:
+    """Say what is scored. Raises BadSetting for a load without any request: no share of nothing is attained."""
     if not any(np.nansum(load.arrivals) > 0 for load in case.loads):
         raise BadSetting("load: found no request in what is scored; allowed: at least one (see --score)")
+    click.echo(case.scored, err=True)
     return case
 
 
@@ -272,6 +296,10 @@ def _own(inputs: Inputs, resource: PredictiveScaler, series: Series, partitions:
     at = max(end - inputs.score, math.ceil(series.start))
     # A step that is cut in two would be history and load at once.
     at = math.ceil(series.start + math.ceil((at - series.start) / series.step - 1e-9) * series.step - 1e-9)
+    if not at < end:
+        raise BadSetting(f"--score: found {inputs.score:g} s; allowed: at least a step of the load, {series.step:g} s")
+    if not inputs.tick > 0:
+        raise BadSetting(f"--tick: found {inputs.tick:g} s; allowed: more than 0 s")
     load = split_load(
         series,
         float(at),

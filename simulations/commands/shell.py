@@ -73,7 +73,11 @@ def executor_options(command: F) -> F:
         click.option(
             "--ray-address", metavar="ADDRESS", help="A Ray cluster that runs.  [default: one of this machine]"
         ),
-        click.option("--workers", type=click.IntRange(min=1), help="Runs side by side.  [default: one a core]"),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            help="Runs side by side.  [default: one a core; a cluster at --ray-address uses all of its own]",
+        ),
         click.option(
             "--executor", type=click.Choice(KINDS), default="local", show_default=True, help="Where runs are made."
         ),

@@ -77,7 +77,7 @@ def show_outcome(case: Case, outcome: Outcome, output: str) -> None:
                   "LONGEST LAG s", "CHANGES", "REBALANCES")  # fmt: skip
         lines = [
             (
-                m.uid,
+                case.service_name(m.uid),
                 percent(m.attainment, 3),
                 number(m.gpu_hours),
                 number(m.replica_hours),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,12 +96,13 @@ def tune(
     """
     with told():
         chosen_fields = fields(names)
-        case = read(inputs)
-        if case.resource is None:
+        if inputs.scenario is not None:
             raise BadSetting("--scenario: found with `lagcast tune`; allowed: a load of your own, with --config")
+        case = read(inputs)
         from simulations.version import run_hash, tune_version
 
         resource = case.resource
+        assert resource is not None  # noqa: S101  for mypy: only a scenario has none
         space = {field.name: field.distribution(resource) for field in chosen_fields}
         about = About(tune_version(), _data(case, run_hash), OWN, describe(space), inputs.seed)
         make_ready(out / "tune.png", out / "tuned.yaml")
@@ -117,8 +117,7 @@ def tune(
 
                 pool.map(work, batch, name=_name, done=ended)
 
-            width = workers or _cores()
-            search = Search(space, present(resource, chosen_fields), trials, inputs.seed, width)
+            search = Search(space, present(resource, chosen_fields), trials, inputs.seed, pool.width)
             run_study(kept, search, run, SystemClock(), show)
         found = results(kept)
         chosen = choose(found, resource.spec.objective.share.fraction, margin)
@@ -138,10 +137,6 @@ def _data(case: Case, run_hash: Callable[[Setting, tuple[Load, ...]], str]) -> s
     """The run's data and all that the resource declares: what is varied has its start there."""
     text = f"{run_hash(case.setting, case.loads)}\n{case.configuration}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
 
 
 def _name(values: Values) -> str:

@@ -29,6 +29,11 @@ class Here:
                 done(place, result)
         return results
 
+    @property
+    def width(self) -> int:
+        """One."""
+        return 1
+
     def close(self) -> None:
         """Nothing was started."""
 

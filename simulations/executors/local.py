@@ -83,6 +83,11 @@ class LocalProcesses:
         except Exception as error:
             raise failed(name(job), error) from error
 
+    @property
+    def width(self) -> int:
+        """A job for each process."""
+        return self._workers
+
     def close(self) -> None:
         """End the processes; a job that runs is not waited for."""
         pool, self._pool = self._pool, None

@@ -85,6 +85,11 @@ class RayExecutor:
                 ray.cancel(reference, force=False)
         return [results[place] for place in range(len(jobs))]
 
+    @property
+    def width(self) -> int:
+        """Cores of the cluster as it is now; a job takes one."""
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+
     def close(self) -> None:
         """Leave the cluster; end it where it was started here."""
         with warnings.catch_warnings():

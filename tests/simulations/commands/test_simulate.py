@@ -43,7 +43,10 @@ def test_csv_and_table(call: Call, load: Path, resource: Path) -> None:
     assert row["policy"] == "hpa_rate"
     assert row["options"] == "utilization=0.8"
     assert float(row["attainment"]) > 0.9
-    assert "GPU-HOURS" in call(simulate, load, "--config", resource, *HPA).stdout
+    shown = call(simulate, load, "--config", resource, *HPA)
+    assert "GPU-HOURS" in shown.stdout
+    assert "prod/chat" in shown.stdout
+    assert "scored: 0.5 h from second 9000, 0 s of it unknown; history before it: 2.0 h" in shown.stderr
 
 
 def test_nodes_are_what_is_paid_for(call: Call, load: Path, resource: Path) -> None:
@@ -100,7 +103,13 @@ WRONG = {
     ),
     "zero service rate": (
         ["LOAD", "--config", "CONFIG", "--service-rate", "0"],
-        "rate: found 0.0; allowed: more than 0",
+        "'--service-rate': 0.0 is not in the range x>0",
+    ),
+    "a mean below zero": (["LOAD", "--config", "CONFIG", "--mean", "-1"], "'--mean': -1.0 is not in the range x>0"),
+    "nothing is scored": (["LOAD", "--config", "CONFIG", "--score", "0s"], "--score: found 0 s; allowed: at least a"),
+    "no time between decisions": (
+        ["LOAD", "--config", "CONFIG", "--score", "30m", "--tick", "0s"],
+        "--tick: found 0 s; allowed: more than 0 s",
     ),
     "a lead time below zero": (["LOAD", "--config", "CONFIG", "--lead-time", "-5s"], "a duration is never negative"),
     "a lead time upside down": (["LOAD", "--config", "CONFIG", "--lead-time", "9s..5s"], "LOW at most HIGH"),
@@ -112,7 +121,7 @@ WRONG = {
     "a scenario without a trace": (["--scenario", "pods"], "--trace: found nothing; needed with --scenario, such as"),
     "a scenario with a resource": (["--scenario", "pods", "--config", "CONFIG"], "--config: found with --scenario"),
     "a scenario with a rate": (
-        ["--scenario", "pods", "--trace", "azfunc_diurnal", "--service-rate", "0", "--gpus", "2"],
+        ["--scenario", "pods", "--trace", "azfunc_diurnal", "--service-rate", "1", "--gpus", "2"],
         "--service-rate, --gpus: found with --scenario; allowed: only with a load of your own",
     ),
     "a default that is given all the same": (

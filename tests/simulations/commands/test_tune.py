@@ -104,7 +104,7 @@ def test_no_trial_that_keeps_the_share_is_an_error_and_the_trials_are_shown(
     [
         (["--field", "replicas.mood"], "field: found replicas.mood; allowed: objective.share, replicas.scaleInHold"),
         (["--storage", "nosuch://x"], "cannot be opened"),
-        (["--scenario", "pods", "--trace", "azfunc_diurnal"], "load: found FILE and --scenario"),
+        (["--scenario", "pods", "--trace", "azfunc_diurnal"], "--scenario: found with `lagcast tune`"),
     ],
 )
 def test_wrong_usage(call: Call, arguments: list[Any], options: list[str], said: str, tmp_path: Path) -> None:

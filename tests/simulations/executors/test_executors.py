@@ -74,6 +74,10 @@ def test_two_workers_take_part(executor: Executor) -> None:
         assert os.getpid() not in processes
 
 
+def test_it_says_how_many_jobs_run_side_by_side(executor: Executor) -> None:
+    assert executor.width == (1 if type(executor).__name__ == "Here" else 2)
+
+
 def test_a_job_that_fails_is_named(executor: Executor) -> None:
     with pytest.raises(JobFailed, match=r"^seed 3: rate: found 0; allowed: more than 0 requests/s$"):
         executor.map(jobs.refuse, range(6), name=NAMED)
