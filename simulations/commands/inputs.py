@@ -203,8 +203,12 @@ _OPTIONS = (
 )
 
 
-def read(inputs: Inputs) -> Case:
-    """The case that the options describe. Raises BadSetting, BadSeries, ConfigError or OSError."""
+def read(inputs: Inputs, keep: Callable[[PredictiveScaler], Path] | None = None) -> Case:
+    """The case that the options describe. Raises BadSetting, BadSeries, ConfigError or OSError.
+
+    ``keep``: the file where what Kafka or Prometheus answered is kept, and taken from when it is there: asked again,
+    they would answer for another time.
+    """
     sources = {
         "FILE": inputs.file,
         "--from-kafka": inputs.from_kafka,
@@ -227,8 +231,22 @@ def read(inputs: Inputs) -> Case:
     if inputs.node_size is None:
         _refuse(inputs, ("node_lead_time", "node_idle"), "without --node-size", "with it")
     resource = _resource(inputs.config, inputs.object_name)
+    path = None if keep is None or inputs.file is not None else keep(resource)
+    if path is not None and path.exists():
+        series, partitions = loads.kept(path, _source(inputs, resource))
+        click.echo(f"load: as it was read before, from {path}; another --study reads it anew", err=True)
+        return _told(_own(inputs, resource, series, partitions))
     series, partitions = _series(inputs, resource)
-    return _told(_own(inputs, resource, series, partitions))
+    case = _told(_own(inputs, resource, series, partitions))
+    if path is not None:
+        loads.keep(path, _source(inputs, resource), series, partitions)
+    return case
+
+
+def _source(inputs: Inputs, resource: PredictiveScaler) -> str:
+    """Where a load comes from and how much of it, in words and without secrets."""
+    where = f"topic {resource.spec.kafka.topic}" if inputs.from_kafka else f"query {inputs.query}"
+    return f"{where}, {inputs.score + float(resource.spec.forecast.history):g} s"
 
 
 def _refuse(inputs: Inputs, names: Iterable[str], found: str, allowed: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
+from pathlib import Path
 
 from forecasting.errors import BadSeries
 from forecasting.series import Series
@@ -10,6 +13,7 @@ from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.clock import Clock, SystemClock
 from scaler.errors import LagcastError
 from simulations.errors import BadSetting
+from simulations.whole_file import write_whole
 
 AUTO = "auto"
 KAFKA_TIMEOUT = 15.0  # s, for the broker's first answer
@@ -101,3 +105,26 @@ def _known_part(series: Series, what: str) -> Series:
         raise BadSeries(f"{what}: nothing is known of its past; wait until there is some, or give a file")
     first, last = int(known[0]), int(known[-1]) + 1
     return Series(series.start + first * series.step, series.step, series.rates[first:last])
+
+
+def keep(path: Path, source: str, series: Series, partitions: int | None) -> None:
+    """Keep what a source answered, for a run that goes on with it later. Raises OSError."""
+    rates = [None if math.isnan(rate) else rate for rate in series.rates.tolist()]
+    document = {"source": source, "start": series.start, "step": series.step, "partitions": partitions, "rates": rates}
+    write_whole(path, json.dumps(document, allow_nan=False))
+
+
+def kept(path: Path, source: str) -> tuple[Series, int | None]:
+    """What was kept. Raises BadSetting when it is of another source, or cannot be read."""
+    import numpy as np
+
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        found, partitions = document["source"], document["partitions"]
+        rates = np.array([math.nan if rate is None else rate for rate in document["rates"]], dtype=np.float64)
+        series = Series(float(document["start"]), float(document["step"]), rates)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadSetting(f"{path}: cannot be read ({error}); remove it, to read the load anew") from None
+    if found != source:
+        raise BadSetting(f"{path}: found the load of {found}, now {source}; choose another --out or --study")
+    return series, partitions

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -87,7 +88,8 @@ def tune(
     Fields of the resource are varied (not the plan's own constants, which have no field), with two objectives:
     attainment and GPU-hours. OUT/tune.png shows every trial and the Pareto set; the cheapest trial that keeps the
     declared share with a margin is written to OUT/tuned.yaml. The study is kept after every trial: run the same
-    command again to go on after an interrupt or a kill, or with more --trials. With --storage, several of these
+    command again to go on after an interrupt or a kill, or with more --trials. A load from Kafka or Prometheus is
+    kept in OUT, too, and gone on with. With --storage, several of these
     commands share one study.
 
     \b
@@ -98,15 +100,15 @@ def tune(
         chosen_fields = fields(names)
         if inputs.scenario is not None:
             raise BadSetting("--scenario: found with `lagcast tune`; allowed: a load of your own, with --config")
-        case = read(inputs)
+        make_ready(out / "tune.png", out / "tuned.yaml")
+        case = read(inputs, lambda resource: out / f"load-{quote(study or _full_name(resource), safe='')}.json")
         from simulations.version import run_hash, tune_version
 
         resource = case.resource
         assert resource is not None  # noqa: S101  for mypy: only a scenario has none
         space = {field.name: field.distribution(resource) for field in chosen_fields}
         about = About(tune_version(), _data(case, run_hash), OWN, describe(space), inputs.seed)
-        make_ready(out / "tune.png", out / "tuned.yaml")
-        name = study or f"{resource.metadata.namespace}/{resource.metadata.name}"
+        name = study or _full_name(resource)
         kept = open_study(storage or f"sqlite:///{out / 'tune.db'}", name, about)
         work = TrialWork(resource, case.setting, case.loads)
         with make_executor(executor, workers, ray_address) as pool, progress("trials", trials) as show:
@@ -137,6 +139,10 @@ def _data(case: Case, run_hash: Callable[[Setting, tuple[Load, ...]], str]) -> s
     """The run's data and all that the resource declares: what is varied has its start there."""
     text = f"{run_hash(case.setting, case.loads)}\n{case.configuration}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _full_name(resource: PredictiveScaler) -> str:
+    return f"{resource.metadata.namespace}/{resource.metadata.name}"
 
 
 def _name(values: Values) -> str:

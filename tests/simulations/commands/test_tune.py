@@ -6,10 +6,13 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from click.testing import Result
@@ -77,6 +80,42 @@ def _done(database: Path) -> int:
     finally:
         connection.close()
     return int(count)
+
+
+class Rates(BaseHTTPRequestHandler):
+    """A Prometheus where 10 requests/s came at all times."""
+
+    def do_GET(self) -> None:
+        asked = {name: float(value[0].rstrip("s")) for name, value in parse_qs(urlsplit(self.path).query).items()
+                 if name in ("start", "end", "step")}  # fmt: skip
+        times = range(int(asked["start"]), int(asked["end"]) + 1, int(asked["step"]))
+        result = [{"metric": {}, "values": [[at, "10"] for at in times]}]
+        body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        pass
+
+
+def test_a_study_of_prometheus_load_goes_on_with_what_was_read(
+    call: Call, arguments: list[Any], tmp_path: Path
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Rates) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source = ["--from-prometheus", "--prometheus", f"http://127.0.0.1:{server.server_port}", "--query", "sum(x)"]
+        run = [*source, *arguments[1:], "--out", tmp_path / "out"]
+        assert len(document(call(tune, *run, "--trials", 1))["trials"]) == 1
+        server.shutdown()
+    resumed = call(tune, *run, "--trials", 2)
+    assert len(document(resumed)["trials"]) == 2
+    assert "load: as it was read before" in resumed.stderr
+    run[run.index("sum(x)")] = "sum(y)"
+    other = call(tune, *run, "--trials", 2)
+    assert other.exit_code == 2
+    assert "found the load of query sum(x), 7800 s, now query sum(y), 7800 s; choose another --out" in other.stderr
 
 
 def test_a_study_of_other_data_is_refused(call: Call, arguments: list[Any], load: Path, tmp_path: Path) -> None:
