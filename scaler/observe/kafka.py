@@ -269,8 +269,15 @@ class _Pass(_Requests):
         return {one: self._joined(one, answers[one.topic], commits[one.group], absent) for one in self.wanted}
 
     def _values(self, futures: Offsets, partitions: list[TopicPartition]) -> NDArray[np.int64]:
-        found = [self.offset(futures[p], f"topic {p.topic} partition {p.partition}") for p in partitions]
-        return np.array([one.offset for one in found], dtype=np.int64)
+        found = [self.offset(futures[p], f"topic {p.topic} partition {p.partition}").offset for p in partitions]
+        for partition, offset in zip(partitions, found, strict=True):
+            if offset < 0:  # every partition has a first and a next offset: this one's leader does not know them yet
+                raise Fault(
+                    Reason.INPUT_ERROR,
+                    f"topic {partition.topic} partition {partition.partition}: its leader told no offset; trying again "
+                    "at the next tick",
+                )
+        return np.array(found, dtype=np.int64)
 
     def _commits(self, groups: Mapping[str, Future[Any]]) -> dict[str, Commits | Fault]:
         """Committed offsets by topic and partition, or why one could not be read; empty where a group has none."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, TopicPartition
 
 from scaler.clock import ManualClock
 from scaler.observe.kafka import _Pass
-from scaler.observe.kafka_client import Client
+from scaler.observe.kafka_client import Client, Fault
 from scaler.observe.ports import GroupTopic
 from scaler.plan.observation import Freshness, Reading, TopicOffsets
 from scaler.plan.reasons import Reason
@@ -66,3 +66,12 @@ def test_an_error_on_another_topic_is_of_no_concern(client: Client) -> None:
         ("old", 0, -1, KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)),
     )
     assert reading.fresh
+
+
+def test_a_partition_whose_leader_tells_no_offset_is_an_error_of_its_topic(client: Client) -> None:
+    one = _Pass(client, ManualClock(100.0), 100.0, 1.0, 100.0, [CHAT])
+    places = [TopicPartition("chat", 0), TopicPartition("chat", 1)]
+    told = {place: done(SimpleNamespace(offset=offset)) for place, offset in zip(places, (50, -1), strict=True)}
+    with pytest.raises(Fault, match="topic chat partition 1: its leader told no offset") as raised:
+        one._values(told, places)
+    assert raised.value.reason is Reason.INPUT_ERROR
