@@ -16,11 +16,16 @@ pytest.register_assert_rewrite("tests.observe.offset_suite", "tests.observe.late
 
 SKIPPED = pytest.StashKey[dict[str, list[str]]]()  # reason -> test files
 MISSING = pytest.StashKey[str]()  # why lab tests cannot run; empty when they can
-SLOW = (  # whole commands, days of load, processes and clusters that are started and killed: seconds each
+SLOW = (  # whole commands, days of load, libraries' fits, processes and clusters that are started and killed
     "cli/test_demo_command.py",
+    "cli/test_shell.py",
+    "forecasting/models/test_conformance.py",
+    "forecasting/models/test_guard.py",
     "forecasting/models/test_real_load_of_libraries.py",
     "forecasting/models/test_same_as_the_library.py",
     "forecasting/test_real_load.py",
+    "lab_cli/test_lab_parts.py",
+    "lab_cli/test_lab_processes.py",
     "lab_cli/test_lab_skip_line.py",
     "observe/test_kafka_process.py",
     "process/",
