@@ -1,7 +1,7 @@
 """Results that outlive a killed run: one JSON file a job, under a hash of all that the result depends on.
 
-A file is written whole under another name and then renamed, so that a kill leaves the old or the new one. One that
-cannot be read all the same (a full disk, a copy that broke) is told and made again.
+A kill leaves the old file or the new one (``whole_file``). One that cannot be read all the same (a full disk, a copy
+that broke) is told and made again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from simulations.compare import Job, Outcome
 from simulations.measures import Elasticity, Measures
+from simulations.whole_file import write_whole
 
 Json = dict[str, Any]
 
@@ -51,10 +51,7 @@ class Store:
     def put(self, key: Json, result: Json) -> None:
         """Keep a result."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.path(key)
-        new = path.with_suffix(f".{os.getpid()}.new")
-        new.write_text(json.dumps({"key": key, "result": result}, allow_nan=False), encoding="utf-8")
-        new.replace(path)
+        write_whole(self.path(key), json.dumps({"key": key, "result": result}, allow_nan=False))
 
 
 def to_json(outcome: Outcome) -> Json:
