@@ -45,7 +45,10 @@ class RealWorld:
         self.kafka = kafka
         self.source = KafkaProcess({"bootstrap.servers": kafka.bootstrap}, TIMEOUT)  # as the controller runs it
         self._admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-        self._producer = Producer({"bootstrap.servers": kafka.bootstrap, "enable.idempotence": True, "linger.ms": 0})
+        # One request at a time: with more, the first batch to a partition that the broker does not lead yet is sent
+        # again after the second, which a broker that knows nothing of the producer took, and is lost as a duplicate.
+        one = {"enable.idempotence": True, "linger.ms": 0, "max.in.flight.requests.per.connection": 1}
+        self._producer = Producer({"bootstrap.servers": kafka.bootstrap, **one})
 
     def now(self) -> float:
         return time.time()
@@ -66,13 +69,17 @@ class RealWorld:
         self._admin.delete_topics([topic])[topic].result(30)
 
     def produce(self, topic: str, partition: int, timestamp: float, count: int) -> None:
-        def told(error: object, _: object) -> None:
+        offsets: set[int] = set()
+
+        def told(error: object, message: Any) -> None:
             assert error is None, error
+            offsets.add(message.offset())
 
         for _ in range(count):
             date = round(timestamp * 1000)
             self._producer.produce(topic, b"x", partition=partition, timestamp=date, on_delivery=told)
         assert self._producer.flush(30) == 0
+        assert len(offsets) == count, f"of {count} messages only {len(offsets)} are in {topic}: {sorted(offsets)}"
 
     def delete_records(self, topic: str, partition: int, before: int) -> None:
         for future in self._admin.delete_records([TopicPartition(topic, partition, before)]).values():
