@@ -1,0 +1,136 @@
+"""Do upper quantiles cover what they say? Shares covered, with block-bootstrap errors, over all and over busy hours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.forecaster import Paths
+
+Floats = NDArray[np.float64]
+Hours = Literal["all", "busy"]
+
+LEVELS = (0.9, 0.95, 0.99)
+ALLOWED = (0.015, 0.01, 0.005)  # how far from its level the share that each of LEVELS covers may be
+HORIZONS = (60.0, 300.0, 600.0, 1800.0)  # s
+WINDOW = 60.0  # s up to the horizon over which arrivals are averaged, where a step is not longer
+BUSY = 0.1  # share of hours
+_HOUR = 3600.0
+_BLOCK = 6  # hours; misses come in spells of minutes to hours
+_DRAWS = 400
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcomes:
+    """What came after each origin at one horizon, against the forecast of it; all [n], origins ascending."""
+
+    horizon: float  # s
+    origins: Floats  # unix s
+    medians: Floats  # requests/s, forecast
+    pits: Floats  # randomised probability integral transforms: uniform on [0, 1] when calibrated
+    losses: Floats  # mean pinball loss (requests/s) over the levels that were asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Share of outcomes at or below one quantile."""
+
+    horizon: float  # s
+    hours: Hours
+    level: float
+    share: float
+    error: float  # standard error of ``share``
+    origins: int
+    allowed: float  # distance from ``level`` that is called calibrated in any case
+
+    @property
+    def met(self) -> bool:
+        """Whether the share is within what is allowed, or within two standard errors."""
+        return abs(self.share - self.level) <= max(self.allowed, 2 * self.error)
+
+
+def means_at(paths: Paths, step: float, horizon: float, window: float = WINDOW) -> Floats:
+    """Mean rate (requests/s) of each path [..., steps] over the ``window`` s that end ``horizon`` s after the origin.
+
+    Whole steps, one at least. Raises ``ValueError`` when the paths end before.
+    """
+    end = round(horizon / step)
+    begin = end - min(max(1, round(window / step)), max(end, 1))
+    if end < 1 or end > paths.shape[-1]:
+        raise ValueError(f"horizon {horizon} s: paths of {paths.shape[-1]} steps of {step} s do not hold it")
+    return np.asarray(paths[..., begin:end].mean(axis=-1, dtype=np.float64))
+
+
+def randomised_pit(samples: Floats, outcome: float, uniform: float) -> float:
+    """Where ``outcome`` lies among ``samples`` [m], in [0, 1]; ``uniform`` in [0, 1) decides within ties and between
+    neighbours.
+
+    Uniform when outcome and samples have one law, discrete ones included (Czado, Gneiting, Held, 2009; the ranks of an
+    ensemble: Hamill, 2001).
+    """
+    below = int(np.count_nonzero(samples < outcome))
+    equal = int(np.count_nonzero(samples == outcome))
+    return (below + uniform * (equal + 1)) / (len(samples) + 1)
+
+
+def pinball(samples: Floats, outcome: float, levels: Sequence[float]) -> float:
+    """Mean pinball loss (requests/s) of the quantiles of ``samples`` [m] at ``levels``."""
+    wanted = np.asarray(levels, dtype=np.float64)
+    above = outcome - np.quantile(samples, wanted)
+    return float(np.maximum(wanted * above, (wanted - 1) * above).mean())
+
+
+def coverage(
+    outcomes: Outcomes,
+    *,
+    levels: Sequence[float] = LEVELS,
+    allowed: Sequence[float] = ALLOWED,
+    seed: int = 0,
+) -> list[Coverage]:
+    """Each level over all hours, then over the tenth of hours with the highest mean forecast median.
+
+    Standard errors: the circular block bootstrap (Politis, Romano, 1992) of six-hour blocks. Where next to no miss was
+    seen that says 0, so no error is below that of as many independent outcomes as horizons fit between the origins.
+    """
+    if not len(outcomes.origins):
+        return []
+    hours = np.floor(outcomes.origins / _HOUR).astype(np.int64)
+    hours -= hours[0]
+    count = int(hours[-1]) + 1
+    origins = np.bincount(hours, minlength=count).astype(np.float64)
+    covered = np.stack(
+        [np.bincount(hours, outcomes.pits <= level, minlength=count) for level in levels], axis=1
+    )  # [hours, levels]
+    seen = origins > 0
+    medians = np.bincount(hours, outcomes.medians, minlength=count)[seen] / origins[seen]
+    busiest = np.zeros(count, dtype=np.bool_)
+    busiest[np.flatnonzero(seen)[np.argsort(-medians, kind="stable")[: max(1, round(BUSY * len(medians)))]]] = True
+    every = float(np.median(np.diff(outcomes.origins))) if len(outcomes.origins) > 1 else outcomes.horizon
+    apart = min(1.0, every / outcomes.horizon)  # of an outcome, the share that the one before it does not hold
+
+    found = []
+    named: tuple[tuple[Hours, NDArray[np.bool_]], ...] = (("all", seen), ("busy", busiest))
+    for name, chosen in named:
+        n = float(origins[chosen].sum())
+        shares = covered[chosen].sum(axis=0) / n
+        errors = _errors(np.where(chosen[:, None], covered, 0.0), np.where(chosen, origins, 0.0), seed)
+        for k, level in enumerate(levels):
+            least = math.sqrt(level * (1 - level) / max(n * apart, 1.0))
+            error = max(float(errors[k]), least)
+            found.append(Coverage(outcomes.horizon, name, level, float(shares[k]), error, round(n), float(allowed[k])))
+    return found
+
+
+def _errors(covered: Floats, origins: Floats, seed: int) -> Floats:
+    """Standard error of covered / origins, both by hour [hours, levels] and [hours]; [levels]."""
+    count = len(origins)
+    starts = np.random.default_rng(seed).integers(0, count, (_DRAWS, -(-count // _BLOCK)))
+    hours = (starts[:, :, None] + np.arange(_BLOCK)).reshape(_DRAWS, -1)[:, :count] % count
+    n = origins[hours].sum(axis=1)
+    shares = covered[hours].sum(axis=1)[n > 0] / n[n > 0, None]
+    return np.asarray(shares.std(axis=0)) if len(shares) else np.full(covered.shape[1], math.nan)
