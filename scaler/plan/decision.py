@@ -37,7 +37,7 @@ class Numbers:
     floor_replicas: int | None = None  # what the present needs
     partitions: int | None = None
     level: float | None = None  # requests/s at which the present is held: the mean over the newest window
-    planned_rate: float | None = None  # requests/s of a replica that are planned for; less than it serves, or queues grow
+    planned_rate: float | None = None  # requests/s of a replica that are planned for: less than it serves
     useful_replicas: int | None = None  # a higher count could not be given work: partitions, and their split
     bounded_replicas: int | None = None  # the answer after the rules for scaling in, before the limits
     late_share: float | None = None  # of the requests over the paths, expected with ``bounded_replicas``
