@@ -10,8 +10,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.forecaster import Paths
-
 Floats = NDArray[np.float64]
 Hours = Literal["all", "busy"]
 
@@ -54,7 +52,7 @@ class Coverage:
         return abs(self.share - self.level) <= max(self.allowed, 2 * self.error)
 
 
-def means_at(paths: Paths, step: float, horizon: float, window: float = WINDOW) -> Floats:
+def means_at(paths: NDArray[np.floating], step: float, horizon: float, window: float = WINDOW) -> Floats:
     """Mean rate (requests/s) of each path [..., steps] over the ``window`` s that end ``horizon`` s after the origin.
 
     Whole steps, one at least. Raises ``ValueError`` when the paths end before.
@@ -66,15 +64,14 @@ def means_at(paths: Paths, step: float, horizon: float, window: float = WINDOW) 
     return np.asarray(paths[..., begin:end].mean(axis=-1, dtype=np.float64))
 
 
-def randomised_pit(samples: Floats, outcome: float, uniform: float) -> float:
-    """Where ``outcome`` lies among ``samples`` [m], in [0, 1]; ``uniform`` in [0, 1) decides within ties and between
-    neighbours.
+def randomised_pit(samples: Floats, outcome: float, seconds: float, uniform: float) -> float:
+    """Where ``outcome`` lies among ``samples`` [m] (rates, requests/s, over ``seconds``), in [0, 1].
 
-    Uniform when outcome and samples have one law, discrete ones included (Czado, Gneiting, Held, 2009; the ranks of an
-    ensemble: Hamill, 2001).
+    Both are compared as whole counts, and ``uniform`` in [0, 1) decides within ties and between neighbours: uniform
+    when outcome and samples have one law (Czado, Gneiting, Held, 2009; the ranks of an ensemble: Hamill, 2001).
     """
-    below = int(np.count_nonzero(samples < outcome))
-    equal = int(np.count_nonzero(samples == outcome))
+    counts, count = np.round(samples * seconds), round(outcome * seconds)
+    below, equal = int(np.count_nonzero(counts < count)), int(np.count_nonzero(counts == count))
     return (below + uniform * (equal + 1)) / (len(samples) + 1)
 
 

@@ -1,4 +1,4 @@
-"""A forecaster run over recorded load as a controller runs it: updated each step, refitted each day, scored on the way."""
+"""A forecaster run over recorded load as a controller runs it: updated each step, refitted each day, and scored."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def follow(
                 outcome = float(means_at(rates[None, at : at + steps], step, horizon, window)[0])
                 if np.isfinite(outcome):
                     samples = means_at(paths, step, horizon, window)
-                    pit = randomised_pit(np.round(samples, 9), round(outcome, 9), float(ties.random()))
+                    pit = randomised_pit(samples, outcome, max(window, step), float(ties.random()))
                     loss = pinball(samples, outcome, _SCORED)
                     row.append((load.start + at * step, float(np.median(samples)), pit, loss))
         if np.isfinite(rates[at]):
