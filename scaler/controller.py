@@ -64,6 +64,7 @@ class Controller:
         self._telemetry = telemetry
         self._clock = clock
         self._tick = tick
+        telemetry.interval(tick)
         self._scalers: dict[str, _Scaler] = {}
         self._rows: Mapping[str, Row] = {}
         self._last_tick: float | None = None
@@ -99,8 +100,8 @@ class Controller:
         after = {s.who for s in scalers.values()}
         for who in before - after:
             self._telemetry.gone(who)
-        for who in after - before:
-            self._telemetry.born(who)
+        for scaler in scalers.values():
+            self._telemetry.configured(scaler.who, scaler.resource, scaler.service)
         for uid in renewed:
             self._gatherer.look_back_again(uid)
         self._scalers = scalers
@@ -131,13 +132,14 @@ class Controller:
         while not stop.is_set():
             before_tick()
             started = self._clock.now()
+            failed = False
             try:
                 self.tick(stop)
             except Exception as error:  # noqa: BLE001 - the next tick may be well again; if none is, /healthz says so
                 log.error("the tick failed: %s; nothing more was changed in it; please report it", where(error))
-            took = self._clock.now() - started
-            self._telemetry.tick_seconds.observe(took)
+                failed = True
             now = self._clock.now()
+            self._telemetry.ticked(now - started, now, failed)
             due = min(max(due + self._tick, now), now + self._tick)  # a clock that was set back stops nothing
             self._clock.wait(due - now, stop)
 
@@ -157,7 +159,7 @@ class Controller:
     def _report(self, scaler: _Scaler, seen: ServiceObservation, decision: ServiceDecision, outcome: Outcome) -> None:
         try:
             self._telemetry.observed(scaler.who, seen, decision.time)
-            self._telemetry.decided(scaler.who, decision, outcome)
+            self._telemetry.decided(scaler.who, seen, decision, outcome)
             self._say(scaler, decision)
         except Exception as error:  # noqa: BLE001 - a number that cannot be shown stops no scaler
             who = scaler.who

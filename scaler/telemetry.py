@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary
 
 from scaler.act.apply import Outcome
+from scaler.api.predictive_scaler import PredictiveScaler
+from scaler.metrics.catalog import METRICS, PREFIX, Kind, Metric
+from scaler.metrics.ledger import Ledger
+from scaler.metrics.scores import QUANTILES
 from scaler.plan.decision import ServiceDecision
-from scaler.plan.observation import Freshness, Reading, ServiceObservation
+from scaler.plan.observation import Freshness, LatencySample, LeadTime, Reading, ServiceObservation
 from scaler.plan.reasons import Reason
+from scaler.plan.service import Service
 
-WHO = ("namespace", "name")
 SOURCES = ("kafka", "prometheus", "kubernetes")
 OUTCOMES = (
     Reason.APPLIED,
@@ -24,6 +28,22 @@ OUTCOMES = (
     Reason.TARGET_WITHOUT_SCALE,
     Reason.FORBIDDEN,
 )
+LEAD_PARTS = ("patch_to_created", "created_to_scheduled", "scheduled_to_ready", "ready_to_partitions", "total")
+LATENCIES = (("0.5", "p50"), ("0.95", "p95"), ("0.99", "p99"))
+COUNTED = (  # they begin at zero, so that the first event is seen as an increase
+    "requests_due",
+    "requests_late",
+    "replica_seconds",
+    "forecasts_scored",
+    "forecast_naive_loss",
+    "forecast_outcome",
+    "recommended_replica_seconds",
+    "recommended_requests_due",
+    "recommended_requests_late",
+)
+
+_Series = Counter | Gauge | Histogram | Summary
+_INFO = "scaler_info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,107 +54,226 @@ class Who:
     name: str
 
 
+@dataclass(slots=True)
+class _Shown:
+    """What is remembered of one scaler."""
+
+    ledger: Ledger
+    info: tuple[str, ...]
+    reasons: frozenset[str] = frozenset()
+    model: str | None = None
+
+
 class Telemetry:
-    """All series of the controller. A value that is not known is NaN, never 0."""
+    """All series of the controller, made from their list. A value that is not known is NaN, never 0."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        gauge = self._gauge
-        self._numbers = {
-            "arrival_rate": gauge("arrival_rate", "Newest arrival rate (requests/s)"),
-            "backlog": gauge("backlog_messages", "Messages not yet committed"),
-            "time_lag": gauge("time_lag_seconds", "Age of the oldest unconsumed message"),
-            "service_rate": gauge("service_rate", "Learned service rate of one ready replica (requests/s)"),
-            "lead_time": gauge("lead_time_seconds", "95 % point of the learned lead time"),
-            "ready": gauge("ready_replicas", "Replicas that are ready"),
-            "pending": gauge("pending_replicas", "Replicas asked for and not yet ready"),
-            "forecast_replicas": gauge("forecast_replicas", "Count that the forecast asks for"),
-            "floor_replicas": gauge("floor_replicas", "Count that the present load needs"),
-            "partitions": gauge("partitions", "Partitions of the topic"),
-        }
-        self._desired = gauge("desired_replicas", "Count that was decided")
-        self._current = gauge("current_replicas", "Count that was read from the target")
-        self._forecast = gauge("forecast_rate", "Forecast arrival rate at the lead time (requests/s)", "quantile")
-        self._reason = gauge("reason", "1 for each reason that touched the newest decision", "reason")
-        self._status = gauge("input_status", "1 for the present status of a source's reading", "source", "status")
-        self._age = gauge("input_age_seconds", "Age of a source's newest value", "source")
+        self._series: dict[str, _Series] = {metric.name: self._make(metric) for metric in METRICS}
+        self._fields = {metric.name: metric.field for metric in METRICS if metric.field}
+        self._shown: dict[Who, _Shown] = {}
         self._true_at: dict[tuple[Who, str], float] = {}  # unix s of each source's newest value
-        self._decisions = self._counter("decisions", "Decisions by their decisive reason", "reason")
-        self._patches = self._counter("patches", "Patches of replica counts by outcome", "outcome")
-        self.tick_seconds = Histogram(
-            "lagcast_tick_seconds",
-            "Duration of a tick",
-            registry=self.registry,
-            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10),
-        )
-        self.config_errors = Counter(
-            "lagcast_config_errors", "Configurations that were refused", registry=self.registry
-        )
-        self.config_ok = Gauge(
-            "lagcast_config_valid", "1 when the newest configuration is the running one", registry=self.registry
-        )
+        ProcessCollector(registry=self.registry)
+        self._gauge("build_info", _version()).set(1)
+        self._gauge("last_tick_timestamp_seconds").set(math.nan)
+        self._gauge("tick_interval_seconds").set(math.nan)
 
-    def born(self, who: Who) -> None:
-        """Counters begin at zero, so that the first event is seen as an increase."""
-        for outcome in OUTCOMES:
-            self._patches.labels(who.namespace, who.name, outcome)
+    # --- the controller
+
+    def interval(self, tick: float) -> None:
+        """Seconds between ticks."""
+        self._gauge("tick_interval_seconds").set(tick)
+
+    def ticked(self, took: float, ended: float, failed: bool) -> None:
+        """A tick took ``took`` seconds and ended at unix time ``ended``, in a fault of ours or not."""
+        histogram = self._series["tick_seconds"]
+        assert isinstance(histogram, Histogram)  # noqa: S101 - as it was made
+        histogram.observe(took)
+        if failed:
+            self._counter("failed_ticks").inc()
+        else:
+            self._gauge("last_tick_timestamp_seconds").set(ended)
+
+    @property
+    def config_errors(self) -> Counter:
+        """Configurations that were refused."""
+        return self._counter("config_errors")
+
+    @property
+    def config_ok(self) -> Gauge:
+        """1 when the newest configuration is the running one."""
+        return self._gauge("config_valid")
+
+    # --- one scaler
+
+    def configured(self, who: Who, resource: PredictiveScaler, service: Service) -> None:
+        """Publish what was declared of a scaler; a new one's counters begin at zero, so that the first event is seen as
+        an increase."""
+        info = _info(resource)
+        shown = self._shown.get(who)
+        if shown is None:
+            shown = self._shown[who] = _Shown(Ledger(service), info)
+            self._born(who)
+        elif shown.ledger.service != service:
+            shown.ledger = Ledger(service)
+        if shown.info != info:
+            self._series[_INFO].remove(who.namespace, who.name, *shown.info)
+            shown.info = info
+        self._of(who, _INFO, *info).set(1)
+        for name, value in (
+            ("objective_within_seconds", service.within),
+            ("objective_share", service.share),
+            ("min_replicas", service.min_replicas),
+            ("max_replicas", service.max_replicas),
+        ):
+            self._of(who, name).set(value)
 
     def gone(self, who: Who) -> None:
         """Remove every series of a scaler that is no longer there."""
-        metrics: Iterable[Gauge | Counter] = (
-            *self._numbers.values(),
-            self._desired,
-            self._current,
-            self._forecast,
-            self._reason,
-            self._status,
-            self._age,
-            self._decisions,
-            self._patches,
-        )
-        for metric in metrics:
-            metric.remove_by_labels({"namespace": who.namespace, "name": who.name})
+        for metric in METRICS:
+            if metric.of_scaler:
+                self._series[metric.name].remove_by_labels({"namespace": who.namespace, "name": who.name})
+        self._shown.pop(who, None)
         self._true_at = {key: at for key, at in self._true_at.items() if key[0] != who}
 
     def observed(self, who: Who, seen: ServiceObservation, now: float) -> None:
-        """Publish how far each source's reading can be trusted, and its age."""
+        """Publish how far each source's reading can be trusted, and its age; and what they told in passing."""
         readings: tuple[Reading[object] | None, ...] = (seen.offsets, seen.latency, seen.replicas)
         for source, reading in zip(SOURCES, readings, strict=True):
             if reading is None:  # not configured, or no longer
-                for metric in (self._status, self._age):
-                    metric.remove_by_labels({"namespace": who.namespace, "name": who.name, "source": source})
+                for name in ("input_status", "input_age_seconds"):
+                    self._series[name].remove_by_labels(
+                        {"namespace": who.namespace, "name": who.name, "source": source}
+                    )
                 self._true_at.pop((who, source), None)
                 continue
             for status in Freshness:
-                self._status.labels(who.namespace, who.name, source, status).set(reading.freshness is status)
+                self._of(who, "input_status", source, status).set(reading.freshness is status)
             if reading.value is not None:
                 self._true_at[who, source] = reading.time
             since = self._true_at.get((who, source))
             age = None if since is None else max(now - since, 0.0)
-            self._age.labels(who.namespace, who.name, source).set(_number(age))
+            self._of(who, "input_age_seconds", source).set(_number(age))
+        self._latency(who, seen.latency)
+        for pod in seen.lead_times:
+            self._lead_time(who, pod)
 
-    def decided(self, who: Who, decision: ServiceDecision, outcome: Outcome) -> None:
-        """Publish a decision and what became of it."""
-        labels = (who.namespace, who.name)
-        for field, metric in self._numbers.items():
-            metric.labels(*labels).set(_number(getattr(decision.numbers, field)))
-        self._desired.labels(*labels).set(_number(decision.desired))
-        self._current.labels(*labels).set(_number(decision.current))
+    def decided(self, who: Who, seen: ServiceObservation, decision: ServiceDecision, outcome: Outcome) -> None:
+        """Publish a decision, what became of it, and what it was made of."""
+        for name, field in self._fields.items():
+            self._of(who, name).set(_number(getattr(decision.numbers, field)))
+        self._of(who, "desired_replicas").set(_number(decision.desired))
+        self._of(who, "current_replicas").set(_number(decision.current))
         forecast = decision.numbers.forecast
-        for quantile, field in (("0.05", "p05"), ("0.5", "p50"), ("0.95", "p95"), ("0.99", "p99")):
-            self._forecast.labels(*labels, quantile).set(_number(getattr(forecast, field, None)))
-        self._reason.remove_by_labels({"namespace": who.namespace, "name": who.name})
-        for reason in (*decision.reasons, outcome.reason):
-            self._reason.labels(*labels, reason).set(1)
-        self._decisions.labels(*labels, decision.reason).inc()
+        self._of(who, "forecast_ahead_seconds").set(_number(getattr(forecast, "at", None)))
+        for quantile, field in QUANTILES:
+            self._of(who, "forecast_rate", quantile).set(_number(getattr(forecast, field, None)))
+        self._count(who, "decisions", 1, decision.reason)
         if outcome.reason in OUTCOMES:
-            self._patches.labels(*labels, outcome.reason).inc()
+            self._count(who, "patches", 1, outcome.reason)
+        shown = self._shown.get(who)
+        if shown is None:  # never configured: a decision of its own, outside a controller
+            return
+        reasons = frozenset(str(reason) for reason in (*decision.reasons, outcome.reason))
+        for reason in shown.reasons - reasons:
+            self._series["reason"].remove(who.namespace, who.name, reason)
+        for reason in reasons:
+            self._of(who, "reason", reason).set(1)
+        shown.reasons = reasons
+        model = None if forecast is None else forecast.model
+        if shown.model is not None and shown.model != model:
+            self._series["forecast_model"].remove(who.namespace, who.name, shown.model)
+        if model is not None:
+            self._of(who, "forecast_model", model).set(1)
+        shown.model = model
+        self._keep(who, shown.ledger, seen, decision)
 
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"lagcast_{name}", text, (*WHO, *labels), registry=self.registry)
+    def _born(self, who: Who) -> None:
+        for outcome in OUTCOMES:
+            self._count(who, "patches", 0, outcome)
+        for name in COUNTED:
+            self._count(who, name, 0)
+        for quantile, _ in QUANTILES:
+            self._count(who, "forecasts_covered", 0, quantile)
+            self._count(who, "forecast_loss", 0, quantile)
+        for part in LEAD_PARTS:
+            self._series["pod_lead_time_seconds"].labels(who.namespace, who.name, part)
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"lagcast_{name}", text, (*WHO, *labels), registry=self.registry)
+    def _keep(self, who: Who, ledger: Ledger, seen: ServiceObservation, decision: ServiceDecision) -> None:
+        entry = ledger.step(seen, decision)
+        for name, amount in (
+            ("requests_due", entry.requests.due),
+            ("requests_late", entry.requests.late),
+            ("replica_seconds", entry.replica_seconds),
+            ("recommended_replica_seconds", entry.followed_seconds),
+            ("recommended_requests_due", entry.followed.due),
+            ("recommended_requests_late", entry.followed.late),
+        ):
+            self._count(who, name, amount)
+        for score in entry.scores:
+            self._count(who, "forecasts_scored", 1)
+            self._count(who, "forecast_naive_loss", score.naive_loss)
+            self._count(who, "forecast_outcome", score.outcome)
+            for (quantile, _), below, loss in zip(QUANTILES, score.below, score.loss, strict=True):
+                self._count(who, "forecasts_covered", below, quantile)
+                self._count(who, "forecast_loss", loss, quantile)
+
+    def _latency(self, who: Who, reading: Reading[LatencySample] | None) -> None:
+        sample = None if reading is None else reading.value
+        for quantile, field in LATENCIES if reading is not None else ():
+            self._of(who, "latency_seconds", quantile).set(_number(getattr(sample, field, None)))
+
+    def _lead_time(self, who: Who, pod: LeadTime) -> None:
+        summary = self._series["pod_lead_time_seconds"]
+        assert isinstance(summary, Summary)  # noqa: S101 - as it was made
+        for part in LEAD_PARTS:
+            value = getattr(pod, part)
+            if value is not None:
+                summary.labels(who.namespace, who.name, part).observe(value)
+
+    # --- series
+
+    def _make(self, metric: Metric) -> _Series:
+        name, labels = PREFIX + metric.name, metric.label_names
+        match metric.kind:
+            case Kind.GAUGE:
+                return Gauge(name, metric.text, labels, registry=self.registry)
+            case Kind.COUNTER:
+                return Counter(name, metric.text, labels, registry=self.registry)
+            case Kind.SUMMARY:
+                return Summary(name, metric.text, labels, registry=self.registry)
+            case Kind.HISTOGRAM:
+                return Histogram(name, metric.text, labels, registry=self.registry, buckets=metric.buckets)
+
+    def _gauge(self, name: str, *labels: str) -> Gauge:
+        series = self._series[name]
+        assert isinstance(series, Gauge)  # noqa: S101 - as it was made
+        return series.labels(*labels) if labels else series
+
+    def _counter(self, name: str, *labels: str) -> Counter:
+        series = self._series[name]
+        assert isinstance(series, Counter)  # noqa: S101 - as it was made
+        return series.labels(*labels) if labels else series
+
+    def _of(self, who: Who, name: str, *labels: str) -> Gauge:
+        return self._gauge(name, who.namespace, who.name, *labels)
+
+    def _count(self, who: Who, name: str, amount: float, *labels: str) -> None:
+        self._counter(name, who.namespace, who.name, *labels).inc(amount)
+
+
+def _info(resource: PredictiveScaler) -> tuple[str, ...]:
+    spec = resource.spec
+    metric, selector = ("", "") if spec.latency is None else (spec.latency.metric, spec.latency.selector)
+    target, kafka = spec.target, spec.kafka
+    return (str(spec.mode), target.kind, target.name, kafka.topic, kafka.consumer_group, metric, selector)
+
+
+def _version() -> str:
+    try:
+        return version("lagcast")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _number(value: float | None) -> float:

@@ -1,0 +1,42 @@
+"""The reference of all metrics, made from their list, in Markdown."""
+
+from __future__ import annotations
+
+from scaler.metrics.catalog import METRICS, Kind, Metric, Part
+
+_INTRODUCTION = """# Metrics
+
+<!-- Made by `make generate` from scaler/metrics/catalog.py; change the texts there and make it again. -->
+
+`lagcast run` serves these on `/metrics` (`--listen`). Units are base units: seconds, requests/s, counts, shares from 0
+to 1. A gauge whose value is not known is NaN, never 0, so compare it before you sum:
+`sum(lagcast_arrival_rate >= 0)`. Series that belong to one scaler have the labels `namespace` and `name`, and go away
+with it. Counters begin at 0 with the scaler, and again when the controller starts. The standard metrics of a Prometheus
+client for its own process (`process_cpu_seconds_total`, `process_resident_memory_bytes` and others) are there, too.
+
+Attainment, here over a day, is
+`1 - increase(lagcast_requests_late_total[1d]) / increase(lagcast_requests_due_total[1d])`. The dashboards are in
+`manifests/dashboards`, the alerts in `manifests/alerts`, what to do about an alert in `docs/runbooks`.
+
+Not there yet: metrics of GPU nodes and their lead time, and of leadership.
+"""
+
+
+def render() -> str:
+    """The whole page."""
+    lines = [_INTRODUCTION]
+    for part in Part:
+        lines += [f"## {part}", "", "| metric | kind | labels | what it is |", "|---|---|---|---|"]
+        lines += [_row(metric) for metric in METRICS if metric.part is part]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _row(metric: Metric) -> str:
+    labels = ", ".join(f"`{name}`" for name in metric.label_names) or "-"
+    name = metric.sample
+    if metric.kind is Kind.HISTOGRAM:
+        name += "_bucket`, `_sum`, `_count"
+    elif metric.kind is Kind.SUMMARY:
+        name += "_sum`, `_count"
+    return f"| `{name}` | {metric.kind} | {labels} | {metric.text} |"
