@@ -11,6 +11,7 @@ from scaler.act.apply import Actor, Outcome
 from scaler.api.predictive_scaler import PredictiveScaler, to_service
 from scaler.clock import Clock
 from scaler.errors import where
+from scaler.explain.week import Week, remember
 from scaler.observe.gather import Gatherer
 from scaler.observe.watched import Watched, watched
 from scaler.plan.decision import Numbers, Policy, ServiceDecision
@@ -32,6 +33,7 @@ class Row:
     observed: ServiceObservation
     decision: ServiceDecision
     outcome: Outcome
+    last_week: float | None = None  # requests/s a week before the time at which a replica asked for now would serve
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +42,7 @@ class _Scaler:
     service: Service
     watched: Watched
     policy: Policy
+    week: Week
 
     @property
     def who(self) -> Who:
@@ -57,7 +60,9 @@ class Controller:
         telemetry: Telemetry,
         clock: Clock,
         tick: float,
+        note: Callable[[Row], None] = lambda row: None,
     ) -> None:
+        """``note`` is told each row in the tick, and must not block: the journal."""
         self._gatherer = gatherer
         self._actor = actor
         self._make_policy = make_policy
@@ -65,6 +70,7 @@ class Controller:
         self._clock = clock
         self._tick = tick
         telemetry.interval(tick)
+        self._note = note
         self._scalers: dict[str, _Scaler] = {}
         self._rows: Mapping[str, Row] = {}
         self._last_tick: float | None = None
@@ -91,11 +97,11 @@ class Controller:
             old = self._scalers.get(resource.uid)
             new = watched(resource)
             if old is not None and old.service == service and _same_subject(old, resource, new):
-                policy = old.policy
+                policy, week = old.policy, old.week
             else:
-                policy = self._make_policy(resource, service)
+                policy, week = self._make_policy(resource, service), Week()
                 renewed.append(resource.uid)
-            scalers[resource.uid] = _Scaler(resource, service, new, policy)
+            scalers[resource.uid] = _Scaler(resource, service, new, policy, week)
         before = {s.who for s in self._scalers.values()}
         after = {s.who for s in scalers.values()}
         for who in before - after:
@@ -120,8 +126,7 @@ class Controller:
             seen = observed[uid]
             decision = _decide(scaler, seen, now)
             outcome = self._act(scaler, decision, now)
-            self._report(scaler, seen, decision, outcome)
-            rows[uid] = Row(scaler.resource, replace(seen, history=None), decision, outcome)
+            rows[uid] = self._report(scaler, seen, decision, outcome)
         self._rows = rows
         self._last_tick = self._clock.now()
         return rows
@@ -156,14 +161,18 @@ class Controller:
             log.error("%s/%s: %s; please report it", scaler.who.namespace, scaler.who.name, said)
             return Outcome(Reason.INTERNAL_ERROR, said)
 
-    def _report(self, scaler: _Scaler, seen: ServiceObservation, decision: ServiceDecision, outcome: Outcome) -> None:
+    def _report(self, scaler: _Scaler, seen: ServiceObservation, decision: ServiceDecision, outcome: Outcome) -> Row:
+        row = Row(scaler.resource, replace(seen, history=None), decision, outcome)
         try:
+            row = replace(row, last_week=remember(scaler.week, seen, decision, scaler.service))
             self._telemetry.observed(scaler.who, seen, decision.time)
             self._telemetry.decided(scaler.who, seen, decision, outcome)
             self._say(scaler, decision)
+            self._note(row)
         except Exception as error:  # noqa: BLE001 - a number that cannot be shown stops no scaler
             who = scaler.who
             log.error("reporting %s/%s failed: %s; please report it", who.namespace, who.name, where(error))
+        return row
 
     def _say(self, scaler: _Scaler, decision: ServiceDecision) -> None:
         """Log a line when the reasons change, not at every tick."""

@@ -1,0 +1,70 @@
+"""Each reason in one plain sentence, and the stage of the explanation to which it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from scaler.explain.explanation import Said, StageName
+from scaler.plan.reasons import Reason
+
+_I, _D, _F, _S, _L, _O = (
+    StageName.INPUTS,
+    StageName.DEMAND,
+    StageName.FLOOR,
+    StageName.SCALE_IN,
+    StageName.LIMITS,
+    StageName.OUTCOME,
+)
+
+REASONS: dict[Reason, tuple[StageName, str]] = {
+    Reason.FORECAST: (_D, "The count is the cheapest one over the forecast's sample paths."),
+    Reason.REACTIVE_FLOOR: (_F, "What is there already needs more replicas than the forecast asks for."),
+    Reason.NO_FORECAST: (StageName.FORECAST, "There is no forecast (yet): the plan goes by the present level alone."),
+    Reason.STEADY: (_D, "The count that stands is the right one."),
+    Reason.SCALE_IN_UNSAFE: (_S, "With one replica fewer, too many requests would be late over the same paths."),
+    Reason.SCALE_IN_DELAYED: (_S, "A lower count was not yet the answer for the whole of the scale-in hold."),
+    Reason.INPUT_ABSENT: (_I, "A source answered that it has no such thing; nothing is taken away meanwhile."),
+    Reason.INPUT_STALE: (_I, "A source's newest value is too old; nothing is taken away meanwhile."),
+    Reason.INPUT_ERROR: (_I, "A source did not answer, or answered nonsense; nothing is taken away meanwhile."),
+    Reason.CONSUMERS_NOT_PROGRESSING: (
+        _S,
+        "There is backlog and there are ready replicas, but committed offsets do not move: that is not load, so the "
+        "count is held and nothing is learned.",
+    ),
+    Reason.REBALANCING: (_S, "Consumers joined or left just now; nothing is taken away while the group may rebalance."),
+    Reason.ROLLING_UPDATE: (_S, "A rolling update is under way; nothing is taken away before it has ended."),
+    Reason.TOPIC_RECREATED: (_S, "An end offset went backwards: the topic was made anew, and this tick says nothing."),
+    Reason.TARGET_UNKNOWN: (_I, "The target's replica count has never been read, so no count may be written."),
+    Reason.MIN_REPLICAS: (_L, "replicas.min raised the count."),
+    Reason.MAX_REPLICAS: (_L, "replicas.max bounds the count: more would be wanted."),
+    Reason.SCALE_OUT_LIMIT: (_L, "replicas.maxScaleOut bounds what is added at one tick."),
+    Reason.SCALE_IN_LIMIT: (_L, "replicas.maxScaleIn bounds what is removed at one tick."),
+    Reason.PARTITIONS: (_L, "More replicas could not be given work: the partitions, their split, or a hot one bind."),
+    Reason.APPLIED: (_O, "The target was patched."),
+    Reason.UNCHANGED: (_O, "The count that stands is the desired one; nothing was written."),
+    Reason.RECOMMENDED: (_O, "The mode is Recommend: the count is reported, and nothing was changed."),
+    Reason.CONFLICT: (_O, "Somebody else changed the count since it was read; it is decided anew at the next tick."),
+    Reason.PATCH_FAILED: (_O, "The API server did not take the count; it is tried again at the next tick."),
+    Reason.TARGET_WITHOUT_SCALE: (_O, "The target's kind has no /scale, so its count cannot be written."),
+    Reason.TARGET_NOT_FOUND: (_O, "The target does not exist."),
+    Reason.OWNED_BY_ANOTHER: (_O, "Another autoscaler owns the count, so nothing is written."),
+    Reason.FORBIDDEN: (_O, "The controller's account may not read or scale the target."),
+    Reason.INTERNAL_ERROR: (_O, "A fault of Lagcast itself; the count is held. Please report it with the log's line."),
+    Reason.TOPIC_NOT_FOUND: (_I, "The broker has no such topic."),
+    Reason.GROUP_NOT_FOUND: (_I, "The broker knows no such consumer group."),
+    Reason.BROKER_UNREACHABLE: (_I, "The Kafka brokers did not answer in time."),
+    Reason.PROMETHEUS_UNREACHABLE: (_I, "Prometheus did not answer in time."),
+    Reason.KUBERNETES_UNREACHABLE: (_I, "The Kubernetes API server did not answer in time."),
+    Reason.METRIC_INVALID: (_I, "A metric is a number that cannot be: NaN, infinite or negative."),
+}
+
+
+def said(reason: Reason) -> Said:
+    """The reason with its sentence."""
+    return Said(reason, REASONS[reason][1])
+
+
+def of_stage(stage: StageName, reasons: Iterable[Reason | None]) -> tuple[Said, ...]:
+    """Those of ``reasons`` that belong to a stage, each once, in their order."""
+    here = dict.fromkeys(r for r in reasons if r is not None and REASONS[r][0] is stage)
+    return tuple(said(reason) for reason in here)
