@@ -7,21 +7,62 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.compiled import compiled
+from scaler.plan.observation import LatencySample
 from scaler.plan.progress import Progress
+from scaler.plan.service_time import ServiceTimes
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_DECLARED = 0.35  # deviation of log(rate): a declared rate is wrong by more than a factor of two one time in twenty
+_KNOWN = 0.05  # what remains of it in the long run when saturated work is seen
+_LAW = 0.1  # of the utilisation law with a declared concurrency
+_SURE = 0.15  # up to here a rate counts as known
+_SHORT, _LONG = 8.0, 300.0  # memories of the service time and of how it rises with the load, in memories of the rate
+_CALM = 2.4  # of those that work without a backlog must last before it is evidence
+_CALM_SERVED = 20.0  # requests of each replica in that time, at least
 
 
 class ServiceRate:
-    """Requests/s that one ready replica serves, averaged over the work that saturated replicas were seen to do."""
+    """Requests/s that one ready replica serves, with its uncertainty.
 
-    def __init__(self, declared: float, memory: float, change: float, bounds: float) -> None:
+    The belief is log-normal: of rate x service time, the requests that a replica comes to serve at a time. With a
+    latency histogram the service time is known, and a change of it is one of the rate; without, the belief is of the
+    rate itself. Three kinds of evidence, each O(1): saturated work says what the rate is (a Kalman filter's step; in
+    the long run a mean over ``memory`` s of such work); work without a backlog, what it is at least; the utilisation
+    law with a declared ``concurrency``, what it is as long as saturated work has not been seen.
+    """
+
+    def __init__(
+        self, declared: float, memory: float, change: float, bounds: float, concurrency: float | None = None
+    ) -> None:
         if not declared > 0:
             raise ValueError(f"a service rate is above 0 requests/s, not {declared}")
-        self.rate = declared
         self._low, self._high = declared / bounds, declared * bounds
-        self._memory = memory  # s of saturated work
-        self._change = change
+        self._memory = memory
+        self._change = math.log(change)
+        self._concurrency = concurrency
+        self._declared = declared
+        self._mean, self._variance = 0.0, _DECLARED**2  # of log(rate x service time / declared)
+        self._times = ServiceTimes(_SHORT * memory, _LONG * memory)
+        self._alone = 1.0  # s: the service time that the rate is told by
+        self._timed = False
+        self._calm = _Calm()
+        self._least = 0.0  # requests/s that a replica was seen to serve without a backlog
+        self.rate = declared
+        self.spread = _DECLARED  # standard deviation of log(rate)
+        self._settle()
+
+    @property
+    def cautious(self) -> float:
+        """requests/s that a replica serves with 95 % certainty, or was seen to serve."""
+        return max(self.rate * math.exp(-1.645 * self.spread), min(self._least, self.rate))
+
+    @property
+    def sure(self) -> bool:
+        """Whether the rate is known well enough: nothing need be tried out."""
+        return self.spread <= _SURE
 
     def learn(self, progress: Progress, ready: int) -> bool:
         """Take in an interval in which ``ready`` replicas served throughout; False when they were not saturated.
@@ -34,11 +75,111 @@ class ServiceRate:
             return False
         working = min(ready, len(progress.consumed))
         seen = float(progress.consumed.sum()) / (progress.seconds * working)
-        seen = min(max(seen, self.rate / self._change), self.rate * self._change)
-        weight = -math.expm1(-progress.seconds / self._memory)
-        rate = math.exp(math.log(self.rate) * (1 - weight) + math.log(seen) * weight)
-        self.rate = min(max(rate, self._low), self._high)
+        off = math.log(max(seen, 1e-300)) - math.log(self.rate)
+        off = min(max(off, -self._change), self._change)
+        noise = _KNOWN**2 * self._memory / progress.seconds
+        gain = self._variance / (self._variance + noise)
+        gain = max(gain, -math.expm1(-progress.seconds / self._memory))
+        # From the rate in use, also where that was the law's: what is seen is off from what was planned with.
+        self._mean = self._in_use() + gain * off
+        self._variance = max(self._variance * (1.0 - gain), _KNOWN**2)
+        self._least = min(self._least, seen)
+        self._calm.clear()
+        self._settle()
         return True
+
+    def learn_time(self, sample: LatencySample, ready: int, seconds: float) -> None:
+        """Take in a window of the latency histogram, ``seconds`` after the last one; not while pods are exchanged."""
+        if not self._times.learn(sample, ready, seconds) or not self._times.settled or self._times.alone is None:
+            return
+        if not self._timed:  # what was believed of the rate holds at the first service time that is seen
+            self._timed = True
+            self._mean += math.log(self._times.alone)
+        self._alone = self._times.alone
+        self._settle()
+
+    def learn_calm(self, progress: Progress, worth: float, uncommitted: float, utilised: float) -> bool:
+        """Take in an interval in which all that came was served in time, by ``worth`` replicas' worth of consumers.
+
+        A replica serves what it was seen to serve. It serves more than that, too: at a load near its rate a queue would
+        have built up. For Poisson arrivals and service of a constant length Q messages wait on average at the
+        utilisation u with Q = u^2 / (2 (1 - u)) (Pollaczek and Khinchine). No less than ``utilised`` or 0.9 is read out
+        of a short queue, as arrivals may be smoother. ``uncommitted`` s of work are not taken for a queue. True when
+        the rate was raised.
+        """
+        calm = self._calm
+        calm.add(progress, worth)
+        if calm.seconds < _CALM * self._memory or calm.served < _CALM_SERVED * worth:
+            return False
+        load = calm.served / (calm.seconds * worth)
+        waiting = max(calm.backlog / worth - load * uncommitted, 0.0)
+        calm.clear()
+        self._least = max(self._least, load)
+        busy = 1.0
+        if not self.sure:
+            busy = max(math.sqrt(waiting**2 + 2.0 * waiting) - waiting, min(utilised, 0.9))
+        if load / busy <= self.rate * 1.01:
+            return False
+        self._mean = math.log(load / busy / self.rate) + self._in_use()
+        self._settle()
+        return True
+
+    def disturbed(self) -> None:
+        """The interval was none to learn from: a backlog, a change of membership, consumers that stand still."""
+        self._calm.clear()
+
+    def renew(self) -> None:
+        """Another pod template (model, hardware): the old estimate is where the new one starts from."""
+        self._mean, self._variance = self._in_use(), _DECLARED**2
+        self._times.renew()
+        self._calm.clear()
+        self._least = 0.0
+        self._settle()
+
+    def _in_use(self) -> float:
+        return math.log(self.rate * self._alone / self._declared)
+
+    def _settle(self) -> None:
+        mean, deviation = self._mean, math.sqrt(self._variance)
+        law = self._law()
+        if law is not None and law[1] < deviation:
+            mean, deviation = law
+        rate = self._declared * math.exp(mean) / self._alone
+        self.rate = min(max(rate, self._low, min(self._least, self._high)), self._high)
+        self.spread = deviation
+
+    def _law(self) -> tuple[float, float] | None:
+        """log(rate x service time) by the utilisation law, and its deviation: what is served at a time, over how much
+        longer it takes then."""
+        c = self._concurrency
+        if c is None or not self._timed:
+            return None
+        beyond = math.log(max(c / max(self._times.load, 1.0), 1.0))
+        return math.log(c / (1.0 + self._times.slope * c) / self._declared), _LAW + 0.5 * beyond * self._times.doubt
+
+
+class _Calm:
+    """What was served, and what waited, in the intervals since the last disturbance."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.seconds = self.served = self._waited = self._worth = 0.0
+
+    @property
+    def backlog(self) -> float:
+        """Messages, mean over the time."""
+        return self._waited / self.seconds
+
+    def add(self, progress: Progress, worth: float) -> None:
+        if worth != self._worth:
+            self.clear()
+        self._worth = worth
+        self.seconds += progress.seconds
+        self.served += float(progress.consumed.sum())
+        waiting = float(progress.backlog_before.sum()) + float(progress.backlog_after.sum())
+        self._waited += waiting / 2 * progress.seconds
 
 
 def saturated(progress: Progress, ready: int, rate: float) -> bool:
@@ -56,11 +197,11 @@ def saturated(progress: Progress, ready: int, rate: float) -> bool:
     return all(float(np.add.reduceat(end, starts).min()) >= least for end in ends)
 
 
-def range_starts(partitions: int, consumers: int) -> NDArray[np.int64]:
+def range_starts(partitions: int, consumers: int) -> Ints:
     """Where each consumer's range of partitions begins; the first hold one more where it does not come out even."""
     sizes = np.full(consumers, partitions // consumers)
     sizes[: partitions % consumers] += 1
-    starts: NDArray[np.int64] = np.cumsum(sizes) - sizes
+    starts: Ints = np.cumsum(sizes) - sizes
     return starts
 
 
@@ -79,15 +220,17 @@ def utilisation(rate: float, slack: float, late_share: float, least: float) -> f
 class PartitionSplit:
     """How many replicas' worth of service r consumers can give.
 
-    Consumers hold contiguous, even ranges of partitions (what the range and cooperative-sticky assignors come to). The
-    consumer with the largest share s of the arrivals limits: r of them keep up with 1 / s replicas' worth. Shares are
-    learned from arrivals, drawn towards an even split as far as counting noise explains the differences.
+    Consumers hold contiguous, even ranges of partitions (what the range and cooperative-sticky assignors come to), or,
+    with ``round_robin``, every r-th one. The consumer with the largest share s of the arrivals limits: r of them keep
+    up with 1 / s replicas' worth. Shares are learned from arrivals, drawn towards an even split as far as counting
+    noise explains the differences.
     """
 
-    def __init__(self, most: int, memory: float, change: float) -> None:
+    def __init__(self, most: int, memory: float, change: float, round_robin: bool = False) -> None:
         self._most = max(most, 1)
         self._memory = memory  # s
         self._change = change
+        self._round_robin = round_robin
         self._counts: Floats = np.zeros(0)
         self._shares: Floats = np.zeros(0)
         self._table: Floats = np.arange(self._most + 1, dtype=np.float64)
@@ -108,18 +251,21 @@ class PartitionSplit:
             return
         if len(arrived) != len(self._counts):
             self._counts = np.zeros(len(arrived))
-        self._counts = self._counts * math.exp(-seconds / self._memory) + arrived
+        self._counts *= math.exp(-seconds / self._memory)
+        self._counts += arrived
         shares = shrunk_shares(self._counts)
         if len(shares) != len(self._shares) or np.abs(shares - self._shares).max() > self._change / len(shares):
-            self._shares = shares
-            self._table = usable_table(shares, self._most)
+            self._use(shares)
 
     def known(self, partitions: int) -> None:
         """The topic has this many partitions, before any arrivals were seen: an even split."""
         if partitions and partitions != len(self._counts):
             self._counts = np.zeros(partitions)
-            self._shares = np.full(partitions, 1.0 / partitions)
-            self._table = usable_table(self._shares, self._most)
+            self._use(np.full(partitions, 1.0 / partitions))
+
+    def _use(self, shares: Floats) -> None:
+        self._shares = shares
+        self._table = usable_table(shares, self._most, self._round_robin)
 
     @property
     def cap(self) -> int | None:
@@ -138,18 +284,36 @@ class PartitionSplit:
         return count if count <= self._most else max(count, math.ceil(needed))
 
 
-def usable_table(shares: Floats, most: int) -> Floats:
+@compiled
+def usable_table(shares: Floats, most: int, round_robin: bool = False) -> Floats:
     """``table[r]`` for r in 0..most: 1 / (the largest consumer's share of the arrivals). ``shares`` sum to 1."""
     partitions = len(shares)
     table = np.zeros(most + 1)
-    for r in range(1, min(most, partitions) + 1):
-        table[r] = 1.0 / np.add.reduceat(shares, range_starts(partitions, r)).max()
-    table[min(most, partitions) + 1 :] = table[min(most, partitions)]
-    # A smaller group that happens to be split better is not held against a larger one: assignors differ in that.
-    running: Floats = np.maximum.accumulate(table)
-    return running
+    for r in range(1, most + 1):
+        # A smaller group that happens to be split better is not held against a larger one: assignors differ in that.
+        table[r] = table[r - 1]
+        if r <= partitions:
+            table[r] = max(table[r], 1.0 / _largest(shares, r, round_robin))
+    return table
 
 
+@compiled
+def _largest(shares: Floats, consumers: int, round_robin: bool) -> float:
+    """The largest share of the arrivals that one of ``consumers`` has."""
+    partitions, largest, first = len(shares), 0.0, 0
+    for c in range(consumers):
+        held = partitions // consumers + (1 if c < partitions % consumers else 0)
+        step = consumers if round_robin else 1
+        begin = c if round_robin else first
+        share = 0.0
+        for k in range(held):
+            share += shares[begin + k * step]
+        first += held
+        largest = max(largest, share)
+    return largest
+
+
+@compiled
 def shrunk_shares(counts: Floats) -> Floats:
     """Shares of the arrivals per partition, shrunk to even as far as Poisson noise explains the spread.
 
@@ -157,13 +321,14 @@ def shrunk_shares(counts: Floats) -> Floats:
     beyond three standard errors of that estimate (empirical Bayes, James and Stein).
     """
     n = len(counts)
-    even = np.full(n, 1.0 / n)
-    total = float(counts.sum())
+    even = 1.0 / n
+    total = counts.sum()
     if n == 1 or total <= 0:
-        return even
+        return np.full(n, even)
     mean = total / n
-    signal = float(counts.var(ddof=1)) - mean * (1.0 + 3.0 * math.sqrt(2.0 / (n - 1)))
-    weight = max(signal, 0.0) / (max(signal, 0.0) + mean)
-    shares: Floats = even + weight * (counts / total - even)
-    shares /= shares.sum()
-    return shares
+    variance = ((counts - mean) ** 2).sum() / (n - 1)
+    signal = max(variance - mean * (1.0 + 3.0 * math.sqrt(2.0 / (n - 1))), 0.0)
+    weight = signal / (signal + mean)
+    shares = even + weight * (counts / total - even)
+    result: Floats = shares / shares.sum()
+    return result
