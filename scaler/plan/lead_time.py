@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,32 @@ from scaler.plan.observation import LeadTime
 
 Floats = NDArray[np.float64]
 PARTS = ("patch_to_created", "created_to_scheduled", "scheduled_to_ready", "ready_to_partitions")
+NODE = PARTS.index("created_to_scheduled")  # the node's part; the others are the pod's
+ROOM = 5.0  # s from created to scheduled, at most, where a node has room: a scheduler takes less than one
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Distribution:
+    """Durations that were seen, each as likely as another."""
+
+    points: Floats  # s, ascending; at least one. Do not write
+
+    def quantile(self, q: float) -> float:
+        """The duration (s) that a share ``q`` does not exceed; above 0."""
+        index = min(max(math.ceil(q * len(self.points)) - 1, 0), len(self.points) - 1)
+        return max(float(self.points[index]), 1e-3)
+
+    def over(self, age: float, after: Floats) -> Floats:
+        """Share of what has lasted for ``age`` s that is over ``after`` more seconds; shape of after.
+
+        What lasts longer than everything seen is given another median: it is late, but still on its way.
+        """
+        alive = int((self.points > age).sum())
+        if alive == 0:
+            return (after >= self.quantile(0.5)).astype(np.float64)
+        done = np.searchsorted(self.points, age + after, side="right")
+        share: Floats = (done - (len(self.points) - alive)) / alive
+        return np.clip(share, 0.0, 1.0)
 
 
 class _Seen(NamedTuple):
@@ -27,8 +54,11 @@ class _Seen(NamedTuple):
 
 
 class LeadTimes:
-    """The distribution of lead times (s): the last ``size`` pods, and the declared value as ``prior`` pods that the
+    """The distributions of lead times: of the last ``size`` pods, and of the declared value as ``prior`` pods that the
     first real ones replace one by one.
+
+    Pods that had to wait for a node and pods that did not are two kinds. Their mixture is ``total``, what an order takes
+    as a rule; ``pod`` is the way where a node has room; ``node`` is the wait where none has.
     """
 
     def __init__(self, declared: float, prior: int, size: int, join: float = 0.0) -> None:
@@ -41,7 +71,31 @@ class LeadTimes:
         self._prior = max(prior, 1)
         self._seen: deque[_Seen] = deque(maxlen=max(size, 1))
         self._join = join
-        self._points: Floats = np.full(self._prior, declared)
+        self.total = self.pod = Distribution(np.full(self._prior, declared))
+        self.node: Distribution | None = None  # None: no pod was seen to wait
+        self.waited = 0.0  # share of the pods that waited for a node
+
+    @property
+    def points(self) -> Floats:
+        """The lead times (s, ascending) of the mixture; at least one. Do not write."""
+        return self.total.points
+
+    def quantile(self, q: float) -> float:
+        """The lead time (s) that a share ``q`` of the replicas does not exceed; above 0."""
+        return self.total.quantile(q)
+
+    def ready_share(self, age: float, after: Floats) -> Floats:
+        """Share of replicas of ``age`` (s since they were asked for) that serve ``after`` more seconds; shape of after.
+
+        Conditional on not serving yet. A replica that is older than every one seen is given another median lead time.
+        """
+        return self.total.over(age, after)
+
+    def part(self, name: str) -> Distribution | None:
+        """One of PARTS by itself; None when it was never seen. Made when asked for."""
+        k = PARTS.index(name)
+        seconds = sorted(one.parts[k] for one in self._seen if not math.isnan(one.parts[k]))
+        return Distribution(np.array(seconds)) if seconds else None
 
     def learn(self, pods: Iterable[LeadTime]) -> None:
         """Take in pods that became Ready. A part that was not seen is filled with that part's median, so that a pod
@@ -66,33 +120,27 @@ class LeadTimes:
 
     def _refresh(self) -> None:
         seen = np.array([one.parts for one in self._seen])
-        known = ~np.isnan(seen)
-        unseen = dict.fromkeys(PARTS, 0.0) | {PARTS[-1]: self._join}
-        medians = [
-            float(np.median(seen[known[:, k], k])) if known[:, k].any() else unseen[part]
-            for k, part in enumerate(PARTS)
-        ]
-        totals = np.where(known, seen, medians).sum(axis=1)
-        prior = np.full(max(self._prior - len(totals), 0), self._declared)
-        self._points = np.sort(np.concatenate([totals, prior]))
+        waited = seen[:, NODE] > ROOM
+        with_room = seen.copy()
+        with_room[waited, NODE] = np.nan  # how long it would have taken had there been room: as the others
+        self.total = self._distribution(_filled(seen, self._join).sum(axis=1))
+        self.pod = self._distribution(_filled(with_room, self._join).sum(axis=1)) if waited.any() else self.total
+        self.node = Distribution(np.sort(seen[waited, NODE])) if waited.any() else None
+        self.waited = float(waited.mean())
 
-    def quantile(self, q: float) -> float:
-        """The lead time (s) that a share ``q`` of the replicas does not exceed; above 0."""
-        index = min(max(math.ceil(q * len(self._points)) - 1, 0), len(self._points) - 1)
-        return max(float(self._points[index]), 1e-3)
+    def _distribution(self, seconds: Floats) -> Distribution:
+        prior = np.full(max(self._prior - len(seconds), 0), self._declared)
+        return Distribution(np.sort(np.concatenate([seconds, prior])))
 
-    def ready_share(self, age: float, after: Floats) -> Floats:
-        """Share of replicas of ``age`` (s since they were asked for) that serve ``after`` more seconds; shape of after.
 
-        Conditional on not serving yet. A replica that is older than every one seen is given another median lead time:
-        it is late, but still on its way.
-        """
-        alive = int((self._points > age).sum())
-        if alive == 0:
-            return (after >= self.quantile(0.5)).astype(np.float64)
-        done = np.searchsorted(self._points, age + after, side="right")
-        share: Floats = (done - (len(self._points) - alive)) / alive
-        return np.clip(share, 0.0, 1.0)
+def _filled(seen: Floats, join: float) -> Floats:
+    """Parts [pods, parts] with the median of each part where it was not seen."""
+    known = ~np.isnan(seen)
+    unseen = dict.fromkeys(PARTS, 0.0) | {PARTS[-1]: join}
+    medians = [
+        float(np.median(seen[known[:, k], k])) if known[:, k].any() else unseen[part] for k, part in enumerate(PARTS)
+    ]
+    return np.where(known, seen, medians)
 
 
 def _parts(pod: LeadTime) -> tuple[float, ...]:
