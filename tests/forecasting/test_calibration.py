@@ -123,8 +123,8 @@ def test_a_true_law_is_found_calibrated_gaps_left_out_and_refits_made():
     assert all(c.met for o in found for c in coverage(o))
     again = follow(Told(), Series(0.0, 60.0, rates), horizons=(60.0, 600.0), count=100)
     np.testing.assert_array_equal(found[1].pits, again[1].pits)
-    doubled = follow(Told(), Series(0.0, 60.0, 1.02 * rates), horizons=(60.0,), count=100)
-    assert not any(c.met for c in coverage(doubled[0]))
+    more = follow(Told(), Series(0.0, 60.0, 1.02 * rates), horizons=(60.0,), count=100)
+    assert not any(c.met for c in coverage(more[0])[:3])
 
 
 def test_a_forecaster_is_followed_and_begins_late():
