@@ -60,7 +60,7 @@ class Controller:
         telemetry: Telemetry,
         clock: Clock,
         tick: float,
-        note: Callable[[Row], None] = lambda row: None,
+        note: Callable[[Row], None] | None = None,
     ) -> None:
         """``note`` is told each row in the tick, and must not block: the journal."""
         self._gatherer = gatherer
@@ -168,7 +168,8 @@ class Controller:
             self._telemetry.observed(scaler.who, seen, decision.time)
             self._telemetry.decided(scaler.who, seen, decision, outcome)
             self._say(scaler, decision)
-            self._note(row)
+            if self._note is not None:
+                self._note(row)
         except Exception as error:  # noqa: BLE001 - a number that cannot be shown stops no scaler
             who = scaler.who
             log.error("reporting %s/%s failed: %s; please report it", who.namespace, who.name, where(error))

@@ -1,4 +1,4 @@
-"""`/metrics`, `/healthz`, `/readyz` and `/status` over HTTP."""
+"""`/metrics`, `/healthz`, `/readyz`, `/status` and `/explain` over HTTP."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -23,6 +24,9 @@ IDLE = 5.0  # s a client may leave its connection waiting: each holds a thread
 
 Check = Callable[[], str | None]
 """None when all is well, else what is wrong."""
+
+Explain = Callable[[str, str], Any]
+"""Why a scaler (namespace, name) is decided as it is, as plain data; None: there is no such scaler."""
 
 
 class Endpoints:
@@ -39,12 +43,13 @@ class Endpoints:
         healthy: Check,
         ready: Check,
         status: Callable[[], Any],
+        explain: Explain = lambda namespace, name: None,
     ) -> None:
         class Handler(BaseHTTPRequestHandler):
             timeout = IDLE
 
             def do_GET(self) -> None:
-                path = self.path.partition("?")[0]
+                path, _, query = self.path.partition("?")
                 if path == "/metrics":
                     self._answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)
                 elif path in ("/healthz", "/readyz"):
@@ -52,8 +57,16 @@ class Endpoints:
                     self._answer(503 if wrong else 200, ((wrong or "ok") + "\n").encode(), "text/plain")
                 elif path == "/status":
                     self._answer(200, json.dumps(status(), indent=1).encode(), "application/json")
+                elif path == "/explain":
+                    self._explain(parse_qs(query))
                 else:
-                    self._answer(404, b"try /metrics, /healthz, /readyz or /status\n", "text/plain")
+                    self._answer(404, b"try /metrics, /healthz, /readyz, /status or /explain?name=\n", "text/plain")
+
+            def _explain(self, query: dict[str, list[str]]) -> None:
+                namespace, name = query.get("namespace", ["default"])[0], query.get("name", [""])[0]
+                found = explain(namespace, name)
+                code, answer = (200, found) if found is not None else (404, {"error": f"no scaler {namespace}/{name}"})
+                self._answer(code, json.dumps(answer, indent=1).encode(), "application/json")
 
             def _answer(self, code: int, body: bytes, kind: str) -> None:
                 self.send_response(code)

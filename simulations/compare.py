@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scaler.errors import ConfigError
+from scaler.plan.decision import GroupDecision
+from scaler.plan.observation import GroupObservation
 from simulations.declared import Declared
 from simulations.errors import BadSetting
 from simulations.executor import Done, Executor
@@ -74,16 +76,27 @@ class Work:
         return self.recorded(job)[0]
 
     def recorded(
-        self, job: Job, *, keep_decisions: bool = False, progress: Callable[[float], None] | None = None
+        self,
+        job: Job,
+        *,
+        keep_decisions: bool = False,
+        progress: Callable[[float], None] | None = None,
+        told: Callable[[GroupObservation, GroupDecision], None] | None = None,
     ) -> tuple[Outcome, Record]:
-        """One run, with all that it left."""
+        """One run, with all that it left. ``progress`` and ``told`` as in :func:`simulations.run.simulate`."""
         # Imported in the worker: a sweep's own process compiles nothing.
         from simulations.measures import measure
         from simulations.run import simulate
 
         policy = self.maker(job)([s.service for s in self.setting.services])
         record = simulate(
-            self.setting, self.loads, policy, name=job.name, keep_decisions=keep_decisions, progress=progress
+            self.setting,
+            self.loads,
+            policy,
+            name=job.name,
+            keep_decisions=keep_decisions,
+            progress=progress,
+            told=told,
         )
         return Outcome(job, measure(record)), record
 

@@ -8,10 +8,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from scaler.plan.decision import GroupDecision, Policy, ServiceDecision
+from scaler.plan.observation import GroupObservation
 from scaler.plan.reasons import Reason
 from simulations.cluster import Cluster, ServiceColumns
 from simulations.record import Record, ServiceRecord
 from simulations.setting import Load, Setting, uids
+
+Told = Callable[[GroupObservation, GroupDecision], None]
+"""Told of each tick: what was observed, and what was decided."""
 
 _SHOWN = 100  # times that progress is told at most
 
@@ -24,11 +28,12 @@ def simulate(
     name: str,
     keep_decisions: bool = False,
     progress: Callable[[float], None] | None = None,
+    told: Told | None = None,
 ) -> Record:
     """Run ``policy``, called ``name`` in the record, under ``loads``: one for each service, of one start and length.
 
-    ``progress`` is called with the share done, at most 100 times. The same setting, loads and policy give the same
-    record. Raises BadSetting.
+    ``progress`` is called with the share done, at most 100 times; ``told`` with each tick. The same setting, loads and
+    policy give the same record. Raises BadSetting.
     """
     cluster = Cluster(setting, tuple(loads))
     ticks = -(-cluster.seconds // int(setting.tick))
@@ -36,10 +41,13 @@ def simulate(
     kept: list[GroupDecision] = []
     every = -(-ticks // _SHOWN)
     for tick in range(ticks):
-        decision = policy.step(cluster.now, cluster.observe())
+        observed = cluster.observe()
+        decision = policy.step(cluster.now, observed)
         cluster.apply(decision)
         for journal, one in zip(journals, decision.services, strict=True):
             journal.note(tick, one)
+        if told is not None:
+            told(observed, decision)
         if keep_decisions:
             kept.append(decision)
         cluster.advance()

@@ -23,6 +23,10 @@ from scaler.clock import SystemClock
 from scaler.controller import Controller, MakePolicy
 from scaler.endpoints import Endpoints
 from scaler.errors import ConfigError, LagcastError, where
+from scaler.explain.encode import to_json
+from scaler.explain.stages import explain as explained
+from scaler.journal import Journal
+from scaler.journal_rows import facts_of, noting
 from scaler.observe.gather import Gatherer
 from scaler.observe.histories import Histories
 from scaler.observe.ports import LatencySource
@@ -50,6 +54,8 @@ OURS = ("lagcast", "scaler", "forecasting", "simulations")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="Default: the pod's ServiceAccount.")
 @click.option("--policy", default="lagcast", show_default=True, help="A policy of the group lagcast.policies.")
 @click.option("--policy-option", "options", multiple=True, metavar="NAME=VALUE", help="For policies that take any.")
+@click.option("--journal", type=click.Path(path_type=Path), help="Note decisions in this file, for `lagcast explain`.")
+@click.option("--journal-every", type=DURATION, default="1m", show_default=True, help="At least so often, and changes.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
 def run(
     path: Path,
@@ -58,12 +64,16 @@ def run(
     kubeconfig: Path | None,
     policy: str,
     options: Sequence[str],
+    journal: Path | None,
+    journal_every: float,
     log_level: str,
 ) -> None:
     """Scale the targets of a configuration file until SIGTERM or Ctrl-C.
 
     The file is read again when it changes; an error in it keeps the running configuration. Scalers are in mode
     Recommend unless they say otherwise: decisions are reported, nothing is changed.
+
+    A journal is bounded: at 64 MiB its file is put aside, and three older ones are kept (FILE.1 to FILE.3).
 
     \b
     Exit codes: 0 stopped by a signal; 1 cannot start (the message says why); 2 wrong usage or configuration.
@@ -81,7 +91,7 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        _run(path, seen, resources, make_policy, tick, host, port, kubeconfig, stop)
+        _run(path, seen, resources, make_policy, tick, host, port, kubeconfig, journal, journal_every, stop)
     except (LagcastError, OSError) as error:
         raise click.ClickException(str(error)) from error
     # At once: Python would wait for threads that wait for others, such as one that looks a name up.
@@ -147,6 +157,8 @@ def _run(
     host: str,
     port: int,
     kubeconfig: Path | None,
+    journal_path: Path | None,
+    journal_every: float,
     stop: threading.Event,
 ) -> None:
     from scaler.act.events import EventRecorder
@@ -156,6 +168,7 @@ def _run(
     from scaler.observe.kafka_process import KafkaProcess
 
     clock, telemetry = SystemClock(), Telemetry()
+    journal = None if journal_path is None else _journal(journal_path)
     deadline = min(tick * DEADLINE_SHARE, LONGEST_DEADLINE)
     patience = deadline * ANSWER_SHARE
     kube = connect(kubeconfig, timeout=patience)
@@ -179,6 +192,7 @@ def _run(
         telemetry,
         clock,
         tick,
+        None if journal is None else noting(journal.note, tick, journal_every),
     )
     warm = threading.Event()
     started = clock.now()
@@ -194,8 +208,14 @@ def _run(
     def rows() -> list[dict[str, Any]]:
         return [as_dict(row, clock.now()) for row in controller.rows.values()]
 
+    def explain(namespace: str, name: str) -> dict[str, Any] | None:
+        for row in controller.rows.values():
+            if (row.resource.metadata.namespace, row.resource.metadata.name) == (namespace, name):
+                return to_json(explained(facts_of(row, tick)))
+        return None
+
     try:
-        endpoints = Endpoints(host, port, telemetry.registry, healthy, ready, rows)
+        endpoints = Endpoints(host, port, telemetry.registry, healthy, ready, rows, explain)
     except OSError as error:
         why = error.strerror or str(error)
         raise LagcastError(f"cannot listen on {host}:{port}: {why}; choose another --listen HOST:PORT") from error
@@ -212,7 +232,18 @@ def _run(
         for pool in (samplers, background, aside):
             pool.shutdown(wait=False, cancel_futures=True)
         controller.close()
+        if journal is not None:
+            journal.close()
     log.info("stopped")
+
+
+def _journal(path: Path) -> Journal:
+    try:
+        return Journal(path)
+    except OSError as error:
+        raise LagcastError(
+            f"--journal {path}: {error.strerror or error}; choose a file in a folder that is there"
+        ) from error
 
 
 def _latency(url: str, timeout: float) -> LatencySource:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
+from scaler.cli.units import DURATION
+from scaler.journal import JournalFile, line
 from simulations.commands.inputs import Case, Inputs, input_options, read
 from simulations.commands.shell import options_of, progress, told
 from simulations.commands.tables import OUTPUTS, as_csv, as_json, as_table, number, percent, rows
 from simulations.compare import Job, Outcome, Work
 from simulations.compare import options_of as sorted_options
+from simulations.journal import SimulatedJournal
 from simulations.record import Record
-from simulations.whole_file import make_ready
+from simulations.whole_file import make_ready, whole
 
 
 @click.command()
@@ -21,8 +25,20 @@ from simulations.whole_file import make_ready
 @click.option("--policy", default="lagcast", show_default=True, help="What decides; `lagcast compare` lists them.")
 @click.option("--policy-option", "options", multiple=True, metavar="NAME=VALUE", help="For policies that take any.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write the run as one HTML file.")
+@click.option(
+    "--journal", type=click.Path(path_type=Path, dir_okay=False), help="Write its decisions, for `lagcast explain`."
+)
+@click.option("--journal-every", type=DURATION, default="1m", show_default=True, help="At least so often, and changes.")
 @click.option("-o", "--output", type=click.Choice(OUTPUTS), default="table", show_default=True)
-def simulate(inputs: Inputs, policy: str, options: Sequence[str], report: Path | None, output: str) -> None:
+def simulate(
+    inputs: Inputs,
+    policy: str,
+    options: Sequence[str],
+    report: Path | None,
+    journal: Path | None,
+    journal_every: float,
+    output: str,
+) -> None:
     """Run one policy over a load, in a simulated cluster.
 
     The load is a FILE (a trace as CSV, Prometheus range data, a log of requests, a generator's specification), the
@@ -34,17 +50,43 @@ def simulate(inputs: Inputs, policy: str, options: Sequence[str], report: Path |
     Exit codes: 0 done; 1 an error that the message explains; 2 wrong usage, configuration or load; 130 interrupted.
     """
     with told():
-        if report is not None:
-            make_ready(report)
+        make_ready(*(path for path in (report, journal) if path is not None))
         job = Job(policy, sorted_options(options_of(options)))
         case = read(inputs)
         work = Work(case.setting, case.loads, case.declared)
         work.maker(job)  # an unknown policy or option is said before anything runs
-        with progress(f"simulating {job.name}", 100) as show:
-            outcome, record = work.recorded(job, keep_decisions=report is not None, progress=lambda p: show(100 * p))
+        with noted(journal, journal_every, case) as told_of, progress(f"simulating {job.name}", 100) as show:
+            outcome, record = work.recorded(
+                job, keep_decisions=report is not None, progress=lambda p: show(100 * p), told=told_of
+            )
+        if journal is not None:
+            click.echo(f"journal: {journal}", err=True)
         if report is not None:
             _write(report, case, outcome, record)
         show_outcome(case, outcome, output)
+
+
+@contextlib.contextmanager
+def noted(path: Path | None, every: float, case: Case) -> Iterator[SimulatedJournal | None]:
+    """Takes each tick down in a file, which is there once all is well; None without a path."""
+    if path is None:
+        yield None
+        return
+    with whole(path) as new:
+        file = JournalFile(new, size=None)
+        try:
+            services = [one.service for one in case.setting.services]
+            yield SimulatedJournal(services, lambda uid: named(case, uid), lambda f: file.append([line(f)]), every)
+        finally:
+            file.close()
+
+
+def named(case: Case, uid: str) -> tuple[str, str, str]:
+    """Namespace, name and target, as the resource has them; a cell's services have only a name."""
+    if case.resource is None:
+        return "default", uid, f"simulated/{uid}"
+    metadata, target = case.resource.metadata, case.resource.spec.target
+    return metadata.namespace, metadata.name, f"{target.kind}/{target.name}"
 
 
 def _write(path: Path, case: Case, outcome: Outcome, record: Record) -> None:
