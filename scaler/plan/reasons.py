@@ -42,6 +42,8 @@ class Reason(StrEnum):
     SCALE_IN_LIMIT = "ScaleInLimit"
     PARTITIONS = "Partitions"
     """More replicas could not be given work: partitions, their split, or a hot one."""
+    POOL_FULL = "PoolFull"
+    """The pool has all the nodes that it may have: its GPUs are shared by what another one is worth to each service."""
 
     # What became of the decision.
     APPLIED = "Applied"

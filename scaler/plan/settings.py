@@ -10,18 +10,24 @@ class PlanSettings:
     """What the plan assumes that no user declares. Seconds, shares and plain factors."""
 
     paths: int = 100  # 30 paths miss jumps, 300 were no better (pilots); 99.9 % needs inflation instead
-    grid: int = 40  # steps of the rollout; jumps inside a step are caught by the paths' own knots
-    candidates: int = 12  # counts looked at in a tick, about: near the last answer, and what the paths need
-    inflation: float = 1.3  # factor on residuals above the median path: paths seldom hold the whole jump
-    price_scale: float = 0.5  # of the price that follows from the share: low, because the inflation carries the safety
-    slack_used: float = 0.5  # share of the objective's slack the plan spends; the rest is for what it cannot see
-    margin_ticks: float = 2.0  # ticks by which capacity is wanted early: orders wait for a tick, and grow over a few
+    price_scale: float = 0.6  # of the price that follows from the share: low, because the inflation carries the safety
+    inflation: float = 1.8  # factor on residuals above the median path: paths seldom hold the whole jump
+    inflation_least: float = 1.3  # the attainment reached moves it between these
+    inflation_most: float = 3.0
+    correction: float = 0.7  # power of (late share reached / aimed at) by which it moves
+    aim: float = 0.5  # part of the declared late share that is aimed at
+    attained_memory: float = 86_400.0  # s in which a request's weight in the attainment falls by e
+    attained_prior: float = 14_400.0  # s of the usual load that count as just on target
     utilisation_min: float = 0.5  # however long a request takes, never plan for more than double its work
+    waiting: float = 0.5  # factor of waiting until it is learned, and at most: Poisson arrivals, constant service
+    waiting_weight: float = 40.0  # ticks that it counts for
+    waiting_memory: float = 5760.0  # ticks over which waits are averaged
     reactive_headroom: float = 0.15  # over the newest level without a forecast (the strong reactive rule's)
     drain: float = 60.0  # s, at least, in which a backlog is to be drained: faster orders pods that come too late
     level_window: float = 60.0  # s, at most, over which the newest level is averaged
+    held_share: float = 0.9  # of the need of the newest level, the largest of the last
+    held_leads: float = 4.0  # lead times: no count is lower
     uncommitted: float = 1.0  # s of work that is served but not yet committed: lag that no replica can remove
-    scale_in_margin: float = 0.1  # a count is given back only if it would do with so much less service, too: no flicker
     scale_to_zero_below: float = 0.5  # expected requests up to the answer's end that count as none
 
     rate_memory_ticks: float = 5.0  # ticks of saturated work over which the service rate is averaged
@@ -39,3 +45,23 @@ class PlanSettings:
     stuck_ticks: float = 4.0  # ticks, and
     stuck_services: float = 4.0  # service times, and
     stuck_seconds: float = 10.0  # s: all three without a commit, and consumers count as stuck; commits come in batches
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What the plan of nodes assumes that no user declares. Seconds and plain factors."""
+
+    inflation_near: float = 2.0  # factor on residuals above the median path up to ``near``: jumps against pods' leads
+    inflation_far: float = 1.2  # and from ``far`` on: paths that far ahead are wide already
+    near: float = 150.0  # s
+    far: float = 300.0  # s
+    overlap: float = 60.0  # s that a node which is needed is taken to stand there early: the price of ordering it
+    wait: float = 60.0  # s an order can wait when that costs no more than it saves: no order for what may pass by
+    drain: float = 60.0  # s, at least, in which a backlog is to be drained
+    present: float = 0.9  # share of the newest level that is always served: less than 1, as the level is noisy
+    hold: float = 600.0  # s the present's largest need stands: a jump seldom comes alone (pilots)
+    steps: int = 120  # of the rollout, at most
+    lead_samples: int = 200  # nodes remembered
+    lead_prior: int = 5  # nodes that the declared lead time counts for
+    node_points: int = 24  # quantiles of the node's lead time in the rollout
+    pod_points: int = 96  # steps of the pod's lead time in the rollout

@@ -1,0 +1,323 @@
+"""A pool of GPU nodes and the services on it: nodes ordered ahead, kept while they pay, and shared.
+
+Nodes are what is paid for, so every node that is kept is filled with pods. Nodes are ordered by what all services come
+to need together when a node can serve (their paths are added before any quantile), pods stand on them by what each
+needs within a pod's lead time. Scaling in empties nodes: the pods' deletion costs send away those of the emptiest one,
+and the pool's floor falls only with the nodes that are empty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaler.plan import nodes_kernel as kernel
+from scaler.plan.nodes_leads import NodeLeadTimes, PodLeadTimes, quantile, quantiles
+from scaler.plan.nodes_need import PoolPlan, PoolSpec, ServiceNeed
+from scaler.plan.nodes_placed import Placed, Placement
+from scaler.plan.observation import Freshness, PoolObservation, PoolState
+from scaler.plan.reasons import Reason
+from scaler.plan.settings import NodeSettings
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_FAULT = {
+    Freshness.STALE: Reason.INPUT_STALE,
+    Freshness.ABSENT: Reason.INPUT_ABSENT,
+    Freshness.ERROR: Reason.INPUT_ERROR,
+}
+_FLAT = 256  # steps of the table's inverse: what r replicas can give bends slowly
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ahead:
+    """Times ahead, in steps of ``dt`` s."""
+
+    dt: float
+    pod: int  # a pod that is asked for at the next tick surely serves
+    first: int  # a node that is ordered now may serve
+    node: int  # a node that is ordered at the next tick surely serves
+    idle: int  # a node that is empty now is gone
+    end: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tick:
+    """One tick's inputs in GPUs, the least patient service first."""
+
+    state: PoolState
+    needs: Sequence[ServiceNeed]
+    ahead: _Ahead
+    placed: Placed
+    booting: Floats  # s: ages of the nodes that are on their way, the oldest first
+    needed: Floats  # [S, N, steps]
+    inverses: list[Floats]
+    per_service: Floats
+    bounds: Ints  # [S, 3] least, floor, most
+    most: int  # nodes
+
+    @property
+    def paid(self) -> int:
+        return self.state.ready + len(self.booting)
+
+
+class NodePlanner:
+    """Decides for one pool. Owns its state; no clock, no randomness."""
+
+    def __init__(self, pool: PoolSpec, tick: float, settings: NodeSettings | None = None) -> None:
+        """``tick`` in s."""
+        self.pool = pool
+        self.settings = settings or NodeSettings()
+        self._tick = tick
+        self._node_leads = NodeLeadTimes(pool.lead_time, self.settings.lead_prior, self.settings.lead_samples)
+        self._pod_leads = PodLeadTimes(self.settings.pod_points)
+        self._placement = Placement()
+        self._present: deque[tuple[float, float, float]] = deque()  # unix s, GPUs needed now, and of new nodes
+
+    def step(self, now: float, observed: PoolObservation, needs: Sequence[ServiceNeed]) -> PoolPlan:
+        """One tick at unix time ``now``; ``needs`` of all services on the pool. Never raises for what a source does."""
+        self._node_leads.learn(observed.lead_times)
+        state = observed.state.value
+        if not observed.state.fresh or state is None:
+            # Rule 1: nothing is known of the nodes, so nothing is given up.
+            fault = _FAULT.get(observed.state.freshness, Reason.INPUT_ERROR)
+            counts = tuple(max(need.current, min(need.floor, need.most)) for need in needs)
+            reasons = (fault,) if observed.state.reason is None else (fault, observed.state.reason)
+            return PoolPlan(None, counts, reasons)
+        order = sorted(range(len(needs)), key=lambda i: (needs[i].slack, -needs[i].price))
+        plan = self._plan(now, self._take_in(now, state, [needs[i] for i in order]))
+        counts = tuple(plan.replicas[order.index(i)] for i in range(len(needs)))
+        return PoolPlan(plan.floor, counts, plan.reasons, plan.kept, plan.ordered)
+
+    # --- what is known
+
+    def _take_in(self, now: float, state: PoolState, needs: Sequence[ServiceNeed]) -> _Tick:
+        self._pod_leads.learn([need.leads for need in needs])
+        ahead, size, gpus = self._ahead(), self.pool.size, [need.gpus for need in needs]
+        room = state.ready * size - sum(need.gpus * need.ready for need in needs)
+        placed = self._placement.follow(now, room, needs)
+        count = max(len(need.paths) for need in needs)
+        needed = np.empty((len(needs), count, ahead.end))
+        inverses = []
+        for s, need in enumerate(needs):
+            inverse = _inverse(need)
+            per = max(_most(need), 1e-9) / (len(inverse) - 1)
+            paths = need.paths if len(need.paths) == count else need.paths[np.arange(count) % len(need.paths)]
+            factors = self._inflation((np.arange(paths.shape[1]) + 0.5) * need.step - need.age)
+            kernel.gpus_needed(
+                paths.astype(np.float64), need.step, need.age, ahead.dt, factors, inverse, per, needed[s]
+            )
+            inverses.append(inverse)
+        per_service = np.empty((len(needs), kernel.SERVICE_COLUMNS))
+        for s, need in enumerate(needs):
+            per_service[s, kernel.BACKLOG] = need.backlog * need.gpus / need.rate
+            per_service[s, kernel.SLACK] = need.slack
+            per_service[s, kernel.PRICE] = need.price * need.rate
+            per_service[s, kernel.GPUS] = need.gpus
+            per_service[s, kernel.READY] = min(need.ready, need.current)
+            per_service[s, kernel.LEAD] = quantile(need.leads, 0.95)
+            per_service[s, kernel.WEIGHT] = need.weight
+        bounds = np.array([(need.least, min(need.floor, need.most), max(need.most, need.least)) for need in needs])
+        most = -(-int((bounds[:, 2] * gpus).sum()) // size)
+        if self.pool.max_nodes is not None:
+            most = min(most, self.pool.max_nodes)
+        booting = self._booting(now, state, placed, most)
+        return _Tick(state, needs, ahead, placed, booting, needed, inverses, per_service, bounds, most)
+
+    def _ahead(self) -> _Ahead:
+        node, pod = self._node_leads.points, self._pod_leads.points
+        node_surely, pod_surely = quantile(node, 0.95), quantile(pod, 0.95)
+        surely = node_surely + pod_surely + self._tick
+        end = surely + self.pool.idle
+        dt = max(self._tick, end / self.settings.steps)
+
+        def steps(seconds: float) -> int:
+            return max(math.ceil(seconds / dt - 1e-9), 1)
+
+        first = int((quantile(node, 0.05) + quantile(pod, 0.05)) / dt)
+        return _Ahead(dt, steps(pod_surely + self._tick), first, steps(surely), steps(self.pool.idle), steps(end))
+
+    def _inflation(self, ahead: Floats) -> Floats:
+        s = self.settings
+        return np.interp(ahead, [s.near, s.far], [s.inflation_near, s.inflation_far])
+
+    def _booting(self, now: float, state: PoolState, placed: Placed, most: int) -> Floats:
+        """Rule 3: nodes on their way, those that an autoscaler has yet to ask for included: pods wait for them."""
+        ages = sorted((max(now - since, 0.0) for since in state.pending_since), reverse=True)
+        lead = quantile(self._node_leads.points, 0.95)
+        waits = [(since, gpus) for since, gpus in placed.waiting if now - since <= lead]
+        missing = -(-sum(gpus for _, gpus in waits) // self.pool.size) - len(ages)
+        missing = min(missing, most - state.ready - len(ages))
+        if missing > 0:
+            ages += [max(now - waits[-1][0], 0.0)] * missing
+        return np.array(sorted(ages, reverse=True), np.float64)
+
+    # --- the answer
+
+    def _plan(self, now: float, tick: _Tick) -> PoolPlan:
+        size, ahead, state, needs = self.pool.size, tick.ahead, tick.state, tick.needs
+        base, nodes = self._capacity(tick)
+        now_needs, later_needs = self._present_needs(now, tick, base[0])
+        gpus = tick.per_service[:, kernel.GPUS].astype(np.int64)
+        guaranteed = int((np.maximum(tick.bounds[:, 0], tick.bounds[:, 1]) * gpus).sum())
+        count = tick.needed.shape[1]
+        peak = np.empty(count)
+        kernel.peaks(tick.needed, ahead.first, ahead.end, peak)
+        waste = float(self._node_leads.points.mean()) + self.pool.idle
+        ordered = kernel.nodes_to_order(
+            tick.needed,
+            tick.per_service,
+            base[0],
+            peak,
+            tick.paid,
+            tick.most,
+            float(size),
+            ahead.dt,
+            waste,
+            self.settings.overlap,
+            self.settings.wait,
+            nodes,
+            self._pod_leads.all,
+        )
+        least = -(-max(guaranteed, math.ceil(later_needs - 1e-9)) // size)
+        lacking = max(min(least, tick.most) - tick.paid, 0)
+        reason = Reason.REACTIVE_FLOOR if lacking > ordered else Reason.FORECAST
+        ordered = max(ordered, lacking)
+        stays = -(-max(guaranteed, math.ceil(now_needs - 1e-9)) // size)
+        counts = np.array([need.current for need in needs], np.int64)
+        kept = self._keep(tick, base[1], state.ready if ordered else min(stays, state.ready), counts)
+        replicas = self._fill(tick, kept + len(tick.booting) + ordered, counts)
+        occupied = state.ready - state.empty
+        floor = max(occupied, kept) + len(tick.booting) + ordered
+        reasons = [reason if ordered or kept < occupied else Reason.STEADY]
+        if max(least, tick.paid + ordered) >= tick.most and self.pool.max_nodes == tick.most:
+            reasons.append(Reason.POOL_FULL)
+        return PoolPlan(floor, replicas, tuple(reasons), kept, ordered)
+
+    def _capacity(self, tick: _Tick) -> tuple[Floats, Floats]:
+        """GPUs that serve in each step, [2, steps], see the kernel; and the quantiles of a node's lead time."""
+        ages, size = tick.placed.ages, self.pool.size
+        serving = float((tick.per_service[:, kernel.READY] * tick.per_service[:, kernel.GPUS]).sum())
+        pods = np.array([(n.gpus, age) for n, some in zip(tick.needs, ages, strict=True) for age in some]).reshape(-1, 2)
+        free = max(tick.state.ready * size - serving - float(pods[:, 0].sum()), 0.0)
+        nodes = quantiles(self._node_leads.points, self.settings.node_points)
+        base = np.empty((2, tick.ahead.node))
+        kernel.standing_capacity(
+            tick.ahead.node,
+            tick.ahead.dt,
+            serving,
+            free,
+            pods,
+            tick.booting,
+            float(size),
+            nodes,
+            self._pod_leads.all,
+            base,
+        )
+        most = float((tick.bounds[:, 2] * tick.per_service[:, kernel.GPUS]).sum())
+        np.minimum(base, most, out=base)
+        return base, nodes
+
+    def _present_needs(self, now: float, tick: _Tick, capacity: Floats) -> tuple[float, float]:
+        """Rule 4, GPUs: the newest level goes on, and the backlog is drained, the present one (what goes acts at once)
+        and what is left of it when a new node serves. The largest of the last ``hold`` s.
+        """
+        s = self.settings
+        level = sum(
+            float(np.interp(_share(need), np.linspace(0.0, 1.0, len(inverse)), inverse))
+            for need, inverse in zip(tick.needs, tick.inverses, strict=True)
+        )
+        backlog = left = float(tick.per_service[:, kernel.BACKLOG].sum())
+        for there in capacity.tolist():
+            left = max(left + (level - there) * tick.ahead.dt, 0.0)
+        while self._present and not now - s.hold <= self._present[0][0] <= now:
+            self._present.popleft()
+        self._present.append((now, s.present * level + backlog / s.drain, s.present * level + left / s.drain))
+        return max(one for _, one, _ in self._present), max(one for _, _, one in self._present)
+
+    def _keep(self, tick: _Tick, coming: Floats, least: int, counts: Ints) -> int:
+        """Nodes that stay filled; ``counts`` become the pods on them."""
+        ahead, services = tick.ahead, len(tick.needs)
+        window = np.ascontiguousarray(tick.needed[:, :, : ahead.pod])
+        work = window.mean(axis=1)
+        part = work / np.maximum(work.sum(axis=0), 1e-9)
+        shares = np.array([1.0 - need.share for need in tick.needs])
+        tolerated = np.maximum(shares, 0.0) * work.sum(axis=1) * ahead.dt * tick.per_service[:, kernel.PRICE]
+        peak_of_all = np.empty(window.shape[1])
+        kernel.peaks(tick.needed, 0, ahead.idle, peak_of_all)
+        first = np.concatenate([[0], np.cumsum([len(ages) for ages in tick.placed.ages])])
+        top = int(max(tick.bounds[:, 2].max(), counts.max()))
+        return kernel.nodes_to_keep(
+            tick.state.ready,
+            least,
+            self.pool.size,
+            ahead.pod * ahead.dt,
+            peak_of_all,
+            tolerated,
+            counts,
+            tick.bounds,
+            np.full((services, top + 1), np.nan),
+            self._peaks(tick, 0, ahead.idle),
+            tick.needed,
+            tick.per_service,
+            first,
+            np.concatenate(tick.placed.ages),
+            coming[: ahead.pod] * part,
+            ahead.dt,
+            self._pod_leads.each,
+        )
+
+    def _peaks(self, tick: _Tick, first: int, last: int) -> Floats:
+        """GPUs, [S, N]: the most that each service's paths need in the steps [first, last)."""
+        if len(tick.needs) == 1:  # nothing to share
+            return np.empty((1, 1))
+        peaks: Floats = tick.needed[:, :, first:last].max(axis=2)
+        return peaks
+
+    def _fill(self, tick: _Tick, nodes: int, counts: Ints) -> tuple[int, ...]:
+        """Replicas that fill ``nodes``, those that wait for a node included; at least ``counts``, which have one."""
+        bounds, services = tick.bounds.copy(), len(tick.needs)
+        bounds[:, 0] = np.maximum(counts, bounds[:, 0])
+        bounds[:, 2] = np.maximum(bounds[:, 0], bounds[:, 2])
+        made = np.array([need.current for need in tick.needs], np.int64)
+        kernel.share_out(
+            nodes * self.pool.size,
+            made,
+            bounds,
+            np.zeros((services, int(bounds[:, 2].max()) + 1)),  # on a node that boots they change no lateness yet
+            self._peaks(tick, tick.ahead.first, tick.ahead.end),
+            tick.needed,
+            tick.per_service,
+            np.zeros(services + 1, np.int64),
+            np.empty(0),
+            np.empty((services, 1)),
+            tick.ahead.dt,
+            self._pod_leads.each,
+            False,
+        )
+        return tuple(made.tolist())
+
+
+def _inverse(need: ServiceNeed) -> Floats:
+    """GPUs that give i / (len - 1) of what the most replicas give."""
+    if need.table is None:
+        return np.array([0.0, float(need.most * need.gpus)])
+    given, first = np.unique(need.table, return_index=True)
+    inverse: Floats = np.interp(np.linspace(0.0, given[-1], _FLAT + 1), given, first) * need.gpus
+    return inverse
+
+
+def _share(need: ServiceNeed) -> float:
+    """The newest level over what the most replicas give."""
+    return min(need.level / max(_most(need), 1e-9), 1.0)
+
+
+def _most(need: ServiceNeed) -> float:
+    """Requests/s that the most replicas give."""
+    return need.rate * (need.most if need.table is None else float(need.table[-1]))

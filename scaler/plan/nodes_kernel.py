@@ -1,0 +1,489 @@
+"""What nodes cost and save over the sample paths of a pool's services, compiled.
+
+Everything is in GPUs: S services, N paths, K steps of ``dt`` s from now on. ``needed`` [S, N, K] is each service's
+arrivals as the GPUs that are busy with them; services stand in the order in which a pool serves them, the least
+patient first. Times are seconds. A cost is in GPU-seconds; ``price`` is that of a GPU-second of late work.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.compiled import compiled
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+# Columns of ``per_service``, float64 [S, columns].
+BACKLOG, SLACK, PRICE, GPUS, READY, LEAD, WEIGHT = range(7)
+SERVICE_COLUMNS = 7
+_TIE = 1e-6  # GPU-seconds: decides only between counts that cost the same
+
+
+@compiled
+def gpus_needed(
+    rates: Floats, step: float, age: float, dt: float, factors: Floats, inverse: Floats, per: float, out: Floats
+) -> None:
+    """Fill ``out`` [N, K] from one service's paths (requests/s, [N, any], the first step begins ``age`` s before now).
+
+    Each step's residuals above the median path are multiplied by its factor (``factors``, one for each step of
+    ``rates``), the last rate goes on for ever. ``inverse[i]`` are the replicas that give ``i * per`` requests/s, times
+    the GPUs of one; what no number of replicas gives, counts as what the most give.
+    """
+    count, given = rates.shape
+    wide = np.empty((given, count))
+    for k in range(given):
+        for p in range(count):
+            wide[k, p] = rates[p, k]
+        if factors[k] > 1.0:
+            middle = _median(wide[k].copy())
+            for p in range(count):
+                if wide[k, p] > middle:
+                    wide[k, p] = middle + (wide[k, p] - middle) * factors[k]
+    top = len(inverse) - 1
+    for k in range(out.shape[1]):
+        begin, end = (age + k * dt) / step, (age + (k + 1) * dt) / step
+        first = min(int(begin), given - 1)
+        last = min(int(math.ceil(end - 1e-9)) - 1, given - 1)
+        for p in range(count):
+            rate = wide[first, p]
+            if last > first:
+                rate = wide[first, p] * (first + 1 - begin) + wide[last, p] * (end - last)
+                for j in range(first + 1, last):
+                    rate += wide[j, p]
+                rate /= end - begin
+            place = rate / per
+            low = min(int(place), top - 1)
+            part = min(place - low, 1.0)
+            out[p, k] = inverse[low] + (inverse[low + 1] - inverse[low]) * part
+
+
+@compiled
+def _median(values: Floats) -> float:
+    """The upper middle one (quickselect); ``values`` are put in another order."""
+    wanted, left, right = len(values) // 2, 0, len(values) - 1
+    while left < right:
+        pivot, i, j = values[(left + right) // 2], left, right
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if wanted <= j:
+            right = j
+        elif wanted >= i:
+            left = i
+        else:
+            break
+    return float(values[wanted])
+
+
+@compiled
+def share_up(cdf: Floats, after: float, age: float) -> float:
+    """Share of those of ``age`` (s) that are up ``after`` s from now, given that none is yet.
+
+    ``cdf``: the grid's step (s), then the shares up at 0, 1, 2, ... steps; linear between. One that is older than all
+    that were seen is given another median: it is late, but still on its way.
+    """
+    if after <= 0.0:
+        return 0.0
+    before = _at(cdf, age) if age > 0.0 else 0.0
+    if before > 1.0 - 1e-9:
+        return _at(cdf, after)
+    return max(_at(cdf, age + after) - before, 0.0) / (1.0 - before)
+
+
+@compiled
+def _at(cdf: Floats, time: float) -> float:
+    place = time / cdf[0]
+    low = int(place)
+    if low >= len(cdf) - 2:
+        return 1.0
+    return float(cdf[low + 1] + (cdf[low + 2] - cdf[low + 1]) * (place - low))
+
+
+@compiled
+def share_on_node(nodes: Floats, cdf: Floats, after: float, age: float) -> float:
+    """Share of the pods for a node that was asked for ``age`` s ago that serve ``after`` s from now: both lead times in
+    a row. ``nodes``: quantiles of the node's lead time (s), ascending, each as likely as the others.
+    """
+    alive, total = 0, 0.0
+    for q in range(len(nodes)):
+        if nodes[q] > age:
+            alive += 1
+            total += share_up(cdf, after - (nodes[q] - age), 0.0)
+    if alive == 0:  # later than all that were seen: another median lead time
+        return share_up(cdf, after - nodes[len(nodes) // 2], 0.0)
+    return total / alive
+
+
+@compiled
+def late_cost(needed: Floats, per_service: Floats, capacity: Floats, dt: float) -> float:
+    """Price of the late work under ``capacity`` [steps] GPUs, mean over the paths.
+
+    The least patient service takes what it needs, the next one what that leaves. Work is late when the capacity of the
+    next ``slack`` seconds does not clear what is left of it.
+    """
+    services, paths, total = needed.shape[0], needed.shape[1], 0.0
+    steps = len(capacity)
+    left = np.empty(services)
+    for p in range(paths):
+        for s in range(services):
+            left[s] = per_service[s, BACKLOG]
+        for k in range(steps):
+            room, ahead = capacity[k] * dt, capacity[min(k + 1, steps - 1)]
+            for s in range(services):
+                arrived = needed[s, p, k] * dt
+                rest = left[s] + arrived - room
+                room = max(-rest, 0.0)
+                left[s] = max(rest, 0.0)
+                late = left[s] - ahead * per_service[s, SLACK]
+                if late > 0.0:
+                    total += per_service[s, PRICE] * min(late, arrived)
+                ahead = max(ahead - needed[s, p, k], 0.0)
+    return total / paths
+
+
+@compiled
+def peaks(needed: Floats, first: int, last: int, out: Floats) -> None:
+    """Fill ``out`` [N] with the most GPUs that each path needs in a step of [first, last), all services added."""
+    services, paths = needed.shape[0], needed.shape[1]
+    for p in range(paths):
+        most = 0.0
+        for k in range(first, last):
+            total = 0.0
+            for s in range(services):
+                total += needed[s, p, k]
+            most = max(most, total)
+        out[p] = most
+
+
+@compiled
+def share_above(peak: Floats, level: float) -> float:
+    """Share of the paths whose peak is above ``level``."""
+    above = 0
+    for value in peak:
+        above += value > level
+    return above / len(peak)
+
+
+@compiled
+def standing_capacity(
+    steps: int,
+    dt: float,
+    serving: float,
+    free: float,
+    pods: Floats,
+    booting: Floats,
+    size: float,
+    nodes: Floats,
+    cdf: Floats,
+    out: Floats,
+) -> None:
+    """Fill ``out`` [2, steps] with the GPUs that serve in each step: row 0 with all that is paid for, row 1 on the
+    nodes alone that are booting.
+
+    ``pods`` [P, 2]: GPUs and age (s, since they have a node) of pods that do not serve yet; ``free``: GPUs without a
+    pod, which get one now; ``booting``: ages (s) of nodes of ``size`` GPUs.
+    """
+    for k in range(steps):
+        after = (k + 0.5) * dt
+        there = serving + free * share_up(cdf, after, 0.0)
+        for i in range(len(pods)):
+            there += pods[i, 0] * share_up(cdf, after, pods[i, 1])
+        coming, share = 0.0, 0.0
+        for i in range(len(booting)):
+            if i == 0 or booting[i] != booting[i - 1]:
+                share = share_on_node(nodes, cdf, after, booting[i])
+            coming += size * share
+        out[0, k], out[1, k] = there + coming, coming
+
+
+@compiled
+def nodes_to_order(
+    needed: Floats,
+    per_service: Floats,
+    base: Floats,
+    peak: Floats,
+    paid: int,
+    most: int,
+    size: float,
+    dt: float,
+    waste: float,
+    overlap: float,
+    wait: float,
+    nodes: Floats,
+    cdf: Floats,
+) -> int:
+    """How many new nodes are worth their price, on top of the ``paid`` ones (``base`` [steps]: what those serve).
+
+    Least of lateness and, for each new node, of what it costs: when no path needs it from where it can serve
+    (``peak``), ``waste`` seconds of it; else ``overlap`` seconds, which it stands there early. Ordered only when asking
+    ``wait`` s later would cost more lateness than it saves.
+    """
+    late = late_cost(needed, per_service, base, dt)
+    if late <= 0.0:
+        return 0
+    steps = len(base)
+    now, later, capacity = np.empty(steps), np.empty(steps), np.empty(steps)
+    for k in range(steps):
+        now[k] = size * share_on_node(nodes, cdf, (k + 0.5) * dt, 0.0)
+        later[k] = size * share_on_node(nodes, cdf, (k + 0.5) * dt - wait, 0.0)
+    best, least, best_late, cost, more = 0, late, late, 0.0, 0
+    while paid + more < most and more - best <= 6:
+        share = share_above(peak, (paid + more) * size)
+        more += 1
+        cost += size * ((1.0 - share) * waste + share * overlap)
+        for k in range(steps):
+            capacity[k] = base[k] + more * now[k]
+        late = late_cost(needed, per_service, capacity, dt)
+        if late + cost < least:
+            best, least, best_late = more, late + cost, late
+        if late <= 0.0 or cost >= least:
+            break
+    if best > 0 and wait > 0.0:
+        for k in range(steps):
+            capacity[k] = base[k] + best * later[k]
+        unneeded = 1.0 - share_above(peak, (paid + best - 1) * size)
+        if late_cost(needed, per_service, capacity, dt) - best_late < size * best * wait * unneeded:
+            return 0
+    return best
+
+
+@compiled
+def late_alone(
+    s: int, count: int, needed: Floats, per_service: Floats, ages: Floats, coming: Floats, dt: float, cdf: Floats
+) -> float:
+    """Price of one service's late work with ``count`` pods on nodes that are Ready, mean over the paths.
+
+    ``ages`` [P] (s) of its pods that have a node and do not serve yet, the oldest first; fewer pods take the youngest
+    away first, more are new. ``coming`` [steps]: GPUs on nodes that are booting, as far as they are this service's.
+    """
+    steps, gpus, backlog = len(coming), per_service[s, GPUS], per_service[s, BACKLOG]
+    ready = min(int(per_service[s, READY]), count)
+    kept = min(len(ages), count - ready)
+    capacity = np.empty(steps)
+    for k in range(steps):
+        after = (k + 0.5) * dt
+        serving = ready + (count - ready - kept) * share_up(cdf, after, 0.0)
+        for i in range(kept):
+            serving += share_up(cdf, after, ages[i])
+        capacity[k] = serving * gpus + coming[k]
+    total = 0.0
+    for p in range(needed.shape[1]):
+        left = backlog
+        for k in range(steps):
+            arrived = needed[s, p, k] * dt
+            left = max(left + arrived - capacity[k] * dt, 0.0)
+            late = left - capacity[min(k + 1, steps - 1)] * per_service[s, SLACK]
+            if late > 0.0:
+                total += min(late, arrived)
+    return per_service[s, PRICE] * total / needed.shape[1]
+
+
+@compiled
+def _worth(
+    s: int,
+    count: int,
+    floor: int,
+    late: Floats,
+    peak: Floats,
+    needed: Floats,
+    per_service: Floats,
+    first_age: Ints,
+    ages: Floats,
+    coming: Floats,
+    dt: float,
+    cdf: Floats,
+) -> float:
+    """What a service's pod number ``count`` (from 1) is worth, in GPU-seconds for each of its GPUs: the lateness that it
+    saves now, and a little for being needed before long. ``late`` [S, most + 1] keeps what was computed (NaN: not yet).
+
+    A pod that the present needs (``floor``) is worth twice the time in which another could take its place.
+    """
+    for n in (count - 1, count):
+        _late_of(s, n, late, needed, per_service, first_age, ages, coming, dt, cdf)
+    gpus, mean = per_service[s, GPUS], 0.0
+    for value in peak[s]:
+        mean += value / peak.shape[1]
+    worth = (late[s, count - 1] - late[s, count]) / gpus
+    if count <= floor:
+        worth += 2.0 * per_service[s, LEAD]
+    worth = per_service[s, WEIGHT] * worth + share_above(peak[s], (count - 1) * gpus)
+    return worth + _TIE * mean / (count * gpus)
+
+
+@compiled
+def _late_of(
+    s: int,
+    count: int,
+    late: Floats,
+    needed: Floats,
+    per_service: Floats,
+    first_age: Ints,
+    ages: Floats,
+    coming: Floats,
+    dt: float,
+    cdf: Floats,
+) -> float:
+    if math.isnan(late[s, count]):
+        mine = ages[first_age[s] : first_age[s + 1]]
+        late[s, count] = late_alone(s, count, needed, per_service, mine, coming[s], dt, cdf[s])
+    return float(late[s, count])
+
+
+@compiled
+def share_out(
+    total: int,
+    counts: Ints,
+    bounds: Ints,
+    late: Floats,
+    peak: Floats,
+    needed: Floats,
+    per_service: Floats,
+    first_age: Ints,
+    ages: Floats,
+    coming: Floats,
+    dt: float,
+    cdf: Floats,
+    move: bool,
+) -> None:
+    """Change ``counts`` [S] (pods) such that they take ``total`` GPUs, or as near to it as may be.
+
+    ``bounds`` [S, 3]: least, floor, most. First the least; what lacks is taken where it is worth least, what is left
+    goes where it is worth most. ``move``: a GPU changes hands when that is worth more than the time in which it serves
+    nobody, so that two services that want the last one do not take turns.
+    """
+    services, used = len(counts), 0
+    for s in range(services):
+        counts[s] = max(min(counts[s], bounds[s, 2]), bounds[s, 0])
+        used += counts[s] * int(per_service[s, GPUS])
+    if services == 1:
+        counts[0] = max(min(total // int(per_service[0, GPUS]), bounds[0, 2]), bounds[0, 0])
+        return
+    worth = np.empty((2, services))  # of the last pod, and of one more
+    for s in range(services):
+        _appraise(s, counts, bounds, worth, late, peak, needed, per_service, first_age, ages, coming, dt, cdf)
+    while used != total:
+        best = -1
+        for s in range(services):
+            if used > total:
+                if counts[s] > bounds[s, 0] and (best < 0 or worth[0, s] < worth[0, best]):
+                    best = s
+            elif counts[s] < bounds[s, 2] and used + per_service[s, GPUS] <= total:
+                if best < 0 or worth[1, s] > worth[1, best]:
+                    best = s
+        if best < 0:
+            break
+        change = 1 if used < total else -1
+        counts[best] += change
+        used += change * int(per_service[best, GPUS])
+        _appraise(best, counts, bounds, worth, late, peak, needed, per_service, first_age, ages, coming, dt, cdf)
+    if not move:
+        return
+    for _ in range(2 * total):
+        gain, gives, gets, taken = 0.0, -1, -1, 0
+        for a in range(services):
+            for b in range(services):
+                number = int(math.ceil((per_service[b, GPUS] - (total - used)) / per_service[a, GPUS]))
+                if a == b or number < 1 or counts[a] - number < bounds[a, 0] or counts[b] >= bounds[b, 2]:
+                    continue
+                won = per_service[b, GPUS] * (worth[1, b] - per_service[b, LEAD])
+                if won <= gain:
+                    continue
+                for i in range(number):  # as many pods of a as make room for one of b
+                    won -= per_service[a, GPUS] * _worth(
+                        a, counts[a] - i, bounds[a, 1], late, peak, needed, per_service, first_age, ages, coming, dt, cdf
+                    )
+                if won > gain:
+                    gain, gives, gets, taken = won, a, b, number
+        if gets < 0:
+            return
+        counts[gives] -= taken
+        counts[gets] += 1
+        used += int(per_service[gets, GPUS]) - taken * int(per_service[gives, GPUS])
+        for s in (gives, gets):
+            _appraise(s, counts, bounds, worth, late, peak, needed, per_service, first_age, ages, coming, dt, cdf)
+
+
+@compiled
+def _appraise(
+    s: int,
+    counts: Ints,
+    bounds: Ints,
+    worth: Floats,
+    late: Floats,
+    peak: Floats,
+    needed: Floats,
+    per_service: Floats,
+    first_age: Ints,
+    ages: Floats,
+    coming: Floats,
+    dt: float,
+    cdf: Floats,
+) -> None:
+    floor = bounds[s, 1]
+    worth[0, s] = math.inf
+    if counts[s] > bounds[s, 0]:
+        worth[0, s] = _worth(s, counts[s], floor, late, peak, needed, per_service, first_age, ages, coming, dt, cdf)
+    if counts[s] < bounds[s, 2]:
+        worth[1, s] = _worth(s, counts[s] + 1, floor, late, peak, needed, per_service, first_age, ages, coming, dt, cdf)
+
+
+@compiled
+def nodes_to_keep(
+    ready: int,
+    least: int,
+    size: int,
+    window: float,
+    peak_of_all: Floats,
+    tolerated: Floats,
+    counts: Ints,
+    bounds: Ints,
+    late: Floats,
+    peak: Floats,
+    needed: Floats,
+    per_service: Floats,
+    first_age: Ints,
+    ages: Floats,
+    coming: Floats,
+    dt: float,
+    cdf: Floats,
+) -> int:
+    """How many of the ``ready`` nodes stay filled, at least ``least``; ``counts`` [S] (the pods that there are) become
+    what is on them.
+
+    Least of lateness until a pod could be had back, and of ``window`` s of each kept node that no path needs
+    (``peak_of_all`` [N], all services' GPUs) before an empty node would go. None is given up where more work than
+    ``tolerated`` [S] (its price) would be late and more than with all nodes.
+    """
+    trial, services = counts.copy(), len(counts)
+    kept, cheapest, saved, all_late = ready, 0.0, 0.0, np.empty(services)
+    for nodes in range(ready, max(least, ready - 8) - 1, -1):
+        share_out(
+            nodes * size, trial, bounds, late, peak, needed, per_service, first_age, ages, coming, dt, cdf, False
+        )
+        cost, safe = 0.0, True
+        for s in range(services):
+            one = _late_of(s, trial[s], late, needed, per_service, first_age, ages, coming, dt, cdf)
+            cost += one
+            if nodes == ready:
+                all_late[s] = one
+            safe = safe and one <= max(tolerated[s], all_late[s])
+        if nodes == ready:
+            cheapest = cost
+            continue
+        saved += size * window * (1.0 - share_above(peak_of_all, nodes * size))
+        if not safe or cost > cheapest + saved:
+            break
+        if cost - saved < cheapest:
+            kept, cheapest = nodes, cost - saved
+    share_out(kept * size, counts, bounds, late, peak, needed, per_service, first_age, ages, coming, dt, cdf, True)
+    return kept

@@ -1,0 +1,73 @@
+"""What the plan of a pool's nodes is given and gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaler.plan.reasons import Reason
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSpec:
+    """What the user declared about one pool. Durations in seconds. Raises ValueError."""
+
+    uid: str
+    size: int  # GPUs of a node
+    lead_time: float  # from asked for to Ready: the start value, until it is learned
+    idle: float = 600.0  # after which an autoscaler takes an empty node away
+    max_nodes: int | None = None  # None: as many as the services' limits fill
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"pool {self.uid}: size: found {self.size}; allowed: at least 1 GPU")
+        if not self.lead_time > 0:
+            raise ValueError(f"pool {self.uid}: lead_time: found {self.lead_time} s; allowed: more than 0 s")
+        if not self.idle >= 0:
+            raise ValueError(f"pool {self.uid}: idle: found {self.idle} s; allowed: at least 0 s")
+        if self.max_nodes is not None and self.max_nodes < 0:
+            raise ValueError(f"pool {self.uid}: max_nodes: found {self.max_nodes}; allowed: at least 0, or none")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServiceNeed:
+    """One service on the pool, as its own planner knows it now."""
+
+    uid: str
+    paths: Floats  # requests/s, [N, steps]: sample paths as drawn, or the one path of the present level
+    step: float  # s
+    age: float  # s before now at which the paths begin
+    backlog: float  # messages
+    level: float  # requests/s, the newest level of arrivals
+    rate: float  # requests/s of one replica, as far as it may be planned for
+    slack: float  # s between a request's arrival and the last moment to begin with it
+    price: float  # replica-seconds a late request
+    share: float  # of the requests, that are to be in time
+    ready: int
+    pending_since: tuple[float, ...]  # unix s at which the pods that do not serve yet were created
+    current: int  # replicas asked for
+    floor: int  # replicas that the present needs, whatever the paths say
+    least: int  # replicas that are guaranteed: the declared minimum; the current ones when none may be taken away
+    most: int
+    leads: Floats  # s from having a node to serving, ascending
+    table: Floats | None = None  # [most + 1] what r replicas can give, in replicas; None: r
+    gpus: int = 1  # of a replica
+    weight: float = 1.0  # of its lateness against the others' where the pool is full
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """The nodes that the pool is to keep at least (None: none may be written), the replicas of each service in the order
+    of the needs, and why. ``kept`` of the Ready nodes stay filled (None: not known), ``ordered`` are new.
+    """
+
+    floor: int | None
+    replicas: tuple[int, ...]
+    reasons: tuple[Reason, ...]
+    kept: int | None = None
+    ordered: int = 0
+    vacate: bool = True  # deletion costs are to empty the emptiest node first

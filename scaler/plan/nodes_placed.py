@@ -1,0 +1,64 @@
+"""Which pods that do not serve yet have a node, and since when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaler.plan.nodes_need import ServiceNeed
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """``ages`` (s since they have a node, the oldest first) of each service's pods that start on a node; ``waiting``:
+    GPUs of pods without a node, and the unix time of their creation, the oldest first.
+    """
+
+    ages: tuple[Floats, ...]
+    waiting: tuple[tuple[float, int], ...]
+
+
+class Placement:
+    """Follows pods from tick to tick: nobody tells when a pod got its node, but the oldest get what room there is."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, dict[float, list[float]]] = {}  # by service and creation: times of getting a node
+        self._before: float | None = None
+
+    def follow(self, now: float, room: int, needs: Sequence[ServiceNeed]) -> Placed:
+        """Take in the pods of ``now`` (unix s); ``room``: GPUs of Ready nodes on which no pod serves."""
+        pending = sorted((since, s) for s, need in enumerate(needs) for since in pending_since(need, now))
+        fits: list[dict[float, int]] = [{} for _ in needs]
+        waiting = []
+        for since, s in pending:
+            if needs[s].gpus <= room:
+                room -= needs[s].gpus
+                fits[s][since] = fits[s].get(since, 0) + 1
+            else:
+                waiting.append((since, needs[s].gpus))
+        made = []
+        for s, need in enumerate(needs):
+            known, after = self._since.get(need.uid, {}), {}
+            for since, count in fits[s].items():
+                # The earliest got Ready first; room for those that had none came some time since the last tick.
+                there = known.get(since, [])
+                there = there[len(there) - count :] if len(there) > count else there
+                came = since if self._before is None or since >= self._before else (self._before + now) / 2
+                after[since] = [*there, *[came] * (count - len(there))]
+            self._since[need.uid] = after
+            times = sorted(time for some in after.values() for time in some)
+            made.append(np.maximum(now - np.array(times, np.float64), 0.0))
+        self._before = now
+        return Placed(tuple(made), tuple(waiting))
+
+
+def pending_since(need: ServiceNeed, now: float) -> list[float]:
+    """When each replica that does not serve yet was created (unix s, ascending); those that do not exist yet are new."""
+    missing = max(need.current - need.ready, 0)
+    known = sorted(min(since, now) for since in need.pending_since)[:missing]
+    return [*known, *[now] * (missing - len(known))]
