@@ -1,0 +1,409 @@
+"""Several models side by side: each scored on what came, paths from those that beat the newest level, or none."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.competition_naive import NewestLevel
+from forecasting.competition_scores import Rules, Standing, State, pinball, quantiles_of, weights_of
+from forecasting.errors import NotEnoughHistory, NotReady
+from forecasting.forecaster import Forecaster, Paths
+from forecasting.series import LEAST_SEEN, Arrivals, Series, resample, step_index
+
+Floats = NDArray[np.float64]
+
+_SCORED_PATHS = 100  # from which quantiles are taken
+_TRIAL = 86400.0  # s at the history's end on which models are tried before they are used
+_TRIAL_SHARE = 0.25  # of a short history
+_TRIAL_EVERY = 300.0  # s
+_OTHERS = 2  # the first model is scored each time, the others every so many times: they cost more than they gain
+
+
+@runtime_checkable
+class Judged(Protocol):
+    """A forecaster that knows whether it can be trusted."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether its paths say more than the newest level does; when not, the plan is to be reactive."""
+        ...
+
+    @property
+    def why(self) -> str | None:
+        """Why it is not trusted, in words; None when it is."""
+        ...
+
+
+@runtime_checkable
+class Studying(Protocol):
+    """A forecaster that can be fitted in the background."""
+
+    def kept(self) -> Series:
+        """What it would learn from."""
+        ...
+
+    def study(self, kept: Series) -> Any:
+        """Learn, and change nothing."""
+        ...
+
+    def adopt(self, studied: Any) -> None:
+        """Use what was learned."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Studies:
+    """What a refit found: of each model its study, or the model itself newly fitted, or what went wrong."""
+
+    until: float  # unix s, end of what was learned from
+    found: tuple[Any, ...]
+    trial: tuple[Standing, ...] | None
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    make: Callable[[], Forecaster]
+    forecaster: Forecaster
+    standing: Standing
+    detail: str = ""  # what failed
+    began: float = math.nan  # unix s, of the running block
+    lost: float = 0.0  # in it
+    naive_lost: float = 0.0  # by naive, at the same origins
+
+    def fail(self, error: BaseException | str) -> None:
+        self.detail = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        self.standing.fail()
+
+    def score(self, lost: float, naive_lost: float, now: float, block: float) -> bool:
+        """Add to the running block; whether it ended with this, which the standing then knows of."""
+        if self.standing.state is State.FAILED:
+            return False
+        if math.isnan(self.began):
+            self.began = now
+        self.lost += lost
+        self.naive_lost += naive_lost
+        if now - self.began < block:
+            return False
+        # A long hole between two scores is no long time of scores.
+        self.standing.add(self.lost, self.naive_lost, min(now - self.began, 2 * block))
+        self.began, self.lost, self.naive_lost = now, 0.0, 0.0
+        return True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pending:
+    """A forecast whose time has not come: quantiles of the mean rate over steps [first, last]."""
+
+    first: int
+    last: int
+    naive: Floats
+    said: dict[int, Floats]  # by the place of the model that was asked
+
+
+class Competition:
+    """Scores ``members`` against the newest level at the lead time; paths from those that are better beyond doubt.
+
+    Every ``every`` s models say quantiles of the mean rate around ``lead_time`` (s) ahead; when that time has come,
+    their mean pinball losses go into their :class:`~forecasting.competition_scores.Standing`. Paths are drawn in
+    proportion to weights, whole trajectories each. A model that is worse is demoted within the hour and comes back
+    slowly; ``trusted`` is False, and ``why`` says so, when none is proven: paths are the newest level's then. One that
+    raises or draws what is no rate is out until the next fit. ``fit`` tries the models on the history's last day
+    first, fitted on what was before it, so that a new one starts with honest scores.
+
+    ``members`` are functions that make forecasters (picklable: a class, a ``functools.partial``), all of the same
+    step. An update costs the members' own and, once in ``every`` s, 100 short paths of the first and of the newest
+    level, of the others half as often.
+    """
+
+    name = "competition"
+
+    def __init__(
+        self,
+        members: Sequence[Callable[[], Forecaster]],
+        *,
+        lead_time: float = 150.0,
+        every: float = 180.0,
+        rules: Rules | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.rules = rules or Rules()
+        self.members = [_Member(make, make(), Standing(self.rules)) for make in members]
+        names = [m.forecaster.name for m in self.members]
+        steps = {m.forecaster.step for m in self.members}
+        if len(steps) != 1 or len(set(names)) < len(names) or NewestLevel.name in names:
+            raise ValueError(
+                f"models {names} in steps of {sorted(steps)} s: found; allowed: at least one, all of the same step, each "
+                f"name once, none called {NewestLevel.name}"
+            )
+        (self.step,) = steps
+        self.naive = NewestLevel(self.step, seed)
+        self.every, self.seed = every, seed
+        self._end = -math.inf  # unix s, of the newest update
+        self._pending: deque[_Pending] = deque()
+        self._asked = 0
+        self._next = -math.inf  # unix s, when models are asked again
+        self.aim(lead_time)
+        self._weigh()
+
+    def aim(self, lead_time: float) -> None:
+        """Score at another lead time (s) from now on. Raises ``ValueError``."""
+        if not (0 < lead_time < math.inf and self.every > 0):
+            raise ValueError(f"lead time {lead_time} s, every {self.every} s: both must be positive")
+        self.lead_time = lead_time
+        half = max(self.step, min(60.0, lead_time / 4)) / 2
+        self._first = max(0, round((lead_time - half) / self.step))
+        self._last = max(self._first, round((lead_time + half) / self.step) - 1)
+        self._block = max(lead_time, self.every)  # shorter ones would tell the same twice
+
+    # -- taking in --------------------------------------------------------------------------------------------------
+
+    def fit(self, history: Series) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`. What a member cannot learn is no error: see ``standings``."""
+        self.naive.fit(history)
+        for member in self.members:
+            try:
+                member.forecaster.fit(history)
+            except NotEnoughHistory:
+                continue
+            except Exception as broken:  # noqa: BLE001  one model's failure is not the others'
+                member.fail(broken)
+            else:
+                member.standing.fitted()
+        self._start_from(self._trial(history) if self._new else None)
+
+    @property
+    def _new(self) -> bool:
+        """Whether a trial says more than the scores there are."""
+        return all(m.standing.scored < self.rules.settle for m in self.members)
+
+    def _start_from(self, trial: tuple[Standing, ...] | None) -> None:
+        if trial is not None:
+            for member, tried in zip(self.members, trial, strict=True):
+                if member.standing.state is not State.FAILED:
+                    member.standing = tried
+                    member.began, member.lost, member.naive_lost = math.nan, 0.0, 0.0
+        self._weigh()
+
+    def _trial(self, history: Series) -> tuple[Standing, ...] | None:
+        """Standings over the history's end, of models fitted on what is before; None when that is too short."""
+        if history.step < self.step:
+            history = resample(history, self.step)
+        span = min(_TRIAL, _TRIAL_SHARE * (history.end - history.start))
+        tail = math.floor(span / history.step)
+        if tail * history.step < self.rules.settle or np.isnan(history.rates[:-tail]).all():
+            return None
+        makes = [m.make for m in self.members]
+        tried = Competition(makes, lead_time=self.lead_time, every=_TRIAL_EVERY, rules=self.rules, seed=self.seed)
+        head = Series(history.start, history.step, history.rates[:-tail])
+        tried.naive.fit(head)
+        for member in tried.members:
+            try:
+                member.forecaster.fit(head)
+            except NotEnoughHistory:
+                continue
+            except Exception as broken:  # noqa: BLE001
+                member.fail(broken)
+        for arrivals in _counts(Series(head.end, history.step, history.rates[-tail:])):
+            tried.update(arrivals)
+        # What it fails at there it need not fail at when fitted on more.
+        return tuple(
+            m.standing if m.standing.state is not State.FAILED else Standing(self.rules) for m in tried.members
+        )
+
+    def update(self, arrivals: Arrivals) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`. Raises ``BadSeries`` for a count that cannot be."""
+        self.naive.update(arrivals)
+        if arrivals.end <= self._end:
+            return
+        self._end = arrivals.end
+        for member in self.members:
+            if member.standing.state is State.FAILED:
+                continue
+            try:
+                member.forecaster.update(arrivals)
+            except Exception as broken:  # noqa: BLE001
+                member.fail(broken)
+        complete = step_index(arrivals.end, self.step)
+        while self._pending and self._pending[0].last < complete:
+            self._score(self._pending.popleft(), arrivals.end)
+        if arrivals.end >= self._next and self.naive.ready:
+            self._next = arrivals.end + self.every - self.step / 2
+            self._pending.append(self._ask(arrivals.end))
+            self._asked += 1
+
+    def _ask(self, origin: float) -> _Pending:
+        """What models say now. The same random numbers for all."""
+        number = round(origin / self.step)
+        said = {}
+        for place, member in enumerate(self.members):
+            if place == 0 or self._asked % _OTHERS == 0:
+                quantiles = self._quantiles(member, number)
+                if quantiles is not None:
+                    said[place] = quantiles
+        naive = quantiles_of(self._window(self.naive, number))
+        return _Pending(number + self._first, number + self._last, naive, said)
+
+    def _window(self, forecaster: Forecaster, number: int) -> Floats:
+        rng = np.random.default_rng((self.seed, number & 0xFFFFFFFF))
+        paths = forecaster.paths(self._last + 1, _SCORED_PATHS, rng)
+        return np.asarray(paths[:, self._first :].mean(axis=1), dtype=np.float64)
+
+    def _quantiles(self, member: _Member, number: int) -> Floats | None:
+        if member.standing.state is State.FAILED or not member.forecaster.ready:
+            return None
+        try:
+            said = quantiles_of(self._window(member.forecaster, number))
+        except Exception as broken:  # noqa: BLE001
+            member.fail(broken)
+            return None
+        if not (np.isfinite(said).all() and said[0] >= 0):
+            member.fail(f"rates of {said[0]} to {said[-1]} requests/s")
+            return None
+        return said
+
+    def _score(self, pending: _Pending, now: float) -> None:
+        column = pending.first - self.naive.series.base
+        seen = self.naive.series.rates[max(column, 0) : pending.last + 1 - self.naive.series.base]
+        known = seen[~np.isnan(seen)]
+        if column < 0 or len(known) < LEAST_SEEN * (pending.last + 1 - pending.first):
+            return
+        outcome = float(known.mean())
+        naive_lost = pinball(outcome, pending.naive)
+        ended = False
+        for place, said in pending.said.items():
+            ended |= self.members[place].score(pinball(outcome, said), naive_lost, now, self._block - self.step / 2)
+        if ended:
+            self._weigh()
+
+    def _weigh(self) -> None:
+        self._weights = weights_of([m.standing for m in self.members], self.rules.sharpness)
+
+    # -- saying -----------------------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``paths`` can be called."""
+        return self.naive.ready
+
+    @property
+    def trusted(self) -> bool:
+        """See :class:`Judged`."""
+        return any(m.standing.state is State.PROVEN for m in self.members)
+
+    @property
+    def why(self) -> str | None:
+        """See :class:`Judged`."""
+        if self.trusted:
+            return None
+        told = "; ".join(f"{m.forecaster.name}: {_said(m)}" for m in self.members)
+        return f"no model beats the newest level beyond doubt {self.lead_time:g} s ahead ({told}): the plan is reactive"
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Each model's share of the paths, naive's last."""
+        names = [*(m.forecaster.name for m in self.members), self.naive.name]
+        return dict(zip(names, self._weights.tolist(), strict=True))
+
+    @property
+    def standings(self) -> dict[str, Standing]:
+        """How each model stands; read only."""
+        return {m.forecaster.name: m.standing for m in self.members}
+
+    def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
+        """See :class:`~forecasting.forecaster.Forecaster`. Each model's paths lie together, and each has its own
+        stream of ``rng``: when weights have not changed, neither has what a stream is used for."""
+        if not self.naive.ready:
+            raise NotReady(f"{self.name}: nothing was learned or observed yet")
+        if out is None:
+            out = np.empty((count, steps), np.float32)
+        seeds = rng.integers(0, 2**63, size=len(self._weights))
+        edges = np.rint(np.concatenate(([0.0], np.cumsum(self._weights))) * count).astype(np.intp)
+        own = np.random.default_rng(seeds[-1])
+        for k, member in enumerate(self.members):
+            part = out[edges[k] : edges[k + 1]]
+            if len(part) and not self._drawn(member, part, np.random.default_rng(seeds[k])):
+                self.naive.paths(steps, len(part), own, part)
+        if edges[-1] > edges[-2]:
+            self.naive.paths(steps, int(edges[-1] - edges[-2]), own, out[edges[-2] :])
+        return out
+
+    def _drawn(self, member: _Member, part: Paths, rng: np.random.Generator) -> bool:
+        """Whether the member's paths fill ``part``; else it is out."""
+        part[:] = np.nan
+        try:
+            member.forecaster.paths(part.shape[1], len(part), rng, part)
+        except Exception as broken:  # noqa: BLE001
+            member.fail(broken)
+        else:
+            least, most = float(part.min()), float(part.max())  # NaN when any is
+            if least >= 0 and most < math.inf:
+                return True
+            member.fail(f"rates of {least} to {most} requests/s")
+        self._weigh()
+        return False
+
+    # -- refits in the background -----------------------------------------------------------------------------------
+
+    def kept(self) -> Series | None:
+        """The newest history that a member keeps, for :meth:`study`; None when none does."""
+        return next((m.forecaster.kept() for m in self.members if isinstance(m.forecaster, Studying)), None)
+
+    def study(self, kept: Series) -> Studies:
+        """Learn from what :meth:`kept` gave and change nothing: for another thread; then :meth:`adopt` what comes."""
+        found: list[Any] = []
+        for member in self.members:
+            try:
+                if isinstance(member.forecaster, Studying):
+                    found.append(member.forecaster.study(kept))
+                else:
+                    fresh = member.make()
+                    fresh.fit(kept)
+                    found.append(fresh)
+            except Exception as broken:  # noqa: BLE001
+                found.append(broken)
+        return Studies(kept.end, tuple(found), self._trial(kept) if self._new else None)
+
+    def adopt(self, studies: Studies) -> None:
+        """Go on with what :meth:`study` found; a member whose fit failed goes on as it was."""
+        for member, found in zip(self.members, studies.found, strict=True):
+            if isinstance(found, BaseException):
+                continue
+            if isinstance(member.forecaster, Studying):
+                member.forecaster.adopt(found)
+            else:
+                for arrivals in _counts(self.naive.series.series()):
+                    if arrivals.end > studies.until:
+                        found.update(arrivals)
+                member.forecaster = found
+            member.standing.fitted()
+        self._start_from(studies.trial if self._new else None)
+
+
+def _said(member: _Member) -> str:
+    standing = member.standing
+    if standing.state is State.FAILED:
+        return f"failed, {member.detail}"
+    ratio = standing.long.ratio
+    if math.isnan(ratio):
+        return "not scored yet"
+    return (
+        f"{standing.state.lower()}, {ratio:.2f} +- {standing.long.error:.2f} of its pinball loss over "
+        f"{standing.scored / 3600:.1f} h"
+    )
+
+
+def _counts(series: Series) -> list[Arrivals]:
+    """The known steps, as updates."""
+    step = series.step
+    return [
+        Arrivals(series.start + (k + 1) * step, step, rate * step)
+        for k, rate in enumerate(series.rates.tolist())
+        if not math.isnan(rate)
+    ]

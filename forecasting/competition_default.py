@@ -1,0 +1,64 @@
+"""The default: direct regression, and level times season in steps of a minute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from forecasting.competition import Competition
+from forecasting.forecaster import Forecaster, Paths
+from forecasting.models.direct import Direct
+from forecasting.models.level_season import LevelSeason
+from forecasting.series import Arrivals, Series
+from forecasting.trajectories import add_count_noise
+
+DAY = 86400.0
+_MINUTE = 60.0
+_SEASONS = 3  # kept by the second model: each costs some 45 kB
+
+
+class Coarse:
+    """A forecaster of long steps, asked in short ones: each of its steps is repeated, with the noise that counts in
+    ``factor`` times shorter steps have."""
+
+    def __init__(self, make: Callable[[], Forecaster], factor: int) -> None:
+        self.inner, self.factor = make(), factor
+        self.name = self.inner.name
+        self.step = self.inner.step / factor
+
+    def fit(self, history: Series) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`."""
+        self.inner.fit(history)
+
+    def update(self, arrivals: Arrivals) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`."""
+        self.inner.update(arrivals)
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``paths`` can be called."""
+        return self.inner.ready
+
+    def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
+        """See :class:`~forecasting.forecaster.Forecaster`."""
+        paths = self.inner.paths(-(-steps // self.factor), count, rng)
+        fine: Paths = np.repeat(paths, self.factor, axis=1)[:, :steps]
+        add_count_noise(fine, self.step, np.full(count, 1 - 1 / self.factor), rng)
+        if out is None:
+            return np.maximum(fine, 0.0, out=fine)
+        return np.maximum(fine, 0.0, out=out)
+
+
+def by_season(step: float, season: float = DAY) -> Forecaster:
+    """Level times season, in steps of a minute where ``step`` (s) is a part of it and the season holds many."""
+    factor = round(_MINUTE / step)
+    if factor < 2 or factor * step != _MINUTE or season < 24 * _MINUTE:
+        return LevelSeason(step, season, seasons_kept=_SEASONS)
+    return Coarse(partial(LevelSeason, _MINUTE, season, seasons_kept=_SEASONS), factor)
+
+
+def default_competition(step: float, lead_time: float, *, season: float = DAY, seed: int = 0) -> Competition:
+    """For paths in steps of ``step`` s, scored at ``lead_time`` (s)."""
+    return Competition([partial(Direct, step), partial(by_season, step, season)], lead_time=lead_time, seed=seed)

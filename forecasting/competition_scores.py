@@ -1,0 +1,180 @@
+"""How a model stands against the newest level: sums that forget, a test whose error is known, and what follows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# Quantiles whose pinball losses are averaged. The upper ones are those that capacity is bought for.
+TAUS: Floats = np.array([0.1, 0.5, 0.9, 0.95, 0.99])
+_HOUR = 3600.0
+
+
+class State(StrEnum):
+    """What is believed of a model."""
+
+    UNPROVEN = "Unproven"  # not better than naive beyond doubt
+    PROVEN = "Proven"  # better beyond doubt, and not worse since
+    DEMOTED = "Demoted"  # was worse beyond doubt; has to prove itself again, for longer
+    FAILED = "Failed"  # raised, or drew what is no rate; until the next fit
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When a model is believed. Tests are in standard errors, of blocks that hardly overlap.
+
+    ``long``, ``short``: half-lives (s) of what is remembered. Bad news counts at once, so the short memory demotes;
+    good news has to last. ``prove`` after ``settle`` s of scores, ``promote`` after ``again`` s of them where the model
+    was demoted. A loss demotes when it is beyond doubt (``demote``), more than ``worse`` of naive's and of naive's
+    usual one: in calm hours small losses are no news. ``sharpness``: difference in pinball loss, as a share of naive's,
+    that makes a weight e times smaller.
+    """
+
+    long: float = 24 * _HOUR
+    short: float = 1 * _HOUR
+    prove: float = 2.0
+    promote: float = 3.0
+    settle: float = 2 * _HOUR
+    again: float = 6 * _HOUR
+    demote: float = 2.8
+    worse: float = 0.1
+    sharpness: float = 0.1
+
+
+@dataclass(slots=True)
+class Sums:
+    """Exponentially forgotten sums over blocks of a model's and naive's losses."""
+
+    half_life: float  # s
+    blocks: float = 0.0
+    model: float = 0.0
+    naive: float = 0.0
+    squares: float = 0.0  # of differences, forgotten twice as fast: weights squared
+    of_model: float = 0.0  # the same of each, and of their product
+    of_naive: float = 0.0
+    of_both: float = 0.0
+
+    def add(self, model: float, naive: float, seconds: float) -> None:
+        """One block of ``seconds``."""
+        keep = 0.5 ** (seconds / self.half_life)
+        self.blocks = keep * self.blocks + 1
+        self.model = keep * self.model + model
+        self.naive = keep * self.naive + naive
+        keep *= keep
+        self.squares = keep * self.squares + (model - naive) ** 2
+        self.of_model = keep * self.of_model + model * model
+        self.of_naive = keep * self.of_naive + naive * naive
+        self.of_both = keep * self.of_both + model * naive
+
+    @property
+    def doubt(self) -> float:
+        """Sum of differences in standard errors, below 0 where the model is better: self-normalised, so that one huge
+        difference counts for no more than 1, and n blocks for no more than sqrt(n)."""
+        return (self.model - self.naive) / math.sqrt(self.squares) if self.squares > 0 else 0.0
+
+    @property
+    def ratio(self) -> float:
+        """The model's loss over naive's; NaN when naive has none."""
+        return self.model / self.naive if self.naive > 0 else math.nan
+
+    @property
+    def error(self) -> float:
+        """Standard error of the ratio, by the delta method; NaN when naive has no loss."""
+        if not self.naive > 0:
+            return math.nan
+        r = self.ratio
+        return math.sqrt(max(self.of_model - 2 * r * self.of_both + r * r * self.of_naive, 0.0)) / self.naive
+
+
+@dataclass(slots=True)
+class Standing:
+    """One model's. ``scored``: seconds of scores since it last fell, or since the beginning."""
+
+    rules: Rules
+    state: State = State.UNPROVEN
+    scored: float = 0.0
+    long: Sums = field(init=False)
+    short: Sums = field(init=False)
+    _fell: bool = False
+    _usual: float = 0.0  # naive's loss a block, over the long memory, kept when the rest is forgotten
+
+    def __post_init__(self) -> None:
+        self._forget()
+
+    def add(self, model: float, naive: float, seconds: float) -> None:
+        """Losses of one block of ``seconds``; the state follows."""
+        self.scored += seconds
+        self.long.add(model, naive, seconds)
+        self.short.add(model, naive, seconds)
+        if self.long.blocks >= 1:
+            self._usual = max(self.long.naive / self.long.blocks, 0.5 ** (seconds / self.rules.long) * self._usual)
+        rules = self.rules
+        if self.state is State.PROVEN:
+            if self._much_worse():
+                self.state, self._fell = State.DEMOTED, True
+                self._forget()
+            elif self.long.doubt > 0:
+                self.state = State.UNPROVEN
+        elif self.state in (State.UNPROVEN, State.DEMOTED):
+            if self._much_worse():
+                self.state, self._fell = State.DEMOTED, True
+            after, needed = (rules.again, rules.promote) if self._fell else (rules.settle, rules.prove)
+            if self.scored >= after and self.long.doubt < -needed:
+                self.state, self._fell = State.PROVEN, False
+
+    def fail(self) -> None:
+        """It raised, or drew what is no rate."""
+        self.state, self._fell = State.FAILED, True
+        self._forget()
+
+    def fitted(self) -> None:
+        """It was fitted anew: a failure may be over, and has to be seen to be."""
+        if self.state is State.FAILED:
+            self.state = State.DEMOTED
+
+    def _much_worse(self) -> bool:
+        short, rules = self.short, self.rules
+        lost = short.model - short.naive
+        return (
+            short.doubt > rules.demote
+            and lost > rules.worse * short.naive
+            and lost > rules.worse * short.blocks * self._usual
+        )
+
+    def _forget(self) -> None:
+        self.scored = 0.0
+        self.long, self.short = Sums(self.rules.long), Sums(self.rules.short)
+
+
+def weights_of(standings: list[Standing], sharpness: float) -> Floats:
+    """Shares of paths [models + 1], the last one naive's: multiples of 1/20, so that they seldom change.
+
+    Only proven models have any; naive has its own by the same measure, and all of them when no model is proven. A
+    pool of forecasts that err in different ways is better than each of them.
+    """
+    ratios = np.array([s.long.ratio if s.state is State.PROVEN else math.inf for s in standings] + [1.0])
+    ratios[np.isnan(ratios)] = math.inf
+    raw = np.exp(-(ratios - ratios.min()) / sharpness)
+    twentieths = np.floor(20 * raw / raw.sum() + 0.5)
+    return np.asarray(twentieths / twentieths.sum(), dtype=np.float64)
+
+
+def quantiles_of(values: Floats) -> Floats:
+    """The quantiles ``TAUS`` [taus] of a sample [n], as numpy's default has them, without its overhead."""
+    ordered = np.sort(values)
+    at = TAUS * (len(ordered) - 1)
+    low = at.astype(np.intp)
+    high = np.minimum(low + 1, len(ordered) - 1)
+    return np.asarray(ordered[low] + (at - low) * (ordered[high] - ordered[low]), dtype=np.float64)
+
+
+def pinball(outcome: float, quantiles: Floats) -> float:
+    """Mean pinball loss (requests/s) of the quantiles ``TAUS``; a quantile beyond a number costs no end."""
+    error = outcome - quantiles
+    return float(np.maximum(TAUS * error, (TAUS - 1) * error).mean())

@@ -1,0 +1,32 @@
+"""The competition passes the suite that every forecaster passes."""
+
+from __future__ import annotations
+
+from forecasting.competition_default import by_season, default_competition
+from forecasting.competition_naive import NewestLevel
+from forecasting.forecaster import Forecaster
+from forecasting.testing import ForecasterConformance
+
+STEP = 15.0
+
+
+class TestDefault(ForecasterConformance):
+    """With a season of 96 steps, 24 of a minute."""
+
+    def make(self) -> Forecaster:
+        return default_competition(STEP, 150.0, season=STEP * self.period)
+
+
+class TestReferee(ForecasterConformance):
+    def make(self) -> Forecaster:
+        return NewestLevel(STEP)
+
+
+class TestCoarse(ForecasterConformance):
+    """Three hours of 15 s in steps of a minute."""
+
+    period = 720
+    length = 720 * 4
+
+    def make(self) -> Forecaster:
+        return by_season(STEP, STEP * self.period)
