@@ -42,11 +42,15 @@ lint: $(INSTALLED) ## ruff, mypy strict, import-linter
 
 generate: $(INSTALLED) ## Make the generated files again
 	$(BIN)/python -m scaler.api.reference > docs/configuration.md
+	$(BIN)/python -m scaler.api.crd manifests/crd
 
 verify: $(INSTALLED) ## Fail when a generated file is not what its source makes
 	@mkdir -p out
 	$(BIN)/python -m scaler.api.reference > out/configuration.md
 	diff -u docs/configuration.md out/configuration.md
+	@rm -rf out/crd
+	$(BIN)/python -m scaler.api.crd out/crd
+	diff -ru manifests/crd out/crd
 
 lock: $(INSTALLED) ## Pin dependencies again, with hashes and without index addresses
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements/controller.lock

@@ -6,8 +6,9 @@ import re
 from types import MappingProxyType
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
+from scaler.api.cel import Checked, Rule, text, texts
 from scaler.api.describe import found
 from scaler.api.model import FieldErrors, Model, matches
 
@@ -55,9 +56,33 @@ def _check(properties: dict[str, str]) -> dict[str, str]:
     return properties
 
 
+def _rules() -> tuple[Rule, ...]:
+    """The same as ``_check``."""
+    files = [key for key, choices in PROPERTIES.items() if choices is _PATH]
+    made = [
+        Rule(f"self.all(k, k in {texts(PROPERTIES)})", f"{', '.join(PROPERTIES)} (secrets by file path only)"),
+        Rule(
+            f"{texts(files)}.all(k, !(k in self) || self[k].matches(r'^/[^\\x00]+$'))",
+            f"an absolute path of a file, in {', '.join(files)}",
+        ),
+    ]
+    for key, choices in PROPERTIES.items():
+        if choices is not None:
+            one_of = f"self[{text(key)}] in {texts(choices)}"
+            made.append(Rule(f"!({text(key)} in self) || {one_of}", f"{key} is one of {', '.join(choices)}"))
+    needed = ("sasl.mechanism", "sasl.username.file", "sasl.password.file")
+    asked = f"{text('security.protocol')} in self && self[{text('security.protocol')}].startsWith('SASL')"
+    made.append(Rule(f"!({asked}) || {texts(needed)}.all(k, k in self)", f"with SASL, also {', '.join(needed)}"))
+    pair = " == ".join(f"({text(key)} in self)" for key in ("ssl.certificate.location", "ssl.key.location"))
+    made.append(Rule(pair, "both of ssl.certificate.location and ssl.key.location, or neither"))
+    return tuple(made)
+
+
 # Kafka's own rule for topic names. A group may hold any text; what cannot be printed would only hide a mistake.
 _TOPIC = matches(
-    r"(?!\.{1,2}$)[A-Za-z0-9._-]+", "a topic name: letters, digits, '.', '_' and '-', at most 249 characters"
+    r"[A-Za-z0-9._-]+",
+    "a topic name: letters, digits, '.', '_' and '-', at most 249 characters, and neither '.' nor '..'",
+    but=(".", ".."),
 )
 _GROUP = matches(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*", "a consumer group's name: printable ASCII, at most 255 characters")
 _SERVER = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9.]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}"
@@ -82,7 +107,7 @@ class Kafka(Model):
     properties: Annotated[
         dict[Annotated[str, Field(strict=True, max_length=64)], Annotated[str, Field(strict=True, max_length=1024)]],
         Field(max_length=len(PROPERTIES)),
-        AfterValidator(_check),
+        Checked(_check, _rules()),
     ] = Field(
         default_factory=dict,
         description="Security settings of the client: "

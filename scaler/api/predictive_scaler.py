@@ -12,8 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from scaler.api.cel import Rule, milliseconds, whole
 from scaler.api.kafka import Kafka
-from scaler.api.model import DNS_NAME, FieldErrors, Model, Name, Namespace, matches
+from scaler.api.model import DNS_NAME, Annotations, FieldErrors, Labels, Model, Name, Namespace, matches, rules
 from scaler.api.quantities import (
     Duration,
     Fraction,
@@ -32,16 +33,29 @@ MOST_STEPS = 50_000
 
 _LEAST_RATE, _MOST_RATE = Fraction.parse("0.000001"), Fraction.parse("1M")
 _Count = Annotated[int, Field(strict=True, ge=1, le=100_000)]
-_Labels = Annotated[
-    dict[Annotated[str, Field(strict=True, max_length=317)], Annotated[str, Field(strict=True, max_length=262_144)]],
-    Field(max_length=256),
+PAUSED = "lagcast.io/paused"
+ApiVersion = Annotated[
+    str,
+    Field(strict=True, min_length=1, max_length=317),
+    matches(rf"(?:{DNS_NAME}/)?v[0-9]+(?:(?:alpha|beta)[0-9]+)?", 'group/version, such as "apps/v1"'),
 ]
+Kind = Annotated[
+    str,
+    Field(strict=True, min_length=1, max_length=63),
+    matches(r"[A-Z][A-Za-z0-9]*", 'a kind in CamelCase, such as "Deployment"'),
+]
+
+
+def _well_spelled(kind: type[Duration | Fraction], *fields: str) -> str:
+    """CEL for: these fields are spelled right. A wrong spelling has its own message, and no sum can be made of it."""
+    return " && ".join(whole(kind.spelling, field) for field in fields)
 
 
 class Mode(StrEnum):
     """Whether decisions change the cluster."""
 
     RECOMMEND = "Recommend"
+    FLOOR = "Floor"
     ENFORCE = "Enforce"
 
 
@@ -53,13 +67,10 @@ class ForecastModel(StrEnum):
     NONE = "none"
 
 
-class Metadata(Model):
+class OwnMetadata(Model):
     """Which object this is."""
 
     name: Name = Field(description="Name of this object.")
-    namespace: Namespace = Field(
-        default="default", description="Namespace of this object and of its target. Default as kubectl has it."
-    )
     uid: (
         Annotated[
             str,
@@ -72,23 +83,32 @@ class Metadata(Model):
         description="Identity under which what is learned is kept; the API server sets it. Default: derived from "
         "namespace and name, so that a restart keeps it.",
     )
-    labels: _Labels = Field(default_factory=dict, description="Kept, not read.")
-    annotations: _Labels = Field(default_factory=dict, description="Kept, not read.")
+    generation: Annotated[int, Field(strict=True, ge=0, le=2**62)] | None = Field(
+        default=None, description="Counted by the API server: which version of the spec this is."
+    )
+    labels: Labels = Field(default_factory=dict, description="Kept, not read.")
+    annotations: Annotations = Field(default_factory=dict, description="Kept, not read.")
+
+
+class Metadata(OwnMetadata):
+    """Which object this is, and where."""
+
+    annotations: Annotations = Field(
+        default_factory=dict,
+        description=f'Kept; read is `{PAUSED}: "true"`: counts are decided and reported, and nothing is changed.',
+    )
+    namespace: Namespace = Field(
+        default="default", description="Namespace of this object and of its target. Default as kubectl has it."
+    )
 
 
 class Target(Model):
     """What is scaled: any object with a /scale subresource, in this object's namespace."""
 
-    api_version: Annotated[
-        str,
-        Field(strict=True, max_length=317),
-        matches(rf"(?:{DNS_NAME}/)?v[0-9]+(?:(?:alpha|beta)[0-9]+)?", 'group/version, such as "apps/v1"'),
-    ] = Field(default="apps/v1", description="API group and version of the target. Default: that of a Deployment.")
-    kind: Annotated[
-        str,
-        Field(strict=True, max_length=63),
-        matches(r"[A-Z][A-Za-z0-9]*", 'a kind in CamelCase, such as "Deployment"'),
-    ] = Field(default="Deployment", description="Kind of the target. Default: what nearly all services are.")
+    api_version: ApiVersion = Field(
+        default="apps/v1", description="API group and version of the target. Default: that of a Deployment."
+    )
+    kind: Kind = Field(default="Deployment", description="Kind of the target. Default: what nearly all services are.")
     name: Name = Field(description="Name of the target.")
 
 
@@ -143,6 +163,14 @@ class Objective(Model):
 class Replicas(Model):
     """How many replicas there may be, and what one does."""
 
+    model_config = rules(
+        Rule(
+            "self.min <= self.max",
+            "at least min",
+            field=".max",
+        )
+    )
+
     min: Annotated[int, Field(strict=True, ge=0, le=100_000)] = Field(description="Never fewer replicas.")
     max: _Count = Field(description="Never more replicas.")
     service_rate: Annotated[Fraction, between(_LEAST_RATE, _MOST_RATE)] = Field(
@@ -185,8 +213,43 @@ class Replicas(Model):
         return 1.0 / float(self.service_rate) if self.service_time is None else float(self.service_time)
 
 
+def _forecast_rules() -> tuple[Rule, ...]:
+    step, season, history = (milliseconds(f"self.{name}") for name in ("step", "season", "history"))
+    both = f"!({_well_spelled(Duration, 'self.step', 'self.season')}) || {step} == 0"
+    past = f"!({_well_spelled(Duration, 'self.season', 'self.history')})"
+    steps = f"!({_well_spelled(Duration, 'self.step', 'self.history')})"
+    return (
+        Rule(
+            f"{both} || {season} % {step} == 0",
+            "a multiple of step",
+            field=".season",
+            message="'allowed: a multiple of step, which is ' + self.step",
+        ),
+        Rule(
+            f"{both} || {season} % {step} != 0 || {season} >= 2 * {step}",
+            "at least two steps",
+            field=".season",
+            message="'allowed: at least two steps, each of ' + self.step",
+        ),
+        Rule(
+            f"{past} || {history} == 0 || {history} >= {season}",
+            "at least season, or 0s",
+            field=".history",
+            message="'allowed: at least season, which is ' + self.season + ', or 0s'",
+        ),
+        Rule(
+            f"{steps} || {history} <= {MOST_STEPS} * {step}",
+            f"at most {MOST_STEPS} steps",
+            field=".history",
+            message=f"'allowed: at most {MOST_STEPS} steps of ' + self.step",
+        ),
+    )
+
+
 class Forecast(Model):
     """How arrivals are forecast. The defaults suit load with a daily rhythm."""
+
+    model_config = rules(*_forecast_rules())
 
     step: Annotated[Duration, duration_between("100ms", "1h")] = Field(
         default=Duration.parse("60s"),
@@ -232,8 +295,36 @@ class Forecast(Model):
         return history
 
 
+def _attainable_rules() -> tuple[Rule, ...]:
+    within, rate, took = "self.objective.within", "self.replicas.serviceRate", "self.replicas.serviceTime"
+    longest = milliseconds(within)
+    declared = f"!({_well_spelled(Duration, within, took)}) || {milliseconds(took)} <= {longest}"
+    zero = f"quantity({rate}).asApproximateFloat() == 0.0"
+    derived = f"1000.0 / quantity({rate}).asApproximateFloat() <= double({longest})"
+    spelled = f"{_well_spelled(Duration, within)} && {_well_spelled(Fraction, rate)}"
+    zero = f"{zero} || {longest} == 0"  # that has its own message
+    sentence = "else no request can ever be in time"
+    return (
+        Rule(
+            f"!has({took}) || {declared}",
+            f"at most objective.within: {sentence}",
+            field=".replicas.serviceTime",
+            message=f"'allowed: at most objective.within, which is ' + {within} + ': {sentence}'",
+        ),
+        Rule(
+            f"has({took}) || !({spelled}) || {zero} || {derived}",
+            "a serviceTime of at most objective.within",
+            field=".replicas.serviceRate",
+            message="'without serviceTime a request takes 1 / serviceRate; allowed: at most objective.within, '"
+            f" + 'which is ' + {within} + ': {sentence}'",
+        ),
+    )
+
+
 class Spec(Model):
     """What the user declares."""
+
+    model_config = rules(*_attainable_rules())
 
     target: Target = Field(description="What is scaled.")
     kafka: Kafka = Field(description="Where its requests wait.")
@@ -245,8 +336,9 @@ class Spec(Model):
     forecast: Forecast = Field(default_factory=Forecast, description="How arrivals are forecast.")
     mode: Mode = Field(
         default=Mode.RECOMMEND,
-        description="`Recommend` decides and reports and changes nothing; `Enforce` patches the target. Default: "
-        "nobody's cluster is changed by installing Lagcast.",
+        description="`Recommend` decides and reports and changes nothing; `Enforce` patches the target; `Floor`, which "
+        "raises another autoscaler's minimum, is not carried out by this version, and says so. Default: nobody's "
+        "cluster is changed by installing Lagcast.",
     )
 
     @model_validator(mode="after")
@@ -275,6 +367,27 @@ class PredictiveScaler(Model):
         """``metadata.uid``, or a uid that is always the same for this namespace and name."""
         given = self.metadata.uid
         return given if given is not None else str(uuid.uuid5(_UIDS, f"{self.metadata.namespace}/{self.metadata.name}"))
+
+    @property
+    def subject(self) -> tuple[str, str, str, str]:
+        """What is scaled: namespace, group, kind and name. A group's versions are views of one object."""
+        target = self.spec.target
+        return (self.metadata.namespace, target.api_version.rpartition("/")[0], target.kind, target.name)
+
+    @property
+    def paused(self) -> bool:
+        """Its annotation asks that nothing be changed."""
+        return self.metadata.annotations.get(PAUSED) == "true"
+
+    @property
+    def not_carried_out(self) -> str:
+        """What of the spec this version cannot do, in words; empty when it can do all."""
+        if self.spec.mode is Mode.FLOOR:
+            return (
+                'spec.mode: found "Floor", which this version does not carry out; '
+                "allowed: Recommend or Enforce (delete the other autoscaler before Enforce)"
+            )
+        return ""
 
     def __str__(self) -> str:
         return f"{KIND} {self.metadata.namespace}/{self.metadata.name}"

@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
-from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
+from scaler.api.cel import VALIDATIONS, Checked, Rule, milliseconds, whole
 from scaler.api.describe import found
 
 _UNITS_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
-_DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,9})s)?(?:(\d{1,9})ms)?", re.ASCII)
+# As many digits as the longest duration needs: CEL's arithmetic holds only 292 years.
+_DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,6})h)?(?:(\d{1,7})m(?!s))?(?:(\d{1,9})s)?(?:(\d{1,9})ms)?", re.ASCII)
 _FRACTIONAL_DURATION = re.compile(r"(\d{1,9}\.\d{1,9})(d|h|m|s|ms)", re.ASCII)
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,9})?)%", re.ASCII)
 _FRACTION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(m|k|M)?", re.ASCII)
@@ -47,9 +49,19 @@ class _Spelled:
 
     __slots__ = ()
     json_schema: ClassVar[dict[str, Any]]
+    spelling: ClassVar[str]  # a pattern that Python and RE2 read alike
+    allowed: ClassVar[str]
 
     @classmethod
     def parse(cls, value: object) -> _Spelled:
+        raise NotImplementedError
+
+    def at_least(self, subject: str, *, more: bool = False) -> str:
+        """CEL for: what ``subject`` spells is at least this, or ``more``."""
+        raise NotImplementedError
+
+    def at_most(self, subject: str, *, less: bool = False) -> str:
+        """CEL for: what ``subject`` spells is at most this, or ``less``."""
         raise NotImplementedError
 
     @classmethod
@@ -63,7 +75,8 @@ class _Spelled:
     def __get_pydantic_json_schema__(
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"type": "string", "maxLength": _LONGEST} | cls.json_schema
+        spelled = Rule(whole(cls.spelling), cls.allowed).as_dict()
+        return {"type": "string", "minLength": 1, "maxLength": _LONGEST, VALIDATIONS: [spelled]} | cls.json_schema
 
 
 class Duration(_Spelled, float):
@@ -75,6 +88,14 @@ class Duration(_Spelled, float):
         "pattern": r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$",
         "examples": ["1h30m"],
     }
+    spelling = "([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?([0-9]{1,9}ms)?"
+    allowed = DURATION_ALLOWED
+
+    def at_least(self, subject: str, *, more: bool = False) -> str:
+        return f"{milliseconds(subject)} {'>' if more else '>='} {self.milliseconds}"
+
+    def at_most(self, subject: str, *, less: bool = False) -> str:
+        return f"{milliseconds(subject)} {'<' if less else '<='} {self.milliseconds}"
 
     @property
     def milliseconds(self) -> int:
@@ -139,6 +160,14 @@ class Share(_Spelled):
         "pattern": r"^[0-9]+(\.[0-9]+)?%$",
         "examples": ["99.9%"],
     }
+    spelling = r"[0-9]{1,3}(\.[0-9]{1,9})?%"
+    allowed = SHARE_ALLOWED
+
+    def at_least(self, subject: str, *, more: bool = False) -> str:
+        return f"double({subject}.replace('%', '')) {'>' if more else '>='} {float(self.percent)!r}"
+
+    def at_most(self, subject: str, *, less: bool = False) -> str:
+        return f"double({subject}.replace('%', '')) {'<' if less else '<='} {float(self.percent)!r}"
 
     percent: Decimal
 
@@ -181,6 +210,14 @@ class Fraction(_Spelled):
         "pattern": r"^[0-9]+(\.[0-9]+)?[mkM]?$",
         "examples": ["300m"],
     }
+    spelling = r"[0-9]{1,12}(\.[0-9]{1,9})?[mkM]?"
+    allowed = FRACTION_ALLOWED
+
+    def at_least(self, subject: str, *, more: bool = False) -> str:
+        return f"quantity({subject}).compareTo(quantity('{self}')) {'>' if more else '>='} 0"
+
+    def at_most(self, subject: str, *, less: bool = False) -> str:
+        return f"quantity({subject}).compareTo(quantity('{self}')) {'<' if less else '<='} 0"
 
     value: Decimal
 
@@ -216,24 +253,21 @@ class Fraction(_Spelled):
         return _plain(self.value)
 
 
-class _Ordered(Protocol):
-    def __lt__(self, other: Any, /) -> bool: ...
-    def __gt__(self, other: Any, /) -> bool: ...
-
-
-def between(least: _Ordered, most: _Ordered, *, exclusive: bool = False) -> AfterValidator:
-    """Refuse a value outside ``[least, most]``, or ``(least, most)`` when ``exclusive``."""
+def between(least: _Spelled, most: _Spelled, *, exclusive: bool = False) -> Checked:
+    """Refuse a value outside ``[least, most]``, or ``(least, most)`` when ``exclusive``; all of one type."""
+    bounds = f"more than {least} and less than {most}" if exclusive else f"from {least} to {most}"
 
     def check(value: Any) -> Any:
         inside = least < value < most if exclusive else not (value < least or value > most)
         if inside:
             return value
-        bounds = f"more than {least} and less than {most}" if exclusive else f"from {least} to {most}"
         raise ValueError(f"found {value}; allowed: {bounds}")
 
-    return AfterValidator(check)
+    inside = f"{least.at_least('self', more=exclusive)} && {most.at_most('self', less=exclusive)}"
+    # A wrong spelling has its own message.
+    return Checked(check, (Rule(f"!{whole(type(least).spelling)} || ({inside})", bounds),))
 
 
-def duration_between(least: str, most: str) -> AfterValidator:
+def duration_between(least: str, most: str) -> Checked:
     """Refuse a duration outside ``[least, most]``."""
     return between(Duration.parse(least), Duration.parse(most))

@@ -34,7 +34,7 @@ def refusal(path: Path) -> str:
         ("spec.replicas.minimum", 1, ["spec.replicas.minimum: found an unknown field", "min, max, serviceRate"]),
         ("spec.replica", {}, ["spec.replica: found an unknown field", 'did you mean "replicas"?']),
         ("spec.latency.promethus", "x", ["spec.latency.promethus", 'did you mean "prometheus"?']),
-        ("status", {}, ["status: found an unknown field; allowed here: apiVersion, kind, metadata, spec"]),
+        ("stattus", {}, ["stattus: found an unknown field; allowed here: apiVersion, kind, metadata, spec"]),
         ("metadata.lables", {}, ["metadata.lables", 'did you mean "labels"?']),
         # numbers where strings are asked for, and the other way round
         ("spec.objective.within", 10, ["found the number 10", 'write "10s"', "allowed:"]),
@@ -81,7 +81,7 @@ def refusal(path: Path) -> str:
         ("spec.latency.metric", "inference latency", ["a Prometheus metric name"]),
         ("spec.latency.selector", '{app="chat"}', ["label matchers without braces"]),
         ("spec.latency.selector", "app=chat", ["label matchers without braces"]),
-        ("spec.mode", "enforce", ['found "enforce"', "'Recommend' or 'Enforce'"]),
+        ("spec.mode", "enforce", ['found "enforce"', "'Recommend', 'Floor' or 'Enforce'"]),
         ("spec.forecast", {"model": "arima"}, ["spec.forecast.model", "'levelSeason', 'seasonalNaive' or 'none'"]),
         # the wrong kind of thing
         ("apiVersion", "lagcast.io/v1", ['apiVersion: found "lagcast.io/v1"; allowed: lagcast.io/v1alpha1']),

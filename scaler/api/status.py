@@ -1,0 +1,107 @@
+"""What the controller writes into a resource's status, as the API server takes it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from scaler.api.model import Model
+from scaler.api.quantities import Duration, Fraction
+
+_Count = Annotated[int, Field(ge=0, le=1_000_000)]
+_Generation = Annotated[int, Field(ge=0, le=2**62)]
+_Time = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
+LONGEST_MESSAGE = 2048
+LONGEST_REASON = 128
+
+
+class ConditionType(StrEnum):
+    """The conditions of a scaler."""
+
+    READY = "Ready"
+    ACTIVE = "Active"
+    SCALING_LIMITED = "ScalingLimited"
+    FALLBACK = "Fallback"
+    PAUSED = "Paused"
+
+
+class Truth(StrEnum):
+    """Whether a condition holds."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(Model):
+    """One thing that is so or not, since when, and why."""
+
+    type: ConditionType = Field(
+        description="`Ready`: it is decided on inputs that can be trusted, and what is decided can be carried out. "
+        "`Active`: there is load. `ScalingLimited`: a limit moved the desired count. `Fallback`: something is missing, "
+        "and a simpler plan stands in. `Paused`: an annotation asks that nothing be changed."
+    )
+    status: Truth = Field(description="Whether it holds; `Unknown` where that cannot be told.")
+    reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)] = Field(
+        description="Why, as one word of a closed list."
+    )
+    message: Annotated[str, Field(max_length=LONGEST_MESSAGE)] = Field(
+        description="Why, in a sentence, and what can be done."
+    )
+    last_transition_time: _Time = Field(description="When the status became what it is.")
+    observed_generation: _Generation | None = Field(
+        default=None, description="The version of the spec (`metadata.generation`) that this speaks of."
+    )
+
+
+class ForecastStatus(Model):
+    """Forecast arrivals at the lead time."""
+
+    ahead: Duration = Field(description="How far ahead.")
+    median: Fraction = Field(description="Requests/s that are exceeded half of the time.")
+    p95: Fraction = Field(description="Requests/s that are exceeded one time in twenty.")
+    model: Annotated[str, Field(max_length=256)] = Field(description="The forecaster.")
+
+
+class ScalerStatus(Model):
+    """What was decided last, and why. Numbers are rounded to two digits; what is not known is left out."""
+
+    observed_generation: _Generation | None = Field(
+        default=None, description="The version of the spec (`metadata.generation`) that was decided on."
+    )
+    current_replicas: _Count | None = Field(default=None, description="Replicas of the target, as they were read.")
+    desired_replicas: _Count | None = Field(default=None, description="Replicas that were decided.")
+    forecast_replicas: _Count | None = Field(default=None, description="Replicas that the forecast asks for.")
+    needed_replicas: _Count | None = Field(default=None, description="Replicas that the present load needs.")
+    ready_replicas: _Count | None = Field(default=None, description="Replicas that are Ready.")
+    pending_replicas: _Count | None = Field(default=None, description="Replicas that were asked for and are not Ready.")
+    reason: Annotated[str, Field(max_length=LONGEST_REASON)] | None = Field(
+        default=None, description="What decided the count, as one word of a closed list."
+    )
+    arrival_rate: Fraction | None = Field(default=None, description="Requests/s that arrive.")
+    backlog: Fraction | None = Field(default=None, description="Requests that are not yet served.")
+    time_lag: Duration | None = Field(default=None, description="Age of the oldest request that is not yet served.")
+    service_rate: Fraction | None = Field(default=None, description="Requests/s one replica serves, as learned.")
+    lead_time: Duration | None = Field(
+        default=None, description="From a patch to a pod that serves: 95 % take no longer, as learned."
+    )
+    forecast: ForecastStatus | None = Field(default=None, description="Forecast arrivals at the lead time.")
+    last_scale_time: _Time | None = Field(default=None, description="When the target was last patched.")
+    conditions: Annotated[
+        list[Condition],
+        Field(max_length=len(ConditionType), json_schema_extra={"x-kubernetes-list-type": "map"}),
+    ] = Field(
+        default_factory=list,
+        description="What is so, since when, and why.",
+        json_schema_extra={"x-kubernetes-list-map-keys": ["type"]},
+    )
+
+
+class PoolStatus(Model):
+    """What was decided last. This version writes none."""
+
+    observed_generation: _Generation | None = Field(
+        default=None, description="The version of the spec (`metadata.generation`) that was decided on."
+    )
