@@ -48,6 +48,15 @@ def read(path: Path, broken: Broken, *, namespace: str | None = None, name: str 
                     yield facts
 
 
+def newest(path: Path) -> float:
+    """Unix s of the newest row. Raises BadJournal when there is none."""
+    times = (row.decision.time for row in read(path, lambda wrong: None))
+    last = max(times, default=None)
+    if last is None:
+        raise BadJournal(f"{path}: no row in it")
+    return last
+
+
 def _opened(file: Path) -> BinaryIO:
     try:
         return file.open("rb")
