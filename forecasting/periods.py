@@ -22,8 +22,9 @@ LEAST_CYCLES = 3
 _BINS = (24, 240, 1440)  # of a cycle: waves want few, spikes of a minute a day want many
 _MULTIPLES = (2, 3, 4, 5, 6, 7, 8, 12, 24)
 _OWN_SHARE = 0.6  # of what a multiple explains; half or less is what a divisor of the true period gets
+_SPIKE = 6.0  # times the median size of a profile's values: what stands out of it (4 standard deviations)
 _CHANCE = 1e-4  # of a false alarm in one test; some hundred tests are made
-_LEAST_STRENGTH = 0.02
+_LEAST_STRENGTH = 0.03  # less is not worth a feature
 _USUAL_SPREAD = 0.2  # of strengths between cycles: a prior worth one cycle, so that three alike by chance do not do
 
 
@@ -59,18 +60,24 @@ def find_periods(
     known = ~np.isnan(series.rates)
     if not known.any() or not np.nanmax(series.rates) > 0:
         return ()
-    load = _Load(series.start, series.step, series.rates)
+    load = whole = _Load(series.start, series.step, series.rates)
     longest = min(longest, load.span / LEAST_CYCLES)
     candidates = [p for p in usual if p >= shortest]
     candidates += [p for p in _suggested(load, shortest, longest, candidates) if p >= shortest]
     found: list[Period] = []
     for seconds in sorted(p for p in candidates if 2 * series.step <= p <= longest):
-        fold = _best_fold(load, seconds)
-        if fold is not None and fold.is_own():
-            found.append(Period(seconds, fold.strength, len(fold.gains), fold.width))
-            load = load.without(fold)
-            if len(found) == most:
-                break
+        before, strength, width, cycles = load, 0.0, seconds, 0
+        for bins in _resolutions(seconds / series.step):
+            fold = _Fold(load, seconds, bins)
+            if fold.score >= 1 and fold.is_own():
+                strength = max(strength, fold.strength(before, whole))
+                load, width, cycles = load.without(fold), fold.width, len(fold.power)
+        if strength < _LEAST_STRENGTH:
+            load = before
+            continue
+        found.append(Period(seconds, strength, cycles, width))
+        if len(found) == most:
+            break
     return tuple(found)
 
 
@@ -118,55 +125,91 @@ class _Fold:
     """The load's variation within cycles of ``seconds``, and how well each cycle follows from the others."""
 
     def __init__(self, load: _Load, seconds: float, bins: int) -> None:
-        self.seconds, self.width = seconds, seconds / bins
+        self.seconds, self.bins, self.width = seconds, bins, seconds / bins
         self.first = math.floor(load.start / seconds + 1e-9)
-        cycles = math.ceil((load.start + load.span) / seconds - 1e-9) - self.first
-        logs = load.logs(self.first * bins, cycles * bins, self.width)
-        self.within = (logs - _moving_mean(logs, bins)).reshape(cycles, bins)
-        self.gains, others, share = _explained(self.within)
-        self.strength = float(self.gains.mean()) if len(self.gains) else 0.0
+        self.cycles = math.ceil((load.start + load.span) / seconds - 1e-9) - self.first
+        self.within = self.variation(load)
         known = ~np.isnan(self.within)
-        self.profile = share * np.where(known, others, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        self.full = known.sum(axis=1) >= max(1, bins / 2)  # cycles that are judged
+        self.power = np.where(known, self.within**2, 0.0).sum(axis=1)[self.full]
+        self.left = self.power.copy()  # squared error of each cycle by the others
+        self.profile = np.zeros(bins)
+        for others in _predictions(self.within):
+            share, left = self._left_by(self.within, others)
+            if _stand_out(_gains(self.power, left)) > _stand_out(_gains(self.power, self.left)):
+                self.left = left
+                self.profile = share * np.where(known, others, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+
+    def variation(self, load: _Load) -> Floats:
+        """Log rates against their mean over the cycle around them, [cycles, bins]."""
+        logs = load.logs(self.first * self.bins, self.cycles * self.bins, self.width)
+        within: Floats = (logs - _moving_mean(logs, self.bins)).reshape(self.cycles, self.bins)
+        return within
+
+    def _left_by(self, table: Floats, others: Floats) -> tuple[float, Floats]:
+        """The share of ``others`` that predicts best, and the squared error of each judged cycle by it."""
+        known = ~np.isnan(table)
+        size = float((others[known] ** 2).sum())
+        share = float((table * others)[known].sum()) / size if size > 0 else 0.0
+        share = min(max(share, 0.0), 1.0)
+        return share, np.where(known, (table - share * others) ** 2, 0.0).sum(axis=1)[self.full]
 
     @property
     def score(self) -> float:
-        """How far the strength stands out, over what chance allows; a period needs 1."""
-        n = len(self.gains)
-        if n < LEAST_CYCLES or self.strength < _LEAST_STRENGTH:
-            return 0.0
-        spread = math.sqrt((((self.gains - self.strength) ** 2).sum() + _USUAL_SPREAD**2) / n)
-        return self.strength * math.sqrt(n) / spread / _t_quantile(_CHANCE, n)
+        """How far the gains stand out, over what chance allows; a period needs 1."""
+        return _stand_out(_gains(self.power, self.left))
+
+    def strength(self, before: _Load, whole: _Load) -> float:
+        """Share of the variation in ``whole`` that is explained here and was in ``before``; the mean over cycles."""
+        first, all_of_it = self.power_of(before), self.power_of(whole)
+        return float(_gains(all_of_it, all_of_it - first + self.left).mean())
+
+    def power_of(self, load: _Load) -> Floats:
+        """Sum of squares of each judged cycle."""
+        table = self.variation(load)
+        return np.where(np.isnan(table), 0.0, table**2).sum(axis=1)[self.full]
 
     def is_own(self) -> bool:
         """Whether every cycle is like the others, not every second or third, as where a multiple is the period."""
-        cycles, bins = self.within.shape
+        own = float(_gains(self.power, self.left).mean())
         for k in _MULTIPLES:
-            if cycles < LEAST_CYCLES * k:
+            if self.cycles < LEAST_CYCLES * k:
                 break
             front = self.first % k
-            rows = -(-(front + cycles) // k)
-            wide = np.full((rows * k, bins), np.nan)
-            wide[front : front + cycles] = self.within
-            gains, others, share = _explained(wide.reshape(rows, k * bins))
-            del gains
-            by_multiple = _gains(wide, share * others.reshape(rows * k, bins))
-            if len(by_multiple) and self.strength < _OWN_SHARE * by_multiple.mean():
-                return False
+            rows = -(-(front + self.cycles) // k)
+            wide = np.full((rows * k, self.bins), np.nan)
+            wide[front : front + self.cycles] = self.within
+            for others in _predictions(wide.reshape(rows, k * self.bins)):
+                by_multiple = self._left_by(self.within, others.reshape(wide.shape)[front : front + self.cycles])[1]
+                if own < _OWN_SHARE * float(_gains(self.power, by_multiple).mean()):
+                    return False
         return True
 
 
-def _best_fold(load: _Load, seconds: float) -> _Fold | None:
-    """The resolution at which ``seconds`` stands out most; None when it does at none."""
-    finest = max(2, math.floor(seconds / load.step + 1e-9))
-    folds = [_Fold(load, seconds, bins) for bins in sorted({min(b, finest) for b in _BINS})]
-    best = max(folds, key=lambda fold: fold.score)
-    return best if best.score >= 1 else None
+def _gains(before: Floats, after: Floats) -> Floats:
+    """1 - squared error after over before, of each cycle, at least -1."""
+    nothing = np.where(after > 0, -1.0, 0.0)
+    return np.where(before > 1e-12, np.maximum(1 - after / np.maximum(before, 1e-12), -1.0), nothing)
+
+
+def _stand_out(gains: Floats) -> float:
+    n = len(gains)
+    if n < LEAST_CYCLES:
+        return 0.0
+    spread = math.sqrt((((gains - gains.mean()) ** 2).sum() + _USUAL_SPREAD**2) / n)
+    return float(gains.mean()) * math.sqrt(n) / spread / _t_quantile(_CHANCE, n)
+
+
+def _resolutions(steps: float) -> list[int]:
+    """Bins of a cycle of ``steps`` steps at which it is looked at, coarse first: what a coarse look explains is taken
+    out before the finer one."""
+    return sorted({min(bins, max(2, math.floor(steps + 1e-9))) for bins in _BINS})
 
 
 def _moving_mean(values: Floats, width: int) -> Floats:
     """Mean over the ``width`` values around each, of what is known; the first and last whole window reach the ends.
 
-    Of anything with that period it is constant.
+    Of anything with that period it is constant. An even width takes half of the value at either end.
     """
     known = ~np.isnan(values)
     inside = np.flatnonzero(known)
@@ -176,57 +219,41 @@ def _moving_mean(values: Floats, width: int) -> Floats:
     begin, end = int(inside[0]), int(inside[-1]) + 1
     total = np.concatenate(([0.0], np.cumsum(np.where(known, values, 0.0))))
     count = np.concatenate(([0], np.cumsum(known)))
-    left = np.clip(np.arange(len(values)) - width // 2, begin, max(end - width, begin))
-    right = np.minimum(left + width, end)
-    np.divide(total[right] - total[left], count[right] - count[left], out=means, where=count[right] > count[left])
+    both = np.zeros((2, len(values)))
+    for shift in {width // 2, (width - 1) // 2}:
+        left = np.clip(np.arange(len(values)) - shift, begin, max(end - width, begin))
+        right = np.minimum(left + width, end)
+        both += total[right] - total[left], count[right] - count[left]
+    np.divide(both[0], both[1], out=means, where=both[1] > 0)
     return means
 
 
-def _explained(table: Floats) -> tuple[Floats, Floats, float]:
-    """For ``table`` [cycles, bins]: gains of the cycles of which at least half is known; the prediction of each cycle
-    by the others (their mean without the highest and the lowest, once there are five) [cycles, bins]; and the share of
-    it that predicts best."""
+def _predictions(table: Floats) -> tuple[Floats, Floats]:
+    """Each cycle by the others, for ``table`` [cycles, bins]: their mean without the highest and the lowest (once there
+    are five), about zero; and of that only what stands out, as spikes do."""
     known = ~np.isnan(table)
-    many = known.sum(axis=0)
     filled = np.where(known, table, 0.0)
     others = filled.sum(axis=0) - filled
-    left = many - known
-    if (left >= 5).any():
-        high, low = np.where(known, table, -np.inf), np.where(known, table, np.inf)
-        extremes = _of_others(high, np.max, np.argmax, -np.inf) + _of_others(low, np.min, np.argmin, np.inf)
-        trim = left >= 5
-        others = np.where(trim, others - np.where(trim, extremes, 0.0), others)
+    left = known.sum(axis=0) - known
+    trim = left >= 5
+    if trim.any():
+        high = _highest_of_others(np.where(known, table, -np.inf))
+        low = -_highest_of_others(np.where(known, -table, -np.inf))
+        others = np.where(trim, others - high - low, others)
         left = left - 2 * trim
     others = np.where(left >= 2, others / np.maximum(left, 1), 0.0)
-    power = float((others[known] ** 2).sum())
-    share = float((filled * others)[known].sum()) / power if power > 0 else 0.0
-    share = min(max(share, 0.0), 1.0)
-    return _gains(table, share * others), others, share
+    others -= others.mean(axis=1)[:, None]
+    size = np.median(np.abs(others), axis=1)[:, None]
+    return others, np.where(np.abs(others) > _SPIKE * size, others, 0.0)
 
 
-def _of_others(values: Floats, best, arg, none: float) -> Floats:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """In each cell the highest (or lowest) of its column without it."""
-    first = best(values, axis=0)
-    at = arg(values, axis=0)
-    columns = np.arange(values.shape[1])
-    held = values[at, columns].copy()
-    values[at, columns] = none
-    second = best(values, axis=0)
-    values[at, columns] = held
-    result = np.broadcast_to(first, values.shape).copy()
-    result[at, columns] = second
-    return np.where(np.isfinite(result), result, 0.0)
-
-
-def _gains(table: Floats, predicted: Floats) -> Floats:
-    """1 - squared error with over without the prediction, at least -1, of each cycle that is at least half known."""
-    known = ~np.isnan(table)
-    before = np.where(known, table**2, 0.0).sum(axis=1)
-    after = np.where(known, (table - predicted) ** 2, 0.0).sum(axis=1)
-    rows = known.sum(axis=1) >= max(1, table.shape[1] / 2)
-    before, after = before[rows], after[rows]
-    worst = np.where(after > 0, -1.0, 0.0)
-    return np.where(before > 1e-12, np.maximum(1 - after / np.maximum(before, 1e-12), -1.0), worst)
+def _highest_of_others(values: Floats) -> Floats:
+    """In each cell the highest of its column without it; 0 where there is none."""
+    at, columns = values.argmax(axis=0), np.arange(values.shape[1])
+    highest = np.broadcast_to(values[at, columns], values.shape).copy()
+    values[at, columns] = -np.inf
+    highest[at, columns] = values.max(axis=0)
+    return np.where(np.isfinite(highest), highest, 0.0)
 
 
 def _t_quantile(chance: float, freedom: int) -> float:
@@ -254,9 +281,10 @@ def _suggested(load: _Load, shortest: float, longest: float, besides: Sequence[f
             for lag, error in _peaks(correlation, max(2, math.floor(low / width)), math.ceil(high / width), 4):
                 seconds = lag * width
                 near = max(error * width, 1e-6 * seconds)
-                rounded = round(seconds / MINUTE) * MINUTE
-                if abs(rounded - seconds) <= near:
-                    seconds = rounded
+                # Schedules are whole minutes, or at least whole seconds.
+                for unit in (1.0, MINUTE):
+                    rounded = round(seconds / unit) * unit
+                    seconds = rounded if abs(rounded - seconds) <= near else seconds
                 if not any(abs(seconds - other) <= near for other in (*besides, *lengths)):
                     lengths.append(seconds)
         low = high
@@ -268,15 +296,19 @@ def _peaks(correlation: Floats, low: int, high: int, most: int) -> list[tuple[fl
     high = min(high, len(correlation) - 2)
     if high <= low:
         return []
-    inner = correlation[low : high + 1]
-    top = (inner >= correlation[low - 1 : high]) & (inner > correlation[low + 1 : high + 2])
-    top &= inner > 4 / math.sqrt(2 * len(correlation))
-    lags = low + np.flatnonzero(top)
-    lags = lags[np.argsort(-correlation[lags], kind="stable")][:most]
+    # Above what lies around, not above zero: noise that wanders makes a wave of its own out of the correlation.
+    lags = np.arange(low, high + 1)
+    near = np.maximum(lags // 4, 2)
+    total = np.concatenate(([0.0], np.cumsum(correlation)))
+    left, right = lags - near, np.minimum(lags + near + 1, len(correlation))
+    above = correlation[lags] - (total[right] - total[left]) / (right - left)
+    top = (correlation[lags] >= correlation[lags - 1]) & (correlation[lags] > correlation[lags + 1])
+    top &= above > 4 / math.sqrt(2 * len(correlation))
+    lags = lags[top][np.argsort(-above[top], kind="stable")][:most]
     sharp = []
     for lag in lags.tolist():
         estimate, times = float(lag), 1
-        while times < 32 and 2 * times * (estimate + 1) < len(correlation) - 1:
+        while 2 * times * (estimate + 1) < len(correlation) - 1:
             times *= 2
             around = round(times * estimate)
             near = correlation[around - 2 : around + 3]
