@@ -131,7 +131,12 @@ class Controller:
         self._last_tick = self._clock.now()
         return rows
 
-    def run(self, stop: threading.Event, before_tick: Callable[[], None] = lambda: None) -> None:
+    def run(
+        self,
+        stop: threading.Event,
+        before_tick: Callable[[], None] = lambda: None,
+        after_tick: Callable[[], None] = lambda: None,
+    ) -> None:
         """Tick until ``stop`` is set. A tick that is late is not made up for: the next one starts on its own time."""
         due = self._clock.now()
         while not stop.is_set():
@@ -140,6 +145,7 @@ class Controller:
             failed = False
             try:
                 self.tick(stop)
+                after_tick()
             except Exception as error:  # noqa: BLE001 - the next tick may be well again; if none is, /healthz says so
                 log.error("the tick failed: %s; nothing more was changed in it; please report it", where(error))
                 failed = True
@@ -155,7 +161,8 @@ class Controller:
     def _act(self, scaler: _Scaler, decision: ServiceDecision, now: float) -> Outcome:
         """Carry a decision out; a fault of ours in it leaves the other scalers alone."""
         try:
-            return self._actor.apply(scaler.watched.target, scaler.resource.spec.mode, decision, now)
+            resource = scaler.resource
+            return self._actor.apply(scaler.watched.target, resource.spec.mode, decision, now, paused=resource.paused)
         except Exception as error:  # noqa: BLE001 - as for the decision
             said = f"carrying the decision out failed: {where(error)}"
             log.error("%s/%s: %s; please report it", scaler.who.namespace, scaler.who.name, said)

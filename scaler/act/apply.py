@@ -55,14 +55,18 @@ class Actor:
         self._said: dict[TargetRef, str] = {}  # what went wrong last
         self._silent_at: float | None = None  # the tick in which the API server did not answer
 
-    def apply(self, target: TargetRef, mode: Mode, decision: ServiceDecision, now: float) -> Outcome:
-        """Carry out one decision. Never raises for what the API server answers."""
+    def apply(
+        self, target: TargetRef, mode: Mode, decision: ServiceDecision, now: float, *, paused: bool = False
+    ) -> Outcome:
+        """Carry out one decision, unless its scaler is ``paused``. Never raises for what the API server answers."""
         if decision.desired is None or decision.current is None:
             return Outcome(decision.reason)
         if decision.desired == decision.current:
             return Outcome(Reason.UNCHANGED)
-        if mode is Mode.RECOMMEND:
+        if mode is not Mode.ENFORCE:
             return Outcome(Reason.RECOMMENDED, change(decision))
+        if paused:
+            return Outcome(Reason.PAUSED, change(decision))
         if self._silent_at == now:  # each would wait for as long again
             return Outcome(Reason.PATCH_FAILED, f"{target}: not tried: the API server did not answer in this tick")
         try:

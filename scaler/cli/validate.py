@@ -22,7 +22,7 @@ def validate(paths: tuple[Path, ...], output: str) -> None:
     over. What is right and yet not carried out by this version is said, too, and is no fault.
 
     \b
-    Exit codes: 0 all are right; 1 at least one is wrong; 2 wrong usage.
+    Exit codes: 0 all are right; 2 at least one is wrong, or wrong usage.
     """
     checked = [(path, check(path)) for path in paths]
     wrong = any(one.faults for _, one in checked)
@@ -32,7 +32,7 @@ def validate(paths: tuple[Path, ...], output: str) -> None:
         for path, one in checked:
             for line in _lines(path, one):
                 click.echo(line)
-    sys.exit(1 if wrong else 0)
+    sys.exit(2 if wrong else 0)
 
 
 def _lines(path: Path, checked: Checked) -> list[str]:

@@ -51,6 +51,8 @@ class Reason(StrEnum):
     """The count that stands is the desired one."""
     RECOMMENDED = "Recommended"
     """Recommend mode: reported, nothing changed."""
+    PAUSED = "Paused"
+    """An annotation asks that nothing be changed: reported only."""
     CONFLICT = "Conflict"
     """Somebody else changed the count since it was read; decided anew next tick."""
     PATCH_FAILED = "PatchFailed"
