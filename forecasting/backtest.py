@@ -1,15 +1,16 @@
-"""Models on a known past, as they would have run: fitted on what was before, asked at rolling origins, then told more."""
+"""Models on a known past, as they would have run: fitted on what was before, asked at rolling origins, told more."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.calibration import Coverage, Outcomes, coverage, means_at, randomised_pit
 from forecasting.competition import Judged
 from forecasting.competition_scores import TAUS
 from forecasting.errors import BadSeries, NotEnoughHistory
@@ -19,7 +20,7 @@ from forecasting.series import Arrivals, Series, check
 Floats = NDArray[np.float64]
 Progress = Callable[[int], None]
 
-COVERED = (0.9, 0.95, 0.99)
+WINDOW = 60.0  # s up to the horizon over which arrivals are averaged, where a step is not longer
 _MEDIAN = int(np.flatnonzero(TAUS == 0.5)[0])
 
 
@@ -48,14 +49,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Forecasts:
-    """What one model said, and what came. NaN where nothing is known."""
+    """What one model said of the mean rate over the minute (or step) up to each horizon, and what came. NaN where
+    nothing is known. Rates in requests/s."""
 
     model: str
     origins: Floats  # unix s [origins]
-    horizons: Floats  # s, to the end of the step that is scored [horizons]
-    quantiles: Floats  # requests/s [origins, horizons, TAUS]
+    horizons: Floats  # s [horizons]
+    quantiles: Floats  # at TAUS [origins, horizons, TAUS]
     means: Floats  # of the paths [origins, horizons]
     came: Floats  # [origins, horizons]
+    pits: Floats  # randomised probability integral transforms [origins, horizons]
     fit_seconds: Floats  # of each fit
     trusted: float | None  # share of origins at which a model that judges itself was trusted
     detail: str  # what it says of itself at the end; empty when nothing
@@ -63,16 +66,17 @@ class Forecasts:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model at one horizon (s). ``mase``: mean absolute error of the median over that of the newest level at the
-    same distance, in the history before the first origin (after Hyndman and Koehler, 2006, whose scale is one step).
-    ``bias``: mean of the forecast means over that of what came, less 1."""
+    """One model at one horizon (s). ``mase``: mean absolute error of the median over that of the newest step's rate at
+    the same distance, in the history before the first origin (after Hyndman and Koehler, 2006, whose distance is one
+    step). ``bias``: mean of the forecast means over that of what came, less 1. ``covered``: shares at or below the
+    quantiles .9, .95, .99, with their errors."""
 
     model: str
     horizon: float
     origins: int
     pinball: float  # requests/s, mean over TAUS
     mase: float
-    covered: tuple[float, ...]  # shares at or below the quantiles COVERED
+    covered: tuple[Coverage, ...]
     bias: float
     fit_seconds: float  # median
     trusted: float | None
@@ -130,12 +134,15 @@ def run(
     model, step = make(), series.step
     shape = len(plan.origins), len(plan.horizons)
     quantiles, means = np.full((*shape, len(TAUS)), np.nan), np.full(shape, np.nan)
-    came = np.full(shape, np.nan)
-    ahead = np.array(plan.horizons) - 1
+    came, pits = np.full(shape, np.nan), np.full(shape, np.nan)
+    drawn, ties = np.random.default_rng((plan.seed, 1)), np.random.default_rng((plan.seed, 2))
     fits: list[float] = []
     trusted = 0
-    for k, origin, part in _walk(series, plan):
-        if part is not None:
+    for origin in range(plan.first, plan.last):
+        since = origin - plan.first
+        if since % plan.refit == 0:
+            begin = max(0, origin - plan.history)
+            part = Series(series.start + begin * step, step, series.rates[begin:origin].copy())
             began = clock()
             try:
                 model.fit(part)
@@ -143,17 +150,20 @@ def run(
                 if not fits:
                     raise NotEnoughHistory(f"{name}: {short}") from short
             fits.append(clock() - began)
-        if k is None:
-            rate = float(series.rates[origin])
-            if not math.isnan(rate):
-                model.update(Arrivals(series.start + (origin + 1) * step, step, rate * step))
-            continue
-        paths = model.paths(plan.horizons[-1], plan.count, np.random.default_rng((plan.seed, origin)))[:, ahead]
-        quantiles[k] = np.quantile(paths, TAUS, axis=0).T
-        means[k] = paths.mean(axis=0)
-        came[k] = series.rates[origin + ahead]
-        trusted += isinstance(model, Judged) and model.trusted
-        progress(k + 1)
+        if since % plan.every == 0:
+            k = since // plan.every
+            paths = model.paths(plan.horizons[-1], plan.count, drawn)
+            for h, ahead in enumerate(plan.horizons):
+                samples = means_at(paths, step, ahead * step, WINDOW)
+                outcome = float(means_at(series.rates[None, origin : origin + ahead], step, ahead * step, WINDOW)[0])
+                quantiles[k, h], means[k, h], came[k, h] = np.quantile(samples, TAUS), samples.mean(), outcome
+                if not math.isnan(outcome):
+                    pits[k, h] = randomised_pit(samples, outcome, max(WINDOW, step), float(ties.random()))
+            trusted += isinstance(model, Judged) and model.trusted
+            progress(k + 1)
+        rate = float(series.rates[origin])
+        if not math.isnan(rate):
+            model.update(Arrivals(series.start + (origin + 1) * step, step, rate * step))
     return Forecasts(
         name,
         series.start + np.array(plan.origins) * step,
@@ -161,25 +171,11 @@ def run(
         quantiles,
         means,
         came,
+        pits,
         np.array(fits),
         trusted / shape[0] if isinstance(model, Judged) else None,
         _detail(model),
     )
-
-
-def _walk(series: Series, plan: Plan) -> Iterator[tuple[int | None, int, Series | None]]:
-    """What happens in its order: (place, origin, history to fit on before it) to ask, (None, step, None) to tell."""
-    for origin in range(plan.first, plan.last):
-        part = None
-        if (origin - plan.first) % plan.refit == 0:
-            begin = max(0, origin - plan.history)
-            part = Series(series.start + begin * series.step, series.step, series.rates[begin:origin].copy())
-        place = (origin - plan.first) // plan.every if (origin - plan.first) % plan.every == 0 else None
-        if place is not None:
-            yield place, origin, part
-            yield None, origin, None
-        else:
-            yield None, origin, part
 
 
 def _detail(model: Forecaster) -> str:
@@ -208,22 +204,21 @@ def rows(forecasts: Forecasts, series: Series, plan: Plan) -> list[Row]:
     before = series.rates[max(0, plan.first - plan.history) : plan.first]
     made = []
     for h, ahead in enumerate(plan.horizons):
-        came, said = forecasts.came[:, h], forecasts.quantiles[:, h]
+        came, medians = forecasts.came[:, h], forecasts.quantiles[:, h, _MEDIAN]
         known = ~np.isnan(came)
         usual = _mean(np.abs(before[ahead:] - before[:-ahead]))
-        error = _mean(np.abs(came - said[:, _MEDIAN]))
-        mean = _mean(came)
-        below = [
-            _mean((came[known] <= said[known, int(np.flatnonzero(tau == TAUS)[0])]).astype(float)) for tau in COVERED
-        ]
+        mean, horizon = _mean(came), float(forecasts.horizons[h])
+        outcomes = Outcomes(
+            horizon, forecasts.origins[known], medians[known], forecasts.pits[known, h], losses[known, h]
+        )
         made.append(
             Row(
                 forecasts.model,
-                float(forecasts.horizons[h]),
+                horizon,
                 int(known.sum()),
                 _mean(losses[:, h]),
-                error / usual if usual > 0 else math.nan,
-                tuple(below),
+                _mean(np.abs(came - medians)) / usual if usual > 0 else math.nan,
+                tuple(c for c in coverage(outcomes, seed=plan.seed) if c.hours == "all"),
                 _mean(forecasts.means[known, h]) / mean - 1 if mean > 0 else math.nan,
                 float(np.median(forecasts.fit_seconds)),
                 forecasts.trusted,

@@ -139,8 +139,8 @@ class Competition:
         steps = {m.forecaster.step for m in self.members}
         if len(steps) != 1 or len(set(names)) < len(names) or NewestLevel.name in names:
             raise ValueError(
-                f"models {names} in steps of {sorted(steps)} s: found; allowed: at least one, all of the same step, each "
-                f"name once, none called {NewestLevel.name}"
+                f"models {names} in steps of {sorted(steps)} s: found; allowed: at least one, all of the same step, "
+                f"each name once, none called {NewestLevel.name}"
             )
         (self.step,) = steps
         self.naive = NewestLevel(self.step, seed)
@@ -165,7 +165,7 @@ class Competition:
     # -- taking in --------------------------------------------------------------------------------------------------
 
     def fit(self, history: Series) -> None:
-        """See :class:`~forecasting.forecaster.Forecaster`. What a member cannot learn is no error: see ``standings``."""
+        """See :class:`~forecasting.forecaster.Forecaster`. A member's failure is no error: see ``standings``."""
         self.naive.fit(history)
         for member in self.members:
             try:

@@ -51,14 +51,17 @@ class Coarse:
         return np.maximum(fine, 0.0, out=out)
 
 
-def by_season(step: float, season: float = DAY) -> Forecaster:
+def by_season(step: float, season: float | None = DAY) -> Forecaster:
     """Level times season, in steps of a minute where ``step`` (s) is a part of it and the season holds many."""
     factor = round(_MINUTE / step)
-    if factor < 2 or factor * step != _MINUTE or season < 24 * _MINUTE:
+    if factor < 2 or factor * step != _MINUTE or (season is not None and season < 24 * _MINUTE):
         return LevelSeason(step, season, seasons_kept=_SEASONS)
     return Coarse(partial(LevelSeason, _MINUTE, season, seasons_kept=_SEASONS), factor)
 
 
-def default_competition(step: float, lead_time: float, *, season: float = DAY, seed: int = 0) -> Competition:
-    """For paths in steps of ``step`` s, scored at ``lead_time`` (s)."""
-    return Competition([partial(Direct, step), partial(by_season, step, season)], lead_time=lead_time, seed=seed)
+def default_competition(
+    step: float, lead_time: float, *, season: float | None = DAY, keep: float = 7 * DAY, seed: int = 0
+) -> Competition:
+    """For paths in steps of ``step`` s, scored at ``lead_time`` (s). ``keep``: s of history."""
+    direct = partial(Direct, step, keep=max(keep, 20 * step), seed=seed)
+    return Competition([direct, partial(by_season, step, season)], lead_time=lead_time, seed=seed)

@@ -230,7 +230,7 @@ def read(inputs: Inputs, keep: Callable[[PredictiveScaler], Path] | None = None)
         _refuse(inputs, ("form", "column", "silence"), f"with {given[0]}", "with a FILE")
     if inputs.node_size is None:
         _refuse(inputs, ("node_lead_time", "node_idle"), "without --node-size", "with it")
-    resource = _resource(inputs.config, inputs.object_name)
+    resource = resource_in(inputs.config, inputs.object_name)
     path = None if keep is None or inputs.file is not None else keep(resource)
     if path is not None and path.exists():
         series, partitions = loads.kept(path, _source(inputs, resource))
@@ -284,7 +284,8 @@ def _cell(inputs: Inputs, scenario: Scenario) -> Case:
     return Case(cell.name, setting, loads, None, f"scenario {cell.name}\n{setting!r}")
 
 
-def _resource(path: Path, name: str | None) -> PredictiveScaler:
+def resource_in(path: Path, name: str | None) -> PredictiveScaler:
+    """The one of a file, or the one called ``name`` ([NAMESPACE/]NAME). Raises ConfigError."""
     found = load_config(path)
     names = [f"{one.metadata.namespace}/{one.metadata.name}" for one in found]
     if name is None:

@@ -1,0 +1,282 @@
+"""`lagcast backtest`: how well each model would have forecast a load that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from forecasting.backtest import Forecasts, Plan, Row, plan_of, rows, run
+from forecasting.backtest_models import MODELS, QUICK, About
+from forecasting.errors import LibraryMissing, NotEnoughHistory
+from forecasting.series import Series, resample
+from scaler.api.predictive_scaler import PredictiveScaler
+from scaler.cli.units import DURATION
+from simulations.commands import loads
+from simulations.commands.inputs import FORMS, resource_in
+from simulations.commands.shell import progress, told
+from simulations.commands.tables import OUTPUTS, as_csv, as_json, as_table, known, number
+from simulations.errors import BadSetting, SimulationError
+from simulations.whole_file import make_ready, whole
+
+DAY = 86400.0
+HORIZONS = (60.0, 300.0, 600.0, 1800.0)
+ALL = "all"
+
+
+@click.command()
+@click.argument("file", required=False)
+@click.option("--form", type=click.Choice(FORMS), default="auto", show_default=True, help="What FILE holds.")
+@click.option("--column", metavar="NAME", help="Column of a log of requests that holds their time.")
+@click.option("--silence", type=DURATION, help="In a log of requests, a longer silence is a gap in the data.")
+@click.option("--config", type=click.Path(path_type=Path), help="File of the PredictiveScaler; a FILE needs none.")
+@click.option("--name", "object_name", metavar="[NAMESPACE/]NAME", help="Which one, where the file holds several.")
+@click.option("--from-kafka", is_flag=True, help="Load: the topic's own history, as its broker remembers it.")
+@click.option("--from-prometheus", is_flag=True, help="Load: what Prometheus answers to --query.")
+@click.option("--prometheus", metavar="URL", help="[default: where the resource finds its latency]")
+@click.option("--query", metavar="PROMQL", help="Arrival rate in requests/s, as one series.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    type=click.Choice((*MODELS, ALL)),
+    help=f"What is tried; repeat it.  [default: {', '.join(QUICK)}]",
+)
+@click.option(
+    "--horizon",
+    "horizons",
+    multiple=True,
+    type=DURATION,
+    help="How far ahead; repeat it.  [default: 1m, 5m, 10m and 30m, but no less than a step]",
+)
+@click.option("--score", type=DURATION, default="48h", show_default=True, help="How much of the load's end is scored.")
+@click.option("--history", type=DURATION, default="7d", show_default=True, help="Of what is before, fits see so much.")
+@click.option("--refit", type=DURATION, default="24h", show_default=True, help="Time between fits.")
+@click.option("--every", type=DURATION, help="Time between origins.  [default: 10m, but no less than a step]")
+@click.option("--step", type=DURATION, help="Resample the load to this step.  [default: as it is, but 1s or more]")
+@click.option("--season", type=DURATION, help="Period of the load.  [default: the resource's, else a day]")
+@click.option(
+    "--lead-time",
+    type=DURATION,
+    help="At which `competition` scores its models.  [default: the resource's, else 5m, but no less than a step]",
+)
+@click.option("--fit-limit", type=DURATION, default="60s", show_default=True, help="A library's fit is stopped then.")
+@click.option("--paths", type=click.IntRange(min=20), default=200, show_default=True, help="Drawn at each origin.")
+@click.option("--out", default="out", show_default=True, type=click.Path(path_type=Path), help="Folder of the picture.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the paths.")
+@click.option("-o", "--output", type=click.Choice(OUTPUTS), default="table", show_default=True)
+def backtest(
+    file: str | None,
+    form: str,
+    column: str | None,
+    silence: float | None,
+    config: Path | None,
+    object_name: str | None,
+    from_kafka: bool,
+    from_prometheus: bool,
+    prometheus: str | None,
+    query: str | None,
+    models: Sequence[str],
+    horizons: Sequence[float],
+    score: float,
+    history: float,
+    refit: float,
+    every: float | None,
+    step: float | None,
+    season: float | None,
+    lead_time: float | None,
+    fit_limit: float,
+    paths: int,
+    out: Path,
+    seed: int,
+    output: str,
+) -> None:
+    """Forecast the end of a known load from rolling origins, and compare with what came.
+
+    Each model is fitted on what is before the scored part, and again each --refit; every --every it says how many
+    requests/s will come at each horizon, and then learns what did. The load is a FILE as for `lagcast simulate`, the
+    topic's own history or a Prometheus query. The picture OUT/backtest.png shows each model's loss and the forecasts
+    of the best one.
+
+    PINBALL is the mean loss (requests/s) of the quantiles .1, .5, .9, .95 and .99; x NAIVE the same over the newest
+    level's; MASE below 1 is a median better than the newest level's; COVERED is how often no more came than these
+    quantiles said.
+
+    \b
+    Exit codes: 0 done; 1 an error that the message explains; 2 wrong usage, configuration or load; 130 interrupted.
+    """
+    with told():
+        sources = {"FILE": file, "--from-kafka": from_kafka, "--from-prometheus": from_prometheus}
+        given = [name for name, value in sources.items() if value]
+        if len(given) != 1:
+            raise BadSetting(
+                f"load: found {' and '.join(given) or 'none'}; allowed: exactly one of {', '.join(sources)}"
+            )
+        _only(from_prometheus, {"--prometheus": prometheus, "--query": query}, "--from-prometheus", given[0])
+        _only(file is not None, {"--column": column, "--silence": silence}, "a FILE", given[0])
+        if config is None and (file is None or object_name is not None):
+            raise BadSetting("--config: found nothing; needed with --from-kafka, --from-prometheus and --name")
+        resource = None if config is None else resource_in(config, object_name)
+        picture = out / "backtest.png"
+        make_ready(picture)
+        series = _series(file, form, column, silence, resource, from_kafka, prometheus, query, score + history, seed)
+        series = _stepped(series, step)
+        plan = plan_of(
+            series,
+            horizons=horizons or [h for h in HORIZONS if h >= series.step] or [series.step],
+            score=score,
+            history=history,
+            refit=refit,
+            every=max(600.0, series.step) if every is None else every,
+            count=paths,
+            seed=seed,
+        )
+        names = list(MODELS) if ALL in models else list(dict.fromkeys(models)) or list(QUICK)
+        made = _run_all(names, series, plan, _about(series, plan, resource, season, lead_time), fit_limit)
+        with whole(picture) as new:
+            from simulations.backtest_picture import draw_backtest
+
+            draw_backtest(made, plan, series, new)
+        table = [row for forecasts in made for row in rows(forecasts, series, plan)]
+        _show(table, made, series, plan, output)
+        click.echo(f"picture: {picture}", err=True)
+
+
+def _only(given: bool, options: dict[str, Any], source: str, found: str) -> None:
+    """Raises BadSetting for options that would change nothing."""
+    wrong = [name for name, value in options.items() if value is not None]
+    if wrong and not given:
+        raise BadSetting(f"{', '.join(wrong)}: found with {found}; allowed: only with {source}")
+
+
+def _series(
+    file: str | None,
+    form: str,
+    column: str | None,
+    silence: float | None,
+    resource: PredictiveScaler | None,
+    from_kafka: bool,
+    prometheus: str | None,
+    query: str | None,
+    span: float,
+    seed: int,
+) -> Series:
+    if file is not None:
+        return loads.from_file(file, form, seed, column, silence)
+    assert resource is not None  # noqa: S101  for mypy: only a FILE needs none
+    if from_kafka:
+        return loads.from_kafka(resource, span)[0]
+    return loads.from_prometheus(resource, prometheus, query, span)
+
+
+def _stepped(series: Series, step: float | None) -> Series:
+    if step is None:
+        return series if series.step >= 1 else resample(series, 1.0)
+    if step < series.step:
+        raise BadSetting(f"--step: found {step:g} s; allowed: at least the load's own, {series.step:g} s")
+    return resample(series, step)
+
+
+def _about(
+    series: Series, plan: Plan, resource: PredictiveScaler | None, season: float | None, lead_time: float | None
+) -> About:
+    from forecasting.worker import Worker
+
+    if season is None:
+        season = DAY if resource is None else float(resource.spec.forecast.season)
+        if season > plan.first * series.step or abs(season / series.step - round(season / series.step)) > 1e-6:
+            season = None  # nothing of it was seen, or steps do not meet it
+    elif round(season / series.step) < 2 or abs(season / series.step - round(season / series.step)) > 1e-6:
+        raise BadSetting(f"--season: found {season:g} s; allowed: two or more whole steps of {series.step:g} s")
+    if lead_time is None:
+        lead_time = 300.0 if resource is None else float(resource.spec.replicas.lead_time)
+    longest = plan.horizons[-1] * series.step
+    history = plan.history * series.step
+    return About(series.step, season, longest, history, max(lead_time, series.step), Worker(), plan.seed)
+
+
+def _run_all(names: Sequence[str], series: Series, plan: Plan, about: About, fit_limit: float) -> list[Forecasts]:
+    about.guard.limit = fit_limit
+    made, count = [], len(plan.origins)
+    with progress("origins", count * len(names)) as show:
+        for place, name in enumerate(names):
+            make, before = MODELS[name], place * count
+            try:
+                made.append(run(name, lambda make=make: make(about), series, plan, lambda n, b=before: show(b + n)))  # type: ignore[misc]
+            except LibraryMissing as missing:
+                raise SimulationError(str(missing)) from None
+            except NotEnoughHistory as short:
+                raise BadSetting(f"load: {short}") from None
+    for one in made:
+        if one.detail:
+            click.echo(f"{one.model}: {one.detail}", err=True)
+    return made
+
+
+def _show(table: Sequence[Row], made: Sequence[Forecasts], series: Series, plan: Plan, output: str) -> None:
+    naive = {row.horizon: row.pinball for row in table if row.model == "naive"}
+    figures = [_figures(row, naive.get(row.horizon)) for row in table]
+    if output == "csv":
+        as_csv(figures)
+    elif output == "json":
+        details = {one.model: one.detail or None for one in made}
+        as_json(
+            {"step": series.step, "origins": len(plan.origins), "seed": plan.seed, "details": details, "rows": figures}
+        )
+    else:
+        titles = (
+            "MODEL",
+            "AHEAD",
+            "PINBALL",
+            "x NAIVE",
+            "MASE",
+            "COVERED .9",
+            ".95",
+            ".99",
+            "BIAS",
+            "s A FIT",
+            "TRUSTED",
+        )
+        order = {name: place for place, name in enumerate(one.model for one in made)}
+        ordered = sorted(zip(table, figures, strict=True), key=lambda both: (both[0].horizon, order[both[0].model]))
+        as_table(titles, [_line(row, figure) for row, figure in ordered])
+        hours = (plan.last - plan.first) * series.step / 3600
+        click.echo(
+            f"{len(plan.origins)} origins over {hours:.1f} h; +- is a standard error of the share covered", err=True
+        )
+
+
+def _figures(row: Row, naive: float | None) -> dict[str, Any]:
+    shares = {f"covered_{c.level:g}": known(c.share) for c in row.covered}
+    errors = {f"covered_{c.level:g}_error": known(c.error) for c in row.covered}
+    return {
+        "model": row.model,
+        "horizon": row.horizon,
+        "origins": row.origins,
+        "pinball": known(row.pinball),
+        "times_naive": known(row.pinball / naive) if naive else None,
+        "mase": known(row.mase),
+        **shares,
+        **errors,
+        "bias": known(row.bias),
+        "fit_seconds": known(row.fit_seconds),
+        "trusted": row.trusted,
+    }
+
+
+def _line(row: Row, figure: dict[str, Any]) -> list[str]:
+    covered = [f"{100 * c.share:.1f}% +- {100 * c.error:.1f}" for c in row.covered] or ["-"] * 3
+    ahead = f"{row.horizon / 60:g}m" if row.horizon >= 60 else f"{row.horizon:g}s"
+    return [
+        row.model,
+        ahead,
+        number(row.pinball, ".4g"),
+        number(figure["times_naive"], ".3f"),
+        number(row.mase, ".3f"),
+        *covered,
+        number(100 * row.bias, "+.1f") + ("%" if row.bias == row.bias else ""),
+        number(row.fit_seconds, ".2f"),
+        "" if row.trusted is None else f"{100 * row.trusted:.0f}%",
+    ]
