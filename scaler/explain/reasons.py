@@ -40,6 +40,8 @@ REASONS: dict[Reason, tuple[StageName, str]] = {
     Reason.SCALE_OUT_LIMIT: (_L, "replicas.maxScaleOut bounds what is added at one tick."),
     Reason.SCALE_IN_LIMIT: (_L, "replicas.maxScaleIn bounds what is removed at one tick."),
     Reason.PARTITIONS: (_L, "More replicas could not be given work: the partitions, their split, or a hot one bind."),
+    Reason.POOL_FULL: (_L, "The pool of GPU nodes that it shares has no room for more."),
+    Reason.PAUSED: (_L, "An annotation pauses the target: its count, or scaling it in, is not up to the plan."),
     Reason.APPLIED: (_O, "The target was patched."),
     Reason.UNCHANGED: (_O, "The count that stands is the desired one; nothing was written."),
     Reason.RECOMMENDED: (_O, "The mode is Recommend: the count is reported, and nothing was changed."),
