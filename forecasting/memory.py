@@ -47,6 +47,10 @@ class Memory:
     def rates(self) -> NDArray[np.float32]:
         return self.rows[0, : self.used]
 
+    def series(self) -> Series:
+        """What is kept, as a history to fit on."""
+        return Series(self.base * self.step, self.step, self.rates.astype(np.float64))
+
     def fit(self, history: Series) -> None:
         """Replace the history; steps that updates have filled stay, and win where both know a step.
 

@@ -167,7 +167,8 @@ class _Fold:
     def power_of(self, load: _Load) -> Floats:
         """Sum of squares of each judged cycle."""
         table = self.variation(load)
-        return np.where(np.isnan(table), 0.0, table**2).sum(axis=1)[self.full]
+        power: Floats = np.where(np.isnan(table), 0.0, table**2).sum(axis=1)[self.full]
+        return power
 
     def is_own(self) -> bool:
         """Whether every cycle is like the others, not every second or third, as where a multiple is the period."""

@@ -53,6 +53,10 @@ class Stepwise(ABC):
         if len(closed) > _AT_ONCE:
             self._learn_all()
 
+    def kept(self) -> Series:
+        """The newest history, updates included: what a refit is to learn from."""
+        return self.memory.series()
+
     @property
     def ready(self) -> bool:
         """Whether any arrivals are known."""

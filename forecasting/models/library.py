@@ -209,6 +209,10 @@ class LibraryModel:
         fresh = max(arrivals.end - max(begin, opened, before if before is not None else begin), 0.0)
         self._running = (seconds + fresh, count + arrivals.count * fresh / arrivals.seconds)
 
+    def kept(self) -> Series:
+        """The newest history, updates included: what a refit is to learn from."""
+        return self.memory.series()
+
     @property
     def ready(self) -> bool:
         """Whether any arrivals are known."""

@@ -1,0 +1,166 @@
+"""Local time and holidays: where people's days lie in unix time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.series import Series, check, step_index
+
+Floats = NDArray[np.float64]
+
+_HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holiday:
+    """Whole local days, ``first`` to ``last`` (both are holidays), on which load is not as usual."""
+
+    first: date
+    last: date
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.last < self.first:
+            raise ValueError(f"holiday {self.name or self.first}: it ends on {self.last}, before it begins")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """At ``at`` (unix s) local time minus unix time becomes ``after`` (s); until then it is ``before``."""
+
+    at: float
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """A time zone (IANA name) and its holidays.
+
+    Local seconds are the clock on the wall read as if it were UTC: 09:00 is always 9 x 3600 s after a multiple of a
+    day, on both sides of a change to or from daylight saving time. Raises ``ValueError`` for a zone that is not known.
+    """
+
+    time_zone: str = "UTC"
+    holidays: tuple[Holiday, ...] = ()
+    _zone: ZoneInfo = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "_zone", ZoneInfo(self.time_zone))
+        except (ZoneInfoNotFoundError, ValueError, OSError) as unknown:
+            raise ValueError(
+                f"time zone {self.time_zone!r} is not known here; give an IANA name such as Europe/Berlin"
+            ) from unknown
+
+    def offset(self, time: float) -> float:
+        """Local minus unix time (s) at ``time`` (unix s)."""
+        ahead = datetime.fromtimestamp(time, self._zone).utcoffset()
+        return 0.0 if ahead is None else ahead.total_seconds()
+
+    def changes(self, begin: float, end: float) -> tuple[Change, ...]:
+        """Changes of the clock with ``begin`` < at <= ``end`` (unix s), to the second."""
+        found: list[Change] = []
+        left, old = begin, self.offset(begin)
+        while left < end:
+            # No zone has had two changes within a day that cancel each other.
+            right = min(left + 24 * _HOUR, end)
+            new = self.offset(right)
+            if new != old:
+                low, high = math.floor(left), math.ceil(right)
+                while high - low > 1:
+                    middle = (low + high) // 2
+                    low, high = (middle, high) if self.offset(middle) == old else (low, middle)
+                new = self.offset(high)
+                if high <= end:
+                    found.append(Change(float(high), old, new))
+                right = float(max(high, left))
+            left, old = right, new
+        return tuple(found)
+
+    def to_local(self, times: Floats) -> Floats:
+        """Local seconds of ``times`` (unix s, any shape)."""
+        if not times.size:
+            return times.astype(np.float64)
+        begin, end = float(times.min()), float(times.max())
+        local = times + self.offset(begin)
+        for change in self.changes(begin, end):
+            local = np.where(times >= change.at, times + change.after, local)
+        return np.asarray(local, dtype=np.float64)
+
+    def to_unix(self, local: Floats) -> Floats:
+        """Unix seconds of ``local`` seconds (any shape): the inverse, with two conventions (those of PEP 495).
+
+        In spring an hour of the clock does not exist: 02:30 is taken as if the clock had not changed, which is the
+        instant called 03:30. In autumn an hour comes twice: 02:30 is the first.
+        """
+        if not local.size:
+            return local.astype(np.float64)
+        begin, end = float(local.min()) - 26 * _HOUR, float(local.max()) + 26 * _HOUR
+        times = local - self.offset(begin)
+        for change in self.changes(begin, end):
+            # Only what can have been read neither before the change nor, in an hour that is missing, never.
+            after = local - max(change.before, change.after) >= change.at
+            times = np.where(after, local - change.after, times)
+        return np.asarray(times, dtype=np.float64)
+
+    def day(self, time: float) -> date:
+        """The local date at ``time`` (unix s)."""
+        return datetime.fromtimestamp(time, self._zone).date()
+
+    def bounds(self, first: date, last: date | None = None) -> tuple[float, float]:
+        """Unix seconds at which the local days ``first`` to ``last`` (the same day unless given) begin and end; a day
+        has 23 or 25 hours where the clock changes."""
+        after = (last or first) + timedelta(days=1)
+        edges = np.array([_midnight(first), _midnight(after)])
+        begin, end = self.to_unix(edges).tolist()
+        return begin, end
+
+    def is_holiday(self, day: date) -> bool:
+        """Whether ``day`` lies in one of the holidays."""
+        return any(holiday.first <= day <= holiday.last for holiday in self.holidays)
+
+    def days(self, begin: float, end: float) -> Iterable[date]:
+        """Local dates from the one at ``begin`` to the one before ``end`` (unix s)."""
+        day = self.day(begin)
+        while self.bounds(day)[0] < end:
+            yield day
+            day += timedelta(days=1)
+
+
+def _midnight(day: date) -> float:
+    """Local seconds at which a date begins."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+
+
+def to_local_series(series: Series, calendar: Calendar) -> Series:
+    """``series`` by local time: its start and steps are local seconds.
+
+    The hour that spring leaves out is missing (NaN); of the hour that comes twice in autumn the second is kept, the
+    first where the second is not known; what the clock had shown already, and has not reached again at the end, is left
+    out. Where an offset is no multiple of the step, a piece moves by the nearest whole number of steps. Raises
+    ``BadSeries``.
+    """
+    check(series)
+    step, n = series.step, len(series.rates)
+    changes = calendar.changes(series.start, series.end) if n else ()
+    if not changes:
+        shift = round(calendar.offset(series.start) / step) * step
+        return Series(series.start + shift, step, series.rates)
+    edges = [0, *(min(max(round((c.at - series.start) / step), 0), n) for c in changes), n]
+    offsets = [changes[0].before, *(c.after for c in changes)]
+    first = step_index(series.start, step)
+    at = [first + edge + round(offset / step) for edge, offset in zip(edges, offsets, strict=False)]
+    base, end = min(at), at[-1] + n - edges[-2]
+    rates = np.full(end - base, np.nan)
+    for k, begin in enumerate(at):
+        piece = series.rates[edges[k] : edges[k + 1]][: max(end - begin, 0)]
+        np.copyto(rates[begin - base : begin - base + len(piece)], piece, where=~np.isnan(piece))
+    return Series(base * step, step, rates)
