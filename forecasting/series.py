@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from forecasting.errors import BadSeries
 
+Floats = NDArray[np.float64]
+
 # A step of which less than this share was seen is missing.
 LEAST_SEEN = 0.5
 # Unix seconds divided by a step are not exact in floating point: this share of a step counts as "on the boundary".
@@ -72,9 +74,9 @@ def resample(series: Series, step: float, within: Literal["even", "linear"] = "e
     """The same arrivals over steps of ``step`` seconds that begin at multiples of it.
 
     Coarser steps are means over what is known in them; a step of which less than half is known is NaN. Finer steps
-    repeat the rate (``even``), or follow a line through the step whose slope comes from its neighbours (``linear``:
-    the monotonized central limiter of van Leer, 1977, so that each old step keeps its mean and nothing falls below
-    zero). Any two steps will do, multiples of each other or not. Raises ``BadSeries``.
+    repeat the rate (``even``), or lie on the line through the centres of the old ones (``linear``; beside a gap the
+    rate goes on as it is), which keeps the total and leaves no jump at an old step's end. Any two steps will do,
+    multiples of each other or not. Raises ``BadSeries``.
     """
     check(series)
     if not (math.isfinite(step) and step > 0):
@@ -88,12 +90,15 @@ def resample(series: Series, step: float, within: Literal["even", "linear"] = "e
 
     known = ~np.isnan(series.rates)
     rates = np.where(known, series.rates, 0.0)
-    slopes = _limited_slopes(series.rates) if within == "linear" else np.zeros_like(rates)
+    left, right = _edges(rates, known) if within == "linear" and step < series.step else (rates, rates)
     # Requests, and seconds known, from the start to each new boundary (in old steps).
     at = np.clip((np.arange(first, last + 1) * step - series.start) / series.step, 0.0, len(rates))
     cell = np.minimum(at.astype(np.intp), len(rates) - 1)
     part = at - cell
-    requests = np.concatenate(([0.0], np.cumsum(rates)))[cell] + part * (rates[cell] + slopes[cell] * (part - 1) / 2)
+    first_half, second_half = np.minimum(part, 0.5), np.maximum(part - 0.5, 0.0)
+    requests = np.concatenate(([0.0], np.cumsum((left + 2 * rates + right) / 4)))[cell]
+    requests += first_half * (left[cell] + (rates - left)[cell] * first_half)
+    requests += second_half * (rates[cell] + (right - rates)[cell] * second_half)
     seen = np.concatenate(([0.0], np.cumsum(known)))[cell] + part * known[cell]
     requests, seen = np.diff(requests), np.diff(seen)
     enough = seen * series.step >= LEAST_SEEN * step - _ON_BOUNDARY * step
@@ -102,13 +107,14 @@ def resample(series: Series, step: float, within: Literal["even", "linear"] = "e
     return Series(first * step, step, means)
 
 
-def _limited_slopes(rates: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Change of the rate across each step; 0 beside what is not known."""
-    slopes = np.zeros_like(rates)
-    back, ahead = rates[1:-1] - rates[:-2], rates[2:] - rates[1:-1]
-    size = np.minimum(np.minimum(2 * np.abs(back), 2 * np.abs(ahead)), np.abs(back + ahead) / 2)
-    slopes[1:-1] = np.where(back * ahead > 0, np.sign(back) * size, 0.0)
-    return np.nan_to_num(slopes)
+def _edges(rates: Floats, known: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Rates at each step's begin and end: half-way to its neighbours' where those are known."""
+    left, right = rates.copy(), rates.copy()
+    both = known[1:] & known[:-1]
+    middle = (rates[1:] + rates[:-1]) / 2
+    left[1:] = np.where(both, middle, rates[1:])
+    right[:-1] = np.where(both, middle, rates[:-1])
+    return left, right
 
 
 class Recorder:

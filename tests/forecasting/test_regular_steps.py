@@ -159,10 +159,17 @@ def test_finer_steps_repeat():
     assert resample(series([1, NAN, 4]), 30.0).rates == pytest.approx([1, 1, NAN, NAN, 4, 4], nan_ok=True)
 
 
-def test_finer_steps_along_a_line_keep_the_mean():
-    fine = resample(series([2, 4, 6, 6]), 20.0, "linear")
-    assert fine.rates[3:6] == pytest.approx([4 - 2 / 3, 4, 4 + 2 / 3])
-    assert fine.rates.reshape(4, 3).mean(axis=1) == pytest.approx([2, 4, 6, 6])
+def test_finer_steps_lie_on_the_line_through_the_centres():
+    fine = resample(series([2, 4, 8, 8]), 15.0, "linear")
+    assert fine.rates == pytest.approx([2, 2, 2.25, 2.75, 3.25, 3.75, 4.5, 5.5, 6.5, 7.5, 8, 8, 8, 8, 8, 8]), (
+        "every one the line's mean over it"
+    )
+    assert fine.rates.mean() == pytest.approx(5.5), "the total is kept"
+
+
+def test_no_line_is_drawn_over_a_gap():
+    fine = resample(series([2, NAN, 8, 4]), 30.0, "linear")
+    assert fine.rates == pytest.approx([2, 2, NAN, NAN, 8, 7, 5, 4], nan_ok=True)
 
 
 def test_steps_that_are_no_multiple_of_each_other():
