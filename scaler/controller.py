@@ -162,7 +162,7 @@ class Controller:
         """Carry a decision out; a fault of ours in it leaves the other scalers alone."""
         try:
             resource = scaler.resource
-            return self._actor.apply(scaler.watched.target, resource.spec.mode, decision, now, paused=resource.paused)
+            return self._actor.apply(scaler.watched.target, resource.spec.mode, decision, now, resource.paused)
         except Exception as error:  # noqa: BLE001 - as for the decision
             said = f"carrying the decision out failed: {where(error)}"
             log.error("%s/%s: %s; please report it", scaler.who.namespace, scaler.who.name, said)

@@ -56,7 +56,7 @@ class Actor:
         self._silent_at: float | None = None  # the tick in which the API server did not answer
 
     def apply(
-        self, target: TargetRef, mode: Mode, decision: ServiceDecision, now: float, *, paused: bool = False
+        self, target: TargetRef, mode: Mode, decision: ServiceDecision, now: float, paused: bool = False
     ) -> Outcome:
         """Carry out one decision, unless its scaler is ``paused``. Never raises for what the API server answers."""
         if decision.desired is None or decision.current is None:
