@@ -20,6 +20,9 @@ _KNOWN = 0.05  # what remains of it in the long run when saturated work is seen
 _LAW = 0.1  # of the utilisation law with a declared concurrency
 _SURE = 0.15  # up to here a rate counts as known
 _SHORT, _LONG = 8.0, 300.0  # memories of the service time and of how it rises with the load, in memories of the rate
+_BUSY = 0.9  # the least utilisation that is read out of a short queue, where it is planned with
+_VISIBLE = 0.75  # utilisation from which on a queue tells it
+_QUEUE = 0.12  # deviation of log(rate) when the queue is as long as the rate says
 _CALM = 2.4  # of those that work without a backlog must last before it is evidence
 _CALM_SERVED = 20.0  # requests of each replica in that time, at least
 
@@ -50,6 +53,7 @@ class ServiceRate:
         self._timed = False
         self._calm = _Calm()
         self._least = 0.0  # requests/s that a replica was seen to serve without a backlog
+        self._in_hand = math.inf  # s of work, the least that was seen in a backlog: served, and not yet committed
         self.rate = declared
         self.spread = _DECLARED  # standard deviation of log(rate)
         self._settle()
@@ -104,25 +108,31 @@ class ServiceRate:
         A replica serves what it was seen to serve. It serves more than that, too: at a load near its rate a queue would
         have built up. For Poisson arrivals and service of a constant length Q messages wait on average at the
         utilisation u with Q = u^2 / (2 (1 - u)) (Pollaczek and Khinchine). No less than ``utilised`` or 0.9 is read out
-        of a short queue, as arrivals may be smoother. ``uncommitted`` s of work are not taken for a queue. True when
-        the rate was raised.
+        of a short queue, as arrivals may be smoother; a long one confirms the rate. Up to ``uncommitted`` s of work, if
+        always seen, are not taken for a queue. True when the rate was raised.
         """
         calm = self._calm
         calm.add(progress, worth)
         if calm.seconds < _CALM * self._memory or calm.served < _CALM_SERVED * worth:
             return False
         load = calm.served / (calm.seconds * worth)
-        waiting = max(calm.backlog / worth - load * uncommitted, 0.0)
+        self._in_hand = min(self._in_hand, calm.backlog / (load * worth)) if load > 0 else self._in_hand
+        waiting = max(calm.backlog / worth - load * min(uncommitted, self._in_hand), 0.0)
         calm.clear()
         self._least = max(self._least, load)
-        busy = 1.0
-        if not self.sure:
-            busy = max(math.sqrt(waiting**2 + 2.0 * waiting) - waiting, min(utilised, 0.9))
-        if load / busy <= self.rate * 1.01:
-            return False
-        self._mean = math.log(load / busy / self.rate) + self._in_use()
+        if self.sure:
+            busy = 1.0
+        else:
+            seen = math.sqrt(waiting**2 + 2.0 * waiting) - waiting
+            busy = max(seen, min(utilised, _BUSY))
+            if seen >= _VISIBLE and load / seen <= self.rate * (1.0 + _KNOWN):  # as long a queue as was to be expected
+                self._variance = min(self._variance, _QUEUE**2)
+        if load / busy > self.rate * 1.01:
+            self._mean = math.log(load / busy / self.rate) + self._in_use()
+            self._settle()
+            return True
         self._settle()
-        return True
+        return False
 
     def disturbed(self) -> None:
         """The interval was none to learn from: a backlog, a change of membership, consumers that stand still."""
@@ -173,9 +183,9 @@ class _Calm:
         return self._waited / self.seconds
 
     def add(self, progress: Progress, worth: float) -> None:
-        if worth != self._worth:
+        if abs(worth - self._worth) > 0.05 * worth:
             self.clear()
-        self._worth = worth
+            self._worth = worth
         self.seconds += progress.seconds
         self.served += float(progress.consumed.sum())
         waiting = float(progress.backlog_before.sum()) + float(progress.backlog_after.sum())

@@ -57,8 +57,8 @@ class LeadTimes:
     """The distributions of lead times: of the last ``size`` pods, and of the declared value as ``prior`` pods that the
     first real ones replace one by one.
 
-    Pods that had to wait for a node and pods that did not are two kinds. Their mixture is ``total``, what an order takes
-    as a rule; ``pod`` is the way where a node has room; ``node`` is the wait where none has.
+    Pods that had to wait for a node and pods that did not are two kinds. Their mixture is ``total``, what an order
+    takes as a rule; ``pod`` is the way where a node has room; ``node`` is the wait where none has.
     """
 
     def __init__(self, declared: float, prior: int, size: int, join: float = 0.0) -> None:

@@ -1,0 +1,138 @@
+"""Trying out one replica fewer, where nothing else can tell that a replica serves more than was declared.
+
+A plan that believes too little of a replica orders too many, and too many never have a backlog: the mistake hides
+itself. So, where it is safe, fewer are kept for a while, and the backlog is watched. What is served then without one
+teaches the service rate (:meth:`scaler.plan.capacity.ServiceRate.learn_calm`); a backlog ends it at once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSettings:
+    """Durations in ticks, except where said."""
+
+    calm: float = 8.0  # without a change or a doubt before anything is tried
+    watch: float = 14.0  # that a count is watched before the next lower one
+    settle: float = 3.0  # until a change of the count has passed through the group; watched for a backlog, too
+    longest: float = 480.0  # of one experiment, all its steps
+    rest: float = 40.0  # after one that ended without a backlog
+    back_off: float = 1440.0  # after a backlog; doubled each time
+    back_off_most: float = 11_520.0
+    step: float = 0.1  # part of the replicas that are tried at once; at least one
+    slack: float = 0.5  # of the objective's slack that a backlog may take; the rest is for the way back
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """One tick as an experiment sees it."""
+
+    current: int  # replicas that were asked for
+    wanted: int  # the plan's own answer
+    safe: int  # the least count that serves every foreseen path at the believed rate, and what the present needs
+    least: int  # the same for the median path: no experiment goes on with fewer
+    level: float | None  # requests/s
+    backlog: float | None  # messages; None: not known
+    slack: float  # s a request may wait
+    unsure: bool  # the service rate may be higher than believed, and nothing else can tell
+    quiet: bool  # readings are fresh; no update, no change under way, all replicas ready, consumers progress
+
+
+class Probe:
+    """A state machine, without a clock of its own. Seconds; ``tick`` is the time between decisions."""
+
+    def __init__(self, tick: float, settings: ProbeSettings | None = None) -> None:
+        self._settings = settings or ProbeSettings()
+        self._tick = tick
+        self._calm_since: float | None = None
+        self._usual = 0.0  # s of work in the backlog before the experiment: not committed, in service
+        self._count: int | None = None  # the count that is tried; None: no experiment
+        self._began = self._stepped = 0.0  # unix s
+        self._not_before = -math.inf  # unix s
+        self._back_off = self._settings.back_off
+        self._proved = 0.0  # requests/s for each replica that were served in a step of an experiment
+
+    @property
+    def running(self) -> bool:
+        """Whether fewer replicas are kept than the plan wants, to learn from it."""
+        return self._count is not None
+
+    def step(self, now: float, seen: Situation) -> int | None:
+        """The count to keep instead of the plan's answer at unix time ``now``; None: the plan's own."""
+        if self._count is None:
+            return self._begin(now, seen)
+        if self._backlogged(seen):
+            self._back_off_from(now)
+            return None
+        watched = now - self._stepped >= (self._settings.settle + self._settings.watch) * self._tick
+        if self._over(now, seen):
+            self._end(now, self._settings.rest)
+            return None
+        if watched and seen.quiet and seen.level is not None:
+            self._proved = seen.level / self._count
+            lower = self._lower(seen, min(self._count, seen.current))
+            if lower is not None:
+                self._count, self._stepped = lower, now
+        return self._count if self._count < seen.wanted else None  # None: it learned enough that the plan wants no more
+
+    def _begin(self, now: float, seen: Situation) -> int | None:
+        lasting = self._calm(now, seen)
+        if not lasting or now < self._not_before or not seen.unsure:
+            return None
+        lower = self._lower(seen, seen.current)
+        if lower is None:
+            return None
+        self._count = lower
+        self._began = self._stepped = now
+        return lower
+
+    def _calm(self, now: float, seen: Situation) -> bool:
+        """Whether the plan has asked for what there is for a while, and all of it was served as it came."""
+        waiting = _waiting(seen)
+        if not seen.quiet or waiting is None or seen.wanted > seen.current:
+            self._calm_since = None
+            return False
+        if self._calm_since is None or now < self._calm_since:
+            self._calm_since, self._usual = now, waiting
+        self._usual = max(self._usual, waiting)
+        return now - self._calm_since >= self._settings.calm * self._tick
+
+    def _lower(self, seen: Situation, count: int) -> int | None:
+        lower = count - max(math.floor(count * self._settings.step), 1)
+        if self._proved > 0 and seen.level is not None:  # no need to go again step by step through what is known
+            lower = min(lower, math.ceil(seen.level / self._proved))
+        lower = max(lower, seen.safe, 1)
+        return lower if lower < count else None
+
+    def _backlogged(self, seen: Situation) -> bool:
+        waiting = _waiting(seen)
+        return waiting is not None and waiting > self._usual + self._settings.slack * seen.slack
+
+    def _over(self, now: float, seen: Situation) -> bool:
+        """Whether it is no longer what it was: too long, another load, a doubt, somebody else's count, known enough."""
+        count, s = self._count or 0, self._settings
+        blind = seen.backlog is None or seen.level is None
+        too_long = now < self._began or now - self._began > s.longest * self._tick
+        done = now - self._stepped > 2.0 * (s.settle + s.watch) * self._tick  # as far as it is safe, and learned
+        foreign = seen.current > count and now - self._stepped > self._tick * 1.5
+        return blind or too_long or done or foreign or not seen.unsure or seen.least > count
+
+    def _back_off_from(self, now: float) -> None:
+        self._proved = 0.0
+        self._end(now, self._back_off)
+        self._back_off = min(2.0 * self._back_off, self._settings.back_off_most)
+
+    def _end(self, now: float, ticks: float) -> None:
+        self._count = None
+        self._calm_since = None
+        self._not_before = now + ticks * self._tick
+
+
+def _waiting(seen: Situation) -> float | None:
+    """The backlog in s of work."""
+    if seen.backlog is None or seen.level is None:
+        return None
+    return seen.backlog / seen.level if seen.level > 0 else (0.0 if seen.backlog <= 0 else math.inf)
