@@ -71,11 +71,12 @@ class JournalFile:
     def __init__(self, path: Path, size: int | None = SIZE, kept: int = KEPT) -> None:
         """Opens the file, and ends a line that a killed process left half-written. Raises OSError."""
         self._path, self._size, self._kept = path, size, kept
+        self._cut_off = False  # the file ends within a line
         self._file = self._open()
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Write lines. Raises OSError; then none of them is in the file, as far as the disk allows."""
-        data = b"".join(lines)
+        data = b"".join((b"\n", *lines) if self._cut_off else lines)
         if self._size is not None and self._end > 0 and self._end + len(data) > self._size:
             self._put_aside()
         try:
@@ -83,12 +84,22 @@ class JournalFile:
             while written < len(data):
                 written += os.write(self._file, data[written:])
         except OSError:
-            os.ftruncate(self._file, self._end)
+            self._take_back()
             raise
         self._end += len(data)
+        self._cut_off = False
 
     def close(self) -> None:
         os.close(self._file)
+
+    def _take_back(self) -> None:
+        """Remove what a failed write has left."""
+        try:
+            os.ftruncate(self._file, self._end)
+        except OSError:
+            self._cut_off = True
+        else:
+            self._cut_off = False
 
     def _open(self) -> int:
         # Whoever may read the controller's logs may read this; nobody else.
@@ -103,14 +114,15 @@ class JournalFile:
         return file
 
     def _put_aside(self) -> None:
-        for number in range(self._kept - 1, 0, -1):
-            older = numbered(self._path, number)
-            if older.exists():
-                older.replace(numbered(self._path, number + 1))
-        if self._kept > 0:
-            self._path.replace(numbered(self._path, 1))
-        else:
-            self._path.unlink()
+        if self._path.exists():  # else it was put aside before, and no other could be opened
+            for number in range(self._kept - 1, 0, -1):
+                older = numbered(self._path, number)
+                if older.exists():
+                    older.replace(numbered(self._path, number + 1))
+            if self._kept > 0:
+                self._path.replace(numbered(self._path, 1))
+            else:
+                self._path.unlink()
         before = self._file
         self._file = self._open()
         os.close(before)
