@@ -42,12 +42,14 @@ lint: $(INSTALLED) ## ruff, mypy strict, import-linter
 
 generate: $(INSTALLED) ## Make the generated files again
 	$(BIN)/python -m scaler.api.reference > docs/configuration.md
+	$(BIN)/python -m manifests.generate
 	$(BIN)/python -m scaler.api.crd manifests/crd
 
 verify: $(INSTALLED) ## Fail when a generated file is not what its source makes
 	@mkdir -p out
 	$(BIN)/python -m scaler.api.reference > out/configuration.md
 	diff -u docs/configuration.md out/configuration.md
+	$(BIN)/python -m manifests.generate --check
 	@rm -rf out/crd
 	$(BIN)/python -m scaler.api.crd out/crd
 	diff -ru manifests/crd out/crd

@@ -266,7 +266,16 @@ def _info(resource: PredictiveScaler) -> tuple[str, ...]:
     spec = resource.spec
     metric, selector = ("", "") if spec.latency is None else (spec.latency.metric, spec.latency.selector)
     target, kafka = spec.target, spec.kafka
-    return (str(spec.mode), target.kind, target.name, kafka.topic, kafka.consumer_group, metric, selector)
+    return (
+        str(spec.mode),
+        str(spec.forecast.model),
+        target.kind,
+        target.name,
+        kafka.topic,
+        kafka.consumer_group,
+        metric,
+        selector,
+    )
 
 
 def _version() -> str:

@@ -160,8 +160,8 @@ METRICS: tuple[Metric, ...] = (
         _P.CONTROLLER,
         "scaler_info",
         _G,
-        "1 for each scaler, with what it scales and where its latency histogram is found",
-        ("mode", "kind", "target", "topic", "group", "latency_metric", "latency_selector"),
+        "1 for each scaler, with what it scales, the forecast it declares, and where its latency histogram is found",
+        ("mode", "forecast", "kind", "target", "topic", "group", "latency_metric", "latency_selector"),
     ),
     Metric(_P.CONTROLLER, "build_info", _G, "1, with the version of Lagcast", ("version",), of_scaler=False),
     Metric(

@@ -1,0 +1,1 @@
+"""Makes what is checked in of dashboards, alerts and the metrics' reference: `python -m manifests.generate`."""
