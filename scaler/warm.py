@@ -16,6 +16,21 @@ from scaler.plan.observation import (
     TopicOffsets,
 )
 
+EXAMPLE = PredictiveScaler.model_validate(
+    {
+        "apiVersion": "lagcast.io/v1alpha1",
+        "kind": "PredictiveScaler",
+        "metadata": {"name": "warm-up"},
+        "spec": {
+            "target": {"name": "warm-up"},
+            "kafka": {"bootstrapServers": "localhost:9092", "topic": "warm-up", "consumerGroup": "warm-up"},
+            "objective": {"within": "10s", "share": "99%"},
+            "replicas": {"min": 1, "max": 8, "serviceRate": "1"},
+        },
+    }
+)
+"""A scaler to warm up with where there is none yet."""
+
 
 def warm_up(make_policy: MakePolicy, resource: PredictiveScaler, tick: float) -> None:
     """Decide a few ticks with a policy that is then thrown away."""

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
 from scaler.act.apply import Actor
-from scaler.api.config import load
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.cli.units import DURATION
 from scaler.clock import SystemClock
 from scaler.controller import Controller, MakePolicy
 from scaler.endpoints import Endpoints
-from scaler.errors import ConfigError, LagcastError, where
+from scaler.errors import ConfigError, LagcastError
 from scaler.explain.encode import to_json
 from scaler.explain.stages import explain as explained
 from scaler.journal import Journal
@@ -32,9 +31,11 @@ from scaler.observe.histories import Histories
 from scaler.observe.ports import LatencySource
 from scaler.observe.watched import watched
 from scaler.policies import find_policy
+from scaler.resources.feed import ClusterScalers
+from scaler.resources.file import ConfigFile, digest, load_to_run
 from scaler.status import as_dict
 from scaler.telemetry import Telemetry
-from scaler.warm import warm_up
+from scaler.warm import EXAMPLE, warm_up
 
 log = logging.getLogger("lagcast")
 
@@ -48,7 +49,12 @@ OURS = ("lagcast", "scaler", "forecasting", "simulations")
 
 
 @click.command()
-@click.option("--config", "path", required=True, type=click.Path(path_type=Path), help="File of PredictiveScalers.")
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    help="File of PredictiveScalers. Default: those of the cluster.",
+)
 @click.option("--tick", type=DURATION, default="15s", show_default=True, help="Time between decisions.")
 @click.option("--listen", default="127.0.0.1:8080", show_default=True, help="HOST:PORT of metrics, probes and status.")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="Default: the pod's ServiceAccount.")
@@ -58,7 +64,7 @@ OURS = ("lagcast", "scaler", "forecasting", "simulations")
 @click.option("--journal-every", type=DURATION, default="1m", show_default=True, help="At least so often, and changes.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
 def run(
-    path: Path,
+    path: Path | None,
     tick: float,
     listen: str,
     kubeconfig: Path | None,
@@ -68,10 +74,11 @@ def run(
     journal_every: float,
     log_level: str,
 ) -> None:
-    """Scale the targets of a configuration file until SIGTERM or Ctrl-C.
+    """Scale the targets of the cluster's PredictiveScalers, or of a configuration file's, until SIGTERM or Ctrl-C.
 
-    The file is read again when it changes; an error in it keeps the running configuration. Scalers are in mode
-    Recommend unless they say otherwise: decisions are reported, nothing is changed.
+    In the cluster, the scalers of all namespaces are watched, and what is decided stands in their status. With
+    --config, the file is read again when it changes; an error in it keeps the running configuration. Scalers are in
+    mode Recommend unless they say otherwise: decisions are reported, nothing is changed.
 
     A journal is bounded: at 64 MiB its file is put aside, and three older ones are kept (FILE.1 to FILE.3).
 
@@ -80,8 +87,9 @@ def run(
     """
     _log_to_stderr(log_level.upper())
     try:
-        seen = _digest(path)  # before it is read: a change while the controller starts is not missed
-        resources = load(path)
+        # The digest before the content: a change while the controller starts is not missed.
+        seen = None if path is None else digest(path)
+        resources = () if path is None else load_to_run(path)
         make_policy = find_policy(policy, _options(options))
         host, port = _address(listen)
     except ConfigError as error:
@@ -111,47 +119,27 @@ def _log_to_stderr(level: str) -> None:
         logging.getLogger(name).setLevel(level)
 
 
-class ConfigFile:
-    """Applies a configuration file to the controller when its content is no longer that of the digest ``seen``."""
+class _Scalers(Protocol):
+    """Where the scalers come from: a file, or the cluster."""
 
-    def __init__(self, path: Path, seen: bytes | None, controller: Controller, telemetry: Telemetry) -> None:
-        self._path = path
-        self._controller = controller
-        self._telemetry = telemetry
-        self._seen = seen
-        telemetry.config_ok.set(1)
+    @property
+    def missing(self) -> str | None:
+        """Why it is not known which there are; None when it is."""
+        ...
 
-    def check(self) -> None:
-        """Reload if the file changed. An error keeps the running configuration; it is logged once and counted."""
-        digest = _digest(self._path)
-        if digest == self._seen:
-            return
-        self._seen = digest
-        try:
-            resources = load(self._path)
-            self._controller.configure(resources)
-        except Exception as error:  # noqa: BLE001 - also a policy may refuse a resource, in any way
-            log.error(
-                "the running configuration is kept: %s", error if isinstance(error, LagcastError) else where(error)
-            )
-            self._telemetry.config_errors.inc()
-            self._telemetry.config_ok.set(0)
-            return
-        self._telemetry.config_ok.set(1)
-        log.info("%s: %d scalers", self._path, len(resources))
+    def take_over(self) -> tuple[PredictiveScaler, ...]:
+        """Configure the controller for its first tick; the scalers that are run."""
+        ...
 
-
-def _digest(path: Path) -> bytes | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).digest()
-    except OSError:
-        return None
+    def before_tick(self) -> None: ...
+    def after_tick(self) -> None: ...
+    def close(self) -> None: ...
 
 
 def _run(
-    path: Path,
+    path: Path | None,
     seen: bytes | None,
-    resources: Sequence[PredictiveScaler],
+    resources: tuple[PredictiveScaler, ...],
     make_policy: MakePolicy,
     tick: float,
     host: str,
@@ -194,6 +182,11 @@ def _run(
         tick,
         None if journal is None else noting(journal.note, tick, journal_every),
     )
+    scalers: _Scalers
+    if path is None:
+        scalers = ClusterScalers(kube, controller, make_policy, telemetry, clock, tick)
+    else:
+        scalers = ConfigFile(path, seen, controller, telemetry, resources)
     warm = threading.Event()
     started = clock.now()
 
@@ -203,7 +196,9 @@ def _run(
         return f"no tick has ended for {late + 10 * tick:.0f} s" if late > 0 else None
 
     def ready() -> str | None:
-        return None if warm.is_set() and controller.last_tick is not None else "warming up"
+        if not warm.is_set() or controller.last_tick is None:
+            return "warming up"
+        return scalers.missing
 
     def rows() -> list[dict[str, Any]]:
         return [as_dict(row, clock.now()) for row in controller.rows.values()]
@@ -214,27 +209,34 @@ def _run(
                 return to_json(explained(facts_of(row, tick)))
         return None
 
-    try:
+    with _listening(host, port):
         endpoints = Endpoints(host, port, telemetry.registry, healthy, ready, rows, explain)
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise LagcastError(f"cannot listen on {host}:{port}: {why}; choose another --listen HOST:PORT") from error
     log.info("metrics, probes and status on %s:%d", host, endpoints.port)
     try:
-        controller.configure(resources)
-        gatherer.prepare([watched(resource) for resource in resources])
-        warm_up(make_policy, resources[0], tick)
+        first = scalers.take_over()
+        gatherer.prepare([watched(resource) for resource in first])
+        warm_up(make_policy, first[0] if first else EXAMPLE, tick)
         warm.set()
-        log.info("warm; %d scalers from %s", len(resources), path)
-        controller.run(stop, before_tick=ConfigFile(path, seen, controller, telemetry).check)
+        log.info("warm; %d scalers from %s", len(first), path or "the cluster")
+        controller.run(stop, scalers.before_tick, scalers.after_tick)
     finally:
         endpoints.close()
+        scalers.close()
         for pool in (samplers, background, aside):
             pool.shutdown(wait=False, cancel_futures=True)
         controller.close()
         if journal is not None:
             journal.close()
     log.info("stopped")
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise LagcastError(f"cannot listen on {host}:{port}: {why}; choose another --listen HOST:PORT") from error
 
 
 def _journal(path: Path) -> Journal:

@@ -1,0 +1,164 @@
+"""A scaler's conditions, from one tick's row. Pure: what they were, and what is so now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from scaler.act.apply import Outcome
+from scaler.api.predictive_scaler import PAUSED, ForecastModel
+from scaler.api.status import LONGEST_MESSAGE, Condition, ConditionType, Truth
+from scaler.controller import Row
+from scaler.plan.decision import Numbers
+from scaler.plan.reasons import Reason
+from scaler.resources.declared import Place, Refused
+
+
+class Because(StrEnum):
+    """Reasons of conditions that are not those of a decision."""
+
+    DECIDING = "Deciding"
+    NOT_DECIDED = "NotDecided"
+    LOAD = "LoadPresent"
+    NO_LOAD = "NoLoad"
+    LOAD_UNKNOWN = "LoadUnknown"
+    WITHIN_LIMITS = "WithinLimits"
+    FORECASTING = "Forecasting"
+    REACTIVE_BY_CHOICE = "ReactiveByChoice"
+    NOT_PAUSED = "NotPaused"
+
+
+_LIMITS: Mapping[Reason, str] = {
+    Reason.MIN_REPLICAS: "spec.replicas.min keeps the count up",
+    Reason.MAX_REPLICAS: "more is wanted than spec.replicas.max; raise it if the cluster can hold more",
+    Reason.SCALE_OUT_LIMIT: "spec.replicas.maxScaleOut holds the step back",
+    Reason.SCALE_IN_LIMIT: "spec.replicas.maxScaleIn holds the step back",
+    Reason.PARTITIONS: "more replicas could not be given work: the topic's partitions bind",
+}
+_FAULTS = frozenset(
+    {
+        Reason.PATCH_FAILED,
+        Reason.TARGET_NOT_FOUND,
+        Reason.TARGET_WITHOUT_SCALE,
+        Reason.OWNED_BY_ANOTHER,
+        Reason.FORBIDDEN,
+        Reason.INTERNAL_ERROR,
+    }
+)
+_INPUTS = (Reason.INPUT_ERROR, Reason.INPUT_ABSENT, Reason.INPUT_STALE)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is so of one condition, without since when."""
+
+    type: ConditionType
+    status: Truth
+    reason: str
+    message: str
+
+
+def of_row(row: Row) -> tuple[Finding, ...]:
+    """The five conditions after a tick."""
+    return (_ready(row), _active(row.decision.numbers), _limited(row), _fallback(row), _paused(row))
+
+
+def of_refused(refused: Refused) -> tuple[Finding, ...]:
+    """The five conditions of a scaler that is not run."""
+    others = (
+        Finding(kind, Truth.UNKNOWN, Because.NOT_DECIDED, "nothing is decided for it")
+        for kind in ConditionType
+        if kind is not ConditionType.READY
+    )
+    return (Finding(ConditionType.READY, Truth.FALSE, refused.reason, refused.text), *others)
+
+
+def dated(findings: Iterable[Finding], before: Iterable[Condition], place: Place, now: float) -> list[Condition]:
+    """Conditions with the time of their last transition: ``now`` (unix s) where the status is another than before."""
+    known = {condition.type: condition for condition in before}
+    made = []
+    for one in findings:
+        old = known.get(one.type)
+        since = old.last_transition_time if old is not None and old.status is one.status else rfc3339(now)
+        made.append(
+            Condition.model_validate(
+                {
+                    "type": one.type,
+                    "status": one.status,
+                    "reason": str(one.reason),
+                    "message": one.message[:LONGEST_MESSAGE],
+                    "lastTransitionTime": since,
+                    "observedGeneration": place.generation,
+                }
+            )
+        )
+    return made
+
+
+def rfc3339(now: float) -> str:
+    """Unix s as the API server spells a time."""
+    return datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def fault(outcome: Outcome) -> bool:
+    """Whether a decision could not be carried out."""
+    return outcome.reason in _FAULTS
+
+
+def _ready(row: Row) -> Finding:
+    kind, no = ConditionType.READY, Truth.FALSE
+    if fault(row.outcome):
+        return Finding(kind, no, row.outcome.reason, row.outcome.detail or f"{row.outcome.reason}: see the log")
+    if Reason.INTERNAL_ERROR in row.decision.reasons:
+        return Finding(kind, no, Reason.INTERNAL_ERROR, "deciding failed; its count is held; please report it")
+    for reason, detail in _missing(row):
+        return Finding(kind, no, reason, detail)
+    if row.decision.desired is None:
+        return Finding(kind, no, row.decision.reason, "no count can be decided")
+    return Finding(kind, Truth.TRUE, Because.DECIDING, "its inputs are fresh, and it is decided")
+
+
+def _missing(row: Row) -> Iterator[tuple[Reason, str]]:
+    """What is wrong with the sources that a count cannot do without, as it stands in their readings."""
+    for what, reading in (("target", row.observed.replicas), ("topic", row.observed.offsets)):
+        if not reading.fresh:
+            given = f"the reading of the {what} is {reading.freshness}"
+            yield reading.reason or _INPUTS[0], reading.detail or given
+
+
+def _active(numbers: Numbers) -> Finding:
+    kind = ConditionType.ACTIVE
+    if (numbers.arrival_rate or 0.0) > 0 or (numbers.backlog or 0.0) > 0:
+        return Finding(kind, Truth.TRUE, Because.LOAD, "requests arrive, or wait")
+    if numbers.arrival_rate is None or numbers.backlog is None:
+        return Finding(kind, Truth.UNKNOWN, Because.LOAD_UNKNOWN, "it is not known whether requests arrive")
+    return Finding(kind, Truth.FALSE, Because.NO_LOAD, "no request arrives, and none waits")
+
+
+def _limited(row: Row) -> Finding:
+    kind = ConditionType.SCALING_LIMITED
+    for reason in row.decision.reasons:
+        if reason in _LIMITS:
+            return Finding(kind, Truth.TRUE, reason, _LIMITS[reason])
+    return Finding(kind, Truth.FALSE, Because.WITHIN_LIMITS, "no limit moved the desired count")
+
+
+def _fallback(row: Row) -> Finding:
+    kind, reasons = ConditionType.FALLBACK, row.decision.reasons
+    for reason in _INPUTS:
+        if reason in reasons:
+            return Finding(kind, Truth.TRUE, reason, "a source is missing: the count is never lowered meanwhile")
+    if row.resource.spec.forecast.model is ForecastModel.NONE:
+        return Finding(kind, Truth.FALSE, Because.REACTIVE_BY_CHOICE, "spec.forecast.model is none")
+    if Reason.NO_FORECAST in reasons:
+        return Finding(kind, Truth.TRUE, Reason.NO_FORECAST, "there is no forecast (yet): the plan is reactive")
+    return Finding(kind, Truth.FALSE, Because.FORECASTING, "nothing stands in for anything")
+
+
+def _paused(row: Row) -> Finding:
+    kind = ConditionType.PAUSED
+    if row.resource.paused:
+        return Finding(kind, Truth.TRUE, Reason.PAUSED, f'annotated {PAUSED}: "true"; take it off to go on')
+    return Finding(kind, Truth.FALSE, Because.NOT_PAUSED, "no annotation asks for it")

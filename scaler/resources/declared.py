@@ -1,0 +1,184 @@
+"""The scalers that the cluster holds, as their watch tells them, and which of them can be run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from scaler.api.objects import parse
+from scaler.api.predictive_scaler import KIND, PredictiveScaler
+from scaler.kube import Json
+
+
+class Refusal(StrEnum):
+    """Why a scaler that the API server took is not run."""
+
+    INVALID_SPEC = "InvalidSpec"
+    """The models refuse it: its definition in the cluster is of another version."""
+    NOT_CARRIED_OUT = "NotCarriedOut"
+    """It asks for something that this version does not do."""
+    TARGET_TAKEN = "TargetTaken"
+    """Another scaler, which was there before, has the same target."""
+    POLICY_REFUSED = "PolicyRefused"
+    """The policy that was chosen cannot plan for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which object a status belongs to."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Declared:
+    """One object of the cluster: read, or with what is wrong; and the status that it had when it was first seen."""
+
+    place: Place
+    created: str  # RFC 3339, UTC: sorts as text
+    resource: PredictiveScaler | None
+    faults: tuple[str, ...]
+    status: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A scaler that is not run, and why."""
+
+    place: Place
+    reason: Refusal
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What becomes of all the scalers of a cluster."""
+
+    run: tuple[PredictiveScaler, ...]
+    refused: tuple[Refused, ...]
+
+    def without(self, refusals: Mapping[str, str]) -> Choice:
+        """The same, less those that the policy refuses: uid -> what it said."""
+        run = tuple(one for one in self.run if one.uid not in refusals)
+        refused = tuple(
+            Refused(place_of(one), Refusal.POLICY_REFUSED, refusals[one.uid]) for one in self.run if one.uid in refusals
+        )
+        return Choice(run, self.refused + refused)
+
+
+def place_of(resource: PredictiveScaler) -> Place:
+    """Where its status is written."""
+    metadata = resource.metadata
+    return Place(metadata.namespace, metadata.name, resource.uid, metadata.generation)
+
+
+def choose(declared: Iterable[Declared]) -> Choice:
+    """Which scalers are run. Of several on one target it is the oldest, so that a new one takes nothing away."""
+    run: list[PredictiveScaler] = []
+    refused: list[Refused] = []
+    first: dict[tuple[str, str, str, str], str] = {}
+    for one in sorted(declared, key=lambda d: (d.created, d.place.namespace, d.place.name)):
+        resource = one.resource
+        if resource is None:
+            refused.append(Refused(one.place, Refusal.INVALID_SPEC, "; ".join(one.faults)))
+        elif resource.not_carried_out:
+            refused.append(Refused(one.place, Refusal.NOT_CARRIED_OUT, resource.not_carried_out))
+        elif (holder := first.setdefault(resource.subject, str(resource))) != str(resource):
+            target = resource.spec.target
+            said = (
+                f"spec.target: found {target.kind} {target.name}, which {holder} scales; allowed: one scaler a target"
+            )
+            refused.append(Refused(one.place, Refusal.TARGET_TAKEN, said))
+        else:
+            run.append(resource)
+    return Choice(tuple(sorted(run, key=lambda r: (r.metadata.namespace, r.metadata.name))), tuple(refused))
+
+
+@dataclass(slots=True)
+class _Kept:
+    declared: Declared
+    seen: tuple[Any, ...] = field(default=())  # what of the object matters here
+
+
+class ScalerStore:
+    """The handler of the watch; ``take`` is for the controller's thread."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, _Kept] = {}
+        self._changed = False
+        self._lock = threading.Lock()
+
+    def listed(self, objects: Sequence[Json], at: float) -> None:
+        """All of them."""
+        alive = [item for item in objects if not _going(item)]
+        gone = self._kept.keys() - {item["metadata"]["uid"] for item in alive}
+        for item in alive:
+            self._put(item)
+        self._drop(gone)
+        with self._lock:
+            self._changed = True  # also when there is none: that is known now
+
+    def changed(self, item: Json, at: float) -> None:
+        """One is new, or has changed: its spec, or just the status that we wrote."""
+        if _going(item):
+            self._drop([item["metadata"]["uid"]])
+        else:
+            self._put(item)
+
+    def removed(self, item: Json, at: float) -> None:
+        """One is gone."""
+        self._drop([item["metadata"]["uid"]])
+
+    def take(self) -> tuple[Declared, ...] | None:
+        """All that there are; None when nothing but statuses changed since the last call."""
+        with self._lock:
+            if not self._changed:
+                return None
+            self._changed = False
+            return tuple(kept.declared for kept in self._kept.values())
+
+    def _put(self, item: Json) -> None:
+        metadata = item["metadata"]
+        uid = str(metadata["uid"])
+        seen = (metadata.get("generation"), metadata.get("annotations"), metadata.get("labels"))
+        known = self._kept.get(uid)
+        if known is not None and known.seen == seen:
+            return
+        made = _declared(item)
+        if known is not None:
+            made = replace(made, status=known.declared.status)
+        with self._lock:
+            self._kept[uid] = _Kept(made, seen)
+            self._changed = True
+
+    def _drop(self, uids: Iterable[str]) -> None:
+        with self._lock:
+            for uid in list(uids):
+                self._changed |= self._kept.pop(uid, None) is not None
+
+
+def _going(item: Json) -> bool:
+    """It is being deleted: nothing is decided for it any more."""
+    return bool(item["metadata"].get("deletionTimestamp"))
+
+
+def _declared(item: Json) -> Declared:
+    metadata = item["metadata"]
+    generation = metadata.get("generation")
+    place = Place(
+        str(metadata.get("namespace", "")),
+        str(metadata["name"]),
+        str(metadata["uid"]),
+        generation if isinstance(generation, int) else None,
+    )
+    parsed = parse(item, (KIND,))
+    resource = parsed.resource if isinstance(parsed.resource, PredictiveScaler) else None
+    status = item.get("status")
+    created = str(metadata.get("creationTimestamp", ""))
+    return Declared(place, created, resource, parsed.faults, status if isinstance(status, dict) else {})

@@ -1,0 +1,135 @@
+"""The cluster's scalers and the controller: what is declared goes in before a tick, what was decided out after it."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping
+
+from scaler.api.predictive_scaler import PredictiveScaler, to_service
+from scaler.api.status import ScalerStatus
+from scaler.clock import Clock
+from scaler.controller import Controller, MakePolicy, Row
+from scaler.errors import ConfigError, LagcastError, TargetNotFound, where
+from scaler.kube import KubeClient
+from scaler.observe.watch import Timings, Watches
+from scaler.resources import status
+from scaler.resources.declared import Choice, Declared, Place, Refused, ScalerStore, choose, place_of
+from scaler.resources.writer import COLLECTION, StatusWriter
+from scaler.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+TIMINGS = Timings(refused=10.0)  # definitions are often installed just after the controller
+FIRST_LIST = 5.0  # s to wait for it before the first tick; then the scalers come when they come
+CLOSE_TIME = 1.0  # s
+
+
+class ClusterScalers:
+    """Keeps a controller configured with the PredictiveScalers of all namespaces, and writes their statuses."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        controller: Controller,
+        make_policy: MakePolicy,
+        telemetry: Telemetry,
+        clock: Clock,
+        tick: float,
+        timings: Timings = TIMINGS,
+    ) -> None:
+        """``tick`` (s) is the controller's; the watch begins at once."""
+        self._controller = controller
+        self._make_policy = make_policy
+        self._telemetry = telemetry
+        self._clock = clock
+        self._tick = tick
+        self._store = ScalerStore()
+        self._watches = Watches(client, clock, random.Random(), timings)
+        self._watch = self._watches.begin(COLLECTION, self._store)
+        self._writer = StatusWriter(client)
+        self._run: tuple[PredictiveScaler, ...] = ()
+        self._refused: tuple[Refused, ...] = ()
+        self._newest: dict[str, ScalerStatus] = {}  # by uid; what the next one follows
+        telemetry.config_ok.set(1)
+
+    @property
+    def missing(self) -> str | None:
+        """Why it is not known which scalers there are; None when it is."""
+        state = self._watch.state
+        if state.synced:
+            return None
+        if isinstance(state.error, TargetNotFound):
+            return f"{state.error}: are the definitions installed? `lagcast crd | kubectl apply --server-side -f -`"
+        return str(state.error or "the PredictiveScalers have not been listed yet")
+
+    def take_over(self) -> tuple[PredictiveScaler, ...]:
+        """Configure the controller with what is known after a while; the scalers that are run."""
+        self._watch.settle(FIRST_LIST)
+        self.before_tick()
+        return self._run
+
+    def before_tick(self) -> None:
+        """Configure the controller anew if a scaler was made, changed or deleted."""
+        declared = self._store.take()
+        if declared is None:
+            return
+        choice = self._configure(choose(declared))
+        news = set(choice.refused) - set(self._refused)
+        for one in sorted(news, key=lambda r: (r.place.namespace, r.place.name)):
+            log.error("%s/%s is not run: %s: %s", one.place.namespace, one.place.name, one.reason, one.text)
+        self._telemetry.config_errors.inc(len(news))
+        self._telemetry.config_ok.set(0 if choice.refused else 1)
+        self._run, self._refused = choice.run, choice.refused
+        self._remember(declared)
+        log.info("%d scalers are run, %d are not", len(choice.run), len(choice.refused))
+
+    def after_tick(self) -> None:
+        """Say what the newest tick decided in the statuses, where that is due."""
+        now = self._clock.now()
+        made = dict(self._of(row, now) for row in self._controller.rows.values())
+        made |= {one.place: status.of_refused(one, self._before(one.place), now) for one in self._refused}
+        self._newest |= {place.uid: one for place, one in made.items()}
+        self._writer.publish(made, now)
+
+    def close(self) -> None:
+        """End the watch and the writer."""
+        self._watches.close(CLOSE_TIME)
+        self._writer.close()
+
+    def _of(self, row: Row, now: float) -> tuple[Place, ScalerStatus]:
+        place = place_of(row.resource)
+        return place, status.of_row(row, self._before(place), now)
+
+    def _before(self, place: Place) -> ScalerStatus:
+        return self._newest.get(place.uid) or ScalerStatus()
+
+    def _remember(self, declared: tuple[Declared, ...]) -> None:
+        """What stands on the server is what the first status follows; what is gone is forgotten."""
+        uids = {one.place.uid for one in declared}
+        self._newest = {uid: newest for uid, newest in self._newest.items() if uid in uids}
+        for one in declared:
+            if one.place.uid not in self._newest:
+                found = status.read(one.status)
+                self._newest[one.place.uid] = found
+                self._writer.stands(one.place.uid, found)
+
+    def _configure(self, choice: Choice) -> Choice:
+        try:
+            self._controller.configure(choice.run)
+        except Exception:  # noqa: BLE001 - a policy may refuse a resource in any way; it must not stop the others
+            choice = choice.without(self._policy_refuses(choice.run))
+            self._controller.configure(choice.run)
+        return choice
+
+    def _policy_refuses(self, resources: tuple[PredictiveScaler, ...]) -> Mapping[str, str]:
+        """uid -> what the policy says, of each that it refuses."""
+        said = {}
+        for resource in resources:
+            try:
+                self._make_policy(resource, to_service(resource, self._tick))
+            except ConfigError as error:
+                said[resource.uid] = str(error)
+            except Exception as error:  # noqa: BLE001 - as above
+                said[resource.uid] = str(error) if isinstance(error, LagcastError) else where(error)
+        return said

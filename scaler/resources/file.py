@@ -1,0 +1,86 @@
+"""Scalers from a configuration file, which is read again when it changes."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+from scaler.api.config import load
+from scaler.api.predictive_scaler import PredictiveScaler
+from scaler.controller import Controller
+from scaler.errors import ConfigError, LagcastError, where
+from scaler.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+
+def load_to_run(path: Path) -> tuple[PredictiveScaler, ...]:
+    """The scalers of a file, if this version can carry all of them out. Raises ConfigError."""
+    resources = load(path)
+    cannot = [f"{path}: {one}: {one.not_carried_out}" for one in resources if one.not_carried_out]
+    if cannot:
+        raise ConfigError("\n".join(cannot))
+    return resources
+
+
+class ConfigFile:
+    """Applies a configuration file to the controller when its content is no longer that of the digest ``seen``."""
+
+    missing: str | None = None
+
+    def __init__(
+        self,
+        path: Path,
+        seen: bytes | None,
+        controller: Controller,
+        telemetry: Telemetry,
+        first: tuple[PredictiveScaler, ...] = (),
+    ) -> None:
+        """``first`` is what was read when the content was ``seen``."""
+        self._path = path
+        self._first = first
+        self._controller = controller
+        self._telemetry = telemetry
+        self._seen = seen
+        telemetry.config_ok.set(1)
+
+    def take_over(self) -> tuple[PredictiveScaler, ...]:
+        """Configure the controller with what was read first."""
+        self._controller.configure(self._first)
+        return self._first
+
+    def check(self) -> None:
+        """Reload if the file changed. An error keeps the running configuration; it is logged once and counted."""
+        seen = digest(self._path)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            resources = load_to_run(self._path)
+            self._controller.configure(resources)
+        except Exception as error:  # noqa: BLE001 - also a policy may refuse a resource, in any way
+            log.error(
+                "the running configuration is kept: %s", error if isinstance(error, LagcastError) else where(error)
+            )
+            self._telemetry.config_errors.inc()
+            self._telemetry.config_ok.set(0)
+            return
+        self._telemetry.config_ok.set(1)
+        log.info("%s: %d scalers", self._path, len(resources))
+
+    before_tick = check
+
+    def after_tick(self) -> None:
+        """A file has no status to be written."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def digest(path: Path) -> bytes | None:
+    """Of a file's content; None when it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:
+        return None
