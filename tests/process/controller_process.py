@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,14 @@ def kubeconfig(folder: Path) -> Path:
 class ControllerProcess:
     """One `lagcast run`; ends with the test."""
 
-    def __init__(self, folder: Path, *resources: dict[str, Any], port: int | None = None, kube: Path | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        *resources: dict[str, Any],
+        port: int | None = None,
+        kube: Path | None = None,
+        more: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
         self.config = folder / "scalers.yaml"
         self.write(*resources)
@@ -72,7 +79,7 @@ class ControllerProcess:
         self._log = (folder / "log").open("w+b")
         command = [sys.executable, "-W", "error", "-m", "scaler.cli", "run", "--config", str(self.config)]
         command += ["--tick", "300ms", "--listen", f"127.0.0.1:{self.port}"]
-        command += ["--kubeconfig", str(kube or kubeconfig(folder))]
+        command += ["--kubeconfig", str(kube or kubeconfig(folder)), *more]
         self.process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, env=os.environ.copy())
 
     def write(self, *resources: dict[str, Any]) -> None:
