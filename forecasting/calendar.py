@@ -119,7 +119,7 @@ class Calendar:
         """Unix seconds at which the local days ``first`` to ``last`` (the same day unless given) begin and end; a day
         has 23 or 25 hours where the clock changes."""
         after = (last or first) + timedelta(days=1)
-        edges = np.array([_midnight(first), _midnight(after)])
+        edges = np.array([midnight(first), midnight(after)])
         begin, end = self.to_unix(edges).tolist()
         return begin, end
 
@@ -135,8 +135,8 @@ class Calendar:
             day += timedelta(days=1)
 
 
-def _midnight(day: date) -> float:
-    """Local seconds at which a date begins."""
+def midnight(day: date) -> float:
+    """Local seconds at which ``day`` begins."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
 
 

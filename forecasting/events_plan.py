@@ -1,0 +1,121 @@
+"""The sizes of what is planned, worked out from the days that are known; never changed after."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.calendar import Calendar
+from forecasting.events import PlannedEvent
+from forecasting.events_days import BINS, STEP, Days, day_of, is_weekend
+
+Floats = NDArray[np.float64]
+
+_DAY = 86400.0
+_SUNDAY = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """``sized``: events (holidays ahead among them), each with its log size at each time of day [288], NaN for a rate.
+
+    ``usual``: requests/s at each time of day, of weekdays and of weekends [2, 288]. ``calm`` (requests/s) keeps ratios
+    of small numbers near 1. ``unknown``: why an event has no size. ``made_on``: the local date, None before any load.
+    """
+
+    calendar: Calendar
+    sized: tuple[tuple[PlannedEvent, Floats], ...]
+    usual: Floats
+    calm: float
+    unknown: tuple[str, ...]
+    made_on: date | None
+
+    def touches(self, begin: float, end: float) -> bool:
+        """Whether an event lies in [begin, end] (unix s)."""
+        return any(event.begin <= end and event.end > begin for event, _ in self.sized)
+
+    def usual_at(self, time: float) -> float:
+        """Requests/s that are usual at ``time`` (unix s)."""
+        local = time + self.calendar.offset(time)
+        return float(self.usual[int(is_weekend(day_of(local))), min(int(local % _DAY / STEP), BINS - 1)])
+
+    def log_sizes(self, times: Floats, level: Floats) -> Floats:
+        """Log of what all events make of ``level`` (requests/s, broadcast to ``times``) at ``times`` (unix s).
+
+        A rate stands for all events at its time.
+        """
+        local = self.calendar.to_local(times)
+        bins = np.minimum((local % _DAY / STEP).astype(np.intp), BINS - 1)
+        total, whole = np.zeros(times.shape), np.zeros(times.shape)
+        for event, size in self.sized:
+            if event.rate is None:
+                total += event.weight(times) * size[bins]
+            else:
+                whole = np.maximum(whole, event.weight(times))
+        rates = self.rates(times)
+        to_rate = np.log((rates + self.calm) / (level + self.calm))
+        return np.where(np.isnan(rates), total, whole * np.nan_to_num(to_rate))
+
+    def rates(self, times: Floats) -> Floats:
+        """The highest rate (requests/s) that is planned at ``times``; NaN where none is."""
+        rates = np.full(times.shape, np.nan)
+        for event, _ in self.sized:
+            if event.rate is not None:
+                rates = np.where(event.weight(times) > 0, np.fmax(rates, event.rate), rates)
+        return rates
+
+    def touched(self, starts: Floats, step: float, now: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Of steps of ``step`` s from ``starts`` (unix s): which an event or holiday that ended by ``now`` touches, and
+        which one that goes on."""
+        past, on = np.zeros((2, len(starts)), np.bool_)
+        spans = [(event.begin, event.end) for event, _ in self.sized]
+        spans += [self.calendar.bounds(day) for day in holidays_of(self.calendar) if not is_weekend(day)]
+        for begin, end in spans:
+            (past if end <= now else on)[(starts < end) & (starts + step > begin)] = True
+        return past, on & ~past
+
+
+def make_plan(events: Sequence[PlannedEvent], calendar: Calendar, days: Days, now: float | None) -> Plan:
+    """What is usual on ``days``, and how large ``events`` and the holidays from ``now`` (unix s) on are to be."""
+    holidays = holidays_of(calendar)
+    special = {day for event in events for day in calendar.days(event.begin, event.end)} | set(holidays)
+    usual = np.array([days.usual(weekend, special) for weekend in (False, True)])
+    mean = 1.0 if np.isnan(usual).all() else float(np.nanmean(usual))
+    usual = np.where(np.isnan(usual), mean, usual)
+    calm = 0.02 * mean + 0.5 / STEP
+    sized: list[tuple[PlannedEvent, Floats]] = []
+    unknown: list[str] = []
+    for event in events:
+        size = np.full(BINS, np.nan if event.factor is None else math.log(event.factor))
+        if event.like is not None:
+            size = days.ratio(event.like, usual[int(is_weekend(event.like))], calm)
+            if not days.knows(event.like):
+                unknown.append(f"event {event.name!r}: like {event.like}, of which the history does not know half")
+        sized.append((event, size))
+    today = None if now is None else calendar.day(now)
+    working = [day for day in holidays if not is_weekend(day)]
+    for day in working:
+        if today is None or day < today:
+            continue
+        like = days.newest(day, among=working) or days.newest(day, weekday=_SUNDAY)
+        if like is None:
+            unknown.append(f"holiday {day}: the history knows no holiday and no Sunday")
+            continue
+        begin, end = calendar.bounds(day)
+        sized.append((PlannedEvent(begin, end, like=like, name=f"holiday {day}"), days.ratio(like, usual[0], calm)))
+    return Plan(calendar, tuple(sized), usual, calm, tuple(unknown), today)
+
+
+def holidays_of(calendar: Calendar) -> list[date]:
+    """All days that are holidays, in order."""
+    days = {
+        date.fromordinal(number)
+        for holiday in calendar.holidays
+        for number in range(holiday.first.toordinal(), holiday.last.toordinal() + 1)
+    }
+    return sorted(days)

@@ -1,0 +1,183 @@
+"""A forecaster that knows what is planned: its paths have it, and what is usual is learned without it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.calendar import Calendar, Holiday
+from forecasting.errors import BadSeries
+from forecasting.events import PlannedEvent
+from forecasting.events_days import STEP, Days
+from forecasting.events_plan import make_plan
+from forecasting.forecaster import Forecaster, Paths
+from forecasting.series import Arrivals, Recorder, Series, check
+
+Floats = NDArray[np.float64]
+
+_LEVEL = 1800.0  # s over which load is compared to its usual
+_BELIEF = 120.0  # s after which a planned decrease that does not come is no longer believed
+_PARTS = 4  # of a step, at which events are looked at
+
+
+class Planned:
+    """``forecaster`` is shown the load without ``events`` and without the holidays of ``calendar``; its paths get them.
+
+    History within past events and holidays is left out (NaN). While one is on, each count is divided by the part of the
+    planned size that came (between nothing and all of it; the rest is load like any other), so that the forecaster's
+    level stays the usual one, and is the right one when the event ends. Paths are multiplied by the planned size where
+    the event lies. So a planned increase is there when it was said to be, even if load does not come yet; a planned
+    decrease that does not come is dropped from the paths within minutes.
+
+    A holiday from Monday to Friday is like the newest such holiday that is known, or like the last Sunday. One on a
+    weekend changes nothing. ``unknown`` says which events have no size, because their day is not in the history.
+
+    Whatever else the forecaster offers (``kept``, ``study``, ``adopt`` ...) is passed on. About 1.2 kB a day are kept.
+    """
+
+    def __init__(
+        self, forecaster: Forecaster, events: Iterable[PlannedEvent] = (), calendar: Calendar | None = None
+    ) -> None:
+        self.forecaster = forecaster
+        self.name = forecaster.name
+        self.step = forecaster.step
+        self.calendar = calendar or Calendar()
+        self.end: float | None = None  # unix s up to which arrivals are known
+        self._days = Days(self.calendar)
+        self._recorder = Recorder(STEP, 2)
+        self._level = (0.0, 0.0, 0.0)  # seconds, requests, and what is usual in them, of load without events
+        self._belief = 1.0  # of a planned decrease that is on: the part of it that comes
+        self.plan(events)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "forecaster":
+            raise AttributeError(name)
+        return getattr(self.forecaster, name)
+
+    def plan(self, events: Iterable[PlannedEvent], holidays: Iterable[Holiday] | None = None) -> None:
+        """From now on these ``events`` (and ``holidays``, unless they stay as they are) are planned, and no others."""
+        self.events = tuple(events)
+        if holidays is not None:
+            self.calendar = Calendar(self.calendar.time_zone, tuple(holidays))
+        self._days.pinned = frozenset(event.like for event in self.events if event.like is not None)
+        self._plan = make_plan(self.events, self.calendar, self._days, self.end)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Which events and holidays have no size, and why."""
+        return self._plan.unknown
+
+    def fit(self, history: Series) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`."""
+        check(history)
+        newer = self.end is None or history.end > self.end
+        if len(history.rates):
+            self._days.take(history)
+        end = history.end if self.end is None else max(self.end, history.end)
+        self._plan = make_plan(self.events, self.calendar, self._days, end)
+        if newer:
+            self._level = (0.0, 0.0, 0.0)
+        self.forecaster.fit(self._without_events(history))
+        self.end = end
+
+    def update(self, arrivals: Arrivals) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`. Raises ``BadSeries`` for a count or time that cannot be."""
+        end, seconds, count = arrivals.end, arrivals.seconds, arrivals.count
+        possible = 0 < seconds < math.inf and 0 <= count < math.inf and math.isfinite(end)
+        if not possible or (self.end is not None and end <= self.end):
+            self.forecaster.update(arrivals)  # which refuses it, or passes it over
+            return
+        try:
+            today = self.calendar.day(end)
+        except (ValueError, OverflowError, OSError) as unknown:
+            raise BadSeries(f"{arrivals}: the end must be unix seconds ({unknown})") from unknown
+        middle = end - seconds / 2
+        if self._plan.touches(middle, middle):
+            self.forecaster.update(self._without_event(arrivals, middle))
+        else:
+            self._belief = 1.0
+            self.forecaster.update(arrivals)
+            self._see(seconds, count, self._plan.usual_at(middle))
+        for index in self._recorder.update(arrivals)[-2:]:
+            rate = self._recorder.rate(index)
+            if not math.isnan(rate):
+                self._days.put((index + 0.5) * STEP, rate)
+        self.end = end
+        if self._plan.made_on != today:
+            self._plan = make_plan(self.events, self.calendar, self._days, end)
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``paths`` can be called."""
+        return self.forecaster.ready
+
+    def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
+        """See :class:`~forecasting.forecaster.Forecaster`."""
+        drawn = self.forecaster.paths(steps, count, rng, out)
+        begin, plan = self.end, self._plan
+        if begin is None or not plan.touches(begin, begin + steps * self.step):
+            return drawn
+        times = begin + (np.arange(steps)[:, None] + (np.arange(_PARTS) + 0.5) / _PARTS) * self.step
+        sizes = plan.log_sizes(times, drawn.mean(axis=0).astype(np.float64)[:, None])
+        if plan.touches(begin, begin):
+            sizes = np.where(sizes < 0, sizes * self._belief, sizes)
+        factors = np.exp(sizes).mean(axis=1).astype(np.float32)
+        # A rate may be planned where nothing comes.
+        calm = np.where(np.isnan(plan.rates(times)).all(axis=1), 0.0, plan.calm).astype(np.float32)
+        drawn += calm
+        drawn *= factors
+        drawn -= calm
+        return np.maximum(drawn, np.float32(0), out=drawn)
+
+    # -- the load without events ------------------------------------------------------------------------------------
+
+    def _see(self, seconds: float, count: float, usual: float) -> None:
+        """Compare the newest load to what is usual; older load counts the less."""
+        kept = math.exp(-seconds / _LEVEL)
+        known, requests, expected = self._level
+        self._level = (known * kept + seconds, requests * kept + count, expected * kept + usual * seconds)
+
+    def _expected(self, times: Floats) -> Floats:
+        """Requests/s at ``times`` [n] without events: the usual rate, times how load was to it before the event."""
+        calm = self._plan.calm
+        usual = np.array([self._plan.usual_at(time) for time in times.tolist()])
+        known, requests, expected = self._level
+        ratio = (requests / known + calm) / (expected / known + calm) if known > 0 else 1.0
+        return np.asarray(np.maximum(ratio * (usual + calm) - calm, 0.0))
+
+    def _came(self, times: Floats, rates: Floats) -> tuple[Floats, Floats]:
+        """Log of the part of the planned sizes at ``times`` that is in ``rates`` (requests/s), and the sizes; all [n]."""
+        expected, calm = self._expected(times), self._plan.calm
+        sizes = self._plan.log_sizes(times, expected)
+        came = np.log((rates + calm) / (expected + calm))
+        return np.clip(came, np.minimum(sizes, 0.0), np.maximum(sizes, 0.0)), sizes
+
+    def _without_event(self, arrivals: Arrivals, middle: float) -> Arrivals:
+        """The arrivals as they would have been, and what they say about a planned decrease."""
+        came, sizes = self._came(np.array([middle]), np.array([arrivals.rate]))
+        part, size = float(came[0]), float(sizes[0])
+        if size < 0:
+            self._belief += (part / size - self._belief) * -math.expm1(-arrivals.seconds / _BELIEF)
+        return Arrivals(arrivals.end, arrivals.seconds, arrivals.count * math.exp(-part))
+
+    def _without_events(self, history: Series) -> Series:
+        """``history`` with past events and holidays missing, and what has come so far of those that are on taken out;
+        as it is when nothing else would be left."""
+        starts = history.start + np.arange(len(history.rates), dtype=np.float64) * history.step
+        past, on = self._plan.touched(starts, history.step, history.end)
+        ordinary = np.flatnonzero(~(past | on) & ~np.isnan(history.rates))
+        if not len(ordinary):
+            return history
+        if self._level[0] <= 0:
+            for k in ordinary[-max(1, round(2 * _LEVEL / history.step)) :].tolist():
+                usual = self._plan.usual_at(float(starts[k]) + history.step / 2)
+                self._see(history.step, float(history.rates[k]) * history.step, usual)
+        rates = np.where(past, np.nan, history.rates)
+        at = np.flatnonzero(on & ~np.isnan(rates))
+        if len(at):
+            rates[at] *= np.exp(-self._came(starts[at] + history.step / 2, rates[at])[0])
+        return Series(history.start, history.step, rates)
