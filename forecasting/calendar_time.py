@@ -77,8 +77,11 @@ class LocalTime:
             if change.after < change.before:
                 self._set_back(change.at + change.after)
             begin = change.at
-        part = (end - begin) / seconds if changes else 1.0
-        self.forecaster.update(Arrivals(end + self._offset, end - begin if changes else seconds, arrivals.count * part))
+        if not changes:
+            self.forecaster.update(Arrivals(end + self._offset, seconds, arrivals.count))
+        elif end > begin:
+            part = (end - begin) / seconds
+            self.forecaster.update(Arrivals(end + self._offset, end - begin, arrivals.count * part))
         self.end = end
 
     @property

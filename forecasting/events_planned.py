@@ -150,7 +150,7 @@ class Planned:
         return np.asarray(np.maximum(ratio * (usual + calm) - calm, 0.0))
 
     def _came(self, times: Floats, rates: Floats) -> tuple[Floats, Floats]:
-        """Log of the part of the planned sizes at ``times`` that is in ``rates`` (requests/s), and the sizes; all [n]."""
+        """Log of the part of the planned sizes that is in ``rates`` (requests/s) at ``times``, and those; all [n]."""
         expected, calm = self._expected(times), self._plan.calm
         sizes = self._plan.log_sizes(times, expected)
         came = np.log((rates + calm) / (expected + calm))
