@@ -155,6 +155,8 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict
     made = {key: node[key] for key in _KEPT if key in node}
     if made.get("default", ...) is None:
         del made["default"]
+    if "default" in made and "description" in made:  # kubectl explain shows the description, and no default
+        made["description"] = made["description"].replace("Default: ", f"Default {_plain(made['default'])}: ")
     if "const" in node:
         made["enum"] = [node["const"]]
     if "properties" in node:
@@ -171,6 +173,10 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict
     if validations := [*node.get(VALIDATIONS, ()), *_of_keys(node)]:
         made[VALIDATIONS] = validations
     return made
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -192,7 +192,7 @@ class PoolSpec(Model):
 
     model_config = rules(*_budget_rules())
 
-    provider: Provider = Field(description="What makes its nodes.")
+    provider: Provider = Field(description="What makes its nodes: exactly one of these.")
     node: Node = Field(description="What one node is.")
     nodes: Nodes = Field(description="How many there may be.")
     budget: Budget | None = Field(default=None, description="What it may cost at most. Default: no limit.")

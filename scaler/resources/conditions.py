@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from scaler.act.apply import Outcome
 from scaler.api.predictive_scaler import PAUSED, ForecastModel
 from scaler.api.status import LONGEST_MESSAGE, Condition, ConditionType, Truth
 from scaler.controller import Row
@@ -61,7 +60,7 @@ class Finding:
 
 
 def of_row(row: Row) -> tuple[Finding, ...]:
-    """The five conditions after a tick."""
+    """The five conditions after a tick, Ready first."""
     return (_ready(row), _active(row.decision.numbers), _limited(row), _fallback(row), _paused(row))
 
 
@@ -102,14 +101,9 @@ def rfc3339(now: float) -> str:
     return datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def fault(outcome: Outcome) -> bool:
-    """Whether a decision could not be carried out."""
-    return outcome.reason in _FAULTS
-
-
 def _ready(row: Row) -> Finding:
     kind, no = ConditionType.READY, Truth.FALSE
-    if fault(row.outcome):
+    if row.outcome.reason in _FAULTS:
         return Finding(kind, no, row.outcome.reason, row.outcome.detail or f"{row.outcome.reason}: see the log")
     if Reason.INTERNAL_ERROR in row.decision.reasons:
         return Finding(kind, no, Reason.INTERNAL_ERROR, "deciding failed; its count is held; please report it")
@@ -139,6 +133,8 @@ def _active(numbers: Numbers) -> Finding:
 
 def _limited(row: Row) -> Finding:
     kind = ConditionType.SCALING_LIMITED
+    if row.decision.desired is None:
+        return Finding(kind, Truth.UNKNOWN, Because.NOT_DECIDED, "no count was decided")
     for reason in row.decision.reasons:
         if reason in _LIMITS:
             return Finding(kind, Truth.TRUE, reason, _LIMITS[reason])

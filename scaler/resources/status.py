@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from scaler.act.apply import Outcome
 from scaler.api.quantities import Duration, Fraction
-from scaler.api.status import Condition, ScalerStatus
+from scaler.api.status import Condition, ScalerStatus, Truth
 from scaler.controller import Row
 from scaler.kube import Json
 from scaler.plan.decision import Forecast
@@ -29,7 +29,8 @@ _LONGEST = 3650 * 86_400.0  # s
 def of_row(row: Row, before: ScalerStatus, now: float) -> ScalerStatus:
     """The status after a tick; ``before`` is the one that it follows, ``now`` unix s."""
     place, decision, n = place_of(row.resource), row.decision, row.decision.numbers
-    failed = conditions.fault(row.outcome)
+    findings = conditions.of_row(row)
+    ready = findings[0]
     return _status(
         observedGeneration=place.generation,
         currentReplicas=decision.current,
@@ -38,7 +39,7 @@ def of_row(row: Row, before: ScalerStatus, now: float) -> ScalerStatus:
         neededReplicas=n.floor_replicas,
         readyReplicas=n.ready,
         pendingReplicas=n.pending,
-        reason=str(row.outcome.reason if failed else decision.reason),
+        reason=str(decision.reason if ready.status is Truth.TRUE else ready.reason),
         arrivalRate=quantity(n.arrival_rate),
         backlog=quantity(n.backlog),
         timeLag=duration(n.time_lag),
@@ -46,7 +47,7 @@ def of_row(row: Row, before: ScalerStatus, now: float) -> ScalerStatus:
         leadTime=duration(n.lead_time),
         forecast=_forecast(n.forecast),
         lastScaleTime=_last_scale(row.outcome, before, now),
-        conditions=conditions.dated(conditions.of_row(row), before.conditions, place, now),
+        conditions=conditions.dated(findings, before.conditions, place, now),
     )
 
 

@@ -10,18 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-GOOD: dict[str, Any] = {
-    "apiVersion": "lagcast.io/v1alpha1",
-    "kind": "PredictiveScaler",
-    "metadata": {"name": "chat"},
-    "spec": {
-        "target": {"name": "chat"},
-        "kafka": {"bootstrapServers": "kafka:9092", "topic": "requests", "consumerGroup": "chat"},
-        "latency": {"prometheus": "http://prometheus:9090", "selector": 'app="chat"'},
-        "objective": {"within": "10s", "share": "99.9%"},
-        "replicas": {"min": 1, "max": 10, "serviceRate": "0.3"},
-    },
-}
+from tests.configuration.objects import GOOD
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from scaler.api.config import MOST_BYTES, load
 from scaler.errors import ConfigError
+from tests.configuration.objects import WRONG, spoil
 
 Make = Callable[..., dict[str, Any]]
 Write = Callable[..., Path]
-REMOVE = object()
 
 
 def refusal(path: Path) -> str:
@@ -29,83 +29,10 @@ def refusal(path: Path) -> str:
 
 @pytest.mark.parametrize(
     ("field", "value", "pieces"),
-    [
-        # unknown fields, at every level, with the likely name
-        ("spec.replicas.minimum", 1, ["spec.replicas.minimum: found an unknown field", "min, max, serviceRate"]),
-        ("spec.replica", {}, ["spec.replica: found an unknown field", 'did you mean "replicas"?']),
-        ("spec.latency.promethus", "x", ["spec.latency.promethus", 'did you mean "prometheus"?']),
-        ("stattus", {}, ["stattus: found an unknown field; allowed here: apiVersion, kind, metadata, spec"]),
-        ("metadata.lables", {}, ["metadata.lables", 'did you mean "labels"?']),
-        # numbers where strings are asked for, and the other way round
-        ("spec.objective.within", 10, ["found the number 10", 'write "10s"', "allowed:"]),
-        ("spec.objective.share", 99.9, ["found the number 99.9", 'write "99.9%"']),
-        ("spec.replicas.serviceRate", 0.3, ["found the number 0.3", 'write "0.3"']),
-        ("spec.replicas.min", "1", ['spec.replicas.min: found "1"; allowed: a whole number']),
-        ("spec.replicas.max", 2.5, ["spec.replicas.max: found the number 2.5; allowed: a whole number"]),
-        ("spec.replicas.max", True, ["found true (a boolean); allowed: a whole number"]),
-        ("spec.kafka.topic", 7, ["spec.kafka.topic: found the number 7; allowed: a string"]),
-        ("metadata.labels", {"a": 1}, ["metadata.labels.a: found the number 1; allowed: a string"]),
-        # wrong units and signs
-        ("spec.replicas.leadTime", "2 minutes", ['found "2 minutes"', "d, h, m, s, ms"]),
-        ("spec.replicas.leadTime", "-2m", ['found "-2m"', "never negative"]),
-        ("spec.replicas.serviceRate", "-1", ['found "-1"', "never negative"]),
-        ("spec.replicas.min", -1, ["found the number -1; allowed: at least 0"]),
-        ("spec.replicas.max", 0, ["found the number 0; allowed: at least 1"]),
-        ("spec.replicas.max", 10**30, ["found a number beyond all bounds; allowed: at most 100000"]),
-        # bounds
-        ("spec.objective.share", "100%", ["found 100%; allowed: more than 0% and less than 100%"]),
-        ("spec.objective.share", "0%", ["found 0%; allowed: more than 0% and less than 100%"]),
-        ("spec.replicas.serviceRate", "0", ["found 0; allowed: from 0.000001 to 1000000"]),
-        ("spec.objective.within", "0s", ["found 0s; allowed: from 1ms to 7d"]),
-        ("spec.replicas.leadTime", "1d", ["found 1d; allowed: from 100ms to 6h"]),
-        ("spec.kafka.topic", "x" * 250, ["at most 249 characters"]),
-        ("spec.kafka.topic", "", ["at least 1 characters"]),
-        # rules over several fields
-        ("spec.replicas.min", 11, ["spec.replicas.max: found 10; allowed: at least min, which is 11"]),
-        ("spec.replicas.serviceTime", "11s", ["spec.replicas.serviceTime: found 11s", "at most objective.within"]),
-        ("spec.replicas.serviceRate", "50m", ["spec.replicas.serviceTime: found nothing", "1 / serviceRate = 20s"]),
-        ("spec.forecast", {"step": "7s"}, ["spec.forecast.season: found 1d; allowed: a multiple of step, which is 7s"]),
-        ("spec.forecast", {"season": "14d"}, ["spec.forecast.history: found 7d", "at least season, which is 14d"]),
-        ("spec.forecast", {"step": "1s"}, ["spec.forecast.history: found 7d", "at most 50000 steps of 1s"]),
-        # names and closed choices
-        ("metadata.name", "Chat", ['metadata.name: found "Chat"', "a Kubernetes name"]),
-        ("metadata.name", "a..b", ['found "a..b"', "a Kubernetes name"]),
-        ("metadata.namespace", "a.b", ['metadata.namespace: found "a.b"', "a Kubernetes namespace"]),
-        ("spec.target.kind", "deployment", ["spec.target.kind", "CamelCase"]),
-        ("spec.target.apiVersion", "apps", ["spec.target.apiVersion", "group/version"]),
-        ("spec.kafka.bootstrapServers", "kafka", ['found "kafka"', "host:port"]),
-        ("spec.kafka.bootstrapServers", ["kafka:9092"], ["found a list; allowed: a string"]),
-        ("spec.kafka.topic", "a b", ['found "a b"', "a topic name"]),
-        ("spec.kafka.topic", "..", ['found ".."', "a topic name"]),
-        ("spec.latency.prometheus", "prometheus:9090", ["an http or https URL"]),
-        ("spec.latency.metric", "inference latency", ["a Prometheus metric name"]),
-        ("spec.latency.selector", '{app="chat"}', ["label matchers without braces"]),
-        ("spec.latency.selector", "app=chat", ["label matchers without braces"]),
-        ("spec.mode", "enforce", ['found "enforce"', "'Recommend', 'Floor' or 'Enforce'"]),
-        ("spec.forecast", {"model": "arima"}, ["spec.forecast.model", "'levelSeason', 'seasonalNaive' or 'none'"]),
-        # the wrong kind of thing
-        ("apiVersion", "lagcast.io/v1", ['apiVersion: found "lagcast.io/v1"; allowed: lagcast.io/v1alpha1']),
-        ("kind", "ScaledObject", ['kind: found "ScaledObject"; allowed: PredictiveScaler']),
-        ("spec", [], ["spec: found a list; allowed: a mapping"]),
-        ("spec.kafka", None, ["spec.kafka: found nothing (null); allowed: a mapping"]),
-        ("spec.objective", REMOVE, ["spec.objective: found nothing; it must be given"]),
-        ("spec.latency.selector", REMOVE, ["spec.latency.selector: found nothing; it must be given"]),
-        # Kafka's settings
-        ("spec.kafka.properties", {"linger.ms": "5"}, ["properties.linger.ms: found an unknown setting"]),
-        ("spec.kafka.properties", {"security.protocol": "TLS"}, ['found "TLS"; allowed: PLAINTEXT, SSL']),
-        ("spec.kafka.properties", {"security.protocol": "SASL_SSL"}, ["properties.sasl.password.file: found nothing"]),
-        ("spec.kafka.properties", {"ssl.key.location": "/k"}, ["only one of certificate and key"]),
-    ],
+    WRONG,
 )
 def test_one_wrong_field(resource: Make, write: Write, field: str, value: object, pieces: list[str]) -> None:
-    made = resource({} if value is REMOVE else {field: value})
-    if value is REMOVE:
-        *above, last = field.split(".")
-        inside = made
-        for part in above:
-            inside = inside[part]
-        del inside[last]
-    message = refusal(write(made))
+    message = refusal(write(spoil(resource(), field, value)))
     for piece in pieces:
         assert piece in message
     assert "; allowed" in message or "must be given" in message or "needed by" in message

@@ -1,0 +1,199 @@
+"""Objects that are right, and what makes them wrong: for the models, and for the real API server."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+REMOVE = object()
+GOOD: dict[str, Any] = {
+    "apiVersion": "lagcast.io/v1alpha1",
+    "kind": "PredictiveScaler",
+    "metadata": {"name": "chat"},
+    "spec": {
+        "target": {"name": "chat"},
+        "kafka": {"bootstrapServers": "kafka:9092", "topic": "requests", "consumerGroup": "chat"},
+        "latency": {"prometheus": "http://prometheus:9090", "selector": 'app="chat"'},
+        "objective": {"within": "10s", "share": "99.9%"},
+        "replicas": {"min": 1, "max": 10, "serviceRate": "0.3"},
+    },
+}
+POOL: dict[str, Any] = {
+    "apiVersion": "lagcast.io/v1alpha1",
+    "kind": "GpuNodePool",
+    "metadata": {"name": "h100"},
+    "spec": {
+        "provider": {"karpenter": {"nodePool": "h100"}},
+        "node": {"gpus": 8, "replicas": 8, "selector": {"pool": "h100"}, "leadTime": "7m", "costPerHour": "31.2"},
+        "nodes": {"min": 1, "max": 12},
+        "budget": {"gpus": 64, "costPerHour": "300"},
+        "mode": "Enforce",
+    },
+}
+
+
+def spoil(made: dict[str, Any], field: str, value: object) -> dict[str, Any]:
+    """A copy with one field set by its path, or taken away."""
+    made = copy.deepcopy(made)
+    *above, last = field.split(".")
+    inside = made
+    for part in above:
+        inside = inside.setdefault(part, {})
+    if value is REMOVE:
+        del inside[last]
+    else:
+        inside[last] = value
+    return made
+
+
+# (field, its value, what the refusal says)
+WRONG: list[tuple[str, Any, list[str]]] = [
+    # unknown fields, at every level, with the likely name
+    ("spec.replicas.minimum", 1, ["spec.replicas.minimum: found an unknown field", "min, max, serviceRate"]),
+    ("spec.replica", {}, ["spec.replica: found an unknown field", 'did you mean "replicas"?']),
+    ("spec.latency.promethus", "x", ["spec.latency.promethus", 'did you mean "prometheus"?']),
+    ("stattus", {}, ["stattus: found an unknown field; allowed here: apiVersion, kind, metadata, spec"]),
+    ("metadata.lables", {}, ["metadata.lables", 'did you mean "labels"?']),
+    # numbers where strings are asked for, and the other way round
+    ("spec.objective.within", 10, ["found the number 10", 'write "10s"', "allowed:"]),
+    ("spec.objective.share", 99.9, ["found the number 99.9", 'write "99.9%"']),
+    ("spec.replicas.serviceRate", 0.3, ["found the number 0.3", 'write "0.3"']),
+    ("spec.replicas.min", "1", ['spec.replicas.min: found "1"; allowed: a whole number']),
+    ("spec.replicas.max", 2.5, ["spec.replicas.max: found the number 2.5; allowed: a whole number"]),
+    ("spec.replicas.max", True, ["found true (a boolean); allowed: a whole number"]),
+    ("spec.kafka.topic", 7, ["spec.kafka.topic: found the number 7; allowed: a string"]),
+    ("metadata.labels", {"a": 1}, ["metadata.labels.a: found the number 1; allowed: a string"]),
+    # wrong units and signs
+    ("spec.replicas.leadTime", "2 minutes", ['found "2 minutes"', "d, h, m, s, ms"]),
+    ("spec.replicas.leadTime", "-2m", ['found "-2m"', "never negative"]),
+    ("spec.replicas.serviceRate", "-1", ['found "-1"', "never negative"]),
+    ("spec.replicas.min", -1, ["found the number -1; allowed: at least 0"]),
+    ("spec.replicas.max", 0, ["found the number 0; allowed: at least 1"]),
+    ("spec.replicas.max", 10**30, ["found a number beyond all bounds; allowed: at most 100000"]),
+    # bounds
+    ("spec.objective.share", "100%", ["found 100%; allowed: more than 0% and less than 100%"]),
+    ("spec.objective.share", "0%", ["found 0%; allowed: more than 0% and less than 100%"]),
+    ("spec.replicas.serviceRate", "0", ["found 0; allowed: from 0.000001 to 1000000"]),
+    ("spec.objective.within", "0s", ["found 0s; allowed: from 1ms to 7d"]),
+    ("spec.replicas.leadTime", "1d", ["found 1d; allowed: from 100ms to 6h"]),
+    ("spec.kafka.topic", "x" * 250, ["at most 249 characters"]),
+    ("spec.kafka.topic", "", ["at least 1 characters"]),
+    # rules over several fields
+    ("spec.replicas.min", 11, ["spec.replicas.max: found 10; allowed: at least min, which is 11"]),
+    ("spec.replicas.serviceTime", "11s", ["spec.replicas.serviceTime: found 11s", "at most objective.within"]),
+    ("spec.replicas.serviceRate", "50m", ["spec.replicas.serviceTime: found nothing", "1 / serviceRate = 20s"]),
+    ("spec.forecast", {"step": "7s"}, ["spec.forecast.season: found 1d; allowed: a multiple of step, which is 7s"]),
+    ("spec.forecast", {"season": "14d"}, ["spec.forecast.history: found 7d", "at least season, which is 14d"]),
+    ("spec.forecast", {"step": "1s"}, ["spec.forecast.history: found 7d", "at most 50000 steps of 1s"]),
+    # names and closed choices
+    ("metadata.name", "Chat", ['metadata.name: found "Chat"', "a Kubernetes name"]),
+    ("metadata.name", "a..b", ['found "a..b"', "a Kubernetes name"]),
+    ("metadata.namespace", "a.b", ['metadata.namespace: found "a.b"', "a Kubernetes namespace"]),
+    ("spec.target.kind", "deployment", ["spec.target.kind", "CamelCase"]),
+    ("spec.target.apiVersion", "apps", ["spec.target.apiVersion", "group/version"]),
+    ("spec.kafka.bootstrapServers", "kafka", ['found "kafka"', "host:port"]),
+    ("spec.kafka.bootstrapServers", ["kafka:9092"], ["found a list; allowed: a string"]),
+    ("spec.kafka.topic", "a b", ['found "a b"', "a topic name"]),
+    ("spec.kafka.topic", "..", ['found ".."', "a topic name"]),
+    ("spec.latency.prometheus", "prometheus:9090", ["an http or https URL"]),
+    ("spec.latency.metric", "inference latency", ["a Prometheus metric name"]),
+    ("spec.latency.selector", '{app="chat"}', ["label matchers without braces"]),
+    ("spec.latency.selector", "app=chat", ["label matchers without braces"]),
+    ("spec.mode", "enforce", ['found "enforce"', "'Recommend', 'Floor' or 'Enforce'"]),
+    ("spec.forecast", {"model": "arima"}, ["spec.forecast.model", "'levelSeason', 'seasonalNaive' or 'none'"]),
+    # the wrong kind of thing
+    ("apiVersion", "lagcast.io/v1", ['apiVersion: found "lagcast.io/v1"; allowed: lagcast.io/v1alpha1']),
+    ("kind", "ScaledObject", ['kind: found "ScaledObject"; allowed: PredictiveScaler']),
+    ("spec", [], ["spec: found a list; allowed: a mapping"]),
+    ("spec.kafka", None, ["spec.kafka: found nothing (null); allowed: a mapping"]),
+    ("spec.objective", REMOVE, ["spec.objective: found nothing; it must be given"]),
+    ("spec.latency.selector", REMOVE, ["spec.latency.selector: found nothing; it must be given"]),
+    # Kafka's settings
+    ("spec.kafka.properties", {"linger.ms": "5"}, ["properties.linger.ms: found an unknown setting"]),
+    ("spec.kafka.properties", {"security.protocol": "TLS"}, ['found "TLS"; allowed: PLAINTEXT, SSL']),
+    ("spec.kafka.properties", {"security.protocol": "SASL_SSL"}, ["properties.sasl.password.file: found nothing"]),
+    ("spec.kafka.properties", {"ssl.key.location": "/k"}, ["only one of certificate and key"]),
+]
+
+WRONG_POOLS: list[tuple[str, Any, list[str]]] = [
+    ("spec.provider", {}, ["spec.provider: found none; allowed: exactly one of karpenter, capacityBuffer"]),
+    (
+        "spec.provider.capacityBuffer",
+        {"namespace": "gpu", "name": "warm"},
+        ["spec.provider: found karpenter and capacityBuffer; allowed: exactly one of"],
+    ),
+    ("spec.provider.karpenter", {"nodePool": "H100"}, ["nodePool", "a Kubernetes name"]),
+    (
+        "spec.provider",
+        {"integerField": {"apiVersion": "v1", "kind": "Pool", "name": "p", "path": "spec.size"}},
+        ["integerField.path", "a JSON pointer"],
+    ),
+    ("spec.provider", {"machineDeployment": {"name": "a"}}, ["machineDeployment.namespace", "must be given"]),
+    ("spec.provider", {"cloud": {}}, ["spec.provider.cloud: found an unknown field"]),
+    ("spec.node.gpus", 0, ["spec.node.gpus: found the number 0; allowed: at least 1"]),
+    ("spec.node.selector", {}, ["spec.node.selector", "at least 1 entries"]),
+    ("spec.node.selector", {"pool": "a b"}, ["spec.node.selector.pool", "a label's value"]),
+    ("spec.node.selector", {"a//b": "c"}, ["spec.node.selector", "a label's name"]),
+    ("spec.node.leadTime", "0s", ["spec.node.leadTime: found 0s; allowed: from 1s to 6h"]),
+    ("spec.node.costPerHour", "-3", ["spec.node.costPerHour", "never negative"]),
+    ("spec.node.costPerHour", REMOVE, ["spec.budget.costPerHour: found 300; allowed: node.costPerHour as well"]),
+    ("spec.nodes", {"min": 3, "max": 2}, ["spec.nodes.max: found 2; allowed: at least min, which is 3"]),
+    ("spec.budget", {"gpus": 7}, ["spec.budget.gpus: found 7; allowed: at least the GPUs of nodes.min nodes"]),
+    ("spec.budget", {"costPerHour": "31"}, ["spec.budget.costPerHour: found 31; allowed: at least the cost of"]),
+    ("spec.mode", "Floor", ["spec.mode", "'Recommend' or 'Enforce'"]),
+    ("metadata.namespace", "x", ["metadata.namespace: found an unknown field"]),
+]
+
+# (field, its value): each makes another object that is right.
+RIGHT: list[tuple[str, Any]] = [
+    ("spec.mode", "Floor"),
+    ("spec.mode", None),
+    ("spec.latency", None),
+    ("spec.latency", REMOVE),
+    ("spec.replicas.serviceTime", None),
+    ("spec.replicas", {"min": 0, "max": 1, "serviceRate": "0.1"}),
+    ("spec.replicas", {"min": 10, "max": 10, "serviceRate": "100m"}),
+    ("spec.replicas", {"min": 1, "max": 10, "serviceRate": "1M", "serviceTime": "10s"}),
+    ("spec.replicas.leadTime", "5h59m59s999ms"),
+    ("spec.replicas.scaleInHold", "0s"),
+    ("spec.replicas.scaleInHold", "1d"),
+    ("spec.objective", {"within": "7d", "share": "99.999999999%"}),
+    ("spec.objective", {"within": "3s334ms", "share": "0.000000001%"}),
+    ("spec.forecast", {}),
+    ("spec.forecast", None),
+    ("spec.forecast", {"step": "1m", "season": "7d", "history": "28d", "model": "seasonalNaive"}),
+    ("spec.forecast", {"history": "0s", "model": "none"}),
+    ("spec.forecast", {"step": "1h", "season": "2h"}),
+    ("spec.target", {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "a.b-c"}),
+    ("spec.kafka.bootstrapServers", "[::1]:9092,kafka-1.kafka.svc:9093"),
+    ("spec.kafka.topic", "..."),
+    ("spec.kafka.properties", {"security.protocol": "SSL", "ssl.ca.location": "/etc/ca.crt"}),
+    (
+        "spec.kafka.properties",
+        {
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username.file": "/u",
+            "sasl.password.file": "/p",
+        },
+    ),
+    ("spec.latency.selector", 'app="chat", zone=~"a|b"'),
+    ("metadata.labels", {"app.kubernetes.io/name": "chat", "empty": ""}),
+    ("metadata.annotations", {"lagcast.io/paused": "true", "note": "any text at all"}),
+    ("metadata.finalizers", ["example.com/kept"]),
+    ("status", {"reason": "Steady"}),
+    ("metadata.name", "a" * 100),
+]
+RIGHT_POOLS: list[tuple[str, Any]] = [
+    ("spec.budget", REMOVE),
+    ("spec.mode", REMOVE),
+    ("spec.node.leadTime", REMOVE),
+    ("spec.budget", {"gpus": 8, "costPerHour": "31.2"}),
+    ("spec.provider", {"capacityBuffer": {"namespace": "gpu", "name": "warm"}}),
+    ("spec.provider", {"machineDeployment": {"namespace": "gpu", "name": "md", "autoscaled": True}}),
+    ("spec.provider", {"placeholderPods": {"namespace": "gpu", "name": "placeholder"}}),
+    (
+        "spec.provider",
+        {"integerField": {"apiVersion": "example.com/v1", "kind": "Pool", "name": "p", "path": "/spec/a~1b/min"}},
+    ),
+]
