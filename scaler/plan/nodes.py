@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from scaler.plan import nodes_kernel as kernel
 from scaler.plan.nodes_leads import NodeLeadTimes, PodLeadTimes, quantile, quantiles
 from scaler.plan.nodes_need import PoolPlan, PoolSpec, ServiceNeed
 from scaler.plan.nodes_placed import Placed, Placement
+from scaler.plan.nodes_share import Claim, Shares, nodes_to_keep
 from scaler.plan.observation import Freshness, PoolObservation, PoolState
 from scaler.plan.reasons import Reason
 from scaler.plan.settings import NodeSettings
@@ -32,6 +33,7 @@ _FAULT = {
     Freshness.ABSENT: Reason.INPUT_ABSENT,
     Freshness.ERROR: Reason.INPUT_ERROR,
 }
+_NOTHING: Floats = np.zeros((1, 1))
 _FLAT = 256  # steps of the table's inverse: what r replicas can give bends slowly
 
 
@@ -121,8 +123,6 @@ class NodePlanner:
             per_service[s, kernel.PRICE] = need.price * need.rate
             per_service[s, kernel.GPUS] = need.gpus
             per_service[s, kernel.READY] = min(need.ready, need.current)
-            per_service[s, kernel.LEAD] = quantile(need.leads, 0.95)
-            per_service[s, kernel.WEIGHT] = need.weight
         bounds = np.array([(need.least, min(need.floor, need.most), max(need.most, need.least)) for need in needs])
         most = -(-int((bounds[:, 2] * gpus).sum()) // size)
         if self.pool.max_nodes is not None:
@@ -164,13 +164,12 @@ class NodePlanner:
         size, ahead, state, needs = self.pool.size, tick.ahead, tick.state, tick.needs
         base, nodes = self._capacity(tick)
         now_needs, later_needs = self._present_needs(now, tick, base[0])
-        gpus = tick.per_service[:, kernel.GPUS].astype(np.int64)
-        guaranteed = int((np.maximum(tick.bounds[:, 0], tick.bounds[:, 1]) * gpus).sum())
+        guaranteed = int((tick.bounds[:, :2].max(axis=1) * [need.gpus for need in needs]).sum())
         count = tick.needed.shape[1]
         peak = np.empty(count)
         kernel.peaks(tick.needed, ahead.first, ahead.end, peak)
         waste = float(self._node_leads.points.mean()) + self.pool.idle
-        ordered = kernel.nodes_to_order(
+        ordered, late = kernel.nodes_to_order(
             tick.needed,
             tick.per_service,
             base[0],
@@ -185,18 +184,25 @@ class NodePlanner:
             nodes,
             self._pod_leads.all,
         )
-        least = -(-max(guaranteed, math.ceil(later_needs - 1e-9)) // size)
-        lacking = max(min(least, tick.most) - tick.paid, 0)
+        missed = late > float(self._tolerated(tick, ahead.node).sum())
+        if missed:
+            # Late whatever is ordered: no node saves anything by itself, and the plan would give up. What most paths
+            # need when new nodes come is still known.
+            kernel.peaks(tick.needed, ahead.first, ahead.node, peak)
+            usual = math.ceil(float(np.median(peak)) / size - 1e-9)
+            ordered = max(ordered, min(usual, tick.most) - tick.paid)
+        present = -(-max(guaranteed, math.ceil(later_needs - 1e-9)) // size)
+        lacking = max(min(present, tick.most) - tick.paid, 0)
         reason = Reason.REACTIVE_FLOOR if lacking > ordered else Reason.FORECAST
         ordered = max(ordered, lacking)
         stays = -(-max(guaranteed, math.ceil(now_needs - 1e-9)) // size)
-        counts = np.array([need.current for need in needs], np.int64)
-        kept = self._keep(tick, base[1], state.ready if ordered else min(stays, state.ready), counts)
+        kept, counts = self._keep(tick, base[1], state.ready if ordered else stays)
         replicas = self._fill(tick, kept + len(tick.booting) + ordered, counts)
         occupied = state.ready - state.empty
         floor = max(occupied, kept) + len(tick.booting) + ordered
         reasons = [reason if ordered or kept < occupied else Reason.STEADY]
-        if max(least, tick.paid + ordered) >= tick.most and self.pool.max_nodes == tick.most:
+        full = tick.most == self.pool.max_nodes and tick.paid + ordered >= tick.most
+        if full and (missed or present > tick.most):
             reasons.append(Reason.POOL_FULL)
         return PoolPlan(floor, replicas, tuple(reasons), kept, ordered)
 
@@ -204,8 +210,9 @@ class NodePlanner:
         """GPUs that serve in each step, [2, steps], see the kernel; and the quantiles of a node's lead time."""
         ages, size = tick.placed.ages, self.pool.size
         serving = float((tick.per_service[:, kernel.READY] * tick.per_service[:, kernel.GPUS]).sum())
-        pods = np.array([(n.gpus, age) for n, some in zip(tick.needs, ages, strict=True) for age in some]).reshape(-1, 2)
-        free = max(tick.state.ready * size - serving - float(pods[:, 0].sum()), 0.0)
+        pods = [(float(need.gpus), age) for need, some in zip(tick.needs, ages, strict=True) for age in some]
+        starting = np.array(pods).reshape(-1, 2)
+        free = max(tick.state.ready * size - serving - float(starting[:, 0].sum()), 0.0)
         nodes = quantiles(self._node_leads.points, self.settings.node_points)
         base = np.empty((2, tick.ahead.node))
         kernel.standing_capacity(
@@ -213,7 +220,7 @@ class NodePlanner:
             tick.ahead.dt,
             serving,
             free,
-            pods,
+            starting,
             tick.booting,
             float(size),
             nodes,
@@ -241,67 +248,56 @@ class NodePlanner:
         self._present.append((now, s.present * level + backlog / s.drain, s.present * level + left / s.drain))
         return max(one for _, one, _ in self._present), max(one for _, _, one in self._present)
 
-    def _keep(self, tick: _Tick, coming: Floats, least: int, counts: Ints) -> int:
-        """Nodes that stay filled; ``counts`` become the pods on them."""
-        ahead, services = tick.ahead, len(tick.needs)
-        window = np.ascontiguousarray(tick.needed[:, :, : ahead.pod])
-        work = window.mean(axis=1)
-        part = work / np.maximum(work.sum(axis=0), 1e-9)
-        shares = np.array([1.0 - need.share for need in tick.needs])
-        tolerated = np.maximum(shares, 0.0) * work.sum(axis=1) * ahead.dt * tick.per_service[:, kernel.PRICE]
-        peak_of_all = np.empty(window.shape[1])
-        kernel.peaks(tick.needed, 0, ahead.idle, peak_of_all)
-        first = np.concatenate([[0], np.cumsum([len(ages) for ages in tick.placed.ages])])
-        top = int(max(tick.bounds[:, 2].max(), counts.max()))
-        return kernel.nodes_to_keep(
-            tick.state.ready,
-            least,
-            self.pool.size,
-            ahead.pod * ahead.dt,
-            peak_of_all,
-            tolerated,
-            counts,
-            tick.bounds,
-            np.full((services, top + 1), np.nan),
-            self._peaks(tick, 0, ahead.idle),
-            tick.needed,
-            tick.per_service,
-            first,
-            np.concatenate(tick.placed.ages),
-            coming[: ahead.pod] * part,
-            ahead.dt,
-            self._pod_leads.each,
-        )
+    def _keep(self, tick: _Tick, coming: Floats, least: int) -> tuple[int, tuple[int, ...]]:
+        """Nodes that stay filled, and the pods on them."""
+        ahead, counts = tick.ahead, [need.current for need in tick.needs]
+        # What serves on nodes that boot is nobody's yet: each has its part by what it needs.
+        work = tick.needed[:, :, : ahead.pod].mean(axis=1)
+        coming = coming[: ahead.pod] * (work / np.maximum(work.sum(axis=0), 1e-9))
 
-    def _peaks(self, tick: _Tick, first: int, last: int) -> Floats:
-        """GPUs, [S, N]: the most that each service's paths need in the steps [first, last)."""
-        if len(tick.needs) == 1:  # nothing to share
-            return np.empty((1, 1))
-        peaks: Floats = tick.needed[:, :, first:last].max(axis=2)
-        return peaks
+        def late(service: int, count: int) -> float:
+            return kernel.late_alone(
+                service,
+                count,
+                tick.needed,
+                tick.per_service,
+                tick.placed.ages[service],
+                coming[service],
+                ahead.dt,
+                self._pod_leads.each[service],
+            )
 
-    def _fill(self, tick: _Tick, nodes: int, counts: Ints) -> tuple[int, ...]:
+        shares = Shares(self._claims(tick, 0, ahead.idle), late)
+        peak = np.empty(tick.needed.shape[1])
+        kernel.peaks(tick.needed, 0, ahead.idle, peak)
+        window, tolerated = ahead.pod * ahead.dt, self._tolerated(tick, ahead.pod).tolist()
+        kept = nodes_to_keep(shares, counts, tick.state.ready, least, self.pool.size, window, peak, tolerated)
+        return kept, shares.divide(kept * self.pool.size, counts, move=True)
+
+    def _fill(self, tick: _Tick, nodes: int, counts: Sequence[int]) -> tuple[int, ...]:
         """Replicas that fill ``nodes``, those that wait for a node included; at least ``counts``, which have one."""
-        bounds, services = tick.bounds.copy(), len(tick.needs)
-        bounds[:, 0] = np.maximum(counts, bounds[:, 0])
-        bounds[:, 2] = np.maximum(bounds[:, 0], bounds[:, 2])
-        made = np.array([need.current for need in tick.needs], np.int64)
-        kernel.share_out(
-            nodes * self.pool.size,
-            made,
-            bounds,
-            np.zeros((services, int(bounds[:, 2].max()) + 1)),  # on a node that boots they change no lateness yet
-            self._peaks(tick, tick.ahead.first, tick.ahead.end),
-            tick.needed,
-            tick.per_service,
-            np.zeros(services + 1, np.int64),
-            np.empty(0),
-            np.empty((services, 1)),
-            tick.ahead.dt,
-            self._pod_leads.each,
-            False,
-        )
-        return tuple(made.tolist())
+        claims = [
+            replace(claim, least=max(claim.least, count), most=max(claim.most, count))
+            for claim, count in zip(self._claims(tick, tick.ahead.first, tick.ahead.end), counts, strict=True)
+        ]
+        shares = Shares(claims, lambda service, count: 0.0)  # on a node that boots they change no lateness yet
+        return shares.divide(nodes * self.pool.size, [need.current for need in tick.needs], move=False)
+
+    def _claims(self, tick: _Tick, first: int, last: int) -> list[Claim]:
+        """With the peaks of the steps [first, last)."""
+        shared = len(tick.needs) > 1  # else one gets all
+        peaks = tick.needed[:, :, first:last].max(axis=2) if shared else _NOTHING
+        return [
+            Claim(need.gpus, *bounds, need.weight, quantile(need.leads, 0.95), peak, need.current)
+            for need, bounds, peak in zip(tick.needs, tick.bounds.tolist(), peaks, strict=True)
+        ]
+
+    def _tolerated(self, tick: _Tick, steps: int) -> Floats:
+        """The price, [S], of the late work that the objectives allow in so many steps."""
+        shares = np.array([max(1.0 - need.share, 0.0) for need in tick.needs])
+        work = tick.needed[:, :, :steps].sum(axis=(1, 2)) * (tick.ahead.dt / tick.needed.shape[1])
+        tolerated: Floats = shares * work * tick.per_service[:, kernel.PRICE]
+        return tolerated
 
 
 def _inverse(need: ServiceNeed) -> Floats:

@@ -18,9 +18,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 # Columns of ``per_service``, float64 [S, columns].
-BACKLOG, SLACK, PRICE, GPUS, READY, LEAD, WEIGHT = range(7)
-SERVICE_COLUMNS = 7
-_TIE = 1e-6  # GPU-seconds: decides only between counts that cost the same
+BACKLOG, SLACK, PRICE, GPUS, READY = range(5)
+SERVICE_COLUMNS = 5
 
 
 @compiled
@@ -47,7 +46,7 @@ def gpus_needed(
     for k in range(out.shape[1]):
         begin, end = (age + k * dt) / step, (age + (k + 1) * dt) / step
         first = min(int(begin), given - 1)
-        last = min(int(math.ceil(end - 1e-9)) - 1, given - 1)
+        last = min(math.ceil(end - 1e-9) - 1, given - 1)
         for p in range(count):
             rate = wide[first, p]
             if last > first:
@@ -221,8 +220,9 @@ def nodes_to_order(
     wait: float,
     nodes: Floats,
     cdf: Floats,
-) -> int:
-    """How many new nodes are worth their price, on top of the ``paid`` ones (``base`` [steps]: what those serve).
+) -> tuple[int, float]:
+    """How many new nodes are worth their price, on top of the ``paid`` ones (``base`` [steps]: what those serve), and
+    the price of the work that is late with them.
 
     Least of lateness and, for each new node, of what it costs: when no path needs it from where it can serve
     (``peak``), ``waste`` seconds of it; else ``overlap`` seconds, which it stands there early. Ordered only when asking
@@ -230,14 +230,14 @@ def nodes_to_order(
     """
     late = late_cost(needed, per_service, base, dt)
     if late <= 0.0:
-        return 0
+        return 0, 0.0
     steps = len(base)
     now, later, capacity = np.empty(steps), np.empty(steps), np.empty(steps)
     for k in range(steps):
         now[k] = size * share_on_node(nodes, cdf, (k + 0.5) * dt, 0.0)
         later[k] = size * share_on_node(nodes, cdf, (k + 0.5) * dt - wait, 0.0)
     best, least, best_late, cost, more = 0, late, late, 0.0, 0
-    while paid + more < most and more - best <= 6:
+    while paid + more < most:
         share = share_above(peak, (paid + more) * size)
         more += 1
         cost += size * ((1.0 - share) * waste + share * overlap)
@@ -253,8 +253,8 @@ def nodes_to_order(
             capacity[k] = base[k] + best * later[k]
         unneeded = 1.0 - share_above(peak, (paid + best - 1) * size)
         if late_cost(needed, per_service, capacity, dt) - best_late < size * best * wait * unneeded:
-            return 0
-    return best
+            return 0, best_late
+    return best, best_late
 
 
 @compiled
@@ -286,204 +286,3 @@ def late_alone(
             if late > 0.0:
                 total += min(late, arrived)
     return per_service[s, PRICE] * total / needed.shape[1]
-
-
-@compiled
-def _worth(
-    s: int,
-    count: int,
-    floor: int,
-    late: Floats,
-    peak: Floats,
-    needed: Floats,
-    per_service: Floats,
-    first_age: Ints,
-    ages: Floats,
-    coming: Floats,
-    dt: float,
-    cdf: Floats,
-) -> float:
-    """What a service's pod number ``count`` (from 1) is worth, in GPU-seconds for each of its GPUs: the lateness that it
-    saves now, and a little for being needed before long. ``late`` [S, most + 1] keeps what was computed (NaN: not yet).
-
-    A pod that the present needs (``floor``) is worth twice the time in which another could take its place.
-    """
-    for n in (count - 1, count):
-        _late_of(s, n, late, needed, per_service, first_age, ages, coming, dt, cdf)
-    gpus, mean = per_service[s, GPUS], 0.0
-    for value in peak[s]:
-        mean += value / peak.shape[1]
-    worth = (late[s, count - 1] - late[s, count]) / gpus
-    if count <= floor:
-        worth += 2.0 * per_service[s, LEAD]
-    worth = per_service[s, WEIGHT] * worth + share_above(peak[s], (count - 1) * gpus)
-    return worth + _TIE * mean / (count * gpus)
-
-
-@compiled
-def _late_of(
-    s: int,
-    count: int,
-    late: Floats,
-    needed: Floats,
-    per_service: Floats,
-    first_age: Ints,
-    ages: Floats,
-    coming: Floats,
-    dt: float,
-    cdf: Floats,
-) -> float:
-    if math.isnan(late[s, count]):
-        mine = ages[first_age[s] : first_age[s + 1]]
-        late[s, count] = late_alone(s, count, needed, per_service, mine, coming[s], dt, cdf[s])
-    return float(late[s, count])
-
-
-@compiled
-def share_out(
-    total: int,
-    counts: Ints,
-    bounds: Ints,
-    late: Floats,
-    peak: Floats,
-    needed: Floats,
-    per_service: Floats,
-    first_age: Ints,
-    ages: Floats,
-    coming: Floats,
-    dt: float,
-    cdf: Floats,
-    move: bool,
-) -> None:
-    """Change ``counts`` [S] (pods) such that they take ``total`` GPUs, or as near to it as may be.
-
-    ``bounds`` [S, 3]: least, floor, most. First the least; what lacks is taken where it is worth least, what is left
-    goes where it is worth most. ``move``: a GPU changes hands when that is worth more than the time in which it serves
-    nobody, so that two services that want the last one do not take turns.
-    """
-    services, used = len(counts), 0
-    for s in range(services):
-        counts[s] = max(min(counts[s], bounds[s, 2]), bounds[s, 0])
-        used += counts[s] * int(per_service[s, GPUS])
-    if services == 1:
-        counts[0] = max(min(total // int(per_service[0, GPUS]), bounds[0, 2]), bounds[0, 0])
-        return
-    worth = np.empty((2, services))  # of the last pod, and of one more
-    for s in range(services):
-        _appraise(s, counts, bounds, worth, late, peak, needed, per_service, first_age, ages, coming, dt, cdf)
-    while used != total:
-        best = -1
-        for s in range(services):
-            if used > total:
-                if counts[s] > bounds[s, 0] and (best < 0 or worth[0, s] < worth[0, best]):
-                    best = s
-            elif counts[s] < bounds[s, 2] and used + per_service[s, GPUS] <= total:
-                if best < 0 or worth[1, s] > worth[1, best]:
-                    best = s
-        if best < 0:
-            break
-        change = 1 if used < total else -1
-        counts[best] += change
-        used += change * int(per_service[best, GPUS])
-        _appraise(best, counts, bounds, worth, late, peak, needed, per_service, first_age, ages, coming, dt, cdf)
-    if not move:
-        return
-    for _ in range(2 * total):
-        gain, gives, gets, taken = 0.0, -1, -1, 0
-        for a in range(services):
-            for b in range(services):
-                number = int(math.ceil((per_service[b, GPUS] - (total - used)) / per_service[a, GPUS]))
-                if a == b or number < 1 or counts[a] - number < bounds[a, 0] or counts[b] >= bounds[b, 2]:
-                    continue
-                won = per_service[b, GPUS] * (worth[1, b] - per_service[b, LEAD])
-                if won <= gain:
-                    continue
-                for i in range(number):  # as many pods of a as make room for one of b
-                    won -= per_service[a, GPUS] * _worth(
-                        a, counts[a] - i, bounds[a, 1], late, peak, needed, per_service, first_age, ages, coming, dt, cdf
-                    )
-                if won > gain:
-                    gain, gives, gets, taken = won, a, b, number
-        if gets < 0:
-            return
-        counts[gives] -= taken
-        counts[gets] += 1
-        used += int(per_service[gets, GPUS]) - taken * int(per_service[gives, GPUS])
-        for s in (gives, gets):
-            _appraise(s, counts, bounds, worth, late, peak, needed, per_service, first_age, ages, coming, dt, cdf)
-
-
-@compiled
-def _appraise(
-    s: int,
-    counts: Ints,
-    bounds: Ints,
-    worth: Floats,
-    late: Floats,
-    peak: Floats,
-    needed: Floats,
-    per_service: Floats,
-    first_age: Ints,
-    ages: Floats,
-    coming: Floats,
-    dt: float,
-    cdf: Floats,
-) -> None:
-    floor = bounds[s, 1]
-    worth[0, s] = math.inf
-    if counts[s] > bounds[s, 0]:
-        worth[0, s] = _worth(s, counts[s], floor, late, peak, needed, per_service, first_age, ages, coming, dt, cdf)
-    if counts[s] < bounds[s, 2]:
-        worth[1, s] = _worth(s, counts[s] + 1, floor, late, peak, needed, per_service, first_age, ages, coming, dt, cdf)
-
-
-@compiled
-def nodes_to_keep(
-    ready: int,
-    least: int,
-    size: int,
-    window: float,
-    peak_of_all: Floats,
-    tolerated: Floats,
-    counts: Ints,
-    bounds: Ints,
-    late: Floats,
-    peak: Floats,
-    needed: Floats,
-    per_service: Floats,
-    first_age: Ints,
-    ages: Floats,
-    coming: Floats,
-    dt: float,
-    cdf: Floats,
-) -> int:
-    """How many of the ``ready`` nodes stay filled, at least ``least``; ``counts`` [S] (the pods that there are) become
-    what is on them.
-
-    Least of lateness until a pod could be had back, and of ``window`` s of each kept node that no path needs
-    (``peak_of_all`` [N], all services' GPUs) before an empty node would go. None is given up where more work than
-    ``tolerated`` [S] (its price) would be late and more than with all nodes.
-    """
-    trial, services = counts.copy(), len(counts)
-    kept, cheapest, saved, all_late = ready, 0.0, 0.0, np.empty(services)
-    for nodes in range(ready, max(least, ready - 8) - 1, -1):
-        share_out(
-            nodes * size, trial, bounds, late, peak, needed, per_service, first_age, ages, coming, dt, cdf, False
-        )
-        cost, safe = 0.0, True
-        for s in range(services):
-            one = _late_of(s, trial[s], late, needed, per_service, first_age, ages, coming, dt, cdf)
-            cost += one
-            if nodes == ready:
-                all_late[s] = one
-            safe = safe and one <= max(tolerated[s], all_late[s])
-        if nodes == ready:
-            cheapest = cost
-            continue
-        saved += size * window * (1.0 - share_above(peak_of_all, nodes * size))
-        if not safe or cost > cheapest + saved:
-            break
-        if cost - saved < cheapest:
-            kept, cheapest = nodes, cost - saved
-    share_out(kept * size, counts, bounds, late, peak, needed, per_service, first_age, ages, coming, dt, cdf, True)
-    return kept

@@ -55,7 +55,7 @@ def quantiles(points: Floats, most: int) -> Floats:
 
 
 def distribution(points: Floats, steps: int) -> Floats:
-    """The distribution function of ``points`` (ascending, s) on an even grid: its step (s), then ``steps + 1`` values."""
+    """The distribution function of ``points`` (ascending, s) on an even grid: its step (s), then its values."""
     step = max(float(points[-1]), 1e-3) / (steps - 1)
     made: Floats = np.empty(steps + 2)
     made[0] = step

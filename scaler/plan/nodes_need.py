@@ -61,8 +61,8 @@ class ServiceNeed:
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
-    """The nodes that the pool is to keep at least (None: none may be written), the replicas of each service in the order
-    of the needs, and why. ``kept`` of the Ready nodes stay filled (None: not known), ``ordered`` are new.
+    """The nodes that the pool is to keep at least (None: none may be written), the replicas of each service in the
+    order of the needs, and why. ``kept`` of the Ready nodes stay filled (None: not known), ``ordered`` are new.
     """
 
     floor: int | None

@@ -58,7 +58,7 @@ class Placement:
 
 
 def pending_since(need: ServiceNeed, now: float) -> list[float]:
-    """When each replica that does not serve yet was created (unix s, ascending); those that do not exist yet are new."""
+    """When each replica that does not serve yet was created (unix s, ascending); those that do not exist are new."""
     missing = max(need.current - need.ready, 0)
     known = sorted(min(since, now) for since in need.pending_since)[:missing]
     return [*known, *[now] * (missing - len(known))]

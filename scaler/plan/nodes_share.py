@@ -1,0 +1,177 @@
+"""Who gets a pool's GPUs, by what another one is worth to each service."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Late = Callable[[int, int], float]  # price (GPU-seconds) of a service's late work with so many pods
+
+_TIE = 1e-6  # GPU-seconds: decides only between pods that are worth the same
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """What one service may have, and what its pods are worth besides the lateness that they save."""
+
+    gpus: int  # of a pod
+    least: int  # guaranteed
+    floor: int  # that the present needs
+    most: int
+    weight: float
+    lead: float  # s a pod takes to serve: what moving a GPU to it costs
+    peak: Floats  # [N] GPUs: the most that each path needs
+    now: int  # pods there are
+
+
+class Shares:
+    """Divides GPUs among claims, in order. What a pod is worth, in GPU-seconds for each of its GPUs: the lateness it
+    saves, twice the time of replacing it when the present needs it, both weighted; and a little for each path that
+    needs it before long.
+
+    Often no single pod saves anything, as everything stays late until enough of them are there. So the lateness is
+    taken along its lower convex hull, where each of those pods has its part in what they save together.
+    """
+
+    def __init__(self, claims: Sequence[Claim], late: Late) -> None:
+        self._claims = claims
+        self._late = late
+        self._lates: dict[tuple[int, int], float] = {}
+        self._worths: dict[int, list[float]] = {}
+
+    def late(self, service: int, count: int) -> float:
+        """Price of a service's late work with ``count`` pods."""
+        key = service, count
+        if key not in self._lates:
+            self._lates[key] = self._late(service, count)
+        return self._lates[key]
+
+    def divide(self, total: int, counts: Sequence[int], move: bool) -> tuple[int, ...]:
+        """Pods of each service that take ``total`` GPUs, or as near below it as may be; from ``counts`` on.
+
+        First the guaranteed ones, even above ``total``. What lacks is taken where it is worth least, what is left goes
+        where it is worth most. ``move``: a GPU also changes hands, when that is worth more than the time in which it
+        serves nobody, so that two services that want the last one do not take turns.
+        """
+        claims = self._claims
+        if len(claims) == 1:
+            (one,) = claims
+            return (max(min(total // one.gpus, one.most), one.least),)
+        given = [max(min(n, c.most), c.least) for n, c in zip(counts, claims, strict=True)]
+        free = total - sum(n * c.gpus for n, c in zip(given, claims, strict=True))
+        while free < 0:
+            loses = [s for s, c in enumerate(claims) if given[s] > c.least]
+            if not loses:
+                break
+            s = min(loses, key=lambda k: self._worth(k, given[k]))
+            given[s] -= 1
+            free += claims[s].gpus
+        while free > 0:
+            gains = [s for s, c in enumerate(claims) if given[s] < c.most and c.gpus <= free]
+            if not gains:
+                break
+            s = max(gains, key=lambda k: self._worth(k, given[k] + 1))
+            given[s] += 1
+            free -= claims[s].gpus
+        for _ in range(2 * total if move else 0):
+            best = self._best_move(given, free)
+            if best is None:
+                break
+            gives, gets, number = best
+            given[gives] -= number
+            given[gets] += 1
+            free += number * claims[gives].gpus - claims[gets].gpus
+        return tuple(given)
+
+    def _best_move(self, given: list[int], free: int) -> tuple[int, int, int] | None:
+        """Who gives, who gets a pod, and how many pods make room for it; None when no move is worth its price."""
+        claims, most, best = self._claims, 0.0, None
+        for gets, b in enumerate(claims):
+            if given[gets] >= b.most:
+                continue
+            gain = b.gpus * (self._worth(gets, given[gets] + 1) - b.lead)
+            for gives, a in enumerate(claims):
+                number = math.ceil((b.gpus - free) / a.gpus)
+                if gives == gets or gain <= most or number < 1 or given[gives] - number < a.least:
+                    continue
+                net = gain - a.gpus * sum(self._worth(gives, given[gives] - i) for i in range(number))
+                if net > most:
+                    most, best = net, (gives, gets, number)
+        return best
+
+    def _worth(self, s: int, count: int) -> float:
+        """Of a service's pod number ``count``, from 1."""
+        if s not in self._worths:
+            claim = self._claims[s]
+            counts = np.arange(1, claim.most + 1)
+            points = _near(claim)
+            lates = np.array([self.late(s, n) for n in points.tolist()])
+            saved = -np.diff(hull(points, lates, np.arange(claim.most + 1))) / claim.gpus
+            saved += np.where(counts <= claim.floor, 2.0 * claim.lead, 0.0)
+            beyond = np.searchsorted(np.sort(claim.peak), (counts - 1) * claim.gpus, side="right")
+            needed = 1.0 - beyond / len(claim.peak)
+            even = _TIE * float(claim.peak.mean()) / (counts * claim.gpus)
+            self._worths[s] = (claim.weight * saved + needed + even).tolist()
+        return self._worths[s][count - 1]
+
+
+def _near(claim: Claim) -> Ints:
+    """Counts to look at: those that there are, and ever farther ones to either side."""
+    steps = 2 ** np.arange(max(claim.most, 1).bit_length())
+    points = np.concatenate([[claim.least, claim.now, claim.most], claim.now - steps, claim.now + steps])
+    return np.unique(np.clip(points, claim.least, claim.most))
+
+
+def hull(points: Ints, values: Floats, at: Ints) -> Floats:
+    """The lower convex hull of ``values`` at ``points`` (ascending), read at ``at``; level outside of them."""
+    kept: list[int] = []
+    for i in range(len(points)):
+        while len(kept) >= 2:
+            a, b = kept[-2], kept[-1]
+            slope = (values[i] - values[a]) / (points[i] - points[a])
+            if values[b] < values[a] + slope * (points[b] - points[a]):
+                break
+            kept.pop()
+        kept.append(i)
+    read: Floats = np.interp(at, points[kept], values[kept])
+    return read
+
+
+def nodes_to_keep(
+    shares: Shares,
+    counts: Sequence[int],
+    ready: int,
+    least: int,
+    size: int,
+    window: float,
+    peak: Floats,
+    tolerated: Sequence[float],
+) -> int:
+    """How many of the ``ready`` nodes of ``size`` GPUs stay filled, at least ``least``; ``counts`` are today's pods.
+
+    Least of lateness until a pod could be had back, and of ``window`` s of each kept node that no path needs (``peak``
+    [N], GPUs of all services) before an empty one would be gone. None is given up where more work than ``tolerated``
+    (its price, of each service) would be late, and more than with all of them.
+    """
+    kept, cheapest, saved = ready, 0.0, 0.0
+    all_late: list[float] = []
+    for nodes in range(ready, max(min(least, ready), 0) - 1, -1):
+        counts = shares.divide(nodes * size, counts, move=False)
+        lates = [shares.late(s, n) for s, n in enumerate(counts)]
+        cost = sum(lates)
+        if nodes == ready:
+            cheapest, all_late = cost, lates
+            continue
+        saved += size * window * (1.0 - float((peak > nodes * size).mean()))
+        safe = all(late <= max(t, a) for late, t, a in zip(lates, tolerated, all_late, strict=True))
+        if not safe or cost > cheapest + saved:
+            break
+        if cost - saved < cheapest:
+            kept, cheapest = nodes, cost - saved
+    return kept

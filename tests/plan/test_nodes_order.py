@@ -1,0 +1,133 @@
+"""When nodes are ordered, how many, and never twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaler.plan.nodes import NodePlanner
+from scaler.plan.nodes_need import PoolSpec
+from scaler.plan.reasons import Reason
+from tests.plan.nodes_cases import NODE, POD, POOL, SIZE, TICK, Obeying, decide, jump, need, seen, steady
+
+
+def test_nothing_is_ordered_where_every_path_is_served() -> None:
+    plan = decide(2, need(steady(14.0), 16))
+    assert (plan.ordered, plan.kept, plan.floor, plan.replicas) == (0, 2, 2, (16,))
+    assert plan.reasons == (Reason.STEADY,)
+
+
+def test_a_jump_is_ordered_for_when_a_new_node_would_be_in_time_and_not_before() -> None:
+    """16 GPUs are there, 30 are needed from the jump on: two nodes more, a lead time ahead of it."""
+    lead = NODE + POD
+    assert decide(2, need(jump(14.0, 30.0, lead + 60.0), 16)).ordered == 0
+    plan = decide(2, need(jump(14.0, 30.0, lead - 15.0), 16))
+    assert (plan.ordered, plan.floor, plan.replicas) == (2, 4, (32,))
+    assert plan.reasons == (Reason.FORECAST,)
+
+
+def test_a_jump_that_few_paths_hold_is_ordered_for_by_its_price() -> None:
+    paths = steady(14.0, paths=100)
+    paths[:20] = jump(14.0, 30.0, NODE + POD - 15.0, paths=20)
+    assert decide(2, need(paths, 16, price=1.0)).ordered == 0
+    assert decide(2, need(paths, 16, price=200.0)).ordered == 2
+
+
+def test_a_forecast_jump_that_no_single_node_helps_is_ordered_for() -> None:
+    """Six times the load: with a node more or five, every request would be late; with ten none."""
+    plan = decide(2, need(jump(14.0, 90.0, NODE + POD - 60.0), 16))
+    assert plan.ordered == 10
+    assert decide(2, need(jump(14.0, 90.0, 60.0), 16)).ordered == 10
+
+
+def test_no_node_is_ordered_for_a_spike_that_is_over_when_it_comes() -> None:
+    paths = steady(14.0)
+    paths[:, 4:12] = 40.0  # one minute to three minutes ahead
+    assert decide(2, need(paths, 16)).ordered == 0
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_what_is_on_its_way_is_never_ordered_again(slow: bool) -> None:
+    """A jump that stays ahead for as long as the nodes take: one order, whether the nodes are shown or not."""
+    world, planner, ordered = Obeying(), NodePlanner(POOL, TICK), 0
+    world.nodes = [(0.0, 0.0)] * 2
+    world.pods = [(0.0, 0.0)] * 16
+    for k in range(40):
+        ahead = max(NODE + POD - k * TICK, 0.0)
+        plan = planner.step(world.now, world.observation(slow), [world.need(jump(14.0, 30.0, ahead))])
+        ordered += plan.ordered
+        world.obey(plan)
+    assert ordered == 2
+    assert len(world.nodes) == 4
+
+
+@given(st.integers(0, 6), st.floats(0.0, 3000.0), st.floats(0.0, 60.0), st.integers(0, 5000))
+@settings(max_examples=30, deadline=None)
+def test_nodes_on_their_way_count_whatever_their_age(booting: int, age: float, rate: float, backlog: int) -> None:
+    """With as many nodes as the most replicas fill, on their way or Ready, none is ordered."""
+    one = need(steady(rate), 16, most=16 + SIZE * booting, backlog=float(backlog))
+    assert decide(2, one, pending=[age] * booting).ordered == 0
+
+
+def test_pods_that_wait_longer_than_a_node_takes_do_not_count_as_a_node() -> None:
+    waiting = need(steady(30.0), 32, ready=16, level=14.0, pending_since=(1_000_000.0 - 60.0,) * 16)
+    assert decide(2, waiting).ordered == 0, "an autoscaler is about to ask for two"
+    waiting = need(steady(30.0), 32, ready=16, level=14.0, pending_since=(1_000_000.0 - 3600.0,) * 16)
+    plan = decide(2, waiting)
+    assert plan.ordered == 2, "nobody asked for a node in an hour: the floor does"
+    assert (plan.floor, plan.replicas) == (4, (32,))
+
+
+def test_a_huge_backlog_does_not_give_up() -> None:
+    """Everything is late whatever is ordered, so that no count saves anything: the present's need stands."""
+    for rate in (14.0, 0.0):
+        plan = decide(2, need(steady(rate), 16, backlog=1e6, level=rate))
+        assert plan.kept == 2
+        assert plan.replicas == (200,)
+        assert plan.ordered == 200 // SIZE - 2
+        assert plan.reasons[0] is Reason.REACTIVE_FLOOR
+
+
+def test_a_backlog_that_is_gone_when_a_node_would_come_orders_none() -> None:
+    """Spare for 18 requests/s drains 4,000 messages in 222 s; a node serves after 500."""
+    assert decide(4, need(steady(14.0), 32, backlog=4000.0)).ordered == 0
+    assert decide(4, need(steady(14.0), 32, backlog=14000.0)).ordered > 0
+
+
+def test_the_replicas_that_the_present_needs_have_their_nodes() -> None:
+    plan = decide(2, need(steady(1.0), 16, floor=25))
+    assert plan.ordered == 2
+    assert plan.reasons[0] is Reason.REACTIVE_FLOOR
+
+
+def test_a_full_pool_orders_none_and_says_so() -> None:
+    pool = PoolSpec("gpus", SIZE, NODE, max_nodes=3)
+    plan = decide(2, need(jump(14.0, 90.0, NODE), 16), pool=pool)
+    assert (plan.ordered, plan.floor, plan.replicas) == (1, 3, (24,))
+    assert plan.reasons == (Reason.FORECAST, Reason.POOL_FULL)
+
+
+def test_no_node_for_more_replicas_than_may_be_or_than_partitions_give_work() -> None:
+    paths = jump(14.0, 90.0, NODE)
+    plan = decide(2, need(paths, 16, most=20))
+    assert (plan.ordered, plan.replicas) == (1, (20,))
+    table = np.minimum(np.arange(201.0), 16.0)  # 16 partitions
+    assert decide(2, need(paths, 16, table=table)).ordered == 0
+
+
+def test_several_gpus_a_replica() -> None:
+    """8 replicas of 2 GPUs fill two nodes; 15 need two more."""
+    plan = decide(2, need(jump(7.0, 15.0, NODE), 8, gpus=2))
+    assert (plan.ordered, plan.replicas) == (2, (16,))
+
+
+def test_lead_times_are_learned_from_nodes() -> None:
+    """Nodes that take a minute instead of 400 s are ordered for a minute ahead."""
+    paths = jump(14.0, 30.0, NODE + POD)
+    planner = NodePlanner(POOL, TICK)
+    observed = seen(2)
+    fast = type(observed)(observed.uid, observed.state, (60.0,) * 20)
+    assert planner.step(1_000_000.0, fast, [need(paths, 16)]).ordered == 0
+    assert planner.step(1_000_015.0, seen(2), [need(jump(14.0, 30.0, 60.0 + POD), 16)]).ordered == 2

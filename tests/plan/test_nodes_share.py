@@ -1,0 +1,150 @@
+"""Several services on one pool: added before any quantile, and who gets the last GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from scaler.plan.nodes import NodePlanner
+from scaler.plan.nodes_need import PoolSpec, ServiceNeed
+from scaler.plan.nodes_share import Claim, Shares, hull
+from tests.plan.nodes_cases import NODE, NOW, POD, SIZE, TICK, decide, jump, need, seen, steady
+
+
+def seesaw(paths: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Two services: on each path one needs 30 GPUs from the jump on, the other 4."""
+    one, other = (steady(14.0, paths=paths) for _ in range(2))
+    for p in range(paths):
+        high, low = (one, other) if p % 2 else (other, one)
+        at = int((NODE + POD - 15.0) / 15)
+        high[p, at:], low[p, at:] = 30.0, 4.0
+    return one, other
+
+
+def test_paths_are_added_before_quantiles() -> None:
+    """Alone each would order for its 30 GPUs; together they never need more than 34 and have 32."""
+    one, other = seesaw()
+    alone = [decide(2, need(paths, 16, price=50.0)).ordered for paths in (one, other)]
+    together = decide(4, need(one, 16, price=50.0), need(other, 16, price=50.0, uid="two"))
+    assert min(alone) >= 2
+    assert together.ordered < sum(alone)
+    assert together.ordered <= 1
+
+
+def test_a_node_that_one_gives_up_is_taken_by_the_other() -> None:
+    """One falls from 30 to 6, the other rises from 14 to 38: the same nodes."""
+    falls = need(jump(30.0, 6.0, 15.0), 32, level=6.0)
+    rises = need(jump(14.0, 38.0, 60.0), 16, uid="two")
+    plan = decide(6, falls, rises)
+    assert (plan.ordered, plan.kept) == (0, 6)
+    assert sum(plan.replicas) == 48
+    assert plan.replicas[1] >= 32
+
+
+def test_the_answer_is_in_the_order_of_the_needs_whoever_is_the_least_patient() -> None:
+    small, large = need(steady(3.0), 4, slack=600.0), need(steady(25.0), 28, uid="two")
+    assert decide(4, small, large).replicas == decide(4, large, small).replicas[::-1]
+
+
+def full(*needs: ServiceNeed, planner: NodePlanner | None = None, now: float = NOW) -> Sequence[int]:
+    """Replicas in a pool that has all its three nodes."""
+    planner = planner or NodePlanner(PoolSpec("gpus", SIZE, NODE, max_nodes=3), TICK)
+    plan = planner.step(now, seen(3, now=now), needs)
+    assert plan.floor == 3
+    assert sum(plan.replicas) <= 3 * SIZE
+    return plan.replicas
+
+
+def test_in_a_full_pool_each_has_its_minimum() -> None:
+    quiet = need(steady(0.5), 6, least=5, level=0.5)
+    loud = need(steady(25.0), 18, uid="two")
+    assert full(quiet, loud) == (5, 19)
+
+
+def test_a_full_pool_is_shared_by_weight() -> None:
+    """Both need 16 of 24; the weights say whose lateness counts."""
+    for weights, more in (((10.0, 1.0), 0), ((1.0, 10.0), 1)):
+        needs = [
+            need(steady(16.0), 12, uid=uid, weight=weight) for uid, weight in zip(("a", "b"), weights, strict=True)
+        ]
+        got = full(*needs)
+        assert sum(got) == 24
+        assert got[more] >= 16
+
+
+def test_two_that_want_the_last_gpu_do_not_take_turns() -> None:
+    """A hundred ticks, paths drawn anew at each: one service gives pods at most once to the other."""
+    rng = np.random.default_rng(5)
+    planner, now, counts, moves = NodePlanner(PoolSpec("gpus", SIZE, NODE, max_nodes=3), TICK), NOW, (12, 12), 0
+    for _ in range(100):
+        drawn = [14.0 * np.exp(0.25 * rng.standard_normal((50, 1)) * np.ones((1, 100))) for _ in range(2)]
+        levels = [14.0 * float(np.exp(0.1 * rng.standard_normal())) for _ in range(2)]
+        needs = [
+            need(paths, count, uid=uid, level=level, floor=round(level), backlog=float(rng.integers(0, 100)))
+            for paths, count, uid, level in zip(drawn, counts, ("a", "b"), levels, strict=True)
+        ]
+        got = full(*needs, planner=planner, now=now)
+        moves += tuple(got) != counts
+        counts = (got[0], got[1])
+        now += TICK
+    assert moves <= 1
+
+
+def claim(**changes: float) -> Claim:
+    made = {"gpus": 1, "least": 0, "floor": 0, "most": 20, "weight": 1.0, "lead": 100.0, "now": 5, **changes}
+    return Claim(**made, peak=np.zeros(10))  # type: ignore[arg-type]
+
+
+def straight(*prices: float) -> Shares:
+    """Each pod of a service saves its price."""
+    return Shares([claim() for _ in prices], lambda s, count: prices[s] * (20 - count))
+
+
+def test_a_gpu_moves_only_when_that_saves_more_than_its_lead_time_costs() -> None:
+    assert straight(50.0, 149.0).divide(10, (5, 5), move=True) == (5, 5)
+    assert straight(50.0, 151.0).divide(10, (5, 5), move=True) == (0, 10)
+    assert straight(50.0, 151.0).divide(10, (5, 5), move=False) == (5, 5)
+
+
+def test_pods_that_save_nothing_one_by_one_move_together() -> None:
+    """The second is late with all of 1,000 until it has 7 pods: two more save it 500 each."""
+    shares = Shares([claim(), claim()], lambda s, count: 0.0 if s == 0 or count >= 7 else 1000.0)
+    assert shares.divide(10, (5, 5), move=True) == (3, 7)
+    shares = Shares([claim(), claim()], lambda s, count: 0.0 if s == 0 or count >= 7 else 150.0)
+    assert shares.divide(10, (5, 5), move=True) == (5, 5)
+
+
+def test_the_hull_lies_below_and_is_convex() -> None:
+    points, values = np.array([0, 2, 3, 6]), np.array([10.0, 9.0, 2.0, 0.0])
+    read = hull(points, values, np.arange(8))
+    assert read.tolist() == pytest.approx([10.0, 22 / 3, 14 / 3, 2.0, 4 / 3, 2 / 3, 0.0, 0.0])
+
+
+def test_what_is_free_goes_where_it_is_worth_most_and_what_lacks_is_taken_where_least() -> None:
+    assert straight(50.0, 51.0).divide(12, (5, 5), move=False) == (5, 7)
+    assert straight(50.0, 51.0).divide(8, (5, 5), move=False) == (3, 5)
+
+
+def test_what_the_present_needs_moves() -> None:
+    """No lateness is known to come; the second has three less than its present needs, the first more than it needs."""
+    shares = Shares([claim(floor=2), claim(floor=6)], lambda s, count: 0.0)
+    assert shares.divide(10, (7, 3), move=True) == (4, 6)
+
+
+@pytest.mark.parametrize("total", range(9))
+def test_guaranteed_replicas_are_asked_for_even_where_they_do_not_fit(total: int) -> None:
+    shares = Shares([claim(least=3), claim(least=2, gpus=2)], lambda s, count: 0.0)
+    got = shares.divide(total, (4, 4), move=True)
+    assert got[0] >= 3
+    assert got[1] >= 2
+    assert got[0] + 2 * got[1] <= max(total, 7)
+
+
+def test_a_pod_of_several_gpus_is_weighed_against_all_that_it_takes() -> None:
+    """Its four GPUs cost four pods of the other: 4 x 50 and a lead time for each GPU, 4 x 100."""
+    claims = [claim(), claim(gpus=4, most=3)]
+    for saves, expected in ((590.0, (8, 1)), (610.0, (0, 3))):
+        shares = Shares(claims, lambda s, n, saves=saves: 50.0 * (20 - n) if s == 0 else saves * (3 - n))
+        assert shares.divide(12, (8, 1), move=True) == expected
