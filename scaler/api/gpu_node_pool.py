@@ -5,13 +5,14 @@ This version reads and checks it; nothing acts on one yet (``PROVIDED``), and wh
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from scaler.api.cel import Rule, whole
 from scaler.api.model import FieldErrors, LabelKey, LabelValue, Model, Name, Namespace, matches, rules
-from scaler.api.predictive_scaler import ApiVersion, Kind, Mode, OwnMetadata
+from scaler.api.predictive_scaler import ApiVersion, Kind, OwnMetadata
 from scaler.api.quantities import Duration, Fraction, between, duration_between
 
 POOL_KIND = "GpuNodePool"
@@ -29,6 +30,13 @@ _Pointer = Annotated[
         'a JSON pointer to an integer, such as "/spec/replicas"; inside a name, ~1 stands for "/" and ~0 for "~"',
     ),
 ]
+
+
+class PoolMode(StrEnum):
+    """Whether decisions change the pool."""
+
+    RECOMMEND = "Recommend"
+    ENFORCE = "Enforce"
 
 
 class Karpenter(Model):
@@ -196,8 +204,8 @@ class PoolSpec(Model):
     node: Node = Field(description="What one node is.")
     nodes: Nodes = Field(description="How many there may be.")
     budget: Budget | None = Field(default=None, description="What it may cost at most. Default: no limit.")
-    mode: Literal[Mode.RECOMMEND, Mode.ENFORCE] = Field(
-        default=Mode.RECOMMEND,
+    mode: PoolMode = Field(
+        default=PoolMode.RECOMMEND,
         description="`Recommend` decides and reports and changes nothing; `Enforce` writes. Default: nobody's cluster "
         "is changed by installing Lagcast.",
     )

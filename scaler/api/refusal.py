@@ -27,6 +27,7 @@ _ALLOWED = {
     "less_than_equal": "at most {le}",
     "string_too_short": "at least {min_length} characters",
     "string_too_long": "at most {max_length} characters",
+    "too_short": "at least {min_length} entries",
     "too_long": "at most {max_length} entries",
     "literal_error": "{expected}",
     "enum": "{expected}",
