@@ -72,7 +72,8 @@ class Telemetry:
         self._series: dict[str, _Series] = {metric.name: self._make(metric) for metric in METRICS}
         self._fields = {metric.name: metric.field for metric in METRICS if metric.field}
         self._shown: dict[Who, _Shown] = {}
-        self._true_at: dict[tuple[Who, str], float] = {}  # unix s of each source's newest value
+        # Unix s of the newest value of each source that is told; None before the first.
+        self._true_at: dict[tuple[Who, str], float | None] = {}
         ProcessCollector(registry=self.registry)
         self._gauge("build_info", _version()).set(1)
         self._gauge("last_tick_timestamp_seconds").set(math.nan)
@@ -141,17 +142,20 @@ class Telemetry:
         readings: tuple[Reading[object] | None, ...] = (seen.offsets, seen.latency, seen.replicas)
         for source, reading in zip(SOURCES, readings, strict=True):
             if reading is None:  # not configured, or no longer
-                for name in ("input_status", "input_age_seconds"):
-                    self._series[name].remove_by_labels(
-                        {"namespace": who.namespace, "name": who.name, "source": source}
-                    )
-                self._true_at.pop((who, source), None)
+                if (who, source) in self._true_at:
+                    del self._true_at[who, source]
+                    for name in ("input_status", "input_age_seconds"):
+                        self._series[name].remove_by_labels(
+                            {"namespace": who.namespace, "name": who.name, "source": source}
+                        )
+                    if source == "prometheus":
+                        self._series["latency_seconds"].remove_by_labels({"namespace": who.namespace, "name": who.name})
                 continue
             for status in Freshness:
                 self._of(who, "input_status", source, status).set(reading.freshness is status)
             if reading.value is not None:
                 self._true_at[who, source] = reading.time
-            since = self._true_at.get((who, source))
+            since = self._true_at.setdefault((who, source), None)
             age = None if since is None else max(now - since, 0.0)
             self._of(who, "input_age_seconds", source).set(_number(age))
         self._latency(who, seen.latency)

@@ -56,7 +56,7 @@ class Attainment:
         over = np.where(np.abs(over) < NOISE, 0.0, over)
         first, last = over[:-1], over[1:]
         high, low = np.maximum(first, last), np.minimum(first, last)
-        part = np.clip(high / np.where(high > low, high - low, 1.0), 0.0, 1.0)
-        part = np.where(low >= 0.0, (high > 0.0).astype(np.float64), np.where(high > 0.0, part, 0.0))
+        crossing = np.clip(high / np.where(high > low, high - low, 1.0), 0.0, 1.0)
+        part = np.where(high > low, crossing, (high > 0.0).astype(np.float64))
         came = np.diff(due, axis=0)
         return Judged(float(came.sum()), float((came * part).sum()))

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from scaler.metrics.catalog import METRICS
-from tests.manifests.conftest import ROOT
+from tests.manifests import checked_in
+from tests.manifests.checked_in import ROOT
 
 PROMTOOL = shutil.which("promtool")
 RULES = ROOT / "manifests" / "alerts" / "lagcast.rules.yaml"
@@ -192,6 +193,11 @@ def expected(number: int, case: Case, severity: str) -> dict[str, Any]:
     # promtool tells the expression of what failed, and no name.
     expr = f'{firing}, case!="case-{number}"}}' if case.without else of_case
     return {"expr": expr, "eval_time": f"{case.at}m", "exp_samples": samples}
+
+
+@pytest.fixture(scope="module")
+def rules() -> list[dict[str, Any]]:
+    return checked_in.rules()
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from scaler.metrics.catalog import METRICS, Kind
-from tests.manifests.conftest import ROOT, checked_in_dashboards
+from tests.manifests.checked_in import ROOT, dashboards
 
-BOARDS = checked_in_dashboards()
+BOARDS = dashboards()
 ALL = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS.keys())
 WITH_UNIT = {"stat", "gauge", "table", "timeseries"}
 UNITS = {"short", "percentunit", "s", "reqps", "ops", "h", "bytes"}  # those of Grafana's list that are used here

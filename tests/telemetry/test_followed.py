@@ -51,3 +51,13 @@ def test_unknown_numbers_say_nothing_and_it_begins_anew() -> None:
     assert (seconds, judged.due) == (0.0, 0.0)
     assert shadow.step(60.0, 510.0, 5, Capacity(5, 100.0, 0.0))[0] == 50.0
     assert shadow.step(200.0, 510.0, 5, Capacity(5, 100.0, 0.0))[0] == 0.0, "a gap of 140 s is more than 40 s"
+
+
+def test_a_replica_serves_as_the_decision_before_said() -> None:
+    shadow = Followed(within=10.0, gap=40.0)
+    late = 0.0
+    for tick, rate in enumerate([10.0, 10.0, 10.0, 1.0]):  # told at the end of the time in which it served ten
+        late += shadow.step(10.0 * tick, 50.0 * tick, 1, Capacity(1, rate, 0.0))[1].late
+    assert late == 0.0
+    assert shadow.step(40.0, 200.0, 1, Capacity(1, 1.0, 0.0))[1].late == 0.0, "what came in the ten before had left"
+    assert shadow.step(50.0, 250.0, 1, Capacity(1, 1.0, 0.0))[1].late > 0.0

@@ -47,3 +47,10 @@ def test_a_topic_made_anew_forgets_what_was_promised() -> None:
     scores = Scores(step=30.0, gap=60.0)
     scores.step(0.0, 1000.0, MADE, 7.0)
     assert [s for t in range(1, 10) for s in scores.step(15.0 * t, 1.0 * t, None, 7.0)] == []
+
+
+def test_one_whose_time_began_before_the_first_sample_is_dropped() -> None:
+    scores = Scores(step=60.0, gap=60.0)
+    near = Forecast(at=20.0, p05=4.0, p50=8.0, p95=9.0, p99=20.0, model="seasonal")
+    found = [s for t in range(10) for s in scores.step(15.0 * t, 150.0 * t, near if t == 0 else None, 7.0)]
+    assert found == [], "its 60 s began 10 s before anything was seen"

@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
 
 
-def checked_in_dashboards() -> dict[str, dict[str, Any]]:
-    """Each checked-in dashboard by its uid, from its ConfigMap."""
+def dashboards() -> dict[str, dict[str, Any]]:
+    """Each dashboard by its uid, from its ConfigMap."""
     found = {}
     for path in sorted((ROOT / "manifests" / "dashboards").glob("lagcast-*.yaml")):
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -22,8 +21,8 @@ def checked_in_dashboards() -> dict[str, dict[str, Any]]:
     return found
 
 
-@pytest.fixture(scope="session")
 def rules() -> list[dict[str, Any]]:
+    """The alerting rules."""
     text = (ROOT / "manifests" / "alerts" / "lagcast.rules.yaml").read_text(encoding="utf-8")
     (group,) = yaml.safe_load(text)["groups"]
     return list(group["rules"])
