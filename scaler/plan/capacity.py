@@ -20,7 +20,7 @@ _KNOWN = 0.05  # what remains of it in the long run when saturated work is seen
 _LAW = 0.1  # of the utilisation law with a declared concurrency
 _SURE = 0.15  # up to here a rate counts as known
 _SHORT, _LONG = 8.0, 300.0  # memories of the service time and of how it rises with the load, in memories of the rate
-_BUSY = 0.9  # the least utilisation that is read out of a short queue, where it is planned with
+_BUSY = 0.85  # the least utilisation that is read out of a short queue, where it is planned with
 _VISIBLE = 0.75  # utilisation from which on a queue tells it
 _QUEUE = 0.12  # deviation of log(rate) when the queue is as long as the rate says
 _CALM = 2.4  # of those that work without a backlog must last before it is evidence
@@ -51,6 +51,7 @@ class ServiceRate:
         self._times = ServiceTimes(_SHORT * memory, _LONG * memory)
         self._alone = 1.0  # s: the service time that the rate is told by
         self._timed = False
+        self._saturated = False  # saturated work was seen: the law is no longer needed
         self._calm = _Calm()
         self._least = 0.0  # requests/s that a replica was seen to serve without a backlog
         self._in_hand = math.inf  # s of work, the least that was seen in a backlog: served, and not yet committed
@@ -80,13 +81,16 @@ class ServiceRate:
         working = min(ready, len(progress.consumed))
         seen = float(progress.consumed.sum()) / (progress.seconds * working)
         off = math.log(max(seen, 1e-300)) - math.log(self.rate)
+        surprise = abs(off) > self._change
         off = min(max(off, -self._change), self._change)
         noise = _KNOWN**2 * self._memory / progress.seconds
         gain = self._variance / (self._variance + noise)
         gain = max(gain, -math.expm1(-progress.seconds / self._memory))
         # From the rate in use, also where that was the law's: what is seen is off from what was planned with.
         self._mean = self._in_use() + gain * off
-        self._variance = max(self._variance * (1.0 - gain), _KNOWN**2)
+        self._saturated = True
+        if not surprise:  # what is still off by more is not known any better
+            self._variance = max(self._variance * (1.0 - gain), _KNOWN**2)
         self._least = min(self._least, seen)
         self._calm.clear()
         self._settle()
@@ -99,6 +103,9 @@ class ServiceRate:
         if not self._timed:  # what was believed of the rate holds at the first service time that is seen
             self._timed = True
             self._mean += math.log(self._times.alone)
+        else:
+            self._mean += self._times.rebased
+        self._times.rebased = 0.0
         self._alone = self._times.alone
         self._settle()
 
@@ -107,9 +114,9 @@ class ServiceRate:
 
         A replica serves what it was seen to serve. It serves more than that, too: at a load near its rate a queue would
         have built up. For Poisson arrivals and service of a constant length Q messages wait on average at the
-        utilisation u with Q = u^2 / (2 (1 - u)) (Pollaczek and Khinchine). No less than ``utilised`` or 0.9 is read out
-        of a short queue, as arrivals may be smoother; a long one confirms the rate. Up to ``uncommitted`` s of work, if
-        always seen, are not taken for a queue. True when the rate was raised.
+        utilisation u with Q = u^2 / (2 (1 - u)) (Pollaczek and Khinchine). No less than ``utilised`` or 0.85 is read
+        out of a short queue, as arrivals may be smoother; a long one confirms the rate. Up to ``uncommitted`` s of
+        work, if always seen, are not taken for a queue. True when the rate was raised.
         """
         calm = self._calm
         calm.add(progress, worth)
@@ -125,7 +132,8 @@ class ServiceRate:
         else:
             seen = math.sqrt(waiting**2 + 2.0 * waiting) - waiting
             busy = max(seen, min(utilised, _BUSY))
-            if seen >= _VISIBLE and load / seen <= self.rate * (1.0 + _KNOWN):  # as long a queue as was to be expected
+            visible = seen >= _VISIBLE and waiting >= load * uncommitted
+            if visible and load / seen <= self.rate * (1.0 + _KNOWN):  # as long a queue as was to be expected
                 self._variance = min(self._variance, _QUEUE**2)
         if load / busy > self.rate * 1.01:
             self._mean = math.log(load / busy / self.rate) + self._in_use()
@@ -141,6 +149,7 @@ class ServiceRate:
     def renew(self) -> None:
         """Another pod template (model, hardware): the old estimate is where the new one starts from."""
         self._mean, self._variance = self._in_use(), _DECLARED**2
+        self._saturated = False
         self._times.renew()
         self._calm.clear()
         self._least = 0.0
@@ -152,7 +161,7 @@ class ServiceRate:
     def _settle(self) -> None:
         mean, deviation = self._mean, math.sqrt(self._variance)
         law = self._law()
-        if law is not None and law[1] < deviation:
+        if law is not None and not self._saturated and law[1] < deviation:
             mean, deviation = law
         rate = self._declared * math.exp(mean) / self._alone
         self.rate = min(max(rate, self._low, min(self._least, self._high)), self._high)
@@ -295,7 +304,7 @@ class PartitionSplit:
 
 
 @compiled
-def usable_table(shares: Floats, most: int, round_robin: bool = False) -> Floats:
+def usable_table(shares: Floats, most: int, round_robin: bool) -> Floats:
     """``table[r]`` for r in 0..most: 1 / (the largest consumer's share of the arrivals). ``shares`` sum to 1."""
     partitions = len(shares)
     table = np.zeros(most + 1)
@@ -331,14 +340,19 @@ def shrunk_shares(counts: Floats) -> Floats:
     beyond three standard errors of that estimate (empirical Bayes, James and Stein).
     """
     n = len(counts)
-    even = 1.0 / n
-    total = counts.sum()
-    if n == 1 or total <= 0:
-        return np.full(n, even)
+    shares = np.empty(n)
+    total = squares = 0.0
+    for count in counts:
+        total += count
     mean = total / n
-    variance = ((counts - mean) ** 2).sum() / (n - 1)
-    signal = max(variance - mean * (1.0 + 3.0 * math.sqrt(2.0 / (n - 1))), 0.0)
-    weight = signal / (signal + mean)
-    shares = even + weight * (counts / total - even)
-    result: Floats = shares / shares.sum()
-    return result
+    for count in counts:
+        squares += (count - mean) ** 2
+    signal = weight = 0.0
+    if n > 1 and total > 0:
+        signal = max(squares / (n - 1) - mean * (1.0 + 3.0 * math.sqrt(2.0 / (n - 1))), 0.0)
+        weight = signal / (signal + mean)
+    for k in range(n):
+        shares[k] = 1.0 / n
+        if weight > 0:
+            shares[k] += weight * (counts[k] / total - 1.0 / n)
+    return shares

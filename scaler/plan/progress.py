@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.compiled import compiled
 from scaler.plan.observation import TopicOffsets
 
 Floats = NDArray[np.float64]
@@ -52,12 +54,13 @@ def difference(before: TopicOffsets, then: float, after: TopicOffsets, now: floa
     """
     if now <= then:
         return None
-    where = np.searchsorted(before.partitions, after.partitions)
-    known = np.isin(after.partitions, before.partitions, assume_unique=True)
-    found = np.where(known, where, 0)
-    kept = int(known.sum()) == len(before.partitions)
+    same = np.array_equal(before.partitions, after.partitions)
+    known, found = (None, None) if same else _among(after.partitions, before.partitions)
+    kept = known is None or int(known.sum()) == len(before.partitions)
 
     def earlier(values: Ints, otherwise: Ints) -> Ints:
+        if known is None:
+            return values
         return np.where(known, values[found], otherwise) if len(values) else otherwise
 
     end = earlier(before.end, after.begin)
@@ -79,6 +82,12 @@ def difference(before: TopicOffsets, then: float, after: TopicOffsets, now: floa
     )
 
 
+def _among(partitions: Ints, others: Ints) -> tuple[NDArray[np.bool_], Ints]:
+    """Which of ``partitions`` are among ``others``, and where (0 for those that are not)."""
+    known = np.isin(partitions, others, assume_unique=True)
+    return known, np.where(known, np.searchsorted(others, partitions), 0)
+
+
 @dataclass(frozen=True, slots=True)
 class TimeLag:
     """Age of the oldest unconsumed message (s): exactly, or None and only ``at_least`` so old."""
@@ -91,7 +100,7 @@ class TimeLagTracker:
     """Remembers when each head offset was current, and looks up the committed offset among them.
 
     Keeps at most ``size`` samples; when full, every second one of the older half goes, so that the memory reaches far
-    back at a coarser grain. O(size x partitions) a look-up.
+    back at a coarser grain. O(partitions x log(size)) a look-up.
     """
 
     def __init__(self, size: int) -> None:
@@ -125,21 +134,39 @@ class TimeLagTracker:
 
     def lag(self, now: float, offsets: TopicOffsets) -> TimeLag:
         """Age at ``now`` of the oldest message that is not committed; 0 when there is none."""
-        waiting = backlog(offsets) > 0
-        if not waiting.any():
-            return TimeLag(0.0, 0.0)
+        position = consumed_up_to(offsets)
         if self._count == 0 or self._ends.shape[1] != len(offsets.end):
-            return TimeLag(None, 0.0)
-        times, ends = self._times[: self._count], self._ends[: self._count, waiting]
-        position = consumed_up_to(offsets)[waiting]
-        # The message at `position` came after the last sample whose head was not beyond it.
-        last = (ends <= position).sum(axis=0) - 1
-        if np.any(last < 0):
-            return TimeLag(None, float(max(now - times[0], 0.0)))
-        after = np.minimum(last + 1, self._count - 1)
-        column = np.arange(len(position))
-        low, high = ends[last, column], ends[after, column]
-        span = np.maximum(high - low, 1)
-        arrived = times[last] + (position - low) / span * (times[after] - times[last])
-        age = float(max(now - arrived.min(), 0.0))
-        return TimeLag(age, age)
+            return TimeLag(0.0, 0.0) if not np.any(offsets.end > position) else TimeLag(None, 0.0)
+        arrived, known = _oldest(self._times[: self._count], self._ends, offsets.end, position)
+        if math.isinf(arrived):
+            return TimeLag(0.0, 0.0)
+        age = max(now - arrived, 0.0)
+        return TimeLag(age if known else None, age)
+
+
+@compiled
+def _oldest(times: Floats, ends: Ints, end: Ints, position: Ints) -> tuple[float, bool]:
+    """When the oldest message that waits arrived (unix s; inf: none waits), by the samples of the head offsets.
+
+    The message at ``position`` came after the last sample whose head was not beyond it. False with the first sample's
+    time when there is no such sample.
+    """
+    oldest = np.inf
+    for p in range(len(end)):
+        if end[p] <= position[p]:
+            continue
+        low, high = 0, len(times)  # how many heads are not beyond it; heads only grow
+        while low < high:
+            middle = (low + high) // 2
+            if ends[middle, p] <= position[p]:
+                low = middle + 1
+            else:
+                high = middle
+        last = low - 1
+        if last < 0:
+            return times[0], False
+        after = min(last + 1, len(times) - 1)
+        span = max(ends[after, p] - ends[last, p], 1)
+        part = (position[p] - ends[last, p]) / span
+        oldest = min(oldest, times[last] + part * (times[after] - times[last]))
+    return oldest, True

@@ -20,8 +20,10 @@ _STEEPEST = 10.0  # the most that one more request beside it slows a request dow
 class ServiceTimes:
     """Learns s = alone x (1 + slope x n) from samples; n: requests that are in a replica at the same time.
 
-    The slope is learned over ``long`` s by least squares, drawn towards 0 as long as the load does not vary; the time
-    alone over ``short`` s, so that another mix of requests or another model shows soon. O(1) a sample.
+    With n = x s (Little's law) for x requests/s served, 1 / s = 1 / alone - slope x: a straight line over x, which,
+    unlike n, does not change when only s does. The slope is learned over ``long`` s by least squares, drawn towards 0
+    as long as the load does not vary; the time alone over ``short`` s, so that another mix of requests or another model
+    shows soon. O(1) a sample.
     """
 
     def __init__(self, short: float, long: float) -> None:
@@ -29,9 +31,11 @@ class ServiceTimes:
         self.alone: float | None = None  # s; None until the first sample
         self.slope = 0.0  # longer by this part for each request beside it
         self.load = 0.0  # requests in a replica at the newest sample
+        self.rebased = 0.0  # of log(alone), what came of another slope and is no change of speed; taken by who uses it
+        self._served = 0.0  # requests/s of a replica where the time alone was told
         self.doubt = 1.0  # from 0, the slope is what was seen, to 1, it is not known
         self._requests = 0.0  # since the last renewal
-        self._weight = self._n = self._s = self._nn = self._ns = 0.0
+        self._weight = self._x = self._y = self._xx = self._xy = 0.0  # sums over x, y = 1 / s, and their products
 
     @property
     def settled(self) -> bool:
@@ -46,29 +50,38 @@ class ServiceTimes:
         if not (_LEAST <= count < math.inf and 0 < total < math.inf):
             return False
         mean, self.load = total / count, total / (sample.window * ready)
-        self._lean(self.load, mean, math.exp(-seconds / self._long))
+        served = count / (sample.window * ready)
+        before = self.slope
+        self._lean(served, 1.0 / mean, math.exp(-seconds / self._long))
+        self.rebased += self._rebase(self.slope - before)
         new = count * min(seconds / sample.window, 1.0)  # windows overlap where they are longer than a tick
         self._requests += new
-        alone = mean / (1.0 + self.slope * self.load)
+        alone = 1.0 / (1.0 / mean + self.slope * served)
         part = -math.expm1(-min(seconds / self._short, new / _MEMORY))
         part = max(part, new / self._requests)  # a plain mean at the beginning
         self.alone = alone if self.alone is None else self.alone + part * (alone - self.alone)
+        self._served += part * (served - self._served)
         return True
 
     def renew(self) -> None:
         """Another pod template: the time alone is told anew, the slope goes on until it is."""
         self._requests = 0.0
 
-    def _lean(self, n: float, s: float, keep: float) -> None:
+    def _rebase(self, steeper: float) -> float:
+        if self.alone is None or steeper == 0.0:
+            return 0.0
+        before, self.alone = self.alone, 1.0 / (1.0 / self.alone + steeper * self._served)
+        return math.log(self.alone / before)
+
+    def _lean(self, x: float, y: float, keep: float) -> None:
         self._weight = self._weight * keep + 1.0
-        self._n = self._n * keep + n
-        self._s = self._s * keep + s
-        self._nn = self._nn * keep + n * n
-        self._ns = self._ns * keep + n * s
-        mean_n, mean_s = self._n / self._weight, self._s / self._weight
-        spread = max(self._nn / self._weight - mean_n**2, 0.0)
-        drawn = (_SPREAD * mean_n) ** 2
-        lean = (self._ns / self._weight - mean_n * mean_s) / (spread + drawn)
-        alone = max(mean_s - lean * mean_n, mean_s / 20.0)
-        self.slope = min(max(lean / alone, 0.0), _STEEPEST)
+        self._x = self._x * keep + x
+        self._y = self._y * keep + y
+        self._xx = self._xx * keep + x * x
+        self._xy = self._xy * keep + x * y
+        mean_x, mean_y = self._x / self._weight, self._y / self._weight
+        spread = max(self._xx / self._weight - mean_x**2, 0.0)
+        drawn = (_SPREAD * mean_x) ** 2
+        together = self._xy / self._weight - mean_x * mean_y
+        self.slope = min(max(-together / (spread + drawn), 0.0), _STEEPEST)
         self.doubt = drawn / (spread + drawn)

@@ -1,0 +1,269 @@
+"""The service rate's belief: three kinds of evidence, what each may say, and how far it is trusted."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaler.plan.capacity import ServiceRate
+from scaler.plan.observation import LatencySample
+from scaler.plan.progress import Progress
+from scaler.plan.service_time import ServiceTimes
+from simulations.errors import BadSetting
+from simulations.service_times import BatchSpec, ByBatch
+
+TICK = 15.0
+
+
+def believed(declared: float = 2.0, concurrency: float | None = None) -> ServiceRate:
+    return ServiceRate(declared, 5 * TICK, 2.0, 20.0, concurrency)
+
+
+def interval(served: float, backlog: float = 0.0, partitions: int = 40) -> Progress:
+    """``served`` and ``backlog`` are of the whole topic."""
+    even = np.full(partitions, 1.0 / partitions)
+    return Progress(0.0, TICK, even * served, even * served, even * backlog, even * backlog, False)
+
+
+def sample(mean: float, count: float = 300.0, window: float = TICK) -> LatencySample:
+    return LatencySample(None, None, None, count, count * mean, window)
+
+
+def calm(rate: ServiceRate, load: float, ticks: int, waiting: float = 0.0, replicas: int = 10) -> None:
+    """``load`` requests/s and ``waiting`` messages for each replica."""
+    for _ in range(ticks):
+        rate.learn_calm(interval(load * replicas * TICK, waiting * replicas), float(replicas), 1.0, 0.88)
+
+
+def saturate(rate: ServiceRate, true: float, ticks: int, replicas: int = 10) -> None:
+    for _ in range(ticks):
+        assert rate.learn(interval(true * replicas * TICK, 1e5), replicas)
+
+
+# --- saturated work
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_a_factor_of_two_is_found_within_five_ticks_of_saturated_work(factor: float) -> None:
+    rate = believed(2.0 * factor)
+    assert not rate.sure
+    saturate(rate, 2.0, 5)
+    assert rate.rate == pytest.approx(2.0, rel=0.03)
+    assert rate.sure
+
+
+def test_saturated_work_can_take_back_what_was_seen_before() -> None:
+    rate = believed()
+    calm(rate, 3.0, 30)
+    assert rate.rate >= 3.0
+    saturate(rate, 1.0, 40)
+    assert rate.rate == pytest.approx(1.0, rel=0.02)
+    assert rate.cautious <= rate.rate
+
+
+# --- work without a backlog
+
+
+def test_what_is_served_without_a_backlog_is_a_lower_bound() -> None:
+    rate = believed(2.0)
+    calm(rate, 1.0, 200)
+    assert rate.rate == 2.0, "it says nothing below what is believed"
+    calm(rate, 3.5, 40)
+    assert 3.5 <= rate.rate <= 3.5 / 0.85 + 0.01
+    assert rate.cautious >= 3.5
+
+
+def test_a_short_burst_without_a_backlog_is_no_evidence() -> None:
+    rate = believed(2.0)
+    calm(rate, 6.0, 8)
+    rate.disturbed()
+    calm(rate, 6.0, 8)
+    assert rate.rate == 2.0
+
+
+def test_a_queue_that_is_as_long_as_it_should_be_confirms_the_rate() -> None:
+    """At a utilisation of 0.9, a queue of M/D/1 holds 4.05 messages."""
+    rate = believed(2.0)
+    calm(rate, 1.8, 13, waiting=4.05 + 1.8)
+    assert rate.rate == pytest.approx(2.0, rel=0.05)
+    assert rate.sure
+    short = believed(2.0)
+    calm(short, 1.8, 13, waiting=0.5)
+    assert not short.sure
+    assert short.rate > 2.05, "and a short one says that it is more"
+
+
+def test_a_rate_that_is_known_is_raised_only_by_what_was_served() -> None:
+    rate = believed(2.0)
+    saturate(rate, 2.0, 20)
+    calm(rate, 1.95, 100)
+    assert rate.rate == pytest.approx(2.0, rel=0.01)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.3, 3.0), st.floats(0.25, 4.0), st.floats(0.2, 0.8))
+def test_calm_work_of_a_real_queue_never_teaches_much_more_than_the_truth(
+    true: float, declared: float, busy: float
+) -> None:
+    """Poisson arrivals, constant service, one queue for each of 10 replicas; sampled each tick."""
+    rng = np.random.default_rng(int(true * 1e6) + int(declared * 1e3))
+    rate = believed(declared)
+    left = np.zeros(10)
+    for _ in range(120):
+        before, came = left.copy(), np.zeros(10)
+        for _ in range(15):
+            new = rng.poisson(true * busy, 10).astype(float)
+            came += new
+            left = np.maximum(left + new - true, 0.0)
+        served = before + came - left
+        progress = Progress(0.0, TICK, came, served, before, left, False)
+        rate.learn_calm(progress, 10.0, 0.0, 0.8)
+    assert rate.rate <= max(declared, true * 1.15)
+    assert rate.rate >= min(declared, true * busy)
+
+
+# --- the utilisation law
+
+
+def test_a_declared_concurrency_tells_the_rate_from_the_service_time() -> None:
+    rate = believed(4.0, concurrency=1.0)
+    for _ in range(5):
+        rate.learn_time(sample(0.5), 10, TICK)
+    assert rate.rate == pytest.approx(2.0, rel=0.01)
+    assert rate.sure
+
+
+def test_without_a_declared_concurrency_only_a_change_of_the_service_time_tells() -> None:
+    rate = believed(2.0)  # busy 60 % of the time with other work: 1 / 0.2 s would be 5
+    for _ in range(5):
+        rate.learn_time(sample(0.2), 10, TICK)
+    assert rate.rate == pytest.approx(2.0)
+    for _ in range(200):
+        rate.learn_time(sample(0.4), 10, TICK)
+    assert rate.rate == pytest.approx(1.0, rel=0.02)
+
+
+def test_saturated_work_corrects_the_law_and_the_law_goes_on_from_there() -> None:
+    rate = believed(4.0, concurrency=1.0)
+    for _ in range(5):
+        rate.learn_time(sample(0.2), 10, TICK)
+    assert rate.rate == pytest.approx(5.0, rel=0.02)
+    saturate(rate, 2.0, 8)
+    assert rate.rate == pytest.approx(2.0, rel=0.05)
+    for _ in range(200):
+        rate.learn_time(sample(0.1), 10, TICK)
+    assert rate.rate == pytest.approx(4.0, rel=0.07), "twice as quick, twice as many"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        LatencySample(None, None, None, None, 3.0, 15.0),
+        LatencySample(None, None, None, 30.0, None, 15.0),
+        LatencySample(None, None, None, 0.0, 0.0, 15.0),
+        LatencySample(None, None, None, math.nan, 3.0, 15.0),
+        LatencySample(None, None, None, 30.0, math.inf, 15.0),
+        LatencySample(None, None, None, -30.0, 3.0, 15.0),
+        LatencySample(None, None, None, 30.0, 3.0, 0.0),
+    ],
+)
+def test_a_histogram_without_a_sense_says_nothing(bad: LatencySample) -> None:
+    rate = believed(2.0, concurrency=1.0)
+    for _ in range(50):
+        rate.learn_time(bad, 10, TICK)
+    rate.learn_time(sample(0.1), 0, TICK)
+    assert rate.rate == 2.0
+
+
+# --- batches
+
+
+def throughput(times: ByBatch, busy: float) -> tuple[float, float, float]:
+    """(requests/s, mean seconds of a request, requests in a replica) of one that always serves ``busy`` together."""
+    seconds = float(np.interp(busy, times.sizes, times.seconds))
+    return busy / seconds, seconds, busy
+
+
+def batches() -> ByBatch:
+    try:
+        built = BatchSpec(kind="batch", batch=64).build()
+    except (BadSetting, OSError) as why:
+        pytest.skip(f"the measured batch times are not there: {why}")
+    assert isinstance(built, ByBatch)
+    return built
+
+
+def test_measured_batches_serve_more_the_more_there_are_and_the_rate_stays() -> None:
+    """Times of 5.8 s alone and 20 s among 64, as measured on GPUs: a longer time at more load is no lower rate."""
+    times = batches()
+    full = throughput(times, 64)[0]
+    rate = believed(full, concurrency=None)
+    rng = np.random.default_rng(2)
+    for k in range(400):
+        _, seconds, busy = throughput(times, 20 + 15 * math.sin(k / 60) + rng.uniform(-2, 2))
+        count = busy / seconds * 10 * TICK
+        rate.learn_time(LatencySample(None, None, None, count, count * seconds, TICK), 10, TICK)
+    assert rate.rate == pytest.approx(full, rel=0.15)
+    for k in range(200):  # new hardware is twice as quick
+        _, seconds, busy = throughput(times, 20 + 15 * math.sin(k / 60))
+        count = busy / seconds * 2 * 10 * TICK
+        rate.learn_time(LatencySample(None, None, None, count, count * seconds / 2, TICK), 10, TICK)
+    assert rate.rate == pytest.approx(2 * full, rel=0.2)
+
+
+def test_a_declared_batch_is_told_from_half_its_load() -> None:
+    times = batches()
+    full = throughput(times, 64)[0]
+    rate = believed(full * 2, concurrency=64.0)
+    for k in range(800):
+        _, seconds, busy = throughput(times, 30 + 20 * math.sin(k / 60))
+        count = busy / seconds * 10 * TICK
+        rate.learn_time(LatencySample(None, None, None, count, count * seconds, TICK), 10, TICK)
+    assert rate.rate == pytest.approx(full, rel=0.2)
+
+
+def test_the_slope_is_not_believed_before_the_load_varied() -> None:
+    times = ServiceTimes(600.0, 20_000.0)
+    for _ in range(50):
+        times.learn(sample(0.5, 300.0), 10, TICK)
+    assert times.slope == 0.0
+    assert times.doubt == pytest.approx(1.0)
+    assert times.alone == pytest.approx(0.5)
+    for k in range(200):
+        n = 1.0 + 0.8 * math.sin(k / 10)
+        mean = 0.3 * (1 + 0.5 * n)
+        count = n * TICK * 10 / mean
+        times.learn(LatencySample(None, None, None, count, count * mean, TICK), 10, TICK)
+    assert times.slope == pytest.approx(0.5, abs=0.15)
+    assert times.alone == pytest.approx(0.3, rel=0.1)
+    assert times.doubt < 0.3
+
+
+# --- another pod template
+
+
+def test_a_new_template_starts_from_the_old_estimate_and_is_open_again() -> None:
+    rate = believed(2.0)
+    saturate(rate, 4.0, 20)
+    known = rate.rate
+    rate.renew()
+    assert rate.rate == pytest.approx(known)
+    assert not rate.sure
+    assert rate.cautious < 0.7 * known
+    saturate(rate, 1.5, 5)
+    assert rate.rate == pytest.approx(1.5, rel=0.05)
+
+
+def test_a_new_template_that_is_quicker_is_seen_in_the_service_time() -> None:
+    rate = believed(2.0)
+    saturate(rate, 2.0, 20)
+    for _ in range(50):
+        rate.learn_time(sample(0.5), 10, TICK)
+    rate.renew()
+    for _ in range(3):
+        rate.learn_time(sample(0.25), 10, TICK)
+    assert rate.rate == pytest.approx(4.0, rel=0.05)
