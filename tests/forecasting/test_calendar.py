@@ -1,0 +1,143 @@
+"""Local time: what the clock on the wall shows, on both sides of its changes."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecasting.calendar import Calendar, Change, Holiday, to_local_series
+from forecasting.series import Series
+
+ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Casablanca"]
+BERLIN = Calendar("Europe/Berlin")
+SPRING = datetime(2026, 3, 29, 1, tzinfo=UTC).timestamp()  # 02:00 becomes 03:00 in Berlin
+AUTUMN = datetime(2026, 10, 25, 1, tzinfo=UTC).timestamp()  # 03:00 becomes 02:00
+HOUR = 3600.0
+
+# Instants near changes of the clock are what matters; others come by themselves.
+seconds = st.floats(1.2e9, 1.9e9) | st.floats(SPRING - 8000, SPRING + 8000) | st.floats(AUTUMN - 8000, AUTUMN + 8000)
+
+
+def wall(local):
+    """Local seconds as a naive wall clock."""
+    return datetime.fromtimestamp(local, UTC).replace(tzinfo=None)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(ZONES), st.lists(seconds, min_size=1, max_size=5))
+def test_local_seconds_are_the_clock_on_the_wall(zone, times):
+    local = Calendar(zone).to_local(np.array(times))
+    wanted = [datetime.fromtimestamp(t, ZoneInfo(zone)).replace(tzinfo=UTC).timestamp() for t in times]
+    assert local == pytest.approx(wanted, abs=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(ZONES), st.lists(seconds, min_size=1, max_size=5))
+def test_back_to_unix_seconds_as_python_reads_a_clock(zone, local):
+    times = Calendar(zone).to_unix(np.array(local))
+    wanted = [datetime.fromtimestamp(x, UTC).replace(tzinfo=ZoneInfo(zone), fold=0).timestamp() for x in local]
+    assert times == pytest.approx(wanted, abs=1e-5)
+
+
+def test_the_hour_that_is_missing_and_the_one_that_comes_twice():
+    half_past_two = SPRING + HOUR + HOUR / 2  # on the wall
+    assert BERLIN.to_unix(np.array([half_past_two]))[0] == SPRING + HOUR / 2
+    assert wall(BERLIN.to_local(np.array([SPRING + HOUR / 2]))[0]).hour == 3
+    again = AUTUMN + 2 * HOUR - HOUR / 2
+    assert BERLIN.to_unix(np.array([again]))[0] == AUTUMN - HOUR / 2
+    twice = BERLIN.to_local(np.array([AUTUMN - HOUR / 2, AUTUMN + HOUR / 2]))
+    assert twice.tolist() == [again, again]
+
+
+def test_changes_of_a_year():
+    begin, end = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2026, 2027))
+    assert BERLIN.changes(begin, end) == (Change(SPRING, HOUR, 2 * HOUR), Change(AUTUMN, 2 * HOUR, HOUR))
+    assert BERLIN.changes(SPRING, AUTUMN - 1) == ()
+    assert BERLIN.changes(SPRING - 0.25, SPRING) == (Change(SPRING, HOUR, 2 * HOUR),)
+    assert Calendar().changes(begin, end) == ()
+
+
+def test_days_have_23_24_and_25_hours():
+    for day, hours in ((date(2026, 3, 29), 23), (date(2026, 3, 30), 24), (date(2026, 10, 25), 25)):
+        begin, end = BERLIN.bounds(day)
+        assert end - begin == hours * HOUR
+        assert BERLIN.day(begin) == day == BERLIN.day(end - 1)
+    begin, end = BERLIN.bounds(date(2026, 3, 28), date(2026, 3, 30))
+    assert list(BERLIN.days(begin, end)) == [date(2026, 3, 28), date(2026, 3, 29), date(2026, 3, 30)]
+
+
+def test_holidays_are_whole_days_both_ends_in():
+    calendar = Calendar("Europe/Berlin", (Holiday(date(2026, 12, 24), date(2026, 12, 26), "Christmas"),))
+    days = [date(2026, 12, day) for day in range(23, 28)]
+    assert [calendar.is_holiday(day) for day in days] == [False, True, True, True, False]
+    with pytest.raises(ValueError, match="Christmas: it ends on 2026-12-23, before it begins"):
+        Holiday(date(2026, 12, 24), date(2026, 12, 23), "Christmas")
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlln", "", "../etc/passwd", "/etc/localtime"])
+def test_a_zone_that_is_not_known(zone):
+    with pytest.raises(ValueError, match="is not known here; give an IANA name"):
+        Calendar(zone)
+
+
+def test_a_calendar_is_a_value():
+    assert Calendar("Europe/Berlin") == BERLIN
+    assert pickle.loads(pickle.dumps(BERLIN)).changes(SPRING - 1, SPRING) == BERLIN.changes(SPRING - 1, SPRING)
+
+
+def hourly(begin, hours):
+    """Series whose rate is the hour of the clock, plus 100 the second time."""
+    rates = []
+    for k in range(hours):
+        at = datetime.fromtimestamp(begin + k * HOUR, ZoneInfo("Europe/Berlin"))
+        rates.append(at.hour + 100.0 * at.fold)
+    return Series(begin, HOUR, np.array(rates))
+
+
+def test_a_series_by_local_time_in_spring_and_autumn():
+    spring = to_local_series(hourly(SPRING - 2 * HOUR, 5), BERLIN)  # 00, 01, (no 02,) 03, 04, 05
+    assert wall(spring.start).hour == 0
+    assert spring.rates.tolist() == pytest.approx([0, 1, np.nan, 3, 4, 5], nan_ok=True)
+    autumn = to_local_series(hourly(AUTUMN - 3 * HOUR, 6), BERLIN)  # 00, 01, 02, 02 again, 03, 04
+    assert wall(autumn.start).hour == 0
+    assert autumn.rates.tolist() == [0, 1, 102, 3, 4]
+
+
+def test_of_the_hour_that_comes_twice_the_known_one_is_kept():
+    series = hourly(AUTUMN - 2 * HOUR, 4)
+    series.rates[2] = np.nan
+    assert to_local_series(series, BERLIN).rates.tolist() == [1, 2, 3]
+
+
+def test_what_the_clock_has_not_reached_again_is_left_out():
+    half = Series(AUTUMN - HOUR, HOUR / 2, np.array([1.0, 2.0, 3.0]))  # 02:00, 02:30, 02:00 again
+    assert to_local_series(half, BERLIN).rates.tolist() == [3.0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(-200, 100), st.integers(0, 300), st.sampled_from([SPRING, AUTUMN]), st.sampled_from([300.0, 900.0]))
+def test_each_step_lies_where_the_clock_says(first, length, change, step):
+    series = Series(change + first * step, step, np.arange(length, dtype=float))
+    local = to_local_series(series, BERLIN)
+    assert (local.start - BERLIN.offset(series.start)) % step == 0
+    at = BERLIN.to_local(series.start + np.arange(length) * step)
+    rows = np.round((at - local.start) / step).astype(int)
+    wanted = np.full(len(local.rates), np.nan)
+    for row, rate in zip(rows, series.rates, strict=True):  # the later wins
+        if row < len(wanted):
+            wanted[row] = rate
+    assert np.array_equal(local.rates, wanted, equal_nan=True)
+    if length:
+        assert local.end == at[-1] + step
+
+
+def test_utc_changes_nothing():
+    series = Series(1.7e9 // 60 * 60, 60.0, np.arange(5.0))
+    local = to_local_series(series, Calendar())
+    assert (local.start, local.rates.tolist()) == (series.start, series.rates.tolist())

@@ -1,0 +1,173 @@
+"""A forecaster by the clock on the wall: a spike at 09:00 stays at 09:00 when the clock has changed."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecasting.calendar import Calendar
+from forecasting.calendar_time import LocalTime
+from forecasting.errors import BadSeries
+from forecasting.forecaster import Forecaster
+from forecasting.models.level_season import LevelSeason
+from forecasting.models.seasonal_naive import SeasonalNaive
+from forecasting.series import Arrivals, Series
+from forecasting.testing import ForecasterConformance
+
+BERLIN = Calendar("Europe/Berlin")
+SPRING = datetime(2026, 3, 29, 1, tzinfo=UTC).timestamp()
+AUTUMN = datetime(2026, 10, 25, 1, tzinfo=UTC).timestamp()
+STEP, HOUR, DAY = 300.0, 3600.0, 86400.0
+
+
+class TestByTheClock(ForecasterConformance):
+    """In a zone whose clock changes within the load: New York, 26 April 1970."""
+
+    length = 96 * 6
+
+    def make(self) -> Forecaster:
+        return LocalTime(partial(LevelSeason, STEP, STEP * self.period), Calendar("America/New_York"))
+
+    def _load(self, seed=0, length=None):
+        _, rates = super()._load(seed, length)
+        change = datetime(1970, 4, 26, 7, tzinfo=UTC).timestamp()
+        start = (change - 5 * self.period * STEP) // (self.period * STEP) * self.period * STEP
+        return start, rates
+
+
+def rate(times):
+    """20/s, and 120/s from 09:00 to 09:30 in Berlin."""
+    at = BERLIN.to_local(times) % DAY
+    return np.where((at >= 9 * HOUR) & (at < 9.5 * HOUR), 120.0, 20.0)
+
+
+def follow(forecaster, begin, end):
+    """History until half a day before ``end``, then updates."""
+    middle = end - DAY / 2
+    forecaster.fit(Series(begin, STEP, rate(np.arange(begin, middle, STEP) + STEP / 2)))
+    for now in np.arange(middle, end, STEP) + STEP:
+        forecaster.update(Arrivals(now, STEP, float(rate(np.array([now - STEP / 2]))[0]) * STEP))
+    return forecaster
+
+
+def median_at(forecaster, local_hours, begin):
+    paths = forecaster.paths(24, 100, np.random.default_rng(0))
+    at = BERLIN.to_local(begin + (np.arange(24) + 0.5) * STEP) % DAY / HOUR
+    return np.median(paths, axis=0)[[int(np.argmin(np.abs(at - hour))) for hour in local_hours]]
+
+
+@pytest.mark.parametrize("model", [LevelSeason, SeasonalNaive])
+@pytest.mark.parametrize("change", [SPRING, AUTUMN])
+def test_nine_stays_nine(model, change):
+    begin = change - 7 * DAY
+    now = BERLIN.bounds(BERLIN.day(change))[1] - 16 * HOUR  # 08:00
+    forecaster = follow(LocalTime(partial(model, STEP, DAY), BERLIN), begin, now)
+    assert median_at(forecaster, [8.8, 9.1, 9.4, 9.6], now) == pytest.approx([20, 120, 120, 20], rel=0.05)
+    # Without it the spike is looked for an hour from where it is.
+    plain = follow(model(STEP, DAY), begin, now)
+    assert median_at(plain, [9.1, 9.4], now) == pytest.approx([20, 20], rel=0.05)
+
+
+def test_in_utc_nothing_changes():
+    begin = SPRING - 4 * DAY
+    local = follow(LocalTime(partial(LevelSeason, STEP, DAY), Calendar()), begin, SPRING + 8 * HOUR)
+    plain = follow(LevelSeason(STEP, DAY), begin, SPRING + 8 * HOUR)
+    a, b = (f.paths(24, 20, np.random.default_rng(0)) for f in (local, plain))
+    assert np.array_equal(a, b)
+
+
+class Recording:
+    """Remembers what it was given; its paths count the steps: 0, 1, 2 ..."""
+
+    name, step, ready = "recording", STEP, True
+
+    def __init__(self):
+        self.given = []
+        self.fitted = []
+
+    def fit(self, history):
+        self.fitted.append(history)
+
+    def update(self, arrivals):
+        self.given.append(arrivals)
+
+    def kept(self):
+        return Series(AUTUMN + HOUR - 10 * STEP, STEP, np.arange(24.0))
+
+    def paths(self, steps, count, rng, out=None):
+        return np.tile(np.arange(steps, dtype=np.float32), (count, 1))
+
+
+@pytest.mark.parametrize("change", [SPRING, AUTUMN])
+@settings(max_examples=30, deadline=None)
+@given(lengths=st.lists(st.floats(10, 4000), min_size=1, max_size=8), first=st.floats(-6000, 2000))
+def test_no_arrivals_are_lost_or_made_at_a_change(change, lengths, first):
+    given_to = []
+
+    class Kept(Recording):
+        def update(self, arrivals):
+            given_to.append(arrivals)
+
+    forecaster = LocalTime(Kept, BERLIN)
+    end = change + first
+    for seconds in lengths:
+        end += seconds
+        forecaster.update(Arrivals(end, seconds, 3 * seconds))
+    assert sum(a.count for a in given_to) == pytest.approx(3 * sum(lengths))
+    assert all(a.count == pytest.approx(3 * a.seconds) for a in given_to)
+    # In local time: no piece reaches over the change.
+    jump = BERLIN.offset(change) - BERLIN.offset(change - 1)
+    for a in given_to:
+        real = a.end - (BERLIN.offset(change - 1))
+        assert real <= change + 1e-6 or a.end - jump - a.seconds - BERLIN.offset(change - 1) >= change - 1e-6
+
+
+def test_set_back_it_begins_anew_from_what_was_known_then():
+    forecaster = LocalTime(Recording, BERLIN)
+    before = forecaster.forecaster
+    forecaster.update(Arrivals(AUTUMN - 60, 60.0, 1))
+    assert forecaster.forecaster is before
+    forecaster.update(Arrivals(AUTUMN + 60, 120.0, 2))
+    assert forecaster.forecaster is not before
+    (fitted,) = forecaster.forecaster.fitted
+    assert fitted.rates.tolist() == list(range(10))  # what was before 02:00 on the wall
+    (later,) = forecaster.forecaster.given
+    assert later == Arrivals(AUTUMN + HOUR + 60, 60.0, 1.0)
+
+
+def test_paths_over_a_change_follow_the_clock():
+    forecaster = LocalTime(Recording, BERLIN)
+    forecaster.update(Arrivals(SPRING - 3 * STEP, STEP, 1))
+    rng = np.random.default_rng(0)
+    out = np.empty((2, 6), np.float32)
+    assert forecaster.paths(6, 2, rng, out) is out
+    assert out[1].tolist() == [0, 1, 2, 15, 16, 17]  # an hour, 12 steps, is left out
+    forecaster = LocalTime(Recording, BERLIN)
+    forecaster.update(Arrivals(AUTUMN - 3 * STEP, STEP, 1))
+    # Twelve steps back lies before the origin; from there to it again, load stays as it was at the change.
+    assert forecaster.paths(17, 1, rng)[0].tolist() == [0, 1, 2] + [2] * 9 + [0, 1, 2, 3, 4]
+    forecaster = LocalTime(Recording, BERLIN)
+    forecaster.update(Arrivals(AUTUMN - 20.0, STEP, 1))
+    assert forecaster.paths(3, 1, rng)[0].tolist() == [0, 0, 0]
+
+
+def test_what_else_it_offers_is_passed_on():
+    forecaster = LocalTime(partial(LevelSeason, STEP, DAY), BERLIN)
+    forecaster.fit(Series(SPRING, STEP, np.ones(600)))
+    assert forecaster.kept().start == SPRING + 2 * HOUR
+    assert forecaster.period == 288
+    with pytest.raises(AttributeError):
+        _ = forecaster.nothing
+
+
+@pytest.mark.parametrize("end", [math.inf, math.nan, 1e18, -1e18])
+def test_a_time_that_no_clock_shows_is_refused(end):
+    forecaster = LocalTime(partial(LevelSeason, STEP, DAY), BERLIN)
+    with pytest.raises(BadSeries):
+        forecaster.update(Arrivals(end, 60.0, 1.0))
