@@ -30,6 +30,7 @@ QUIET = 60.0  # s between rows of a scaler whose decision does not change
 SIZE = 64 << 20  # bytes of one file: about 40,000 rows
 KEPT = 3  # older files beside it
 WAITING = 10_000  # rows that may wait for a slow disk
+FLUSH = 0.5  # s, at most, that a row waits for its write: so much a kill can take
 CLOSE_TIME = 2.0  # s that close() waits for the disk
 _SCALERS = 20_000  # whose last row is remembered; with more, all are noted once more
 
@@ -139,44 +140,47 @@ class Journal:
     def __init__(self, path: Path, size: int = SIZE, kept: int = KEPT) -> None:
         """Raises OSError when the file cannot be opened."""
         self._file = JournalFile(path, size, kept)
+        rows()  # not in a tick
         self._path = path
         self._rows: deque[Facts] = deque()
-        self._change = threading.Condition()
-        self._closed = False
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
         self._failing = False
         self.dropped = 0  # rows that could not be written
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
     def note(self, facts: Facts) -> None:
-        """Hand a row over; never blocks. When too many wait, the oldest is dropped."""
-        with self._change:
+        """Hand a row over; never blocks. When too many wait, the oldest is dropped.
+
+        Wakes nobody: the thread comes by itself, because to wake it costs more than a row.
+        """
+        with self._lock:
             if len(self._rows) >= WAITING:
                 self._rows.popleft()
                 self.dropped += 1
             self._rows.append(facts)
-            self._change.notify()
 
     def close(self) -> None:
         """Write what waits, for at most ``CLOSE_TIME``; a disk that hangs is left to the process's end."""
-        with self._change:
-            self._closed = True
-            self._change.notify()
+        self._closed.set()
         self._thread.join(CLOSE_TIME)
 
     def _run(self) -> None:
-        while True:
-            with self._change:
-                while not self._rows and not self._closed:
-                    self._change.wait()
-                taken = list(self._rows)
-                self._rows.clear()
-                if not taken:
-                    break
-            self._write(taken)
+        while not self._closed.wait(FLUSH):
+            self._write(self._take())
+        self._write(self._take())
         self._file.close()
 
+    def _take(self) -> list[Facts]:
+        with self._lock:
+            taken = list(self._rows)
+            self._rows.clear()
+        return taken
+
     def _write(self, taken: Sequence[Facts]) -> None:
+        if not taken:
+            return
         try:
             self._file.append([line(facts) for facts in taken])
         except Exception as error:  # noqa: BLE001 - whatever it is, the controller goes on

@@ -19,6 +19,7 @@ MISSING = pytest.StashKey[str]()  # why lab tests cannot run; empty when they ca
 SLOW = (  # whole commands, days of load, libraries' fits, processes and clusters that are started and killed
     "cli/test_demo_command.py",
     "cli/test_shell.py",
+    "explain/test_docs.py",
     "explain/test_process.py",
     "explain/test_simulated.py",
     "forecasting/models/test_conformance.py",

@@ -115,7 +115,10 @@ def test_no_such_journal(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_stops_nobody_and_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_stops_nobody_and_is_said_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scaler.journal.FLUSH", 0.005)
     journal = Journal(Path("/dev/full"))
     with caplog.at_level(logging.WARNING, "scaler.journal"):
         for k in range(5):
