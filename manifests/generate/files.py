@@ -6,12 +6,11 @@ import json
 from typing import Any
 
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from manifests.generate import alerts, controller, forecast, overview, pools, service
 from scaler.metrics import reference
-
-from grafana_foundation_sdk.cog.encoder import JSONEncoder  # isort: skip
-from grafana_foundation_sdk.models.dashboard import Dashboard  # isort: skip
 
 MADE_BY = "# Made by `make generate` from manifests/generate; change it there and make it again.\n"
 SIDECAR = {"grafana_dashboard": "1"}  # what the sidecar of Grafana's Helm chart looks for, by default
@@ -29,16 +28,16 @@ def files() -> dict[str, str]:
     made = {"docs/metrics.md": reference.render()}
     for board in dashboards():
         made[f"manifests/dashboards/{board.uid}.yaml"] = MADE_BY + _yaml(config_map(board))
-    made["manifests/dashboards/kustomization.yaml"] = MADE_BY + _yaml(
-        {
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "resources": [f"{board.uid}.yaml" for board in dashboards()],
-        }
-    )
+    made["manifests/dashboards/kustomization.yaml"] = _kustomization([f"{board.uid}.yaml" for board in dashboards()])
     made["manifests/alerts/lagcast.rules.yaml"] = MADE_BY + _yaml(alerts.rules())
     made["manifests/alerts/prometheusrule.yaml"] = MADE_BY + _yaml(alerts.prometheus_rule(NAMESPACE))
+    made["manifests/alerts/kustomization.yaml"] = _kustomization(["prometheusrule.yaml"])
     return made
+
+
+def _kustomization(resources: list[str]) -> str:
+    kind = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    return MADE_BY + _yaml(kind | {"resources": resources})
 
 
 def config_map(board: Dashboard) -> dict[str, Any]:

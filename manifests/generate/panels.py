@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-with warnings.catch_warnings():
-    # The SDK prefers a newer form of dashboards, which the sidecar of the usual Helm charts does not load.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from grafana_foundation_sdk.builders import common as commons
-    from grafana_foundation_sdk.builders import dashboard as dashboards
-    from grafana_foundation_sdk.builders import heatmap as heatmaps
-    from grafana_foundation_sdk.builders import prometheus, stat, statetimeline, table, timeseries
-    from grafana_foundation_sdk.cog.builder import Builder
-    from grafana_foundation_sdk.cog.variants import Dataquery
-    from grafana_foundation_sdk.models import common, dashboard, heatmap
-    from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+from grafana_foundation_sdk.builders import common as commons
+from grafana_foundation_sdk.builders import dashboard as dashboards
+from grafana_foundation_sdk.builders import heatmap as heatmaps
+from grafana_foundation_sdk.builders import prometheus, stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.variants import Dataquery
+from grafana_foundation_sdk.models import common, dashboard, heatmap
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="$datasource")
 RATE = "$__rate_interval"

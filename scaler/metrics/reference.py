@@ -18,6 +18,9 @@ Attainment, here over a day, is
 `1 - increase(lagcast_requests_late_total[1d]) / increase(lagcast_requests_due_total[1d])`. The dashboards are in
 `manifests/dashboards`, the alerts in `manifests/alerts`, what to do about an alert in `docs/runbooks`.
 
+Where the tests run there is no Grafana. They hold the dashboards to the rules of Grafana's own linter, and run every
+panel's queries on a real Prometheus that has scraped a real controller; how a panel looks is not tested.
+
 Not there yet: metrics of GPU nodes and their lead time, and of leadership.
 """
 

@@ -24,7 +24,7 @@ from simulations.lab.ports import free_port
 from simulations.lab.process import end, spawn
 from simulations.lab.scenario import Scenario, ScenarioSpec
 from simulations.traces import Spike
-from tests.manifests.checked_in import dashboards, rules
+from tests.manifests.checked_in import ROOT, dashboards, rules
 
 pytestmark = pytest.mark.lab
 
@@ -139,6 +139,12 @@ def test_every_panels_queries_return_data(prometheus: Prometheus, board: dict[st
             if not any(math.isfinite(value) for value in found):
                 empty.append(f"{panel['title']}: {query} -> {found[:3]}")
     assert not empty, "\n".join(empty)
+
+
+def test_the_api_server_takes_the_config_maps(lab: Lab) -> None:
+    done = lab.kubernetes.run("apply", "--dry-run=server", "-k", str(ROOT / "manifests" / "dashboards"))
+    assert done.code == 0, done.output
+    assert done.output.count("configmap/lagcast-") == len(BOARDS)
 
 
 def test_the_alerts_expressions_are_answered(prometheus: Prometheus) -> None:
