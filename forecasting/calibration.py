@@ -89,8 +89,10 @@ def coverage(
     allowed: Sequence[float] = ALLOWED,
     seed: int = 0,
 ) -> list[Coverage]:
-    """Each level over all hours, then over the tenth of hours with the highest mean forecast median.
+    """Each level over all hours, then over the tenth of hours with the highest forecast median.
 
+    An hour's is that of its first origin. A mean over the hour would pick hours in which load jumped after some of its
+    forecasts were made, and those forecasts for having been too low: nothing could be calibrated there.
     Standard errors: the circular block bootstrap (Politis, Romano, 1992) of six-hour blocks. Where next to no miss was
     seen that says 0, so no error is below that of as many independent outcomes as horizons fit between the origins.
     """
@@ -104,18 +106,19 @@ def coverage(
         [np.bincount(hours, outcomes.pits <= level, minlength=count) for level in levels], axis=1
     )  # [hours, levels]
     seen = origins > 0
-    medians = np.bincount(hours, outcomes.medians, minlength=count)[seen] / origins[seen]
+    firsts = np.unique(hours, return_index=True)[1]
     busiest = np.zeros(count, dtype=np.bool_)
-    busiest[np.flatnonzero(seen)[np.argsort(-medians, kind="stable")[: max(1, round(BUSY * len(medians)))]]] = True
+    chosen = np.argsort(-outcomes.medians[firsts], kind="stable")[: max(1, round(BUSY * len(firsts)))]
+    busiest[hours[firsts[chosen]]] = True
     every = float(np.median(np.diff(outcomes.origins))) if len(outcomes.origins) > 1 else outcomes.horizon
     apart = min(1.0, every / outcomes.horizon)  # of an outcome, the share that the one before it does not hold
 
     found = []
     named: tuple[tuple[Hours, NDArray[np.bool_]], ...] = (("all", seen), ("busy", busiest))
-    for name, chosen in named:
-        n = float(origins[chosen].sum())
-        shares = covered[chosen].sum(axis=0) / n
-        errors = _errors(np.where(chosen[:, None], covered, 0.0), np.where(chosen, origins, 0.0), seed)
+    for name, picked in named:
+        n = float(origins[picked].sum())
+        shares = covered[picked].sum(axis=0) / n
+        errors = _errors(np.where(picked[:, None], covered, 0.0), np.where(picked, origins, 0.0), seed)
         for k, level in enumerate(levels):
             least = math.sqrt(level * (1 - level) / max(n * apart, 1.0))
             error = max(float(errors[k]), least)

@@ -14,6 +14,8 @@ from forecasting.series import Arrivals, Series
 F = TypeVar("F", bound=Forecaster)
 
 _SCORED = (0.1, 0.5, *LEVELS)
+# s; each origin at another phase of the periods that load has (5, 10, 15 minutes): else one phase is all that is judged
+_EVERY = 420.0
 
 
 def follow(
@@ -21,7 +23,7 @@ def follow(
     load: Series,
     *,
     horizons: Sequence[float] = HORIZONS,
-    every: float = 300.0,
+    every: float = _EVERY,
     count: int = 400,
     seed: int = 0,
     window: float = WINDOW,

@@ -47,11 +47,44 @@ def between(ends: NDArray[np.int64]) -> Between:
 
 
 @compiled
+def _leaf(forest: Forest, tree: int, features: Singles) -> int:
+    """The node of ``tree`` that the present falls into."""
+    node = 0
+    while forest.feature[tree, node] >= 0:
+        right = features[forest.feature[tree, node]] > forest.threshold[tree, node]
+        node = int(forest.to[tree, node]) + (1 if right else 0)
+    return node
+
+
+@compiled
+def _member(forest: Forest, tree: int, leaf: int, share: float, origins: Origins, shift: int) -> int:
+    """The origin at ``share`` (0 to 1) of a leaf's list; those that have left the rates are passed over."""
+    begin, size = int(forest.to[tree, leaf]), int(forest.size[tree, leaf])
+    pick = min(int(share * size), size - 1)
+    origin = int(forest.members[begin + pick])
+    for _ in range(size):
+        if origins.columns[origin] + shift >= 0:
+            break
+        pick = pick + 1 if pick + 1 < size else 0
+        origin = int(forest.members[begin + pick])
+    return origin
+
+
+@compiled
+def _towards(origins: Origins, origin: int, level: float, predicted: Singles, out: Singles) -> None:
+    """Log factor from the origin's rate to the path's at each horizon, into ``out``."""
+    for h in range(len(out)):
+        out[h] = level - origins.levels[origin] + predicted[h]
+        for r in range(len(origins.parts)):
+            out[h] -= origins.predicted[origin, r] * origins.parts[r, h]
+
+
+@compiled
 def draw(
-    forest: Forest,
-    features: Singles,
     places: NDArray[np.int64],
     uniforms: NDArray[np.float64],
+    forest: Forest,
+    features: Singles,
     origins: Origins,
     rates: Singles,
     shift: int,
@@ -70,34 +103,19 @@ def draw(
     future is not known the path stays as it is; behind the last bin the prediction does.
     """
     count, steps = out.shape
-    trees, horizons = len(forest.feature), len(predicted)
+    trees = len(forest.feature)
     leaves = np.zeros(trees, np.int64)
     for tree in range(trees):
-        node = 0
-        while forest.feature[tree, node] >= 0:
-            right = features[forest.feature[tree, node]] > forest.threshold[tree, node]
-            node = int(forest.to[tree, node]) + (1 if right else 0)
-        leaves[tree] = node
-    towards = np.zeros(horizons, np.float32)  # log factor from the origin's rate to the path's
+        leaves[tree] = _leaf(forest, tree, features)
+    towards = np.zeros(len(predicted), np.float32)
     strata = np.zeros(trees, np.int64)
     for p in range(count):
         strata[places[p] % trees] += 1
     for p in range(count):
         tree = places[p] % trees
-        begin = int(forest.to[tree, leaves[tree]])
-        size = int(forest.size[tree, leaves[tree]])
-        pick = min(int((places[p] // trees + uniforms[p]) / strata[tree] * size), size - 1)
-        origin = int(forest.members[begin + pick])
-        for _ in range(size):
-            if origins.columns[origin] + shift >= 0:
-                break
-            pick = pick + 1 if pick + 1 < size else 0
-            origin = int(forest.members[begin + pick])
+        origin = _member(forest, tree, leaves[tree], (places[p] // trees + uniforms[p]) / strata[tree], origins, shift)
         column = int(origins.columns[origin]) + shift
-        for h in range(horizons):
-            towards[h] = level - origins.levels[origin] + predicted[h]
-            for r in range(len(origins.parts)):
-                towards[h] -= origins.predicted[origin, r] * origins.parts[r, h]
+        _towards(origins, origin, level, predicted, towards)
         newest = math.exp(level + predicted[0])
         last = len(at.left) - 1
         for k in range(steps):
@@ -109,3 +127,47 @@ def draw(
                 log_factor = towards[left] + share * (towards[right] - towards[left])
                 newest = (rate + calm) * math.exp(log_factor)
             out[p, k] = min(max(newest - calm, 0.0), ceiling)
+
+
+@compiled
+def outlook(
+    forest: Forest,
+    features: Singles,
+    origins: Origins,
+    rates: Singles,
+    shift: int,
+    level: float,
+    predicted: Singles,
+    at: Between,
+    calm: float,
+    ceiling: float,
+    ends: NDArray[np.int64],
+    width: int,
+    out: Singles,
+) -> None:
+    """Mean rates over the ``width`` steps before each of ``ends`` (steps), into ``out`` [ends, samples], unordered.
+
+    The law that :func:`draw` draws from, evenly: as many members of each tree's leaf as the samples allow.
+    """
+    trees, each = len(forest.feature), out.shape[1] // len(forest.feature)
+    towards = np.zeros(len(predicted), np.float32)
+    for tree in range(trees):
+        leaf = _leaf(forest, tree, features)
+        for i in range(each):
+            origin = _member(forest, tree, leaf, (i + 0.5) / each, origins, shift)
+            column = int(origins.columns[origin]) + shift
+            _towards(origins, origin, level, predicted, towards)
+            for w in range(len(ends)):
+                total, known = 0.0, 0
+                for j in range(max(column + ends[w] - width, 0), min(column + ends[w], len(rates))):
+                    if not math.isnan(rates[j]):
+                        total += rates[j]
+                        known += 1
+                b = max(ends[w] - (width + 1) // 2, 0)
+                left, right, share = at.left[b], at.right[b], at.share[b]
+                if known > 0:
+                    log_factor = towards[left] + share * (towards[right] - towards[left])
+                    rate = (total / known + calm) * math.exp(log_factor)
+                else:
+                    rate = math.exp(level + predicted[right])
+                out[w, tree * each + i] = min(max(rate - calm, 0.0), ceiling)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.direct.draw import Origins
+from forecasting.direct.draw import Origins, between
 from forecasting.direct.features import Layout, Singles, describe
+from forecasting.direct.feedback import Factors, Feedback, Range, busy_range
 from forecasting.direct.forest import Forest, grow_forest
 from forecasting.direct.ridge import Ridge, fit_ridge
+from forecasting.trajectories import CEILING
 
 Floats = NDArray[np.floating]
 
@@ -22,6 +24,7 @@ _LEAST_ORIGINS = 60
 _MOST_ORIGINS = 60_000  # members of a tree are numbered in 16 bits
 _LIKE_AT = (60.0, 180.0, 420.0, 900.0)  # s ahead at which errors are to be alike in a leaf
 _ORDER_AT = 300.0  # s ahead whose error orders a leaf
+_PARTS = 3  # of history, each rehearsed with a forest of the others
 _SEEN = 0.5  # an origin of whose future less than this share is known is left out
 
 
@@ -46,6 +49,8 @@ class Learned:
     ridge: Ridge
     origins: Origins
     forest: Forest
+    busy: Range
+    factors: Factors | None  # as feedback on past days would have left them; None when that was not asked for
 
     @property
     def nbytes(self) -> int:
@@ -63,9 +68,18 @@ def calm_of(rates: Singles, step: float) -> float:
 
 
 def learn(
-    rates: Singles, base: int, step: float, has: Layout, ends: NDArray[np.int64], growth: Growth, seed: int
+    rates: Singles,
+    base: int,
+    step: float,
+    has: Layout,
+    ends: NDArray[np.int64],
+    growth: Growth,
+    seed: int,
+    feedback: Feedback | None = None,
 ) -> Learned | None:
     """Fit everything; None when there is too little to learn from. ``ends`` (steps): of the horizons' bins.
+
+    With ``feedback``, what it would have learned on past days is learned too, and it is left as it is.
 
     Raises ``numpy.linalg.LinAlgError`` when the regression cannot be solved.
     """
@@ -96,17 +110,35 @@ def learn(
     ridge, left_out = fit_ridge(features, targets, (columns - first) // block)
     predicted, parts = _compressed(left_out, growth.rank)
     errors = targets - predicted @ parts
-    forest = grow_forest(
-        ridge.standardised(features),
-        _alike(errors, ends * step),
-        np.argsort(errors[:, _nearest(ends * step, _ORDER_AT)], kind="stable"),
-        rng,
-        trees=growth.trees,
-        samples=max(_LEAST_ORIGINS, round(growth.share * len(columns))),
-        least=growth.least,
-        listed=growth.listed,
-    )
-    return Learned(base, calm, ridge, Origins(columns.astype(np.int32), levels, predicted, parts), forest)
+    inputs, outputs = ridge.standardised(features), _alike(errors, ends * step)
+    order = np.argsort(errors[:, _nearest(ends * step, _ORDER_AT)], kind="stable")
+
+    def grown(chosen: NDArray[np.int64]) -> Forest:
+        samples = max(_LEAST_ORIGINS, round(growth.share * len(chosen)))
+        return grow_forest(
+            inputs,
+            outputs,
+            chosen,
+            rng,
+            trees=growth.trees,
+            samples=samples,
+            least=growth.least,
+            listed=growth.listed,
+        )
+
+    forest = grown(order)
+    origins = Origins(columns.astype(np.int32), levels, predicted, parts)
+    busy = busy_range(levels)
+    factors = None
+    if feedback is not None:
+        fresh = feedback.fresh()
+        ceiling = CEILING * float(np.nanmax(rates))
+        parted = np.linspace(0, len(columns), _PARTS + 1).astype(np.int64)
+        for begin, end in zip(parted[:-1].tolist(), parted[1:].tolist(), strict=True):
+            other = grown(order[(order < begin) | (order >= end)])
+            fresh.rehearse(begin, end, inputs, other, origins, rates, between(ends), calm, ceiling, busy)
+        factors = fresh.factors
+    return Learned(base, calm, ridge, origins, forest, busy, factors)
 
 
 def _compressed(values: Singles, rank: int) -> tuple[NDArray[np.int16], Singles]:

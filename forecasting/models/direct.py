@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecasting.direct.draw import between, draw
-from forecasting.direct.features import DAY, describe, layout
+from forecasting.direct.draw import Between, Origins, between, draw, outlook
+from forecasting.direct.features import DAY, Singles, describe, layout
+from forecasting.direct.feedback import SAMPLES, Feedback
+from forecasting.direct.forest import Forest
 from forecasting.direct.kept import Kept
 from forecasting.direct.learned import Growth, Learned, calm_of, learn
 from forecasting.errors import NotReady
@@ -20,6 +22,10 @@ from forecasting.trajectories import CEILING, add_count_noise, finish, without_e
 PERIODS = (300.0, 600.0, 900.0, 1800.0, 3600.0)  # s
 _HORIZONS = (15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 420.0, 600.0, 900.0, 1260.0, 1800.0)
 _DRIFT = 0.1  # log standard deviation by which a level wanders in a minute while no errors are known
+
+
+# forest, features, origins, rates, shift, level, predicted, between, calm, ceiling: see forecasting.direct.draw
+Present = tuple[Forest, Singles, Origins, Singles, int, float, Singles, Between, float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +44,10 @@ class Direct:
     origins whose features say that errors were of the present's size and direction; a path takes one origin's whole
     trajectory in steps, so that what belongs together in time stays together. Both are learned by ``fit``; ``update``
     records, and the newest features are computed when paths are drawn. To refit: ``adopt(study(kept()))``.
+
+    Once a minute an update also judges what was said for now and says what is expected at some horizons; so each upper
+    quantile of each horizon covers what it says (:mod:`forecasting.direct.feedback`). That is kept across refits; the
+    first fit starts it from past days, each forecast without itself.
 
     ``step`` (s) of the paths, ``keep`` (s) of the series that is kept, ``periods`` (s) besides the day, longest
     ``horizon`` (s) that is learned (longer paths hold the last ratio), ``seed`` of the noise that coarse history lacks
@@ -68,6 +78,7 @@ class Direct:
         self.seed = seed
         self.series = Kept(step, round(keep / step), seed)
         self.studied = Studied(None, "not fitted yet: paths around the newest level")
+        self.feedback = Feedback(step, int(self.ends[-1]))
 
     def fit(self, history: Series) -> None:
         """See :class:`~forecasting.forecaster.Forecaster`."""
@@ -82,8 +93,9 @@ class Direct:
             raise ValueError(f"a series in steps of {kept.step} s; what is kept has steps of {self.step} s")
         rates = kept.rates.astype(np.float32)
         base = step_index(kept.start, self.step)
+        first = self.feedback if self.feedback.told < 0 else None  # later refits keep what it has learned
         try:
-            learned = learn(rates, base, self.step, self.layout, self.ends, self.growth, self.seed)
+            learned = learn(rates, base, self.step, self.layout, self.ends, self.growth, self.seed, first)
         except np.linalg.LinAlgError as failed:
             return Studied(None, f"the regression failed ({failed}): paths around the newest level")
         if learned is None:
@@ -96,6 +108,8 @@ class Direct:
     def adopt(self, studied: Studied) -> None:
         """Draw from ``studied`` from now on."""
         self.studied = studied
+        if studied.learned is not None and studied.learned.factors is not None:
+            self.feedback.begin(studied.learned.factors)
 
     @property
     def reason(self) -> str | None:
@@ -104,7 +118,17 @@ class Direct:
 
     def update(self, arrivals: Arrivals) -> None:
         """See :class:`~forecasting.forecaster.Forecaster`. Raises ``BadSeries`` for a count that cannot be."""
-        self.series.update(arrivals)
+        series = self.series
+        series.update(arrivals)
+        learned = self.studied.learned
+        if learned is None or not self.feedback.due(series.base + series.used):
+            return
+        samples = None
+        if (present := self._present(learned)) is not None:
+            samples = np.empty((len(self.feedback.factors.ends), SAMPLES), np.float32)
+            ends, width = self.feedback.factors.ends, self.feedback.width
+            outlook(*present, ends, width, samples)
+        self.feedback.take(series.rates, series.base, samples, learned.calm, learned.busy)
 
     def kept(self) -> Series:
         """The newest history, updates included: what a refit is to learn from."""
@@ -121,37 +145,32 @@ class Direct:
         series, learned = self.series, self.studied.learned
         if math.isnan(series.newest):
             raise NotReady(f"{self.name}: nothing was learned or observed yet")
-        rates = series.rates
         uniforms, order = rng.random(count), rng.permutation(count)
         if learned is None:
             return self._around_level(steps, count, rng, out)
-        shift = learned.base - series.base
-        features = np.empty((1, self.layout.size), np.float32)
-        level = np.empty(1, np.float32)
-        now = np.array([len(rates)])
-        describe(rates, series.base, now, learned.calm, self.layout, features, level)
-        if math.isnan(level[0]) or learned.origins.columns[-1] + shift < 0:
+        present = self._present(learned)
+        if present is None:
             return self._around_level(steps, count, rng, out)
-        standardised = learned.ridge.standardised(features)
-        predicted = learned.ridge.predict(standardised)[0]
         if out is None:
             out = np.empty((count, steps), np.float32)
-        draw(
-            learned.forest,
-            standardised[0],
-            order,
-            uniforms,
-            learned.origins,
-            rates,
-            shift,
-            float(level[0]),
-            predicted,
-            self.between,
-            learned.calm,
-            CEILING * max(series.peak, math.exp(level[0])),
-            out,
-        )
+        draw(order, uniforms, *present, out)
+        self.feedback.widen(out, learned.calm, learned.busy, present[-1])
         return out
+
+    def _present(self, learned: Learned) -> Present | None:
+        """All that paths from the newest level are drawn from; None when it, or every past origin, is not known."""
+        series = self.series
+        rates, shift = series.rates, learned.base - series.base
+        features = np.empty((1, self.layout.size), np.float32)
+        level = np.empty(1, np.float32)
+        describe(rates, series.base, np.array([len(rates)]), learned.calm, self.layout, features, level)
+        if math.isnan(level[0]) or learned.origins.columns[-1] + shift < 0:
+            return None
+        standardised = learned.ridge.standardised(features)
+        predicted = learned.ridge.predict(standardised)[0]
+        ceiling = CEILING * max(series.peak, math.exp(level[0]))
+        known = learned.forest, standardised[0], learned.origins, rates, shift, float(level[0]), predicted
+        return *known, self.between, learned.calm, ceiling
 
     def _around_level(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None) -> Paths:
         """The newest known level, uncertain as its count says, that wanders."""

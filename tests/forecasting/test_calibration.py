@@ -115,13 +115,18 @@ def test_a_true_law_is_found_calibrated_gaps_left_out_and_refits_made():
     rates[1000:1100] = np.nan
     model, refits = Told(), []
     found = follow(
-        model, Series(0.0, 60.0, rates), horizons=(60.0, 600.0), count=100, refit=lambda m: refits.append(len(m.ends))
+        model,
+        Series(0.0, 60.0, rates),
+        horizons=(60.0, 600.0),
+        count=100,
+        every=300.0,
+        refit=lambda m: refits.append(len(m.ends)),
     )
     assert refits == [1440 - 100, 2880 - 100, 4320 - 100]
     assert len(model.ends) == len(rates) - 100 - 9
     assert [len(o.origins) for o in found] == [1151 - 20, 1151 - 20]  # from 0 to 5750
     assert all(c.met for o in found for c in coverage(o))
-    again = follow(Told(), Series(0.0, 60.0, rates), horizons=(60.0, 600.0), count=100)
+    again = follow(Told(), Series(0.0, 60.0, rates), horizons=(60.0, 600.0), count=100, every=300.0)
     np.testing.assert_array_equal(found[1].pits, again[1].pits)
     more = follow(Told(), Series(0.0, 60.0, 1.02 * rates), horizons=(60.0,), count=100)
     assert not any(c.met for c in coverage(more[0])[:3])

@@ -1,0 +1,320 @@
+"""What came against what was said, and how much wider or narrower the paths above their median must be for it.
+
+Adaptive conformal quantile tracking (Gibbs, Candes, 2021; Angelopoulos, Candes, Tibshirani, 2023), for each horizon and
+upper quantile on its own, learned when the horizon has passed: after each outcome the logarithm of a factor moves up
+by ``rate * level`` where the quantile was exceeded, and down by ``rate * (1 - level)`` where not, so that in the long
+run the share covered is the level. The factor multiplies the distance from the median to the quantile. A second term,
+weighed by how high the forecast median is among past levels, does the same for busy hours (as in Gibbs, Cherian,
+Candes, 2023). Counts are compared after noise of a whole count was added to both sides (Machado, Santos Silva, 2005),
+so that load with many zeros has quantiles to track.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.compiled import compiled
+from forecasting.direct.draw import Between, Origins, outlook
+from forecasting.direct.features import Singles, Steps
+from forecasting.direct.forest import Forest
+
+Floats = NDArray[np.float64]
+
+LEVELS = (0.9, 0.95, 0.99)
+_HORIZONS = (60.0, 300.0, 600.0, 1800.0)  # s
+_WINDOW = 60.0  # s, over which outcomes are averaged; a step, where that is longer
+SAMPLES = 128  # of the law that paths are drawn from
+_RATE = 0.03  # of the factors' logarithm, a minute at a horizon of a minute
+_RATE_BUSY = 0.05
+_MOST = 0.9  # of the logarithm, either way
+_LEAST_SLOPE = 0.1  # of corrected over raw distances between quantiles: order is kept
+_BUSY_FROM, _BUSY_TO = 0.7, 0.9  # shares of past levels between which an hour becomes a busy one
+
+
+class Range(NamedTuple):
+    """Logs of the rate (requests/s, plus the calm one) at which load begins to be busy, and is entirely."""
+
+    low: float
+    high: float
+
+
+def busy_range(levels: Singles) -> Range:
+    """Of the log levels at past origins."""
+    low, high = np.quantile(levels, (_BUSY_FROM, _BUSY_TO)).tolist()
+    return Range(low, max(high, low + 1e-3))
+
+
+class Factors(NamedTuple):
+    """What was learned, and what was said but has not been judged yet."""
+
+    ends: Steps  # [horizons]; steps from the origin
+    always: Floats  # [horizons, levels]; logarithms
+    busy: Floats  # [horizons, levels]; added in full where load is entirely busy
+    origins: Steps  # [slots]; number of the first step that was not known when something was said, or -1
+    limits: Singles  # [slots, horizons, levels]; requests/s, corrected quantiles
+    shares: Singles  # [slots, horizons]; how busy, 0 to 1
+
+
+class Feedback:
+    """Kept across refits. ``step`` (s) of the forecaster, ``longest`` (steps) horizon that it learns."""
+
+    def __init__(self, step: float, longest: int) -> None:
+        self.step, self.longest = step, longest
+        self.width = max(1, round(_WINDOW / step))
+        self.seconds = self.width * step
+        ends = np.array(sorted({min(max(1, round(s / step)), longest) for s in _HORIZONS if s >= step / 2}), np.int64)
+        ends = ends if len(ends) else np.array([longest])
+        shape, slots = (len(ends), len(LEVELS)), int(ends[-1]) // self.width + 2
+        self.factors = Factors(
+            ends,
+            np.zeros(shape),
+            np.zeros(shape),
+            np.full(slots, -1, np.int64),
+            np.zeros((slots, *shape), np.float32),
+            np.zeros((slots, len(ends)), np.float32),
+        )
+        # An hour's misses at a long horizon are nearly one: it learns more slowly.
+        self.speed = self.seconds / 60 * np.minimum(np.sqrt(60.0 / (ends * step)), 1.0)
+        self.told = -1  # number of the first unknown step when feedback was last taken
+
+    def fresh(self) -> Feedback:
+        """One of the same horizons that has learned nothing yet."""
+        return Feedback(self.step, self.longest)
+
+    def begin(self, factors: Factors) -> None:
+        """Start from what a rehearsal left; nothing once own outcomes are being learned from."""
+        if self.told < 0:
+            self.factors.always[:] = factors.always
+            self.factors.busy[:] = factors.busy
+
+    def rehearse(
+        self,
+        begin: int,
+        end: int,
+        features: Singles,
+        forest: Forest,
+        origins: Origins,
+        rates: Singles,
+        at: Between,
+        calm: float,
+        ceiling: float,
+        busy: Range,
+    ) -> None:
+        """Learn at once from past ``origins`` ``begin`` to ``end``; see :func:`rehearse`."""
+        samples = np.zeros((len(self.factors.ends), SAMPLES), np.float32)
+        known = features, forest, origins, rates, at, calm, ceiling, busy
+        rehearse(self.factors, begin, end, *known, self.width, self.seconds, self.speed, samples)
+
+    def due(self, newest: int) -> bool:
+        """Whether to say something at step number ``newest`` again: once a window."""
+        return newest // self.width > self.told // self.width
+
+    def take(self, rates: Singles, base: int, samples: Singles | None, calm: float, busy: Range) -> None:
+        """Judge what was said for now, and remember what is said now.
+
+        ``samples`` [horizons, n] are means over the window before each horizon, and are changed; None: nothing is said.
+        ``rates`` begin at step number ``base``.
+        """
+        self.told = base + len(rates)
+        judge(self.factors, rates, base, self.width, self.seconds, self.speed)
+        if samples is not None:
+            say(self.factors, self.told, samples, calm, busy, self.width, self.seconds)
+
+    def widen(self, paths: Singles, calm: float, busy: Range, ceiling: float) -> None:
+        """Correct ``paths`` [count, steps] (requests/s) in place."""
+        widen(paths, self.factors, calm, busy, self.width, ceiling)
+
+
+@compiled
+def _sort(values: Singles) -> None:
+    """Ascending, in place (Shell, 1959, with the gaps of Ciura, 2001); a library's sort takes seconds to compile."""
+    for gap in (701, 301, 132, 57, 23, 10, 4, 1):
+        for i in range(gap, len(values)):
+            value, j = values[i], i
+            while j >= gap and values[j - gap] > value:
+                values[j] = values[j - gap]
+                j -= gap
+            values[j] = value
+
+
+@compiled
+def _blurred(rate: float, seconds: float, number: int) -> float:
+    """``rate`` as a whole count over ``seconds``, and noise of -0.5 to 0.5 that is even over consecutive numbers."""
+    return (math.floor(rate * seconds + 0.5) + (number * 0.6180339887498949) % 1.0 - 0.5) / seconds
+
+
+@compiled
+def _quantile(ordered: Singles, level: float) -> float:
+    """Between the middles of the samples' shares (Hazen, 1914)."""
+    at = min(max(level * len(ordered) - 0.5, 0.0), len(ordered) - 1.0)
+    left = int(at)
+    right = min(left + 1, len(ordered) - 1)
+    return float(ordered[left] + (at - left) * (ordered[right] - ordered[left]))
+
+
+@compiled
+def _busy_share(median: float, calm: float, busy: Range) -> float:
+    return min(max((math.log(max(median, 0.0) + calm) - busy.low) / (busy.high - busy.low), 0.0), 1.0)
+
+
+@compiled
+def _knots(ordered: Singles, always: Floats, extra: Floats, busy: float, raw: Floats, to: Floats) -> None:
+    """Distances from the median to each quantile, as drawn into ``raw`` and corrected into ``to``; both ascend."""
+    median = _quantile(ordered, 0.5)
+    before = corrected = 0.0
+    for k in range(len(LEVELS)):
+        distance = max(_quantile(ordered, LEVELS[k]) - median, before)
+        factor = math.exp(min(max(always[k] + busy * extra[k], -_MOST), _MOST))
+        corrected = max(distance * factor, corrected + _LEAST_SLOPE * (distance - before))
+        raw[k], to[k], before = distance, corrected, distance
+
+
+@compiled
+def _move(factors: Factors, h: int, share: float, limits: Singles, came: float, speed: Floats) -> None:
+    for k in range(len(LEVELS)):
+        move = speed[h] * ((1.0 if came > limits[k] else 0.0) - (1.0 - LEVELS[k]))
+        factors.always[h, k] = min(max(factors.always[h, k] + _RATE * move, -_MOST), _MOST)
+        factors.busy[h, k] = min(max(factors.busy[h, k] + _RATE_BUSY * share * move, -_MOST), _MOST)
+
+
+@compiled
+def judge(factors: Factors, rates: Singles, base: int, width: int, seconds: float, speed: Floats) -> None:
+    """Move the factors by the outcomes that are known now; nothing moves where steps of an outcome are missing."""
+    newest, slots = base + len(rates), len(factors.origins)
+    for h in range(len(factors.ends)):
+        end = factors.ends[h]
+        wanted = newest - end
+        slot = (wanted // width) % slots
+        origin = factors.origins[slot]
+        if wanted < 0 or origin < 0 or origin > wanted or origin // width != wanted // width:
+            continue
+        begin, total = origin + end - width - base, 0.0
+        for j in range(begin, begin + width):
+            total += rates[j] if j >= 0 else math.nan
+        if math.isnan(total):
+            continue
+        _move(
+            factors,
+            h,
+            factors.shares[slot, h],
+            factors.limits[slot, h],
+            _blurred(total / width, seconds, origin),
+            speed,
+        )
+
+
+@compiled
+def _limits(
+    factors: Factors, h: int, samples: Singles, calm: float, busy: Range, seconds: float, limits: Singles
+) -> float:
+    """Corrected quantiles of ``samples`` [n] (changed) into ``limits``; returns how busy their median is."""
+    raw, to = np.zeros(len(LEVELS)), np.zeros(len(LEVELS))
+    for i in range(len(samples)):
+        samples[i] = _blurred(samples[i], seconds, i)
+    _sort(samples)
+    median = _quantile(samples, 0.5)
+    share = _busy_share(median, calm, busy)
+    _knots(samples, factors.always[h], factors.busy[h], share, raw, to)
+    for k in range(len(LEVELS)):
+        limits[k] = median + to[k]
+    return share
+
+
+@compiled
+def say(factors: Factors, newest: int, samples: Singles, calm: float, busy: Range, width: int, seconds: float) -> None:
+    """Remember the corrected quantiles of ``samples`` [horizons, n]."""
+    slot = (newest // width) % len(factors.origins)
+    factors.origins[slot] = newest
+    for h in range(len(factors.ends)):
+        factors.shares[slot, h] = _limits(factors, h, samples[h], calm, busy, seconds, factors.limits[slot, h])
+
+
+@compiled
+def rehearse(
+    factors: Factors,
+    begin: int,
+    end: int,
+    features: Singles,
+    forest: Forest,
+    origins: Origins,
+    rates: Singles,
+    at: Between,
+    calm: float,
+    ceiling: float,
+    busy: Range,
+    width: int,
+    seconds: float,
+    speed: Floats,
+    samples: Singles,
+) -> None:
+    """Move ``factors`` as at the past origins ``begin`` to ``end``, with their ``features`` (standardised), of which
+    ``forest`` knows nothing; ``samples`` [horizons, n] is room to work in."""
+    predicted = np.zeros(origins.parts.shape[1], np.float32)
+    limits = np.zeros(len(LEVELS), np.float32)
+    for i in range(begin, end):
+        for h in range(len(predicted)):
+            predicted[h] = 0.0
+            for r in range(len(origins.parts)):
+                predicted[h] += origins.predicted[i, r] * origins.parts[r, h]
+        level = float(origins.levels[i])
+        outlook(
+            forest, features[i], origins, rates, 0, level, predicted, at, calm, ceiling, factors.ends, width, samples
+        )
+        for h in range(len(factors.ends)):
+            share = _limits(factors, h, samples[h], calm, busy, seconds, limits)
+            total, last = 0.0, int(origins.columns[i] + factors.ends[h])
+            for j in range(last - width, last):
+                total += rates[j] if 0 <= j < len(rates) else math.nan
+            if not math.isnan(total):
+                _move(factors, h, share, limits, _blurred(total / width, seconds, i), speed)
+
+
+@compiled
+def widen(paths: Singles, factors: Factors, calm: float, busy: Range, width: int, ceiling: float) -> None:
+    """Window by window: the mean of each path above the median is moved as its quantile is, and its steps with it."""
+    count, steps = paths.shape
+    means, ordered = np.zeros(count, np.float32), np.zeros(count, np.float32)
+    levels, horizons = len(LEVELS), len(factors.ends)
+    raw, to = np.zeros(levels), np.zeros(levels)
+    always, extra = np.zeros(levels), np.zeros(levels)
+    right = 0
+    for begin in range(0, steps, width):
+        end = min(begin + width, steps)
+        while right < horizons - 1 and factors.ends[right] < end:
+            right += 1
+        left, share = max(right - 1, 0), 1.0
+        if right > left:
+            low, high = math.log(factors.ends[left]), math.log(factors.ends[right])
+            share = min(max((math.log(end) - low) / (high - low), 0.0), 1.0)
+        for k in range(levels):
+            always[k] = factors.always[left, k] + share * (factors.always[right, k] - factors.always[left, k])
+            extra[k] = factors.busy[left, k] + share * (factors.busy[right, k] - factors.busy[left, k])
+        for p in range(count):
+            total = 0.0
+            for j in range(begin, end):
+                total += paths[p, j]
+            means[p] = total / (end - begin)
+            ordered[p] = means[p]
+        _sort(ordered)
+        median = _quantile(ordered, 0.5)
+        _knots(ordered, always, extra, _busy_share(median, calm, busy), raw, to)
+        for p in range(count):
+            distance = means[p] - median
+            if not distance > 0.0:
+                continue
+            before = corrected = 0.0
+            for k in range(levels):
+                if distance <= raw[k]:
+                    corrected += (distance - before) / (raw[k] - before) * (to[k] - corrected)
+                    break
+                before, corrected = raw[k], to[k]
+            else:
+                # Beyond the last quantile is what was hardly ever seen: it is not drawn in.
+                corrected += (distance - before) * max(1.0, to[-1] / raw[-1] if raw[-1] > 0.0 else 1.0)
+            ratio = (median + corrected) / means[p]
+            for j in range(begin, end):
+                paths[p, j] = min(paths[p, j] * ratio, ceiling)

@@ -1,0 +1,178 @@
+"""What came widens or narrows what is said next: by how much, when, and when not."""
+
+from __future__ import annotations
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecasting.calibration import coverage
+from forecasting.calibration_study import follow
+from forecasting.direct.feedback import LEVELS, Feedback, Range
+from forecasting.models.direct import Direct
+from forecasting.series import Arrivals, Series
+
+STEP = 60.0
+CALM = 1.0
+NEVER_BUSY = Range(100.0, 101.0)
+
+
+def one_horizon() -> Feedback:
+    """Judges the mean of the minute that ends a minute ahead."""
+    feedback = Feedback(STEP, 1)
+    assert feedback.factors.ends.tolist() == [1]
+    return feedback
+
+
+def said(feedback: Feedback, rates: np.ndarray, busy: Range = NEVER_BUSY) -> None:
+    """101 samples: 0, 1, ... 100 requests/s."""
+    samples = np.arange(101, dtype=np.float32)[None, :].repeat(len(feedback.factors.ends), axis=0)
+    feedback.take(rates.astype(np.float32), 0, samples, CALM, busy)
+
+
+def test_a_miss_moves_the_factors_up_and_a_hit_down_a_little():
+    feedback = one_horizon()
+    said(feedback, np.array([50.0]))
+    assert (feedback.factors.always == 0).all()  # nothing has come yet
+    # Hazen's quantiles of 0 to 100: 90.4, 95.45, 99.49. 93 is above the first only.
+    said(feedback, np.array([50.0, 93.0]))
+    assert feedback.factors.always[0] == pytest.approx([0.03 * 0.9, -0.03 * 0.05, -0.03 * 0.01])
+    said(feedback, np.array([50.0, 93.0, 10.0]))
+    assert feedback.factors.always[0] == pytest.approx([0.03 * 0.8, -0.03 * 0.1, -0.03 * 0.02])
+    assert (feedback.factors.busy == 0).all()
+
+
+def test_busy_hours_move_their_own_factors_too():
+    feedback = one_horizon()
+    half = Range(math.log(50 + CALM) - 1, math.log(50 + CALM) + 1)  # the median is 50: half busy
+    said(feedback, np.array([50.0]), half)
+    said(feedback, np.array([50.0, 93.0]), half)
+    assert feedback.factors.always[0, 0] == pytest.approx(0.03 * 0.9)
+    assert feedback.factors.busy[0, 0] == pytest.approx(0.05 * 0.5 * 0.9, rel=1e-3)
+
+
+def test_outcomes_are_judged_when_the_horizon_has_passed_and_more_slowly_far_ahead():
+    feedback = Feedback(STEP, 5)
+    assert feedback.factors.ends.tolist() == [1, 5]
+    rates = np.full(12, 200.0)  # always above all
+    for known in range(1, 6):
+        said(feedback, rates[:known])
+    assert feedback.factors.always[0, 2] > 0
+    assert (feedback.factors.always[1] == 0).all()
+    said(feedback, rates[:6])  # five minutes after the first was said
+    assert feedback.factors.always[1] == pytest.approx(0.03 * math.sqrt(1 / 5) * np.array(LEVELS))
+
+
+def test_nothing_moves_in_gaps_and_never_beyond_the_bounds():
+    feedback = one_horizon()
+    said(feedback, np.array([50.0]))
+    said(feedback, np.array([50.0, np.nan]))
+    said(feedback, np.array([50.0, np.nan, np.nan, np.nan]))  # two minutes at once: the one before was not asked for
+    said(feedback, np.array([50.0, np.nan, np.nan, np.nan, np.nan, 500.0]))
+    assert (feedback.factors.always == 0).all()
+    rates = np.full(400, 1e4)
+    for known in range(7, 400):
+        said(feedback, rates[:known])
+    assert feedback.factors.always[0] == pytest.approx([0.9] * 3)
+
+
+def widened(paths: np.ndarray, always: list[float], busy: list[float], range_: Range = NEVER_BUSY) -> np.ndarray:
+    feedback = one_horizon()
+    feedback.factors.always[0] = always
+    feedback.factors.busy[0] = busy
+    out = paths.astype(np.float32)
+    feedback.widen(out, CALM, range_, 1e6)
+    return out
+
+
+def test_distances_above_the_median_follow_their_quantiles():
+    paths = np.random.default_rng(0).permutation(np.arange(101.0))[:, None] + 100.0
+    wide = widened(paths, [math.log(2), math.log(2), math.log(2)], [0, 0, 0])
+    below = paths <= 150
+    np.testing.assert_allclose(wide[below], paths[below])
+    np.testing.assert_allclose(wide[~below], 150 + 2 * (paths[~below] - 150), rtol=1e-5)
+    # Only .99 is said too low: from .9 (40.4 above) nothing changes, .95 is 45.45, .99 goes from 49.49 to 74.235.
+    tail = widened(paths, [0, 0, math.log(1.5)], [0, 0, 0])
+    found = dict(zip(paths[:, 0].tolist(), tail[:, 0].tolist(), strict=True))
+    assert found[190] == pytest.approx(190)
+    assert found[199] == pytest.approx(150 + 45.45 + (49 - 45.45) / (49.49 - 45.45) * (74.235 - 45.45), rel=1e-4)
+    assert found[200] == pytest.approx(150 + 74.235 + 1.5 * (50 - 49.49), rel=1e-4)
+    # Narrower: what lies beyond the last quantile keeps its own distance from it.
+    narrow = widened(paths, [math.log(0.5)] * 3, [0, 0, 0])
+    assert narrow.max() == pytest.approx(150 + 49.49 / 2 + (50 - 49.49), rel=1e-4)
+    busy = widened(paths, [0, 0, 0], [math.log(2)] * 3, Range(0.0, 1.0))
+    np.testing.assert_allclose(busy, wide, rtol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 40),
+    st.lists(st.floats(-0.9, 0.9), min_size=3, max_size=3),
+    st.sampled_from([15.0, 60.0, 300.0]),
+)
+def test_order_zeros_and_the_lower_half_stay(seed: int, count: int, factors: list[float], step: float):
+    feedback = Feedback(step, round(1800 / step))
+    feedback.factors.always[:] = factors
+    drawn = np.random.default_rng(seed).gamma(0.5, 20.0, (count, feedback.width)).astype(np.float32)
+    drawn[::3] = 0.0
+    paths = drawn.copy()
+    feedback.widen(paths, CALM, NEVER_BUSY, 1e6)
+    before, after = drawn.mean(axis=1), paths.mean(axis=1)
+    order = np.argsort(before, kind="stable")
+    assert (np.diff(after[order]) >= -1e-3).all()
+    lower = before <= np.median(before) * (1 - 1e-6)
+    np.testing.assert_array_equal(drawn[lower], paths[lower])
+    assert (paths[drawn == 0] == 0).all()
+    assert np.isfinite(paths).all()
+
+
+def noisy(days: float, spread: float, seed: int) -> np.ndarray:
+    return 100 * np.exp(spread * np.random.default_rng(seed).standard_normal(round(days * 1440)))
+
+
+def test_noise_that_was_never_seen_is_covered_after_a_day():
+    """The spread doubles after the fit: without feedback 90 % would cover three quarters."""
+    model = Direct(STEP, horizon=600.0, periods=())
+    model.fit(Series(0.0, STEP, noisy(2.0, 0.1, 1)))
+    assert model.reason is None
+    load = Series(2 * 86400.0, STEP, noisy(2.0, 0.2, 2))
+    found = follow(model, load, horizons=(60.0, 300.0), every=420.0, count=100, begin=3 * 86400.0)
+    for outcomes in found:
+        tau90, tau95, tau99 = coverage(outcomes)[:3]
+        assert tau90.share == pytest.approx(0.9, abs=0.035)
+        assert tau95.share == pytest.approx(0.95, abs=0.03)
+        assert tau99.share > 0.96
+    factors = model.feedback.factors
+    assert (factors.always[:2, 0] > 0.3).all()
+    # Kept in a copy and over a refit, which learns no new start.
+    copy = pickle.loads(pickle.dumps(model))
+    studied = copy.study(copy.kept())
+    assert studied.learned is not None
+    assert studied.learned.factors is None
+    copy.adopt(studied)
+    np.testing.assert_array_equal(copy.feedback.factors.always, factors.always)
+    before = factors.always.copy()
+    model.update(Arrivals(5e6, STEP, 6000.0))  # after a long gap
+    np.testing.assert_array_equal(before, factors.always)
+
+
+def test_a_first_fit_starts_from_what_past_days_would_have_taught():
+    """The newest hours were wild, and a forest of the others knows only calm ones."""
+    rates = np.concatenate((noisy(2.4, 0.05, 3), noisy(0.6, 0.4, 4)))
+    model = Direct(STEP, horizon=300.0, periods=())
+    studied = model.study(Series(0.0, STEP, rates))
+    assert studied.learned is not None
+    assert studied.learned.factors is not None
+    assert (studied.learned.factors.always > 0.5).all()
+    assert (model.feedback.factors.always == 0).all()  # study changes nothing
+    even = model.study(Series(0.0, STEP, noisy(3.0, 0.2, 5))).learned
+    assert even is not None
+    assert even.factors is not None
+    assert (np.abs(even.factors.always) < 0.2).all()
+    model.adopt(studied)
+    np.testing.assert_array_equal(model.feedback.factors.always, studied.learned.factors.always)
