@@ -188,6 +188,7 @@ class Competition:
             for member, tried in zip(self.members, trial, strict=True):
                 if member.standing.state is not State.FAILED:
                     member.standing = tried
+                    tried.go_live()
                     member.began, member.lost, member.naive_lost = math.nan, 0.0, 0.0
         self._weigh()
 
@@ -392,7 +393,7 @@ def _said(member: _Member) -> str:
         return f"failed, {member.detail}"
     ratio = standing.long.ratio
     if math.isnan(ratio):
-        return "not scored yet"
+        return f"{standing.state.lower()}, not scored yet"
     return (
         f"{standing.state.lower()}, {ratio:.2f} +- {standing.long.error:.2f} of its pinball loss over "
         f"{standing.scored / 3600:.1f} h"

@@ -32,18 +32,21 @@ class Rules:
     ``long``, ``short``: half-lives (s) of what is remembered. Bad news counts at once, so the short memory demotes;
     good news has to last. ``prove`` after ``settle`` s of scores, ``promote`` after ``again`` s of them where the model
     was demoted. A loss demotes when it is beyond doubt (``demote``), more than ``worse`` of naive's and of naive's
-    usual one: in calm hours small losses are no news. ``sharpness``: difference in pinball loss, as a share of naive's,
-    that makes a weight e times smaller.
+    usual one: in calm hours small losses are no news. A model that was proven is so until it is worse by ``unprove``.
+    A trial on history counts for ``trial`` of as much live load. ``sharpness``: difference in pinball loss, as a share
+    of naive's, that makes a weight e times smaller.
     """
 
     long: float = 24 * _HOUR
     short: float = 1 * _HOUR
     prove: float = 2.0
-    promote: float = 3.0
+    promote: float = 2.5
     settle: float = 2 * _HOUR
     again: float = 6 * _HOUR
     demote: float = 2.8
     worse: float = 0.1
+    unprove: float = 1.1
+    trial: float = 1 / 6
     sharpness: float = 0.1
 
 
@@ -71,6 +74,13 @@ class Sums:
         self.of_model = keep * self.of_model + model * model
         self.of_naive = keep * self.of_naive + naive * naive
         self.of_both = keep * self.of_both + model * naive
+
+    def weigh(self, share: float) -> None:
+        """Let what there is count for ``share`` of itself beside what comes."""
+        for name in ("blocks", "model", "naive"):
+            setattr(self, name, share * getattr(self, name))
+        for name in ("squares", "of_model", "of_naive", "of_both"):
+            setattr(self, name, share * share * getattr(self, name))
 
     @property
     def doubt(self) -> float:
@@ -102,7 +112,8 @@ class Standing:
     long: Sums = field(init=False)
     short: Sums = field(init=False)
     _fell: bool = False
-    _usual: float = 0.0  # naive's loss a block, over the long memory, kept when the rest is forgotten
+    _usual: float = 0.0  # naive's losses over the long memory, kept when the rest is forgotten
+    _usual_blocks: float = 0.0
 
     def __post_init__(self) -> None:
         self._forget()
@@ -112,18 +123,20 @@ class Standing:
         self.scored += seconds
         self.long.add(model, naive, seconds)
         self.short.add(model, naive, seconds)
-        if self.long.blocks >= 1:
-            self._usual = max(self.long.naive / self.long.blocks, 0.5 ** (seconds / self.rules.long) * self._usual)
+        keep = 0.5 ** (seconds / self.rules.long)
+        self._usual = keep * self._usual + naive
+        self._usual_blocks = keep * self._usual_blocks + 1
         rules = self.rules
         if self.state is State.PROVEN:
             if self._much_worse():
                 self.state, self._fell = State.DEMOTED, True
                 self._forget()
-            elif self.long.doubt > 0:
+            elif self.long.doubt > self.rules.unprove:
                 self.state = State.UNPROVEN
         elif self.state in (State.UNPROVEN, State.DEMOTED):
-            if self._much_worse():
+            if self._much_worse():  # the time in which it proves itself begins when that is over
                 self.state, self._fell = State.DEMOTED, True
+                self.scored, self.long = 0.0, Sums(rules.long)
             after, needed = (rules.again, rules.promote) if self._fell else (rules.settle, rules.prove)
             if self.scored >= after and self.long.doubt < -needed:
                 self.state, self._fell = State.PROVEN, False
@@ -138,13 +151,20 @@ class Standing:
         if self.state is State.FAILED:
             self.state = State.DEMOTED
 
+    def go_live(self) -> None:
+        """What was scored so far was a trial on history. It stands, but what live load is like, and whether this
+        model is good at it, is seen afresh: the history may be wrong."""
+        self.long.weigh(self.rules.trial)
+        self.short = Sums(self.rules.short)
+        self._usual = self._usual_blocks = 0.0
+
     def _much_worse(self) -> bool:
         short, rules = self.short, self.rules
         lost = short.model - short.naive
         return (
             short.doubt > rules.demote
             and lost > rules.worse * short.naive
-            and lost > rules.worse * short.blocks * self._usual
+            and lost > rules.worse * short.blocks * self._usual / max(self._usual_blocks, 1.0)
         )
 
     def _forget(self) -> None:

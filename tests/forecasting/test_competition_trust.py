@@ -1,0 +1,281 @@
+"""Who is trusted: what is better beyond doubt, until it is not; rubbish is out within the hour, noise moves nothing."""
+
+from __future__ import annotations
+
+import pickle
+from functools import partial
+
+import numpy as np
+import pytest
+
+from forecasting.calibration import pinball as of_samples
+from forecasting.competition import Competition, Judged
+from forecasting.competition_naive import NewestLevel
+from forecasting.competition_scores import TAUS, Rules, Standing, State, Sums, pinball, quantiles_of, weights_of
+from forecasting.errors import NotEnoughHistory
+from forecasting.models.direct import Direct
+from forecasting.models.level_season import LevelSeason
+from forecasting.series import Series
+from forecasting.testing import feed, seasonal_load
+
+STEP, PERIOD = 60.0, 360
+START = 1000 * PERIOD * STEP
+HOUR = 60  # steps
+
+
+class Turns(LevelSeason):
+    """As good as any, until ``wrong`` says what its paths become."""
+
+    wrong: str | None = None
+
+    def paths(self, steps, count, rng, out=None):
+        paths = super().paths(steps, count, rng)
+        if self.wrong == "zero":
+            paths[:] = 0
+        elif self.wrong == "fivefold":
+            paths *= 5
+        elif self.wrong == "noise":
+            paths[:] = rng.random((count, 1)) * 1e5
+        elif self.wrong == "nan":
+            paths[0, 0] = np.nan
+        elif self.wrong == "negative":
+            paths[:] = -1
+        elif self.wrong == "shape":
+            return paths[:, :-1]
+        elif self.wrong == "raises":
+            raise RuntimeError("no forecast today")
+        if out is None:
+            return paths
+        out[:] = paths
+        return out
+
+
+class Other(NewestLevel):
+    """The newest level under another name, with other noise."""
+
+    name = "other"
+
+    def paths(self, steps, count, rng, out=None):
+        return super().paths(steps, count, np.random.default_rng(int(rng.integers(2**40)) + 1), out)
+
+
+def fitted(*members) -> tuple[Competition, float]:
+    """A competition at a lead of three minutes, fitted on six seasons, and their end."""
+    competition = Competition(list(members), lead_time=180.0)
+    history = Series(START, STEP, seasonal_load(STEP, 6 * PERIOD, PERIOD, 0))
+    competition.fit(history)
+    return competition, history.end
+
+
+def turn(competition: Competition, wrong: str | None) -> None:
+    """What the first member does from now on."""
+    member = competition.members[0].forecaster
+    assert isinstance(member, Turns)
+    member.wrong = wrong
+
+
+def go_on(competition: Competition, end: float, steps: int, seed: int) -> float:
+    """The same load goes on; returns its end."""
+    phase = round(end / STEP) % PERIOD
+    return feed(competition, end, seasonal_load(STEP, phase + steps, PERIOD, seed)[phase:])
+
+
+def drawn(competition: Competition, seed: int = 0) -> np.ndarray:
+    return competition.paths(10, 100, np.random.default_rng(seed))
+
+
+def test_a_good_model_starts_trusted_after_a_fit_and_has_the_paths() -> None:
+    competition, end = fitted(partial(Turns, STEP, STEP * PERIOD))
+    assert isinstance(competition, Judged)
+    assert competition.trusted
+    assert competition.why is None
+    assert competition.weights["level-season"] > 0.8
+    alone = LevelSeason(STEP, STEP * PERIOD)
+    alone.fit(Series(START, STEP, seasonal_load(STEP, 6 * PERIOD, PERIOD, 0)))
+    # The rise to the spike, which the newest level cannot know.
+    feed(competition, end, seasonal_load(STEP, PERIOD // 3 - 3, PERIOD, 1))
+    feed(alone, end, seasonal_load(STEP, PERIOD // 3 - 3, PERIOD, 1))
+    expected = np.median(alone.paths(10, 100, np.random.default_rng(0)), axis=0)
+    assert np.median(drawn(competition), axis=0)[5] == pytest.approx(expected[5], rel=0.25)
+
+
+def test_without_a_trial_it_has_to_prove_itself_first() -> None:
+    competition = Competition([partial(Turns, STEP, STEP * PERIOD)], lead_time=180.0)
+    feed(competition, START, seasonal_load(STEP, HOUR, PERIOD, 0))
+    assert not competition.trusted
+    assert competition.why is not None
+    assert "level-season: unproven" in competition.why
+    assert competition.why.endswith("the plan is reactive")
+    assert competition.weights == {"level-season": 0.0, "naive": 1.0}
+
+
+@pytest.mark.parametrize("wrong", ["zero", "fivefold", "noise"])
+def test_rubbish_is_out_within_the_hour(wrong: str) -> None:
+    competition, end = fitted(partial(Turns, STEP, STEP * PERIOD))
+    end = go_on(competition, end, HOUR, 1)
+    assert competition.trusted
+    turn(competition, wrong)
+    end = go_on(competition, end, HOUR, 2)
+    assert not competition.trusted
+    assert "demoted" in (competition.why or "")
+    # What is drawn now is what the newest level says.
+    assert 1 < drawn(competition).mean() < 200
+
+
+def test_it_comes_back_slowly() -> None:
+    competition, end = fitted(partial(Turns, STEP, STEP * PERIOD))
+    turn(competition, "zero")
+    end = go_on(competition, end, HOUR, 1)
+    turn(competition, None)
+    end = go_on(competition, end, 5 * HOUR, 2)
+    assert not competition.trusted
+    go_on(competition, end, 20 * HOUR, 3)
+    assert competition.trusted
+
+
+@pytest.mark.parametrize("wrong", ["nan", "negative", "raises", "shape"])
+def test_what_is_no_forecast_is_out_at_once_until_the_next_fit(wrong: str) -> None:
+    competition, end = fitted(partial(Turns, STEP, STEP * PERIOD))
+    turn(competition, wrong)
+    paths = drawn(competition)
+    assert np.isfinite(paths).all()
+    assert (paths >= 0).all()
+    assert not competition.trusted
+    assert "level-season: failed" in (competition.why or "")
+    feed(competition, end, seasonal_load(STEP, 10, PERIOD, 1))
+    assert competition.standings["level-season"].state is State.FAILED
+    competition.fit(Series(START, STEP, seasonal_load(STEP, 6 * PERIOD, PERIOD, 0)))
+    assert competition.standings["level-season"].state is not State.FAILED
+
+
+def test_the_others_go_on_when_one_fails() -> None:
+    competition, end = fitted(partial(Turns, STEP, STEP * PERIOD), partial(Direct, STEP))
+    turn(competition, "raises")
+    feed(competition, end, seasonal_load(STEP, 30, PERIOD, 1))
+    assert competition.standings["level-season"].state is State.FAILED
+    assert competition.standings["direct"].state is not State.FAILED
+    assert np.isfinite(drawn(competition)).all()
+
+
+def test_noise_proves_nothing() -> None:
+    trusted = 0
+    for seed in range(3):
+        competition = Competition([partial(Other, STEP)], lead_time=180.0, seed=seed)
+        end = START
+        for _ in range(12):
+            end = feed(competition, end, np.random.default_rng((seed, int(end))).poisson(1200, HOUR) / STEP)
+            trusted += competition.trusted
+    # 36 looks at a model that is no better: a test of two standard errors is wrong now and then, for a while.
+    assert trusted <= 6
+
+
+def test_a_good_model_stays_trusted() -> None:
+    competition, end = fitted(partial(Turns, STEP, STEP * PERIOD))
+    for seed in range(6):
+        end = go_on(competition, end, 4 * HOUR, seed + 10)
+        assert competition.trusted, seed
+
+
+@pytest.mark.parametrize("how", ["shuffled", "inverted"])
+def test_a_wrong_history_is_not_trusted_for_long(how: str) -> None:
+    history = seasonal_load(STEP, 6 * PERIOD, PERIOD, 0)
+    if how == "shuffled":
+        np.random.default_rng(1).shuffle(history)
+    else:
+        history = history.max() - history
+    competition = Competition([partial(Direct, STEP), partial(LevelSeason, STEP, STEP * PERIOD)], lead_time=180.0)
+    competition.fit(Series(START, STEP, history))
+    end = START + 6 * PERIOD * STEP
+    seen = []
+    for seed in range(8):
+        end = go_on(competition, end, HOUR, seed)
+        seen.append(competition.trusted)
+    assert not any(seen[3:]), seen
+
+
+def test_paths_hardly_change_from_tick_to_tick() -> None:
+    competition, end = fitted(partial(Turns, STEP, STEP * PERIOD), partial(Direct, STEP))
+    before = drawn(competition).astype(float)
+    feed(competition, end, np.array([20.0]))
+    after, other = drawn(competition).astype(float), drawn(competition, 1).astype(float)
+
+    def alike(a: np.ndarray, b: np.ndarray) -> float:
+        return float(np.abs(np.quantile(a, 0.9, axis=0) - np.quantile(b, 0.9, axis=0)).mean())
+
+    assert alike(before, after) <= alike(before, other) + 3
+
+
+def test_a_fit_in_the_background_is_a_fit() -> None:
+    history = Series(START, STEP, seasonal_load(STEP, 6 * PERIOD, PERIOD, 0))
+    make = (partial(Direct, STEP), partial(LevelSeason, STEP, STEP * PERIOD))
+    one, two = Competition(make, lead_time=180.0), Competition(make, lead_time=180.0)
+    one.fit(history)
+    two.fit(history)
+    more = seasonal_load(STEP, 30, PERIOD, 7)
+    feed(two, feed(one, history.end, more) - 30 * STEP, more)
+    kept = two.kept()
+    assert kept is not None
+    before = drawn(two)
+    studies = pickle.loads(pickle.dumps(two.study(kept)))
+    assert np.array_equal(before, drawn(two)), "a study changes nothing"
+    two.adopt(studies)
+    assert two.trusted
+    assert np.allclose(np.median(drawn(one), axis=0), np.median(drawn(two), axis=0), rtol=0.25)
+
+
+def test_a_history_without_a_rate_is_refused_and_what_is_wrong_is_said() -> None:
+    competition = Competition([partial(Direct, STEP)])
+    with pytest.raises(NotEnoughHistory):
+        competition.fit(Series(START, STEP, np.full(100, np.nan)))
+    with pytest.raises(ValueError, match=r"lead time 0.0 s"):
+        competition.aim(0.0)
+    with pytest.raises(ValueError, match=r"each name once"):
+        Competition([partial(Direct, STEP), partial(Direct, STEP)])
+    with pytest.raises(ValueError, match=r"steps of \[15.0, 60.0\] s"):
+        Competition([partial(Direct, STEP), partial(LevelSeason, 15.0)])
+
+
+def test_sums_by_hand() -> None:
+    """Two blocks, nothing forgotten: losses 3 and 1, naive's 4 and 4."""
+    sums = Sums(half_life=np.inf)
+    sums.add(3, 4, 60)
+    sums.add(1, 4, 60)
+    assert sums.ratio == 0.5
+    assert sums.doubt == pytest.approx(-4 / np.sqrt(1 + 9))
+    # Around the line through 0 with slope 1/2: 3 - 2 = 1 and 1 - 2 = -1.
+    assert sums.error == pytest.approx(np.sqrt(2) / 8)
+    half = Sums(half_life=60)
+    half.add(3, 4, 60)
+    half.add(1, 4, 60)
+    assert (half.model, half.naive, half.blocks) == (2.5, 6, 1.5)
+    assert half.squares == 9 + 1 / 4
+
+
+def test_one_huge_loss_is_one_loss() -> None:
+    standing = Standing(Rules())
+    for _ in range(60):
+        standing.add(0.5, 1.0, 180)
+    before = str(standing.state)
+    standing.add(1e6, 1.0, 180)
+    assert (before, str(standing.state)) == ("Proven", "Proven")
+
+
+def test_weights_are_twentieths_of_what_is_proven() -> None:
+    def proven(ratio: float) -> Standing:
+        standing = Standing(Rules())
+        standing.long.add(ratio, 1.0, 60)
+        standing.state = State.PROVEN
+        return standing
+
+    worse = proven(0.5)
+    worse.state = State.DEMOTED
+    weights = weights_of([proven(0.7), proven(0.75), worse], 0.1)
+    # e^0, e^-0.5, 0, and the newest level's e^-3, in twentieths of their sum.
+    assert weights.tolist() == pytest.approx([12 / 20, 7 / 20, 0, 1 / 20])
+    assert weights_of([worse], 0.1).tolist() == [0, 1]
+
+
+def test_quantiles_and_losses_are_those_of_numpy() -> None:
+    values = np.random.default_rng(0).gamma(2, 5, 101)
+    assert quantiles_of(values) == pytest.approx(np.quantile(values, TAUS))
+    assert pinball(7.0, quantiles_of(values)) == pytest.approx(of_samples(values, 7.0, TAUS.tolist()))
