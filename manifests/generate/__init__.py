@@ -1,4 +1,4 @@
 """Makes what is checked in of dashboards, alerts and the metrics' reference: `python -m manifests.generate`.
 
-Dashboards are in the classic form, which the sidecar of the usual Helm charts loads; the SDK would rather have a newer one.
+Dashboards are in the classic form, which the sidecar of the usual Helm charts loads; the SDK prefers a newer one.
 """

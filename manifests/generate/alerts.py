@@ -43,6 +43,10 @@ _NAIVE = f"sum {BY} (increase(lagcast_forecast_naive_loss_total[6h]))"
 _COVERED = f'sum {BY} (increase(lagcast_forecasts_covered_total{{quantile="0.95"}}[6h]))'
 _SCORED = f"sum {BY} (increase(lagcast_forecasts_scored_total[6h]))"
 
+# The newest tick; before the first one, the start of the process.
+_STARTED = "process_start_time_seconds and on (job, instance) lagcast_tick_interval_seconds"
+_SINCE = f"(max by (job) (lagcast_last_tick_timestamp_seconds > 0) or max by (job) ({_STARTED}))"
+
 ALERTS: tuple[Alert, ...] = (
     Alert(
         "LagcastObjectiveBurning",
@@ -120,8 +124,8 @@ ALERTS: tuple[Alert, ...] = (
     ),
     Alert(
         "LagcastNotTicking",
-        "(time() - max by (job) (lagcast_last_tick_timestamp_seconds)"
-        " > on (job) 10 * max by (job) (lagcast_tick_interval_seconds)) or absent(lagcast_tick_interval_seconds)",
+        f"(time() - {_SINCE} > on (job) 10 * max by (job) (lagcast_tick_interval_seconds))"
+        " or absent(lagcast_tick_interval_seconds)",
         "2m",
         "critical",
         "Lagcast decides nothing",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scaler.metrics.catalog import METRICS, Kind, Metric, Part
 
-_INTRODUCTION = """# Metrics
+_INTRODUCTION = """# Metrics of the controller
 
 <!-- Made by `make generate` from scaler/metrics/catalog.py; change the texts there and make it again. -->
 
@@ -15,13 +15,27 @@ with it. Counters begin at 0 with the scaler, and again when the controller star
 client for its own process (`process_cpu_seconds_total`, `process_resident_memory_bytes` and others) are there, too.
 
 Attainment, here over a day, is
-`1 - increase(lagcast_requests_late_total[1d]) / increase(lagcast_requests_due_total[1d])`. The dashboards are in
-`manifests/dashboards`, the alerts in `manifests/alerts`, what to do about an alert in `docs/runbooks`.
+`1 - increase(lagcast_requests_late_total[1d]) / increase(lagcast_requests_due_total[1d])`.
+
+## Scraping
+
+The label `namespace` is that of the scaler, not that of the controller's pod. Prometheus must keep it: set
+`honor_labels: true` in a scrape configuration, `honorLabels: true` in a PodMonitor. Otherwise it becomes
+`exported_namespace`, and dashboards and alerts find nothing.
+
+## Dashboards and alerts
+
+- `kubectl apply -k manifests/dashboards`: five ConfigMaps with the label `grafana_dashboard: "1"`, which the sidecar of
+  Grafana's Helm chart loads: overview, one service, forecast quality, GPU pools, the controller.
+- `kubectl apply -k manifests/alerts`: a PrometheusRule for the Prometheus operator. For `rule_files` of a plain
+  Prometheus, `manifests/alerts/lagcast.rules.yaml` has the same rules. Each alert has a page in `docs/runbooks`.
 
 Where the tests run there is no Grafana. They hold the dashboards to the rules of Grafana's own linter, and run every
 panel's queries on a real Prometheus that has scraped a real controller; how a panel looks is not tested.
 
-Not there yet: metrics of GPU nodes and their lead time, and of leadership.
+Not there yet: metrics of GPU nodes and their lead time, and of leadership, and what would be drawn or alerted of them.
+
+## Metrics, one by one
 """
 
 
@@ -29,7 +43,7 @@ def render() -> str:
     """The whole page."""
     lines = [_INTRODUCTION]
     for part in Part:
-        lines += [f"## {part}", "", "| metric | kind | labels | what it is |", "|---|---|---|---|"]
+        lines += [f"### {part}", "", "| metric | kind | labels | what it is |", "|---|---|---|---|"]
         lines += [_row(metric) for metric in METRICS if metric.part is part]
         lines.append("")
     return "\n".join(lines)

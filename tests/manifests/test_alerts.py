@@ -142,6 +142,21 @@ CASES = (
     ),
     Case("LagcastNotTicking", "nobody is scraped", 20, {}, ({},), without=("lagcast_tick_interval_seconds",)),
     Case("LagcastNotTicking", "it ticks", 20, {}),
+    Case(
+        "LagcastNotTicking",
+        "it has never ticked",
+        20,
+        one("process_start_time_seconds", "0x100", JOB),
+        ({"job": "lagcast"},),
+        without=("lagcast_last_tick_timestamp_seconds",),
+    ),
+    Case(
+        "LagcastNotTicking",
+        "it has just been started",
+        20,
+        one("process_start_time_seconds", "1120x100", JOB),
+        without=("lagcast_last_tick_timestamp_seconds",),
+    ),
     Case("LagcastTicksSlow", "a third above 10 s, of 15", 30, ticks("0+4x100", "0+6x100"), (JOB_LABELS,)),
     Case("LagcastTicksSlow", "all below 10 s", 30, ticks("0+4x100", "0+4x100")),
     Case(
