@@ -59,6 +59,32 @@ class Finding:
     message: str
 
 
+LINGERS = (ConditionType.ACTIVE, ConditionType.SCALING_LIMITED)
+LINGER = 60.0  # s
+
+
+class Lately:
+    """What was so of one scaler a moment ago. A count near a limit, or sparse load, would change these two at every
+    tick: each is so at once, and is no longer so when it was not for ``LINGER``.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[ConditionType, tuple[Finding, float]] = {}
+
+    def steady(self, findings: Iterable[Finding], now: float) -> tuple[Finding, ...]:
+        """``findings`` of the tick at ``now`` (unix s), with what is still so."""
+        return tuple(self._steady(finding, now) for finding in findings)
+
+    def _steady(self, finding: Finding, now: float) -> Finding:
+        if finding.type not in LINGERS:
+            return finding
+        if finding.status is Truth.TRUE:
+            self._seen[finding.type] = (finding, now)
+            return finding
+        old, at = self._seen.get(finding.type, (finding, now))
+        return old if abs(now - at) < LINGER else finding
+
+
 def of_row(row: Row) -> tuple[Finding, ...]:
     """The five conditions after a tick, Ready first."""
     return (_ready(row), _active(row.decision.numbers), _limited(row), _fallback(row), _paused(row))

@@ -14,6 +14,7 @@ from scaler.errors import ConfigError, LagcastError, TargetNotFound, where
 from scaler.kube import KubeClient
 from scaler.observe.watch import Timings, Watches
 from scaler.resources import status
+from scaler.resources.conditions import Lately
 from scaler.resources.declared import Choice, Declared, Place, Refused, ScalerStore, choose, place_of
 from scaler.resources.writer import COLLECTION, StatusWriter
 from scaler.telemetry import Telemetry
@@ -51,6 +52,7 @@ class ClusterScalers:
         self._run: tuple[PredictiveScaler, ...] = ()
         self._refused: tuple[Refused, ...] = ()
         self._newest: dict[str, ScalerStatus] = {}  # by uid; what the next one follows
+        self._lately: dict[str, Lately] = {}  # by uid
         telemetry.config_ok.set(1)
 
     @property
@@ -99,7 +101,7 @@ class ClusterScalers:
 
     def _of(self, row: Row, now: float) -> tuple[Place, ScalerStatus]:
         place = place_of(row.resource)
-        return place, status.of_row(row, self._before(place), now)
+        return place, status.of_row(row, self._before(place), now, self._lately.setdefault(place.uid, Lately()))
 
     def _before(self, place: Place) -> ScalerStatus:
         return self._newest.get(place.uid) or ScalerStatus()
@@ -108,6 +110,7 @@ class ClusterScalers:
         """What stands on the server is what the first status follows; what is gone is forgotten."""
         uids = {one.place.uid for one in declared}
         self._newest = {uid: newest for uid, newest in self._newest.items() if uid in uids}
+        self._lately = {uid: lately for uid, lately in self._lately.items() if uid in uids}
         for one in declared:
             if one.place.uid not in self._newest:
                 found = status.read(one.status)

@@ -17,6 +17,7 @@ from scaler.controller import Row
 from scaler.kube import Json
 from scaler.plan.decision import Forecast
 from scaler.resources import conditions
+from scaler.resources.conditions import Lately
 from scaler.resources.declared import Place, Refused, place_of
 
 REST = 60.0  # s between writes of a status of which only the numbers changed
@@ -26,10 +27,10 @@ _MOST = 10**15
 _LONGEST = 3650 * 86_400.0  # s
 
 
-def of_row(row: Row, before: ScalerStatus, now: float) -> ScalerStatus:
-    """The status after a tick; ``before`` is the one that it follows, ``now`` unix s."""
+def of_row(row: Row, before: ScalerStatus, now: float, lately: Lately | None = None) -> ScalerStatus:
+    """The status after a tick; ``before`` is the one that it follows, ``now`` unix s, ``lately`` remembers."""
     place, decision, n = place_of(row.resource), row.decision, row.decision.numbers
-    findings = conditions.of_row(row)
+    findings = (lately or Lately()).steady(conditions.of_row(row), now)
     ready = findings[0]
     return _status(
         observedGeneration=place.generation,

@@ -16,6 +16,7 @@ from scaler.api.status import Condition, ConditionType, ScalerStatus, Truth
 from scaler.plan.decision import Numbers
 from scaler.plan.observation import Freshness, Reading
 from scaler.plan.reasons import Reason
+from scaler.resources.conditions import Lately
 from scaler.resources.declared import Refusal, Refused, place_of
 from scaler.resources.status import REST, Written, due, duration, of_refused, of_row, patch, quantity, read
 from tests.resources.made import NOW, NUMBERS, row, scaler
@@ -133,6 +134,30 @@ def test_a_transition_is_dated_when_the_status_changes_and_not_when_the_reason_d
         "2023-11-14T22:13:50Z",
     ]
     assert {t[ConditionType.READY] for t in times} == {"2023-11-14T22:13:20Z"}
+
+
+def test_a_count_near_a_limit_and_sparse_load_change_no_condition_at_every_tick() -> None:
+    lately, status = Lately(), NONE
+    quiet = Numbers(arrival_rate=0.0, backlog=0.0)
+    said = []
+    for tick in range(12):
+        odd = tick % 2 == 1
+        made = row(*((Reason.STEADY,) if odd else (Reason.PARTITIONS,)), numbers=quiet if odd else NUMBERS)
+        status = of_row(made, status, NOW + 15 * tick, lately)
+        said.append((conditions(status)["Active"], conditions(status)["ScalingLimited"]))
+    assert set(said) == {(("True", "LoadPresent"), ("True", "Partitions"))}
+    calm = []
+    for tick in range(12, 18):
+        status = of_row(row(Reason.STEADY, numbers=quiet), status, NOW + 15 * tick, lately)
+        calm.append((conditions(status)["Active"][0], conditions(status)["ScalingLimited"][0]))
+    assert calm == [("True", "True")] * 2 + [("False", "False")] * 4, "when it was not so for a minute"
+
+
+def test_what_keeps_from_deciding_does_not_linger() -> None:
+    lately = Lately()
+    broken = of_row(row(Reason.INPUT_ERROR, offsets=GONE), NONE, NOW, lately)
+    well = of_row(row(), broken, NOW + 15, lately)
+    assert [conditions(s)["Ready"][0] for s in (broken, well)] == ["False", "True"]
 
 
 def test_the_last_scale_is_kept_until_the_next() -> None:
