@@ -181,6 +181,7 @@ class NodePlanner:
             waste,
             self.settings.overlap,
             self.settings.wait,
+            self.settings.reach,
             nodes,
             self._pod_leads.all,
         )

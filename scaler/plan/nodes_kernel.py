@@ -218,6 +218,7 @@ def nodes_to_order(
     waste: float,
     overlap: float,
     wait: float,
+    reach: int,
     nodes: Floats,
     cdf: Floats,
 ) -> tuple[int, float]:
@@ -226,7 +227,7 @@ def nodes_to_order(
 
     Least of lateness and, for each new node, of what it costs: when no path needs it from where it can serve
     (``peak``), ``waste`` seconds of it; else ``overlap`` seconds, which it stands there early. Ordered only when asking
-    ``wait`` s later would cost more lateness than it saves.
+    ``wait`` s later would cost more lateness than it saves. At most ``reach`` nodes that save nothing are looked past.
     """
     late = late_cost(needed, per_service, base, dt)
     if late <= 0.0:
@@ -237,7 +238,7 @@ def nodes_to_order(
         now[k] = size * share_on_node(nodes, cdf, (k + 0.5) * dt, 0.0)
         later[k] = size * share_on_node(nodes, cdf, (k + 0.5) * dt - wait, 0.0)
     best, least, best_late, cost, more = 0, late, late, 0.0, 0
-    while paid + more < most:
+    while paid + more < most and more - best < reach:
         share = share_above(peak, (paid + more) * size)
         more += 1
         cost += size * ((1.0 - share) * waste + share * overlap)
