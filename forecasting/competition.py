@@ -113,9 +113,9 @@ class Competition:
     Every ``every`` s models say quantiles of the mean rate around ``lead_time`` (s) ahead; when that time has come,
     their mean pinball losses go into their :class:`~forecasting.competition_scores.Standing`. Paths are drawn in
     proportion to weights, whole trajectories each. A model that is worse is demoted within the hour and comes back
-    slowly; ``trusted`` is False, and ``why`` says so, when none is proven: paths are the newest level's then. One that
-    raises or draws what is no rate is out until the next fit. ``fit`` tries the models on the history's last day
-    first, fitted on what was before it, so that a new one starts with honest scores.
+    slowly; ``trusted`` is False, and ``why`` says so, when none is proven: paths are mostly the newest level's then.
+    One that raises or draws what is no rate is out until the next fit. ``fit`` tries the models on the history's last
+    day first, fitted on what was before it, so that a new one starts with honest scores.
 
     ``members`` are functions that make forecasters (picklable: a class, a ``functools.partial``), all of the same
     step. An update costs the members' own and, once in ``every`` s, 100 short paths of the first and of the newest
@@ -284,7 +284,7 @@ class Competition:
             self._weigh()
 
     def _weigh(self) -> None:
-        self._weights = weights_of([m.standing for m in self.members], self.rules.sharpness)
+        self._weights = weights_of([m.standing for m in self.members], self.rules)
 
     # -- saying -----------------------------------------------------------------------------------------------------
 

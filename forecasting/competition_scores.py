@@ -172,17 +172,24 @@ class Standing:
         self.long, self.short = Sums(self.rules.long), Sums(self.rules.short)
 
 
-def weights_of(standings: list[Standing], sharpness: float) -> Floats:
+def weights_of(standings: list[Standing], rules: Rules) -> Floats:
     """Shares of paths [models + 1], the last one naive's: multiples of 1/20, so that they seldom change.
 
-    Only proven models have any; naive has its own by the same measure, and all of them when no model is proven. A
-    pool of forecasts that err in different ways is better than each of them.
+    By loss over naive's, plus its standard error; nothing for what is demoted, failed, or not scored for ``settle``
+    s. Naive has its own by the same measure: a pool of forecasts that err in different ways is better than each of
+    them.
     """
-    ratios = np.array([s.long.ratio if s.state is State.PROVEN else math.inf for s in standings] + [1.0])
+    ratios = np.array([_handicapped(s) if s.scored >= rules.settle else math.inf for s in standings] + [1.0])
     ratios[np.isnan(ratios)] = math.inf
-    raw = np.exp(-(ratios - ratios.min()) / sharpness)
+    raw = np.exp(-(ratios - ratios.min()) / rules.sharpness)
     twentieths = np.floor(20 * raw / raw.sum() + 0.5)
     return np.asarray(twentieths / twentieths.sum(), dtype=np.float64)
+
+
+def _handicapped(standing: Standing) -> float:
+    if standing.state in (State.DEMOTED, State.FAILED):
+        return math.inf
+    return standing.long.ratio + standing.long.error
 
 
 def quantiles_of(values: Floats) -> Floats:

@@ -53,7 +53,8 @@ def draw_backtest(made: Sequence[Forecasts], plan: Plan, series: Series, path: P
         losses.plot(minutes, mean, marker=_MARKERS[place % len(_MARKERS)], linewidth=1.2, label=name)
     losses.set_xlabel("minutes ahead")
     losses.set_ylabel("pinball loss (requests/s)")
-    losses.set_ylim(bottom=0)
+    if all((mean > 0).all() for mean in means.values()) and means:
+        losses.set_yscale("log")  # a model that is ten times worse leaves no room for the others
     for axes in (load, losses):
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[1]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import click
 from forecasting.backtest import Forecasts, Plan, Row, plan_of, rows, run
 from forecasting.backtest_models import MODELS, QUICK, About
 from forecasting.errors import LibraryMissing, NotEnoughHistory
+from forecasting.guarded import Guard
 from forecasting.series import Series, resample
+from forecasting.worker import Worker
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.cli.units import DURATION
 from simulations.commands import loads
@@ -134,7 +137,8 @@ def backtest(
             seed=seed,
         )
         names = list(MODELS) if ALL in models else list(dict.fromkeys(models)) or list(QUICK)
-        made = _run_all(names, series, plan, _about(series, plan, resource, season, lead_time), fit_limit)
+        with contextlib.closing(Worker(fit_limit)) as guard:
+            made = _run_all(names, series, plan, _about(series, plan, resource, season, lead_time, guard))
         with whole(picture) as new:
             from simulations.backtest_picture import draw_backtest
 
@@ -180,10 +184,13 @@ def _stepped(series: Series, step: float | None) -> Series:
 
 
 def _about(
-    series: Series, plan: Plan, resource: PredictiveScaler | None, season: float | None, lead_time: float | None
+    series: Series,
+    plan: Plan,
+    resource: PredictiveScaler | None,
+    season: float | None,
+    lead_time: float | None,
+    guard: Guard,
 ) -> About:
-    from forecasting.worker import Worker
-
     if season is None:
         season = DAY if resource is None else float(resource.spec.forecast.season)
         if season > plan.first * series.step or abs(season / series.step - round(season / series.step)) > 1e-6:
@@ -194,11 +201,10 @@ def _about(
         lead_time = 300.0 if resource is None else float(resource.spec.replicas.lead_time)
     longest = plan.horizons[-1] * series.step
     history = plan.history * series.step
-    return About(series.step, season, longest, history, max(lead_time, series.step), Worker(), plan.seed)
+    return About(series.step, season, longest, history, max(lead_time, series.step), guard, plan.seed)
 
 
-def _run_all(names: Sequence[str], series: Series, plan: Plan, about: About, fit_limit: float) -> list[Forecasts]:
-    about.guard.limit = fit_limit
+def _run_all(names: Sequence[str], series: Series, plan: Plan, about: About) -> list[Forecasts]:
     made, count = [], len(plan.origins)
     with progress("origins", count * len(names)) as show:
         for place, name in enumerate(names):

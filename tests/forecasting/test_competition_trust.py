@@ -260,19 +260,27 @@ def test_one_huge_loss_is_one_loss() -> None:
     assert (before, str(standing.state)) == ("Proven", "Proven")
 
 
-def test_weights_are_twentieths_of_what_is_proven() -> None:
-    def proven(ratio: float) -> Standing:
+def test_weights_are_twentieths_by_loss_and_its_error() -> None:
+    def scored(model: float, *states: State) -> Standing:
         standing = Standing(Rules())
-        standing.long.add(ratio, 1.0, 60)
-        standing.state = State.PROVEN
+        standing.long.add(model, 1.0, 60)
+        standing.scored = Rules().settle
+        for state in states:
+            standing.state = state
         return standing
 
-    worse = proven(0.5)
-    worse.state = State.DEMOTED
-    weights = weights_of([proven(0.7), proven(0.75), worse], 0.1)
-    # e^0, e^-0.5, 0, and the newest level's e^-3, in twentieths of their sum.
+    worse = scored(0.5, State.DEMOTED)
+    weights = weights_of([scored(0.7), scored(0.75), worse], Rules(sharpness=0.1))
+    # One block has no error; e^0, e^-0.5, 0, and the newest level's e^-3, in twentieths of their sum.
     assert weights.tolist() == pytest.approx([12 / 20, 7 / 20, 0, 1 / 20])
-    assert weights_of([worse], 0.1).tolist() == [0, 1]
+    assert weights_of([worse], Rules()).tolist() == [0, 1]
+    unsettled = scored(0.7)
+    unsettled.scored = 60.0
+    assert weights_of([unsettled], Rules()).tolist() == [0, 1]
+    doubtful = scored(0.7)
+    doubtful.long.add(1.4, 1.0, 60)
+    # A ratio of 1.05, and residuals of .35 around it: an error of sqrt(2) .35 / 2 = .25; e^-2.97 = .051.
+    assert weights_of([doubtful], Rules(sharpness=0.1)).tolist() == pytest.approx([1 / 20, 19 / 20])
 
 
 def test_quantiles_and_losses_are_those_of_numpy() -> None:

@@ -1,0 +1,148 @@
+"""`lagcast backtest`: a table, rows and a picture of models on a known load; what is wrong is said in a line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shlex
+import threading
+from collections.abc import Callable
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+
+from simulations.commands.backtest import backtest
+from tests.simulations.commands.conftest import document
+from tests.simulations.commands.test_tune import Rates
+
+Call = Callable[..., Result]
+DOCS = (Path(__file__).parents[3] / "docs" / "backtesting.md").read_text(encoding="utf-8")
+COMMANDS = [shlex.split(line)[2:] for line in DOCS.splitlines() if line.startswith("lagcast backtest ")]
+SHORT = ("--score", "1h", "--history", "10h", "--season", "1h")
+
+
+@pytest.fixture
+def day(tmp_path: Path) -> Path:
+    """Half a day that goes up and down each hour, in Poisson counts a minute."""
+    rates = 600 * (1.5 + np.sin(2 * np.pi * np.arange(720) / 60))
+    counts = np.random.default_rng(0).poisson(rates)
+    path = tmp_path / "chat__60s.csv"
+    path.write_text("\n".join(["t_s,value", *(f"{60 * k},{n}" for k, n in enumerate(counts))]) + "\n")
+    return path
+
+
+def test_rows_of_each_model_and_horizon(call: Call, day: Path, tmp_path: Path) -> None:
+    result = call(backtest, day, *SHORT, "--out", tmp_path, "-o", "json")
+    rows = document(result)["rows"]
+    assert [(r["model"], r["horizon"]) for r in rows[:4]] == [("competition", h) for h in (60, 300, 600, 1800)]
+    assert {r["model"] for r in rows} == {"competition", "direct", "level-season", "seasonal-naive", "naive"}
+    by = {(r["model"], r["horizon"]): r for r in rows}
+    # A wave of an hour: ten minutes ahead the newest level is wrong by half the amplitude, a model of it by its noise.
+    assert by["level-season", 600]["times_naive"] < 0.6
+    assert by["level-season", 600]["mase"] < 0.5
+    assert by["naive", 600]["times_naive"] == 1
+    assert abs(by["level-season", 600]["bias"]) < 0.1
+    assert 0.5 < by["level-season", 600]["covered_0.9"] <= 1
+    assert by["competition", 600]["trusted"] is not None
+    assert by["naive", 600]["fit_seconds"] >= 0
+    assert (tmp_path / "backtest.png").read_bytes().startswith(b"\x89PNG")
+    assert "100 %" in result.stderr
+    again = document(call(backtest, day, *SHORT, "--out", tmp_path, "-o", "json"))["rows"]
+    assert [r["pinball"] for r in again] == [r["pinball"] for r in rows]
+
+
+def test_table_and_csv(call: Call, day: Path, tmp_path: Path) -> None:
+    words = (day, *SHORT, "--model", "naive", "--horizon", "5m", "--out", tmp_path)
+    shown = call(backtest, *words)
+    assert shown.exit_code == 0, shown.output
+    assert "PINBALL" in shown.stdout
+    assert re.search(r"naive +│ 5m ", shown.stdout)
+    assert "origins over" in shown.stderr
+    (row,) = csv.DictReader(io.StringIO(call(backtest, *words, "-o", "csv").stdout))
+    assert float(row["horizon"]) == 300
+
+
+def test_a_library_s_fit_is_stopped_and_said(call: Call, day: Path, tmp_path: Path) -> None:
+    words = (day, *SHORT, "--model", "naive", "--model", "ets", "--horizon", "5m", "--out", tmp_path, "-o", "json")
+    rows = document(call(backtest, *words))["rows"]
+    assert rows[1]["model"] == "ets"
+    late = call(backtest, *words, "--fit-limit", "1ms")
+    assert "ets: TimedOut" in late.stderr
+    assert document(late)["rows"][1]["fit_seconds"] < 5
+
+
+def test_prometheus_and_the_resource_s_season_and_lead_time(call: Call, resource: Path, tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Rates) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        words = ("--config", resource, "--from-prometheus", "--prometheus", url, "--query", "sum(x)")
+        result = call(
+            backtest,
+            *words,
+            "--score",
+            "1h",
+            "--history",
+            "4h",
+            "--model",
+            "competition",
+            "--out",
+            tmp_path,
+            "-o",
+            "json",
+        )
+        server.shutdown()
+    found = document(result)
+    assert found["rows"][0]["bias"] == pytest.approx(0, abs=0.1)
+    assert found["rows"][0]["trusted"] == 0  # nothing beats the newest level of a constant
+    assert "60 s ahead" in found["details"]["competition"]
+    assert "the plan is reactive" in result.stderr
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_the_commands_of_the_docs_run(words: list[str], call: Call, resource: Path, day: Path, tmp_path: Path) -> None:
+    """From Kafka and Prometheus: as far as the address where nobody is; tests/lab reads a real topic."""
+    given = [str(day) if word == "chat__60s.csv" else str(resource) if word == "chat.yaml" else word for word in words]
+    if "--from-prometheus" in given:
+        given += ["--prometheus", "http://127.0.0.1:1"]
+    if "--from-kafka" in given or "--from-prometheus" in given:
+        result = call(backtest, *given, "--out", tmp_path)
+        assert result.exit_code == 1
+        assert "127.0.0.1:1" in result.stderr
+        return
+    models = ["--model", "naive", "--model", "ets"] if "all" in given else []
+    given = [word for word in given if models == [] or word not in ("--model", "all")]
+    result = call(backtest, *given, *models, *SHORT, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+
+
+WRONG: dict[str, tuple[list[str], str]] = {
+    "no load": ([], "load: found none; allowed: exactly one of FILE, --from-kafka, --from-prometheus"),
+    "two loads": (["DAY", "--from-kafka"], "load: found FILE and --from-kafka; allowed: exactly one"),
+    "no resource": (["--from-kafka"], "--config: found nothing; needed with --from-kafka"),
+    "a query for a file": (["DAY", "--query", "x"], "--query: found with FILE; allowed: only with --from-prometheus"),
+    "a horizon below a step": (["DAY", "--horizon", "10s"], "horizons: found 10 s; allowed: at least one step"),
+    "too much scored": (
+        ["DAY", "--score", "24h"],
+        "load: found 720 steps of 60 s; needed: the 86400 s that are scored",
+    ),
+    "a finer step": (["DAY", "--step", "10s"], "--step: found 10 s; allowed: at least the load's own, 60 s"),
+    "a broken season": (
+        ["DAY", *SHORT[:4], "--season", "90s"],
+        "--season: found 90 s; allowed: two or more whole steps",
+    ),
+    "an unknown model": (["DAY", "--model", "oracle"], "'oracle' is not one of"),
+    "no file": (["nowhere.csv"], "nowhere.csv"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_said(case: str, call: Call, day: Path, tmp_path: Path) -> None:
+    words, said = WRONG[case]
+    result = call(backtest, *[str(day) if word == "DAY" else word for word in words], "--out", tmp_path)
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert "Traceback" not in result.output
