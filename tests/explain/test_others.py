@@ -59,6 +59,7 @@ def test_keda_counts_one_for_a_partition_without_a_commit_and_scales_to_zero_wit
     free = replace(SERVICE, min_replicas=0)
     one = observation(offsets=Reading(offsets(0, 0, 0, uncommitted=1), NOW, Freshness.FRESH))
     assert keda(tick(one, current=0, service=free)).value == 1, "its 100 messages count as 1, which is above 0"
+    assert keda(tick(one, current=1, service=free)).value == 1, "a lag of 1, not of 101"
     none = observation(offsets=Reading(offsets(0, 0, 0), NOW, Freshness.FRESH))
     assert keda(tick(none, current=3, service=free)).value == 0
 

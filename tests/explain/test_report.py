@@ -73,6 +73,14 @@ def test_changes_are_counted() -> None:
     assert one.followed.changes == 4
 
 
+def test_a_count_is_paid_for_from_the_row_that_has_it() -> None:
+    counts = (2, 6, 6)
+    (one,) = reports([row(k, 0, 0, count, 8) for k, count in enumerate(counts)])
+    assert one.as_it_ran.replica_hours == pytest.approx((2 + 6) * STEP / 3600)
+    assert one.as_it_ran.changes == 1
+    assert one.followed.replica_hours == pytest.approx((8 + 8) * STEP / 3600)
+
+
 def test_an_outage_is_left_out() -> None:
     rows = course(10.0, 10.0, 5, 5, ticks=40)
     late = [row(k + 4000, 1e6 + 150.0 * k, 1e6 + 150.0 * k, 5, 5) for k in range(41)]
