@@ -23,7 +23,7 @@ _BINS = (24, 240, 1440)  # of a cycle: waves want few, spikes of a minute a day 
 _MULTIPLES = (2, 3, 4, 5, 6, 7, 8, 12, 24)
 _OWN_SHARE = 0.6  # of what a multiple explains; half or less is what a divisor of the true period gets
 _SPIKE = 6.0  # times the median size of a profile's values: what stands out of it (4 standard deviations)
-_CHANCE = 1e-4  # of a false alarm in one test; some hundred tests are made
+_CHANCE = 1e-3  # of a false alarm in one test; some hundred tests are made
 _LEAST_STRENGTH = 0.03  # less is not worth a feature
 _USUAL_SPREAD = 0.2  # of strengths between cycles: a prior worth one cycle, so that three alike by chance do not do
 
@@ -231,7 +231,7 @@ def _moving_mean(values: Floats, width: int) -> Floats:
 
 def _predictions(table: Floats) -> tuple[Floats, Floats]:
     """Each cycle by the others, for ``table`` [cycles, bins]: their mean without the highest and the lowest (once there
-    are five), about zero; and of that only what stands out, as spikes do."""
+    are five); and of that only what stands out, as spikes do."""
     known = ~np.isnan(table)
     filled = np.where(known, table, 0.0)
     others = filled.sum(axis=0) - filled
@@ -243,7 +243,6 @@ def _predictions(table: Floats) -> tuple[Floats, Floats]:
         others = np.where(trim, others - high - low, others)
         left = left - 2 * trim
     others = np.where(left >= 2, others / np.maximum(left, 1), 0.0)
-    others -= others.mean(axis=1)[:, None]
     size = np.median(np.abs(others), axis=1)[:, None]
     return others, np.where(np.abs(others) > _SPIKE * size, others, 0.0)
 

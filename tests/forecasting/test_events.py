@@ -145,7 +145,8 @@ def test_factors_multiply_and_a_rate_stands_for_all():
     first = PlannedEvent(at(10, 12), at(10, 14), factor=2.0)
     second = PlannedEvent(at(10, 13), at(10, 14), factor=1.5)
     third = PlannedEvent(at(10, 13.5), at(10, 14), rate=500.0)
-    got = median(follow(planned(first, second, third), usual, at(10, 12)), 24) / ahead(usual, at(10, 12), 24)
+    fourth = PlannedEvent(at(10, 13.5), at(10, 14), rate=400.0)  # of two rates the higher
+    got = median(follow(planned(first, second, third, fourth), usual, at(10, 12)), 24) / ahead(usual, at(10, 12), 24)
     assert got[:12] == pytest.approx(2.0, rel=0.05)
     assert got[12:18] == pytest.approx(3.0, rel=0.05)
     assert got[18:] * ahead(usual, at(10, 12), 24)[18:] == pytest.approx(500.0, rel=0.05)
@@ -209,7 +210,7 @@ def test_a_holiday_is_like_sunday_or_like_the_last_holiday():
     now = at(9, 23)  # Wednesday night; Thursday is one
     off = with_days_off(10)
     calendar = Calendar("UTC", (holiday(10),))
-    got = median(follow(planned(calendar=calendar), off, now, days=9.5))
+    got = median(follow(planned(calendar=calendar), off, now, days=17))
     assert got == pytest.approx(ahead(off, now), rel=0.1)
     # A holiday that is known is the better pattern: this one was like no Sunday.
     busy = lambda t: off(t) * np.where((t - MONDAY) // DAY == 2, 3.0, 1.0) * np.where((t - MONDAY) // DAY == 10, 7.5, 1)  # noqa: E731
@@ -266,9 +267,38 @@ def test_past_events_and_holidays_are_missing_in_what_is_learned():
 
 
 def test_a_history_of_nothing_but_events_is_learned_from_as_it_is():
-    forecaster = Planned(Recording(), [PlannedEvent(at(0), at(1), factor=2.0)])
+    forecaster = Planned(Recording(), [PlannedEvent(at(0), at(0, 7), factor=2.0)])
     forecaster.fit(Series(at(0, 6), STEP, np.ones(12)))
     assert forecaster.forecaster.shown.rates.tolist() == [1.0] * 12
+
+
+def test_days_of_events_are_not_what_is_usual():
+    """Three of five weekdays have a long event."""
+    events = [PlannedEvent(at(day), at(day + 1), factor=3.0) for day in (0, 1, 2)]
+    forecaster = Planned(Recording(), events)
+    starts = np.arange(at(0), at(5), STEP)
+    load = usual(starts + STEP / 2) * np.where(starts < at(3), 3.0, 1.0)
+    forecaster.fit(Series(at(0), STEP, load))
+    assert forecaster._plan.usual_at(at(8, 9) + STEP / 2) == pytest.approx(float(usual(at(8, 9) + STEP / 2)))
+
+
+def test_a_level_that_is_high_before_the_event_is_not_the_event():
+    forecaster = Planned(Recording(), [TRIPLE])
+    starts = np.arange(at(5), at(10, 9), STEP)
+    forecaster.fit(Series(at(5), STEP, usual(starts + STEP / 2)))
+    for start in np.arange(at(10, 9), at(10, 13), STEP):
+        rate = 1.7 * float(usual(start + STEP / 2))  # in the event, too: nothing of it comes
+        forecaster.update(Arrivals(start + STEP, STEP, rate * STEP))
+    shown = forecaster.forecaster.given[-1].rate
+    assert shown == pytest.approx(1.7 * float(usual(at(10, 13) - STEP / 2)), rel=0.05)
+
+
+def test_days_that_came_by_updates_can_be_patterns():
+    forecaster = Planned(Recording())
+    for k in range(290):
+        forecaster.update(Arrivals(at(7) + (k + 1) * STEP, STEP, 20 * STEP))
+    forecaster.plan([PlannedEvent(at(9), at(10), like=date(2026, 4, 13), name="again")])
+    assert forecaster.unknown == ()
 
 
 @settings(max_examples=40, deadline=None)
