@@ -71,8 +71,8 @@ def test_a_library_s_fit_is_stopped_and_said(call: Call, day: Path, tmp_path: Pa
     rows = document(call(backtest, *words))["rows"]
     assert rows[1]["model"] == "ets"
     late = call(backtest, *words, "--fit-limit", "1ms")
+    assert late.exit_code == 0
     assert "ets: TimedOut" in late.stderr
-    assert document(late)["rows"][1]["fit_seconds"] < 5
 
 
 def test_prometheus_and_the_resource_s_season_and_lead_time(call: Call, resource: Path, tmp_path: Path) -> None:
