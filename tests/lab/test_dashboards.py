@@ -11,7 +11,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import requests
 import yaml
 
 from simulations.lab.lab import Lab
+from simulations.lab.measure import Measured
 from simulations.lab.ports import free_port
 from simulations.lab.process import end, spawn
 from simulations.lab.scenario import Scenario, ScenarioSpec
@@ -43,11 +44,12 @@ class Prometheus:
 
     url: str
     end: float
+    measured: dict[str, Measured] = field(default_factory=dict)  # by the consumers themselves, of each service
 
-    def values(self, query: str, *, instant: bool) -> list[float]:
-        """Every number of the answer."""
+    def values(self, query: str, *, instant: bool, at: float | None = None) -> list[float]:
+        """Every number of the answer; for an instant, at the end of the time shown or at ``at``."""
         if instant:
-            found = self._ask("query", {"query": query, "time": self.end})
+            found = self._ask("query", {"query": query, "time": at or self.end})
             return [float(series["value"][1]) for series in found["result"]]
         asked = {"query": query, "start": self.end - RUN, "end": self.end, "step": 5}
         found = self._ask("query_range", asked)
@@ -112,7 +114,10 @@ def prometheus(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
             target.write_text(json.dumps([{"targets": [address]}]), encoding="utf-8")
             begun = time.time()
             time.sleep(max(chat.next_spike() + SPIKE.length, begun + RUN) - begun)
-            yield Prometheus(lab.prometheus.url, time.time())
+            now = time.time()
+            last = now - ENFORCED.within - 3 * ENFORCED.tick  # of these requests, all are judged by now
+            found = {s.spec.name: s.measured(last - RUN / 2, last) for s in (chat, embed)}
+            yield Prometheus(lab.prometheus.url, now, found)
         finally:
             target.unlink(missing_ok=True)
             end(mark, 20.0)
@@ -150,6 +155,31 @@ def test_the_api_server_takes_the_config_maps(lab: Lab) -> None:
 def test_the_alerts_expressions_are_answered(prometheus: Prometheus) -> None:
     for rule in rules():
         prometheus.values(rule["expr"], instant=True)  # a query that is wrong is refused
+
+
+def test_late_requests_are_those_that_the_consumers_saw(
+    prometheus: Prometheus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, measured in prometheus.measured.items():
+
+        def counted(kind: str, name: str = name, m: Measured = measured) -> float:
+            """Of the requests that arrived in the window, by the time their time was up and a tick had seen it."""
+            times = (m.start + ENFORCED.within + ENFORCED.tick, m.end + ENFORCED.within + ENFORCED.tick)
+            query = f'lagcast_{kind}_total{{name="{name}"}}'
+            begun, ended = (prometheus.values(query, instant=True, at=at)[0] for at in times)
+            return ended - begun
+
+        share = 1.0 - counted("requests_late") / counted("requests_due")
+        followed = 1.0 - counted("recommended_requests_late") / counted("recommended_requests_due")
+        with capsys.disabled():
+            print(  # noqa: T201 - the figures that this test is for
+                f"\n  {name}: in time {share:.1%} as counted from offsets, {measured.attainment:.1%} as the consumers"
+                f" saw; {counted('requests_due'):.0f} and {measured.requests} requests; {followed:.1%} if followed",
+                end="",
+            )
+        assert measured.attainment is not None
+        assert share == pytest.approx(measured.attainment, abs=0.05)
+        assert counted("requests_due") == pytest.approx(measured.requests, rel=0.15)
 
 
 def test_counts_agree_with_each_other(prometheus: Prometheus) -> None:
