@@ -109,14 +109,15 @@ class ServiceRate:
         self._alone = self._times.alone
         self._settle()
 
-    def learn_calm(self, progress: Progress, worth: float, uncommitted: float, utilised: float) -> bool:
+    def learn_calm(self, progress: Progress, worth: float, uncommitted: float, utilised: float = 1.0) -> bool:
         """Take in an interval in which all that came was served in time, by ``worth`` replicas' worth of consumers.
 
-        A replica serves what it was seen to serve. It serves more than that, too: at a load near its rate a queue would
-        have built up. For Poisson arrivals and service of a constant length Q messages wait on average at the
-        utilisation u with Q = u^2 / (2 (1 - u)) (Pollaczek and Khinchine). No less than ``utilised`` or 0.85 is read
-        out of a short queue, as arrivals may be smoother; a long one confirms the rate. Up to ``uncommitted`` s of
-        work, if always seen, are not taken for a queue. True when the rate was raised.
+        A replica serves what it was seen to serve; below 1, ``utilised`` says that it is tried out how much more that
+        is: at a load near its rate a queue would have built up. For Poisson arrivals and service of a constant length Q
+        messages wait on average at the utilisation u with Q = u^2 / (2 (1 - u)) (Pollaczek and Khinchine). No less than
+        ``utilised``, what the plan keeps to, or 0.85 is read out of a short queue, as arrivals may be smoother; a long
+        one confirms the rate. Up to ``uncommitted`` s of work, if always seen, are not taken for a queue. True when the
+        rate was raised.
         """
         calm = self._calm
         calm.add(progress, worth)
@@ -127,14 +128,13 @@ class ServiceRate:
         waiting = max(calm.backlog / worth - load * min(uncommitted, self._in_hand), 0.0)
         calm.clear()
         self._least = max(self._least, load)
-        if self.sure:
-            busy = 1.0
-        else:
-            seen = math.sqrt(waiting**2 + 2.0 * waiting) - waiting
+        seen = math.sqrt(waiting**2 + 2.0 * waiting) - waiting
+        visible = seen >= _VISIBLE and waiting >= load * uncommitted
+        if visible and load / seen <= self.rate * (1.0 + _KNOWN):  # as long a queue as was to be expected
+            self._variance = min(self._variance, _QUEUE**2)
+        busy = 1.0
+        if utilised < 1.0 and not self.sure:
             busy = max(seen, min(utilised, _BUSY))
-            visible = seen >= _VISIBLE and waiting >= load * uncommitted
-            if visible and load / seen <= self.rate * (1.0 + _KNOWN):  # as long a queue as was to be expected
-                self._variance = min(self._variance, _QUEUE**2)
         if load / busy > self.rate * 1.01:
             self._mean = math.log(load / busy / self.rate) + self._in_use()
             self._settle()

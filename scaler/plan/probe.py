@@ -15,11 +15,12 @@ from dataclasses import dataclass
 class ProbeSettings:
     """Durations in ticks, except where said."""
 
-    calm: float = 8.0  # without a change or a doubt before anything is tried
+    calm: float = 20.0  # without a change or a doubt before anything is tried
     watch: float = 14.0  # that a count is watched before the next lower one
     settle: float = 3.0  # until a change of the count has passed through the group; watched for a backlog, too
     longest: float = 480.0  # of one experiment, all its steps
-    rest: float = 40.0  # after one that ended without a backlog
+    rest: float = 20.0  # after one that taught something
+    in_vain: float = 240.0  # after one that did not
     back_off: float = 1440.0  # after a backlog; doubled each time
     back_off_most: float = 11_520.0
     step: float = 0.1  # part of the replicas that are tried at once; at least one
@@ -37,8 +38,10 @@ class Situation:
     level: float | None  # requests/s
     backlog: float | None  # messages; None: not known
     slack: float  # s a request may wait
+    rate: float  # requests/s that a replica is believed to serve
     unsure: bool  # the service rate may be higher than believed, and nothing else can tell
-    quiet: bool  # readings are fresh; no update, no change under way, all replicas ready, consumers progress
+    sound: bool  # readings are fresh, consumers progress, no rolling update
+    quiet: bool  # sound, and nothing is on its way: all replicas ready, the group not rebalancing
 
 
 class Probe:
@@ -51,6 +54,7 @@ class Probe:
         self._usual = 0.0  # s of work in the backlog before the experiment: not committed, in service
         self._count: int | None = None  # the count that is tried; None: no experiment
         self._began = self._stepped = 0.0  # unix s
+        self._rate = 0.0  # requests/s, as it was believed before the experiment
         self._not_before = -math.inf  # unix s
         self._back_off = self._settings.back_off
         self._proved = 0.0  # requests/s for each replica that were served in a step of an experiment
@@ -67,11 +71,15 @@ class Probe:
         if self._backlogged(seen):
             self._back_off_from(now)
             return None
-        watched = now - self._stepped >= (self._settings.settle + self._settings.watch) * self._tick
-        if self._over(now, seen):
+        lasted, one = now - self._stepped, (self._settings.settle + self._settings.watch) * self._tick
+        if self._cut_short(now, seen):
             self._end(now, self._settings.rest)
             return None
-        if watched and seen.quiet and seen.level is not None:
+        if lasted > 2.0 * one or now - self._began > self._settings.longest * self._tick:  # as far as it is safe
+            taught = seen.rate > 1.02 * self._rate
+            self._end(now, self._settings.rest if taught else self._settings.in_vain)
+            return None
+        if lasted >= one and seen.quiet and seen.level is not None:
             self._proved = seen.level / self._count
             lower = self._lower(seen, min(self._count, seen.current))
             if lower is not None:
@@ -87,6 +95,7 @@ class Probe:
             return None
         self._count = lower
         self._began = self._stepped = now
+        self._rate = seen.rate
         return lower
 
     def _calm(self, now: float, seen: Situation) -> bool:
@@ -111,14 +120,12 @@ class Probe:
         waiting = _waiting(seen)
         return waiting is not None and waiting > self._usual + self._settings.slack * seen.slack
 
-    def _over(self, now: float, seen: Situation) -> bool:
-        """Whether it is no longer what it was: too long, another load, a doubt, somebody else's count, known enough."""
-        count, s = self._count or 0, self._settings
-        blind = seen.backlog is None or seen.level is None
-        too_long = now < self._began or now - self._began > s.longest * self._tick
-        done = now - self._stepped > 2.0 * (s.settle + s.watch) * self._tick  # as far as it is safe, and learned
-        foreign = seen.current > count and now - self._stepped > self._tick * 1.5
-        return blind or too_long or done or foreign or not seen.unsure or seen.least > count
+    def _cut_short(self, now: float, seen: Situation) -> bool:
+        """Whether it is no longer what it was: another load, a doubt, somebody else's count, known enough."""
+        count, lasted = self._count or 0, now - self._stepped
+        blind = not seen.sound or seen.backlog is None or seen.level is None
+        foreign = seen.current > count and lasted > self._tick * 1.5
+        return blind or lasted < 0 or foreign or not seen.unsure or seen.least > count
 
     def _back_off_from(self, now: float) -> None:
         self._proved = 0.0
