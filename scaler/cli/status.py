@@ -3,37 +3,89 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import click
 import requests
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
+
+from scaler.cli.units import DURATION
+from scaler.clock import Clock, SystemClock
 
 
 @click.command()
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Where `lagcast run` listens.")
+@click.option("-w", "--watch", is_flag=True, help="Go on showing it until Ctrl-C.")
+@click.option(
+    "--every", type=DURATION, default="2s", show_default=True, help="With --watch: from one look to the next."
+)
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def status(url: str, output: str) -> None:
+def status(url: str, watch: bool, every: float, output: str) -> None:
     """Show every scaler's newest decision.
 
+    With --watch, a terminal shows one table that is kept up to date; elsewhere each look is a table, or a line of JSON.
+    While the controller does not answer, that is said on stderr, and it is asked again.
+
     \b
-    Exit codes: 0 shown; 1 the controller did not answer.
+    Exit codes: 0 shown, or watched until Ctrl-C; 1 the controller did not answer.
     """
+    if watch:
+        _watch(url, output, every, SystemClock())
+        return
+    rows = _ask(url)
+    if output == "json":
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        Console().print(_shown(url, rows))
+
+
+def _watch(url: str, output: str, every: float, clock: Clock) -> None:
+    """Until an interrupt."""
+    never = threading.Event()
+    console = Console()
+    live = Live(console=console, auto_refresh=False) if output == "table" and console.is_terminal else None
+    try:
+        if live is not None:
+            live.start()
+        while True:
+            try:
+                rows = _ask(url)
+                shown = None if output == "json" else _shown(url, rows)
+            except click.ClickException as error:
+                click.echo(error.message, err=True)
+            else:
+                if shown is None:
+                    click.echo(json.dumps(rows))
+                elif live is not None:
+                    live.update(shown, refresh=True)
+                else:
+                    console.print(shown)
+            clock.wait(every, never)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if live is not None:
+            live.stop()
+
+
+def _ask(url: str) -> list[dict[str, Any]]:
     try:
         answer = requests.get(f"{url.rstrip('/')}/status", timeout=5)
         answer.raise_for_status()
         rows: list[dict[str, Any]] = answer.json()
     except (requests.RequestException, ValueError) as error:
         raise click.ClickException(f"no status from {url}: {error}; is `lagcast run` listening there?") from error
-    if output == "json":
-        click.echo(json.dumps(rows, indent=1))
-        return
+    return rows
+
+
+def _shown(url: str, rows: list[dict[str, Any]]) -> Table:
     try:
-        table = _table(rows)
+        return _table(rows)
     except (KeyError, TypeError, AttributeError) as error:
         raise click.ClickException(f"no status from {url}: its answer is not that of `lagcast run`") from error
-    Console().print(table)
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

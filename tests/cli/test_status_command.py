@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -102,3 +103,63 @@ def test_a_url_that_is_none() -> None:
     shown = status("--url", "localhost:8080")
     assert shown.exit_code == 1
     assert "no status from localhost:8080" in shown.stderr
+
+
+# --- watched
+
+
+class Looks:
+    """A clock that ends the watch, as Ctrl-C does, after some looks; ``before`` runs between two."""
+
+    def __init__(self, looks: int, before: Callable[[int], None] = lambda look: None) -> None:
+        self.looks, self.before = looks, before
+        self.waited: list[float] = []
+
+    def now(self) -> float:
+        return 0.0
+
+    def wait(self, seconds: float, stop: threading.Event) -> bool:
+        self.waited.append(seconds)
+        if len(self.waited) >= self.looks:
+            raise KeyboardInterrupt
+        self.before(len(self.waited))
+        return False
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, clock: Looks, *arguments: str) -> Result:
+    monkeypatch.setattr("scaler.cli.status.SystemClock", lambda: clock)
+    return status("-w", *arguments)
+
+
+def test_a_watch_shows_each_look_as_a_line_of_json(
+    served: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Looks(3, lambda look: served[1].__setitem__(0, {**ROW, "desired": 10 + look}))
+    shown = watched(monkeypatch, clock, "--url", served[0], "-o", "json", "--every", "500ms")
+    assert shown.exit_code == 0
+    assert [json.loads(line)[0]["desired"] for line in shown.stdout.splitlines()] == [9, 11, 12]
+    assert clock.waited == [0.5, 0.5, 0.5]
+
+
+def test_a_watch_shows_tables_where_there_is_no_terminal(
+    served: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = watched(monkeypatch, Looks(2), "--url", served[0])
+    assert shown.exit_code == 0
+    assert shown.stdout.count("shop/chat") == 2
+
+
+def test_a_watch_keeps_one_table_on_a_terminal(served: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    shown = watched(monkeypatch, Looks(3), "--url", served[0])
+    assert shown.exit_code == 0
+    assert "\x1b[1A" in shown.stdout, "it goes back up to draw over what was there"
+    assert "shop/chat" in shown.stdout
+
+
+def test_a_watch_goes_on_while_nobody_answers(served: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Looks(3, lambda look: served[1].__setitem__(0, {"hello": "world"} if look == 1 else ROW))
+    shown = watched(monkeypatch, clock, "--url", served[0])
+    assert shown.exit_code == 0
+    assert shown.stdout.count("shop/chat") == 2
+    assert shown.stderr.count("no status from") == 1

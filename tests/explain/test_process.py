@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +54,18 @@ def test_it_explains_its_newest_decision(running: ControllerProcess) -> None:
     assert "No count is wanted." in text.stdout
     assert TOKEN not in text.stdout + result.stdout
     assert call(explain, "nobody", "--url", running.url).exit_code == 1
+
+
+def test_it_is_watched_until_an_interrupt(running: ControllerProcess) -> None:
+    code = "from scaler.cli.status import status; status()"
+    words = [sys.executable, "-c", code, "--watch", "--every", "100ms", "-o", "json", "--url", running.url]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        looks = [json.loads(watching.stdout.readline()) for _ in range(3)]
+        watching.send_signal(signal.SIGINT)
+        _, said = watching.communicate(timeout=20)
+    assert (watching.returncode, said) == (0, "")
+    assert {row["name"] for look in looks for row in look} == {"chat"}
 
 
 def test_its_journal_has_every_tick_and_ends_with_it(running: ControllerProcess) -> None:
