@@ -136,7 +136,7 @@ def outlook(
     origins: Origins,
     rates: Singles,
     shift: int,
-    level: float,
+    levels: Singles,
     predicted: Singles,
     at: Between,
     calm: float,
@@ -145,29 +145,31 @@ def outlook(
     width: int,
     out: Singles,
 ) -> None:
-    """Mean rates over the ``width`` steps before each of ``ends`` (steps), into ``out`` [ends, samples], unordered.
+    """Mean rates over the ``width`` steps before each of ``ends`` (steps), into ``out`` [n, ends, samples], unordered.
 
-    The law that :func:`draw` draws from, evenly: as many members of each tree's leaf as the samples allow.
+    The law that :func:`draw` draws from, evenly: as many members of each tree's leaf as the samples allow. For several
+    presents: ``features`` [n, features], ``levels`` [n], ``predicted`` [n, horizons].
     """
-    trees, each = len(forest.feature), out.shape[1] // len(forest.feature)
-    towards = np.zeros(len(predicted), np.float32)
-    for tree in range(trees):
-        leaf = _leaf(forest, tree, features)
-        for i in range(each):
-            origin = _member(forest, tree, leaf, (i + 0.5) / each, origins, shift)
-            column = int(origins.columns[origin]) + shift
-            _towards(origins, origin, level, predicted, towards)
-            for w in range(len(ends)):
-                total, known = 0.0, 0
-                for j in range(max(column + ends[w] - width, 0), min(column + ends[w], len(rates))):
-                    if not math.isnan(rates[j]):
-                        total += rates[j]
-                        known += 1
-                b = max(ends[w] - (width + 1) // 2, 0)
-                left, right, share = at.left[b], at.right[b], at.share[b]
-                if known > 0:
-                    log_factor = towards[left] + share * (towards[right] - towards[left])
-                    rate = (total / known + calm) * math.exp(log_factor)
-                else:
-                    rate = math.exp(level + predicted[right])
-                out[w, tree * each + i] = min(max(rate - calm, 0.0), ceiling)
+    trees, each = len(forest.feature), out.shape[2] // len(forest.feature)
+    towards = np.zeros(predicted.shape[1], np.float32)
+    for n in range(len(out)):
+        for tree in range(trees):
+            leaf = _leaf(forest, tree, features[n])
+            for i in range(each):
+                origin = _member(forest, tree, leaf, (i + 0.5) / each, origins, shift)
+                column = int(origins.columns[origin]) + shift
+                _towards(origins, origin, float(levels[n]), predicted[n], towards)
+                for w in range(len(ends)):
+                    total, known = 0.0, 0
+                    for j in range(max(column + ends[w] - width, 0), min(column + ends[w], len(rates))):
+                        if not math.isnan(rates[j]):
+                            total += rates[j]
+                            known += 1
+                    b = max(ends[w] - (width + 1) // 2, 0)
+                    left, right, share = at.left[b], at.right[b], at.share[b]
+                    if known > 0:
+                        log_factor = towards[left] + share * (towards[right] - towards[left])
+                        rate = (total / known + calm) * math.exp(log_factor)
+                    else:
+                        rate = math.exp(levels[n] + predicted[n, right])
+                    out[n, w, tree * each + i] = min(max(rate - calm, 0.0), ceiling)

@@ -18,9 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
-from forecasting.direct.draw import Between, Origins, outlook
 from forecasting.direct.features import Singles, Steps
-from forecasting.direct.forest import Forest
 
 Floats = NDArray[np.float64]
 
@@ -79,6 +77,7 @@ class Feedback:
         )
         # An hour's misses at a long horizon are nearly one: it learns more slowly.
         self.speed = self.seconds / 60 * np.minimum(np.sqrt(60.0 / (ends * step)), 1.0)
+        self.unknown = np.full((1, len(ends)), np.nan)
         self.told = -1  # number of the first unknown step when feedback was last taken
 
     def fresh(self) -> Feedback:
@@ -91,23 +90,15 @@ class Feedback:
             self.factors.always[:] = factors.always
             self.factors.busy[:] = factors.busy
 
-    def rehearse(
-        self,
-        begin: int,
-        end: int,
-        features: Singles,
-        forest: Forest,
-        origins: Origins,
-        rates: Singles,
-        at: Between,
-        calm: float,
-        ceiling: float,
-        busy: Range,
-    ) -> None:
-        """Learn at once from past ``origins`` ``begin`` to ``end``; see :func:`rehearse`."""
-        samples = np.zeros((len(self.factors.ends), SAMPLES), np.float32)
-        known = features, forest, origins, rates, at, calm, ceiling, busy
-        rehearse(self.factors, begin, end, *known, self.width, self.seconds, self.speed, samples)
+    def rehearse(self, samples: Singles, came: Floats, calm: float, busy: Range) -> None:
+        """Learn at once from past forecasts, in order of time.
+
+        ``samples`` [n, horizons, samples] are changed; ``came`` [n, horizons] is NaN where not known; both requests/s.
+        """
+        count, horizons = came.shape
+        limits = np.zeros((count, horizons, len(LEVELS)), np.float32)
+        shares = np.zeros((count, horizons), np.float32)
+        settle(self.factors, samples, came, calm, busy, self.seconds, self.speed, limits, shares)
 
     def due(self, newest: int) -> bool:
         """Whether to say something at step number ``newest`` again: once a window."""
@@ -116,13 +107,17 @@ class Feedback:
     def take(self, rates: Singles, base: int, samples: Singles | None, calm: float, busy: Range) -> None:
         """Judge what was said for now, and remember what is said now.
 
-        ``samples`` [horizons, n] are means over the window before each horizon, and are changed; None: nothing is said.
+        ``samples`` [1, horizons, n]: means over the window before each horizon, changed here; None: nothing is said.
         ``rates`` begin at step number ``base``.
         """
         self.told = base + len(rates)
         judge(self.factors, rates, base, self.width, self.seconds, self.speed)
-        if samples is not None:
-            say(self.factors, self.told, samples, calm, busy, self.width, self.seconds)
+        if samples is None:
+            return
+        slot = (self.told // self.width) % len(self.factors.origins)
+        self.factors.origins[slot] = self.told
+        limits, shares = self.factors.limits[slot : slot + 1], self.factors.shares[slot : slot + 1]
+        settle(self.factors, samples, self.unknown, calm, busy, self.seconds, self.speed, limits, shares)
 
     def widen(self, paths: Singles, calm: float, busy: Range, ceiling: float) -> None:
         """Correct ``paths`` [count, steps] (requests/s) in place."""
@@ -208,69 +203,34 @@ def judge(factors: Factors, rates: Singles, base: int, width: int, seconds: floa
 
 
 @compiled
-def _limits(
-    factors: Factors, h: int, samples: Singles, calm: float, busy: Range, seconds: float, limits: Singles
-) -> float:
-    """Corrected quantiles of ``samples`` [n] (changed) into ``limits``; returns how busy their median is."""
-    raw, to = np.zeros(len(LEVELS)), np.zeros(len(LEVELS))
-    for i in range(len(samples)):
-        samples[i] = _blurred(samples[i], seconds, i)
-    _sort(samples)
-    median = _quantile(samples, 0.5)
-    share = _busy_share(median, calm, busy)
-    _knots(samples, factors.always[h], factors.busy[h], share, raw, to)
-    for k in range(len(LEVELS)):
-        limits[k] = median + to[k]
-    return share
-
-
-@compiled
-def say(factors: Factors, newest: int, samples: Singles, calm: float, busy: Range, width: int, seconds: float) -> None:
-    """Remember the corrected quantiles of ``samples`` [horizons, n]."""
-    slot = (newest // width) % len(factors.origins)
-    factors.origins[slot] = newest
-    for h in range(len(factors.ends)):
-        factors.shares[slot, h] = _limits(factors, h, samples[h], calm, busy, seconds, factors.limits[slot, h])
-
-
-@compiled
-def rehearse(
+def settle(
     factors: Factors,
-    begin: int,
-    end: int,
-    features: Singles,
-    forest: Forest,
-    origins: Origins,
-    rates: Singles,
-    at: Between,
+    samples: Singles,
+    came: Floats,
     calm: float,
-    ceiling: float,
     busy: Range,
-    width: int,
     seconds: float,
     speed: Floats,
-    samples: Singles,
+    limits: Singles,
+    shares: Singles,
 ) -> None:
-    """Move ``factors`` as at the past origins ``begin`` to ``end``, with their ``features`` (standardised), of which
-    ``forest`` knows nothing; ``samples`` [horizons, n] is room to work in."""
-    predicted = np.zeros(origins.parts.shape[1], np.float32)
-    limits = np.zeros(len(LEVELS), np.float32)
-    for i in range(begin, end):
-        for h in range(len(predicted)):
-            predicted[h] = 0.0
-            for r in range(len(origins.parts)):
-                predicted[h] += origins.predicted[i, r] * origins.parts[r, h]
-        level = float(origins.levels[i])
-        outlook(
-            forest, features[i], origins, rates, 0, level, predicted, at, calm, ceiling, factors.ends, width, samples
-        )
+    """Corrected quantiles of ``samples`` [n, horizons, samples] (changed) into ``limits`` [n, horizons, levels], and
+    how busy their medians are into ``shares`` [n, horizons]; where ``came`` is known, the factors move at once."""
+    raw, to = np.zeros(len(LEVELS)), np.zeros(len(LEVELS))
+    for n in range(len(samples)):
         for h in range(len(factors.ends)):
-            share = _limits(factors, h, samples[h], calm, busy, seconds, limits)
-            total, last = 0.0, int(origins.columns[i] + factors.ends[h])
-            for j in range(last - width, last):
-                total += rates[j] if 0 <= j < len(rates) else math.nan
-            if not math.isnan(total):
-                _move(factors, h, share, limits, _blurred(total / width, seconds, i), speed)
+            own = samples[n, h]
+            for i in range(len(own)):
+                own[i] = _blurred(own[i], seconds, i)
+            _sort(own)
+            median = _quantile(own, 0.5)
+            share = _busy_share(median, calm, busy)
+            _knots(own, factors.always[h], factors.busy[h], share, raw, to)
+            shares[n, h] = share
+            for k in range(len(LEVELS)):
+                limits[n, h, k] = median + to[k]
+            if not math.isnan(came[n, h]):
+                _move(factors, h, share, limits[n, h], _blurred(came[n, h], seconds, n), speed)
 
 
 @compiled

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.direct.draw import Origins, between
+from forecasting.direct.draw import Origins, between, outlook
 from forecasting.direct.features import Layout, Singles, describe
-from forecasting.direct.feedback import Factors, Feedback, Range, busy_range
+from forecasting.direct.feedback import SAMPLES, Factors, Feedback, Range, busy_range
 from forecasting.direct.forest import Forest, grow_forest
 from forecasting.direct.ridge import Ridge, fit_ridge
 from forecasting.trajectories import CEILING
@@ -136,7 +136,12 @@ def learn(
         parted = np.linspace(0, len(columns), _PARTS + 1).astype(np.int64)
         for begin, end in zip(parted[:-1].tolist(), parted[1:].tolist(), strict=True):
             other = grown(order[(order < begin) | (order >= end)])
-            fresh.rehearse(begin, end, inputs, other, origins, rates, between(ends), calm, ceiling, busy)
+            own = slice(begin, end)
+            samples = np.empty((end - begin, len(fresh.factors.ends), SAMPLES), np.float32)
+            present = inputs[own], origins, rates, 0, levels[own], predicted[own] @ parts
+            outlook(other, *present, between(ends), calm, ceiling, fresh.factors.ends, fresh.width, samples)
+            came = _means_before(rates, columns[own, None] + fresh.factors.ends, fresh.width)
+            fresh.rehearse(samples, came, calm, busy)
         factors = fresh.factors
     return Learned(base, calm, ridge, origins, forest, busy, factors)
 
@@ -169,6 +174,14 @@ def _targets(
         means[:, h - 1] = np.where(np.isnan(means[:, h - 1]), means[:, h], means[:, h - 1])
     enough = (known.sum(axis=1) >= _SEEN * ends[-1]) & ~np.isnan(means).any(axis=1)
     return np.log(np.maximum(means, 0.0) + calm).astype(np.float32), enough
+
+
+def _means_before(rates: Singles, ends: NDArray[np.int64], width: int) -> NDArray[np.float64]:
+    """Mean of the ``width`` rates before each of ``ends``; NaN where one is not known."""
+    steps = ends[..., None] - 1 - np.arange(width)
+    known = (steps >= 0) & (steps < len(rates))
+    values = np.where(known, rates[np.clip(steps, 0, len(rates) - 1)], np.nan)
+    return np.asarray(values.mean(axis=-1), dtype=np.float64)
 
 
 def _alike(errors: Singles, seconds: Floats) -> Singles:

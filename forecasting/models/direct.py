@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,8 +25,19 @@ _HORIZONS = (15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 420.0, 60
 _DRIFT = 0.1  # log standard deviation by which a level wanders in a minute while no errors are known
 
 
-# forest, features, origins, rates, shift, level, predicted, between, calm, ceiling: see forecasting.direct.draw
-Present = tuple[Forest, Singles, Origins, Singles, int, float, Singles, Between, float, float]
+class Present(NamedTuple):
+    """What paths from the newest level are drawn from: see :func:`forecasting.direct.draw.draw`."""
+
+    forest: Forest
+    features: Singles
+    origins: Origins
+    rates: Singles
+    shift: int
+    level: float
+    predicted: Singles
+    between: Between
+    calm: float
+    ceiling: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,9 +137,23 @@ class Direct:
             return
         samples = None
         if (present := self._present(learned)) is not None:
-            samples = np.empty((len(self.feedback.factors.ends), SAMPLES), np.float32)
             ends, width = self.feedback.factors.ends, self.feedback.width
-            outlook(*present, ends, width, samples)
+            samples = np.empty((1, len(ends), SAMPLES), np.float32)
+            outlook(
+                present.forest,
+                present.features[None],
+                present.origins,
+                present.rates,
+                present.shift,
+                np.array([present.level], np.float32),
+                present.predicted[None],
+                present.between,
+                present.calm,
+                present.ceiling,
+                ends,
+                width,
+                samples,
+            )
         self.feedback.take(series.rates, series.base, samples, learned.calm, learned.busy)
 
     def kept(self) -> Series:
@@ -154,7 +180,7 @@ class Direct:
         if out is None:
             out = np.empty((count, steps), np.float32)
         draw(order, uniforms, *present, out)
-        self.feedback.widen(out, learned.calm, learned.busy, present[-1])
+        self.feedback.widen(out, learned.calm, learned.busy, present.ceiling)
         return out
 
     def _present(self, learned: Learned) -> Present | None:
@@ -170,7 +196,7 @@ class Direct:
         predicted = learned.ridge.predict(standardised)[0]
         ceiling = CEILING * max(series.peak, math.exp(level[0]))
         known = learned.forest, standardised[0], learned.origins, rates, shift, float(level[0]), predicted
-        return *known, self.between, learned.calm, ceiling
+        return Present(*known, self.between, learned.calm, ceiling)
 
     def _around_level(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None) -> Paths:
         """The newest known level, uncertain as its count says, that wanders."""

@@ -30,7 +30,7 @@ def one_horizon() -> Feedback:
 
 def said(feedback: Feedback, rates: np.ndarray, busy: Range = NEVER_BUSY) -> None:
     """101 samples: 0, 1, ... 100 requests/s."""
-    samples = np.arange(101, dtype=np.float32)[None, :].repeat(len(feedback.factors.ends), axis=0)
+    samples = np.arange(101, dtype=np.float32)[None, None, :].repeat(len(feedback.factors.ends), axis=1)
     feedback.take(rates.astype(np.float32), 0, samples, CALM, busy)
 
 

@@ -134,13 +134,13 @@ def drawn(members: list[int], shift: int, rates: list[float]) -> np.ndarray:
         np.array([[math.log(2) / 1000]], np.float32),  # the first one was forecast to double
     )
     out = np.empty((2, 3), np.float32)
-    present = one_leaf(members), np.zeros(1, np.float32), origins, np.array(rates, np.float32), shift, math.log(10)
-    ahead = np.zeros(1, np.float32), between(np.array([2])), CALM, 100.0
-    draw(np.array([0, 1]), np.full(2, 0.5), *present, *ahead, out)
-    means = np.empty((1, 2), np.float32)
-    outlook(*present, *ahead, np.array([2]), 2, means)
+    leaf, known = one_leaf(members), (origins, np.array(rates, np.float32), shift)
+    flat, level, others = np.zeros(1, np.float32), math.log(10), (between(np.array([2])), CALM, 100.0)
+    draw(np.array([0, 1]), np.full(2, 0.5), leaf, flat, *known, level, flat, *others, out)
+    means = np.empty((1, 1, 2), np.float32)
+    outlook(leaf, flat[None], *known, np.full(1, level, np.float32), flat[None], *others, np.array([2]), 2, means)
     if shift == 0 and len(rates) > 4:  # the same law, without its order
-        assert sorted(means[0]) == pytest.approx(sorted(out[:, :2].mean(axis=1)), abs=1e-3)
+        assert sorted(means[0, 0]) == pytest.approx(sorted(out[:, :2].mean(axis=1)), abs=1e-3)
     return out
 
 
