@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from scaler.plan.decision import ServiceDecision
+from scaler.plan.decision import Numbers, ServiceDecision
 from scaler.plan.observation import (
     Freshness,
     LatencySample,
@@ -19,6 +19,7 @@ from scaler.plan.progress import backlog, consumed_up_to
 from scaler.plan.reasons import Reason
 from scaler.plan.service import Service
 
+_NUMBERS = tuple(field.name for field in fields(Numbers))
 KAFKA, PROMETHEUS, KUBERNETES = "kafka", "prometheus", "kubernetes"
 
 
@@ -109,7 +110,7 @@ def facts(
         target=target,
         mode=mode,
         service=service,
-        decision=decision,
+        decision=_told(decision),
         sources=tuple(_source(source, reading) for source, reading in readings.items() if reading is not None),
         offsets=None if observed.offsets.value is None else _offsets(observed.offsets.value),
         latency=None if observed.latency is None or observed.latency.value is None else _seen(observed.latency.value),
@@ -124,6 +125,21 @@ def lead_time(decision: ServiceDecision, service: Service) -> float:
     """s until a replica asked for now serves: as learned, or as declared where the decision does not say."""
     learned = decision.numbers.lead_time
     return service.lead_time if learned is None else learned
+
+
+def _told(decision: ServiceDecision) -> ServiceDecision:
+    """The decision with what any policy says it was made of, as far as it is numbers."""
+    numbers = decision.numbers
+    values = {name: getattr(numbers, name) for name in _NUMBERS}
+    wrong: dict[str, None] = {
+        name: None for name, value in values.items() if isinstance(value, float) and not math.isfinite(value)
+    }
+    forecast = numbers.forecast
+    if forecast is not None:
+        quantiles = (forecast.at, forecast.p05, forecast.p50, forecast.p95, forecast.p99)
+        if not all(math.isfinite(value) for value in quantiles):
+            wrong["forecast"] = None
+    return replace(decision, numbers=replace(numbers, **wrong)) if wrong else decision
 
 
 def _source(name: str, reading: Reading[Any]) -> Source:

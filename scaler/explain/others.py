@@ -76,8 +76,7 @@ def _lag(offsets: Offsets) -> float:
 
 def _service_rate(facts: Facts) -> float:
     """Requests/s one replica serves: as learned, or as declared."""
-    learned = facts.decision.numbers.service_rate
-    return facts.service.service_rate if learned is None else learned
+    return facts.decision.numbers.service_rate or facts.service.service_rate
 
 
 def _within(count: int, service: Service) -> int:

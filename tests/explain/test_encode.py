@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from scaler.journal_read import parse
 from scaler.plan.decision import Forecast, Numbers, ServiceDecision
 from scaler.plan.observation import Freshness, LatencySample, Reading
 from scaler.plan.reasons import Reason
-from tests.explain.made import NOW, observation, tick
+from tests.explain.made import FORECAST, NOW, NUMBERS, observation, tick
 
 # A key that goes away or changes its meaning needs a new version; a new key does not, and is added here.
 EXPLANATION = {
@@ -102,6 +103,18 @@ def test_a_metric_that_cannot_be_is_null() -> None:
     assert row.latency is not None
     assert (row.latency.p50, row.latency.p95, row.latency.p99) == (None, None, 0.5)
     assert parse(line(row)) == row
+
+
+def test_a_policy_s_number_that_cannot_be_is_not_known() -> None:
+    nan, inf = float("nan"), float("inf")
+    mad = replace(NUMBERS, arrival_rate=nan, service_rate=0.0, planned_rate=inf, forecast=replace(FORECAST, p99=inf))
+    row = tick(numbers=mad)
+    assert parse(line(row)) == row
+    document = json.loads(json.dumps(to_json(explain(row)), allow_nan=False))
+    load = next(stage for stage in document["stages"] if stage["name"] == "load")
+    assert (load["numbers"][0]["name"], load["numbers"][0]["value"]) == ("arrival rate", None)
+    assert row.decision.numbers.forecast is None
+    assert row.decision.numbers.floor_replicas == NUMBERS.floor_replicas
 
 
 def test_a_field_of_a_later_release_is_left_out() -> None:
