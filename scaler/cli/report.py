@@ -104,16 +104,17 @@ def _cells(which: str, course: Course) -> tuple[str, ...]:
         which,
         f"{course.replica_hours:.1f}",
         f"{course.due:.0f}",
-        _percent(course.attainment),
-        _percent(course.below, 1),
-        _percent(course.above, 1),
+        _attained(course.attainment),
+        _part(course.below),
+        _part(course.above),
         str(course.changes),
     )
 
 
-def _percent(share: float | None, digits: int = 3) -> str:
+def _attained(share: float | None) -> str:
     """Rounded down, so that nothing looks attained that was not."""
-    if share is None:
-        return "-"
-    scale = 10**digits
-    return f"{math.floor(100 * share * scale + 1e-6) / scale:.{digits}f}%"
+    return "-" if share is None else f"{math.floor(100_000 * share + 1e-6) / 1000:.3f}%"
+
+
+def _part(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}%"

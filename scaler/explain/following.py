@@ -165,13 +165,17 @@ def _needed(before: Facts, after: Facts, seconds: float) -> int | None:
     if before.offsets is None or after.offsets is None or after.offsets.end < before.offsets.end:
         return None
     rate = (after.offsets.end - before.offsets.end) / seconds
-    serves = after.decision.numbers.service_rate or after.service.service_rate
-    return math.ceil(rate / serves - 1e-9)
+    return math.ceil(rate / _service_rate(after) - 1e-9)
+
+
+def _service_rate(row: Facts) -> float:
+    """Requests/s of a replica: as learned, or as declared where the decision does not say."""
+    return row.decision.numbers.service_rate or row.service.service_rate
 
 
 def _capacity(row: Facts) -> Capacity | None:
     numbers, desired = row.decision.numbers, row.decision.desired
-    if desired is None or not numbers.service_rate:
+    if desired is None:
         return None
     most = numbers.useful_replicas if numbers.useful_replicas is not None else numbers.partitions
-    return Capacity(desired, numbers.service_rate, lead_time(row.decision, row.service), most)
+    return Capacity(desired, _service_rate(row), lead_time(row.decision, row.service), most)

@@ -14,6 +14,7 @@ from scaler.cli.report import report
 from scaler.explain.facts import Facts
 from scaler.explain.following import reports
 from scaler.journal import line
+from scaler.plan.decision import Numbers
 from scaler.plan.observation import Freshness, Reading, TopicOffsets
 from tests.explain.made import NOW, NUMBERS, observation, tick
 
@@ -64,6 +65,14 @@ def test_following_the_count_that_stands_is_what_happened() -> None:
     assert one.as_it_ran == one.followed
     assert one.as_it_ran.attainment == 1.0
     assert (one.as_it_ran.below, one.as_it_ran.above) == (0.0, 0.0)
+
+
+def test_a_policy_that_learns_no_rate_is_followed_at_the_declared_one() -> None:
+    rows = course(rate=10.0, served=10.0, current=5, desired=5, ticks=9)
+    bare = [replace(one, decision=replace(one.decision, numbers=Numbers())) for one in rows]
+    (one,) = reports(bare)
+    assert one.followed == one.as_it_ran
+    assert one.followed.replica_hours == pytest.approx(5 * 9 * STEP / 3600)
 
 
 def test_changes_are_counted() -> None:
