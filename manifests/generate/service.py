@@ -147,7 +147,7 @@ def service() -> Dashboard:
             ),
             p.stat(
                 "Late if followed",
-                "Share that a queue served by the recommended counts would have left too late: a lower bound, for "
+                "Share that a queue served by the recommended counts would have left too late: an estimate, for "
                 "partitions and rebalances are left out.",
                 "percentunit",
                 share_late.replace("{kind}", "recommended_"),

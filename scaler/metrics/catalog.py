@@ -153,8 +153,8 @@ METRICS: tuple[Metric, ...] = (
         "recommended_requests_late",
         _C,
         "Of those, the ones that a queue served by the recommended replicas would have left waiting. The replicas "
-        "serve after the lead time, at the learned rate; partitions are one queue and rebalances cost nothing: a lower "
-        "bound",
+        "serve at the learned rate after the usual lead time (the median of those seen last; before any is seen, the "
+        "planned one); partitions are one queue and rebalances cost nothing: an estimate",
     ),
     Metric(
         _P.CONTROLLER,

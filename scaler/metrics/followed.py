@@ -25,8 +25,9 @@ class Capacity:
 class Followed:
     """Replicas asked for serve after the lead time and are paid for at once; those given back go at once.
 
-    All partitions are one queue here and a rebalance costs nothing: what it finds is the least that would have been
-    late. The arrivals are the real ones. It begins with what really ran, and with no request waiting.
+    All partitions are one queue here and a rebalance costs nothing, and what is recommended answers to the real
+    backlog, not to this one: an estimate. The arrivals are the real ones. It begins with what really ran, and with no
+    request waiting.
     """
 
     def __init__(self, within: float, gap: float) -> None:

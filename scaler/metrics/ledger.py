@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from scaler.plan.observation import ServiceObservation
 from scaler.plan.progress import consumed_up_to
 from scaler.plan.service import Service
 
+WAYS = 32  # lead times whose median is the usual one
 GAP = 4.0  # ticks between two samples; more is an outage, and nobody knows how it went
 
 
@@ -40,10 +42,12 @@ class Ledger:
         self._followed = Followed(service.within, gap)
         self._scores = Scores(service.step, gap)
         self._paid: tuple[float, int] | None = None  # unix s, replicas
+        self._ways: deque[float] = deque(maxlen=WAYS)  # s, of the pods that became Ready last
 
     def step(self, seen: ServiceObservation, decision: ServiceDecision) -> Entry:
         """Take in one tick."""
         cost = self._cost(decision)
+        self._ways.extend(way.total for way in seen.lead_times)
         offsets = seen.offsets.value
         if not seen.offsets.fresh or offsets is None:
             return Entry(replica_seconds=cost)
@@ -53,7 +57,7 @@ class Ledger:
         numbers = decision.numbers
         seconds, followed = 0.0, NOTHING
         if decision.current is not None:
-            seconds, followed = self._followed.step(time, total, decision.current, _capacity(decision))
+            seconds, followed = self._followed.step(time, total, decision.current, self._capacity(decision))
         return Entry(
             requests=self._attainment.step(time, arrived, consumed_up_to(offsets).astype(np.float64)),
             replica_seconds=cost,
@@ -70,9 +74,10 @@ class Ledger:
             return 0.0
         return before[1] * (decision.time - before[0])
 
-
-def _capacity(decision: ServiceDecision) -> Capacity | None:
-    n = decision.numbers
-    if decision.desired is None or n.service_rate is None or n.lead_time is None:
-        return None
-    return Capacity(decision.desired, n.service_rate, n.lead_time, n.partitions)
+    def _capacity(self, decision: ServiceDecision) -> Capacity | None:
+        """What is recommended, with the usual lead time: the plan's own is the 95 % point, and so too long."""
+        n = decision.numbers
+        lead = float(np.median(self._ways)) if self._ways else n.lead_time
+        if decision.desired is None or n.service_rate is None or lead is None:
+            return None
+        return Capacity(decision.desired, n.service_rate, lead, n.partitions)
