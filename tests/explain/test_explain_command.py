@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,3 +159,10 @@ def test_what_cannot_be_shown_is_said_in_a_line(
     assert result.stdout == ""
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_commands_import_no_compiler_and_no_client() -> None:
+    code = "import sys, scaler.cli.explain, scaler.cli.report, scaler.cli.status; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    heavy = {"numba", "scipy", "pandas", "kubernetes", "confluent_kafka", "simulations", "prometheus_api_client"}
+    assert heavy & set(done.stdout.split()) == set()
