@@ -23,7 +23,6 @@ _SCORED_PATHS = 100  # from which quantiles are taken
 _TRIAL = 86400.0  # s at the history's end on which models are tried before they are used
 _TRIAL_SHARE = 0.25  # of a short history
 _TRIAL_EVERY = 300.0  # s
-_OTHERS = 2  # the first model is scored each time, the others every so many times: they cost more than they gain
 
 
 @runtime_checkable
@@ -119,7 +118,7 @@ class Competition:
 
     ``members`` are functions that make forecasters (picklable: a class, a ``functools.partial``), all of the same
     step. An update costs the members' own and, once in ``every`` s, 100 short paths of the first and of the newest
-    level, of the others half as often.
+    level; the others are asked once in ``others`` times.
     """
 
     name = "competition"
@@ -129,7 +128,8 @@ class Competition:
         members: Sequence[Callable[[], Forecaster]],
         *,
         lead_time: float = 150.0,
-        every: float = 180.0,
+        every: float = 240.0,
+        others: int = 2,
         rules: Rules | None = None,
         seed: int = 0,
     ) -> None:
@@ -144,7 +144,7 @@ class Competition:
             )
         (self.step,) = steps
         self.naive = NewestLevel(self.step, seed)
-        self.every, self.seed = every, seed
+        self.every, self.others, self.seed = every, others, seed
         self._end = -math.inf  # unix s, of the newest update
         self._pending: deque[_Pending] = deque()
         self._asked = 0
@@ -154,8 +154,10 @@ class Competition:
 
     def aim(self, lead_time: float) -> None:
         """Score at another lead time (s) from now on. Raises ``ValueError``."""
-        if not (0 < lead_time < math.inf and self.every > 0):
-            raise ValueError(f"lead time {lead_time} s, every {self.every} s: both must be positive")
+        if not (0 < lead_time < math.inf and self.every > 0 and self.others > 0):
+            raise ValueError(
+                f"lead time {lead_time} s, every {self.every} s, others {self.others}: found; allowed: > 0"
+            )
         self.lead_time = lead_time
         half = max(self.step, min(60.0, lead_time / 4)) / 2
         self._first = max(0, round((lead_time - half) / self.step))
@@ -201,7 +203,9 @@ class Competition:
         if tail * history.step < self.rules.settle or np.isnan(history.rates[:-tail]).all():
             return None
         makes = [m.make for m in self.members]
-        tried = Competition(makes, lead_time=self.lead_time, every=_TRIAL_EVERY, rules=self.rules, seed=self.seed)
+        tried = Competition(
+            makes, lead_time=self.lead_time, every=_TRIAL_EVERY, others=1, rules=self.rules, seed=self.seed
+        )
         head = Series(history.start, history.step, history.rates[:-tail])
         tried.naive.fit(head)
         for member in tried.members:
@@ -244,7 +248,7 @@ class Competition:
         number = round(origin / self.step)
         said = {}
         for place, member in enumerate(self.members):
-            if place == 0 or self._asked % _OTHERS == 0:
+            if place == 0 or self._asked % self.others == 0:
                 quantiles = self._quantiles(member, number)
                 if quantiles is not None:
                     said[place] = quantiles
