@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import sys
 from collections.abc import Iterator
+from enum import StrEnum
+from itertools import pairwise
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -13,6 +17,7 @@ from scaler.api.gpu_node_pool import POOL_KIND, GpuNodePool
 from scaler.api.predictive_scaler import API_VERSION, KIND, PredictiveScaler
 from scaler.api.quantities import DURATION_ALLOWED, FRACTION_ALLOWED, SHARE_ALLOWED
 from scaler.api.refusal import model_in
+from scaler.api.status import Because, Condition, Refusal, ScalerStatus
 
 _INTRODUCTION = f"""# Configuration
 
@@ -46,6 +51,21 @@ This version checks a pool and does not act on one yet.
 """
 
 
+_ENDLESS = 2**53  # a bound of the wire's, and of no interest
+
+_STATUS = """
+`kubectl get predictivescalers -o wide` shows the most of it. Numbers are rounded to two digits; what is not known is
+left out. The status is written at once when the desired count or a condition changes, otherwise at most once a minute.
+"""
+
+_REASONS = """
+Reasons of conditions, beside those of decisions (`reason` in the status, in Events and in the metric `lagcast_reason`):
+
+| reason | what it says |
+|---|---|
+"""
+
+
 def rows(model: type[Any], path: str = "") -> Iterator[tuple[str, str, str, str]]:
     """(path, type, default, description) of each field of ``model`` and of those below it, in order."""
     schema = model.model_json_schema(by_alias=True)
@@ -76,26 +96,48 @@ def _kind(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
         return _kind(schema, definitions)
     if choices := schema.get("enum", [schema["const"]] if "const" in schema else []):
         return " or ".join(f"`{value}`" for value in choices)
-    if schema.get("type") == "integer":
-        return f"integer, {schema['minimum']} to {schema['maximum']}"
-    if schema.get("type") == "boolean":
-        return "`true` or `false`"
-    if schema.get("type") == "object":
-        return "object" if "properties" in schema else "map of strings"
+    if schema["type"] == "integer":
+        least, most = schema["minimum"], schema["maximum"]
+        return f"integer, {least} to {most}" if most < _ENDLESS else "integer"
+    if schema["type"] != "string":
+        several = "object" if "properties" in schema else "map of strings"
+        return {"array": "list of objects", "boolean": "`true` or `false`"}.get(schema["type"], several)
     # Only the quantities carry a title of their own that is not made from the field's name.
     return schema["title"] if schema.get("title") in ("duration", "share", "quantity") else "string"
 
 
 def render() -> str:
     """The whole page."""
-    return f"{_INTRODUCTION}\n## {KIND}\n\n{_table(PredictiveScaler)}\n## {POOL_KIND}\n{_POOLS}\n{_table(GpuNodePool)}"
+    scaler = f"\n## {KIND}\n\n{_table(PredictiveScaler)}"
+    reasons = "".join(f"| `{value}` | {text} |\n" for one in (Refusal, Because) for value, text in _members(one))
+    status = f"\n## Status of a {KIND}\n{_STATUS}\n{_fields(ScalerStatus, 'status')}"
+    status += f"\n{_fields(Condition, 'status.conditions[]')}{_REASONS}{reasons}"
+    return f"{_INTRODUCTION}{scaler}{status}\n## {POOL_KIND}\n{_POOLS}\n{_table(GpuNodePool)}"
 
 
 def _table(model: type[Any]) -> str:
     lines = ["| field | type | default | what it is |", "|---|---|---|---|"]
-    for path, kind, default, description in rows(model):
-        lines.append(f"| `{path}` | {kind} | {default} | {description.replace('|', chr(92) + '|')} |")
+    lines += [f"| `{path}` | {kind} | {default} | {_cell(text)} |" for path, kind, default, text in rows(model)]
     return "\n".join(lines) + "\n"
+
+
+def _fields(model: type[Any], path: str) -> str:
+    lines = ["| field | type | what it is |", "|---|---|---|"]
+    lines += [f"| `{here}` | {kind} | {_cell(text)} |" for here, kind, _, text in rows(model, path)]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _members(kind: type[StrEnum]) -> Iterator[tuple[str, str]]:
+    """Value and docstring of each member, as they stand in the source."""
+    (body,) = (node.body for node in ast.parse(inspect.getsource(kind)).body if isinstance(node, ast.ClassDef))
+    for member, after in pairwise(body):
+        match member, after:
+            case ast.Assign(value=ast.Constant(value=str(value))), ast.Expr(value=ast.Constant(value=str(text))):
+                yield value, text
 
 
 if __name__ == "__main__":

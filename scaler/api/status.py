@@ -35,6 +35,42 @@ class Truth(StrEnum):
     UNKNOWN = "Unknown"
 
 
+class Refusal(StrEnum):
+    """Why a scaler that the API server took is not run."""
+
+    INVALID_SPEC = "InvalidSpec"
+    """The models refuse it: its definition in the cluster is of another version."""
+    NOT_CARRIED_OUT = "NotCarriedOut"
+    """It asks for something that this version does not do."""
+    TARGET_TAKEN = "TargetTaken"
+    """Another scaler, which was there before, has the same target."""
+    POLICY_REFUSED = "PolicyRefused"
+    """The policy that was chosen cannot plan for it."""
+
+
+class Because(StrEnum):
+    """Reasons of conditions that are not those of a decision."""
+
+    DECIDING = "Deciding"
+    """Inputs are fresh, and it is decided."""
+    NOT_DECIDED = "NotDecided"
+    """No count was decided, or nothing is decided for it."""
+    LOAD = "LoadPresent"
+    """Requests arrive, or wait; or did within the last minute."""
+    NO_LOAD = "NoLoad"
+    """No request arrives, and none waits."""
+    LOAD_UNKNOWN = "LoadUnknown"
+    """It is not known whether requests arrive."""
+    WITHIN_LIMITS = "WithinLimits"
+    """No limit moved the desired count within the last minute."""
+    FORECASTING = "Forecasting"
+    """Nothing stands in for anything."""
+    REACTIVE_BY_CHOICE = "ReactiveByChoice"
+    """`spec.forecast.model` is `none`."""
+    NOT_PAUSED = "NotPaused"
+    """No annotation asks for it."""
+
+
 class Condition(Model):
     """One thing that is so or not, since when, and why."""
 

@@ -100,6 +100,10 @@ def run(
         signal.signal(number, lambda *_: stop.set())
     try:
         _run(path, seen, resources, make_policy, tick, host, port, kubeconfig, journal, journal_every, stop)
+    except ConfigError as error:  # the kubeconfig
+        raise click.ClickException(
+            f"{error}; scalers of a file: --config FILE" if path is None else str(error)
+        ) from error
     except (LagcastError, OSError) as error:
         raise click.ClickException(str(error)) from error
     # At once: Python would wait for threads that wait for others, such as one that looks a name up.

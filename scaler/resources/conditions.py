@@ -5,29 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from scaler.api.predictive_scaler import PAUSED, ForecastModel
-from scaler.api.status import LONGEST_MESSAGE, Condition, ConditionType, Truth
+from scaler.api.status import LONGEST_MESSAGE, Because, Condition, ConditionType, Truth
 from scaler.controller import Row
 from scaler.plan.decision import Numbers
 from scaler.plan.reasons import Reason
 from scaler.resources.declared import Place, Refused
-
-
-class Because(StrEnum):
-    """Reasons of conditions that are not those of a decision."""
-
-    DECIDING = "Deciding"
-    NOT_DECIDED = "NotDecided"
-    LOAD = "LoadPresent"
-    NO_LOAD = "NoLoad"
-    LOAD_UNKNOWN = "LoadUnknown"
-    WITHIN_LIMITS = "WithinLimits"
-    FORECASTING = "Forecasting"
-    REACTIVE_BY_CHOICE = "ReactiveByChoice"
-    NOT_PAUSED = "NotPaused"
-
 
 _LIMITS: Mapping[Reason, str] = {
     Reason.MIN_REPLICAS: "spec.replicas.min keeps the count up",

@@ -5,25 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any
 
 from scaler.api.objects import parse
 from scaler.api.predictive_scaler import KIND, PredictiveScaler
+from scaler.api.status import Refusal
 from scaler.kube import Json
-
-
-class Refusal(StrEnum):
-    """Why a scaler that the API server took is not run."""
-
-    INVALID_SPEC = "InvalidSpec"
-    """The models refuse it: its definition in the cluster is of another version."""
-    NOT_CARRIED_OUT = "NotCarriedOut"
-    """It asks for something that this version does not do."""
-    TARGET_TAKEN = "TargetTaken"
-    """Another scaler, which was there before, has the same target."""
-    POLICY_REFUSED = "PolicyRefused"
-    """The policy that was chosen cannot plan for it."""
 
 
 @dataclass(frozen=True, slots=True)

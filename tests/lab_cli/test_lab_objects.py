@@ -100,7 +100,8 @@ class TestRights:
         assert not any(resource in ("secrets", "nodes") for resource, _ in allowed)
         writes = {(resource, verb) for resource, verb in allowed if verb not in ("get", "list", "watch")}
         scales = {("deployments/scale", "patch"), ("statefulsets/scale", "patch")}
-        assert writes == scales | {("events", "create"), ("events", "patch")}
+        statuses = {("predictivescalers/status", "patch")}
+        assert writes == scales | statuses | {("events", "create"), ("events", "patch")}
 
 
 class TestPods:

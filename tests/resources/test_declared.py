@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from scaler.resources.declared import Choice, Declared, Refusal, ScalerStore, choose
+from scaler.api.status import Refusal
+from scaler.resources.declared import Choice, Declared, ScalerStore, choose
 from tests.resources.made import item
 
 AT = 0.0

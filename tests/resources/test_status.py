@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from scaler.act.apply import Outcome
 from scaler.api.crd import SCALER, schema
-from scaler.api.status import Condition, ConditionType, ScalerStatus, Truth
+from scaler.api.status import Condition, ConditionType, Refusal, ScalerStatus, Truth
 from scaler.plan.decision import Numbers
 from scaler.plan.observation import Freshness, Reading
 from scaler.plan.reasons import Reason
 from scaler.resources.conditions import Lately
-from scaler.resources.declared import Refusal, Refused, place_of
+from scaler.resources.declared import Refused, place_of
 from scaler.resources.status import REST, Written, due, duration, of_refused, of_row, patch, quantity, read
 from tests.resources.made import NOW, NUMBERS, row, scaler
 
