@@ -1,8 +1,8 @@
 """What keeping a journal costs the controller's tick: `python -m simulations.bench_journal`.
 
 The real controller and plan over stand-ins, in one process, under the same load, with and without a journal in turns.
-CPU is counted, not time, so that a busy machine tells the same. The rate is constant: what is noted is mostly the row a
-minute.
+CPU is counted, not time, so that a busy machine tells nearly the same. The rate is constant: what is noted is mostly
+the row a minute, of all scalers in the same tick, so the mean over many ticks is what tells.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class _Bench:
 
 
 def measure(scalers: int, ticks: int, path: Path) -> dict[str, float]:
-    """Median ms of CPU of a tick for each way of noting, and the microseconds of one row and one explanation."""
+    """ms of CPU of a tick for each way of noting, and the microseconds of one row and one explanation."""
     once_a_minute, always = Journal(path), Journal(path.with_suffix(".all"))
     with ThreadPoolExecutor(4) as pool:
         ways = {
@@ -116,7 +116,7 @@ def measure(scalers: int, ticks: int, path: Path) -> dict[str, float]:
         row = next(iter(ways["none"].controller.rows.values()))
     once_a_minute.close()
     always.close()
-    figures = {f"ms of a tick, journal {name}": statistics.median(ms) for name, ms in taken.items()}
+    figures = {f"ms of a tick, journal {name}": statistics.mean(ms) for name, ms in taken.items()}
     figures["us to note a row"] = _micro(lambda: facts_of(row, TICK))
     facts = facts_of(row, TICK)
     figures["us to explain a row"] = _micro(lambda: explain(facts))
