@@ -13,7 +13,6 @@ from scaler.metrics.followed import Capacity, Followed
 from scaler.metrics.scores import Score, Scores
 from scaler.plan.decision import ServiceDecision
 from scaler.plan.observation import ServiceObservation
-from scaler.plan.progress import consumed_up_to
 from scaler.plan.service import Service
 
 WAYS = 32  # lead times whose median is the usual one
@@ -52,14 +51,17 @@ class Ledger:
         if not seen.offsets.fresh or offsets is None:
             return Entry(replica_seconds=cost)
         time = seen.offsets.time
-        arrived = (offsets.end).astype(np.float64)
+        arrived = offsets.end.astype(np.float64)
+        # As the plan has it (consumed_up_to), whose module would bring a compiler along: where nothing is committed, the
+        # log's start.
+        served = np.maximum(offsets.committed, offsets.begin).astype(np.float64)
         total = float(arrived.sum())
         numbers = decision.numbers
         seconds, followed = 0.0, NOTHING
         if decision.current is not None:
             seconds, followed = self._followed.step(time, total, decision.current, self._capacity(decision))
         return Entry(
-            requests=self._attainment.step(time, arrived, consumed_up_to(offsets).astype(np.float64)),
+            requests=self._attainment.step(time, arrived, served),
             replica_seconds=cost,
             followed=followed,
             followed_seconds=seconds,
