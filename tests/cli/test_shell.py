@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 LAGCAST = Path(sys.executable).with_name("lagcast")
-COMMANDS = ("demo", "lab", "run", "status")
+COMMANDS = ("demo", "explain", "lab", "report", "run", "status")
 
 
 def lagcast(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
