@@ -52,8 +52,7 @@ class Ledger:
             return Entry(replica_seconds=cost)
         time = seen.offsets.time
         arrived = offsets.end.astype(np.float64)
-        # As the plan has it (consumed_up_to), whose module would bring a compiler along: where nothing is committed, the
-        # log's start.
+        # As the plan's `consumed_up_to`, whose module would bring a compiler along.
         served = np.maximum(offsets.committed, offsets.begin).astype(np.float64)
         total = float(arrived.sum())
         numbers = decision.numbers
