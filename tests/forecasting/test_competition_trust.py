@@ -59,6 +59,29 @@ class Other(NewestLevel):
         return super().paths(steps, count, np.random.default_rng(int(rng.integers(2**40)) + 1), out)
 
 
+def known_load(index: np.ndarray) -> np.ndarray:
+    """Requests/s in each step from the epoch on."""
+    return 10.0 + index % 97
+
+
+class Oracle(NewestLevel):
+    """Knows what comes."""
+
+    name = "oracle"
+    end = 0.0
+
+    def update(self, arrivals):
+        super().update(arrivals)
+        self.end = arrivals.end
+
+    def paths(self, steps, count, rng, out=None):
+        paths = np.tile(known_load(round(self.end / self.step) + np.arange(steps)), (count, 1)).astype(np.float32)
+        if out is None:
+            return paths
+        out[:] = paths
+        return out
+
+
 def fitted(*members) -> tuple[Competition, float]:
     """A competition at a lead of three minutes, fitted on six seasons, and their end."""
     competition = Competition(list(members), lead_time=180.0)
@@ -155,6 +178,16 @@ def test_the_others_go_on_when_one_fails() -> None:
     assert competition.standings["level-season"].state is State.FAILED
     assert competition.standings["direct"].state is not State.FAILED
     assert np.isfinite(drawn(competition)).all()
+
+
+@pytest.mark.parametrize(("step", "lead"), [(60.0, 180.0), (15.0, 150.0), (60.0, 60.0), (15.0, 600.0)])
+def test_what_is_said_is_compared_with_the_time_it_was_said_for(step: float, lead: float) -> None:
+    competition = Competition([partial(Oracle, step)], lead_time=lead)
+    first = 97 * 1000
+    feed(competition, first * step, known_load(first + np.arange(600)))
+    standing = competition.standings["oracle"]
+    assert standing.long.naive > 10
+    assert standing.long.model < 1e-4 * standing.long.naive
 
 
 def test_noise_proves_nothing() -> None:
