@@ -197,6 +197,8 @@ class NodePlanner:
         reason = Reason.REACTIVE_FLOOR if lacking > ordered else Reason.FORECAST
         ordered = max(ordered, lacking)
         stays = -(-max(guaranteed, math.ceil(now_needs - 1e-9)) // size)
+        released = max(math.ceil(self.settings.release * state.ready), self.settings.release_least)
+        stays = max(stays, state.ready - released)
         kept, counts = self._keep(tick, base[1], state.ready if ordered else stays)
         replicas = self._fill(tick, kept + len(tick.booting) + ordered, counts)
         occupied = state.ready - state.empty

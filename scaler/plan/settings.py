@@ -18,6 +18,7 @@ class PlanSettings:
     aim: float = 0.5  # part of the declared late share that is aimed at
     attained_memory: float = 86_400.0  # s in which a request's weight in the attainment falls by e
     attained_prior: float = 14_400.0  # s of the usual load that count as just on target
+    margin_ticks: float = 1.0  # ticks by which capacity is wanted early: what joins and commits is late now and then
     utilisation_min: float = 0.5  # however long a request takes, never plan for more than double its work
     waiting: float = 0.5  # factor of waiting until it is learned, and at most: Poisson arrivals, constant service
     waiting_weight: float = 40.0  # ticks that it counts for
@@ -58,6 +59,8 @@ class NodeSettings:
     overlap: float = 60.0  # s that a node which is needed is taken to stand there early: the price of ordering it
     wait: float = 60.0  # s an order can wait when that costs no more than it saves: no order for what may pass by
     reach: int = 7  # nodes, that together may save what none does alone: more were ordered for the rarest paths only
+    release: float = 0.1  # of the nodes are emptied in a tick at most: some paths' calm seldom lasts
+    release_least: int = 8  # nodes, or as many as these
     drain: float = 60.0  # s, at least, in which a backlog is to be drained
     present: float = 0.9  # share of the newest level that is always served: less than 1, as the level is noisy
     hold: float = 600.0  # s the present's largest need stands: a jump seldom comes alone (pilots)

@@ -52,6 +52,12 @@ def test_the_present_need_of_the_last_minutes_stands() -> None:
     assert planner.step(later, seen(5, now=later), [need(steady(6.0), 40)]).kept == 1
 
 
+def test_a_large_pool_is_emptied_over_some_ticks() -> None:
+    """8 nodes at once, or a tenth."""
+    assert decide(20, need(steady(14.0), 160)).kept == 12
+    assert decide(120, need(steady(14.0), 960, most=2000)).kept == 108
+
+
 def test_unknown_nodes_are_no_missing_nodes() -> None:
     """Rule 1: no floor is written and nothing is taken away; what the present needs is still asked for."""
     for freshness in (Freshness.ABSENT, Freshness.ERROR, Freshness.STALE):
