@@ -47,7 +47,7 @@ class Rules:
     worse: float = 0.1
     unprove: float = 1.1
     trial: float = 1 / 6
-    sharpness: float = 0.1
+    sharpness: float = 0.07
 
 
 @dataclass(slots=True)
