@@ -111,7 +111,8 @@ class NodePlanner:
             inverse = _inverse(need)
             per = max(_most(need), 1e-9) / (len(inverse) - 1)
             paths = need.paths if len(need.paths) == count else need.paths[np.arange(count) % len(need.paths)]
-            factors = self._inflation((np.arange(paths.shape[1]) + 0.5) * need.step - need.age)
+            middles: Floats = (np.arange(paths.shape[1], dtype=np.float64) + 0.5) * need.step - need.age
+            factors = self._inflation(middles)
             kernel.gpus_needed(
                 paths.astype(np.float64), need.step, need.age, ahead.dt, factors, inverse, per, needed[s]
             )
@@ -291,8 +292,8 @@ class NodePlanner:
         shared = len(tick.needs) > 1  # else one gets all
         peaks = tick.needed[:, :, first:last].max(axis=2) if shared else _NOTHING
         return [
-            Claim(need.gpus, *bounds, need.weight, quantile(need.leads, 0.95), peak, need.current)
-            for need, bounds, peak in zip(tick.needs, tick.bounds.tolist(), peaks, strict=True)
+            Claim(need.gpus, least, floor, most, need.weight, quantile(need.leads, 0.95), peak, need.current)
+            for need, (least, floor, most), peak in zip(tick.needs, tick.bounds.tolist(), peaks, strict=True)
         ]
 
     def _tolerated(self, tick: _Tick, steps: int) -> Floats:

@@ -147,7 +147,7 @@ def late_cost(needed: Floats, per_service: Floats, capacity: Floats, dt: float) 
                 if late > 0.0:
                     total += per_service[s, PRICE] * min(late, arrived)
                 ahead = max(ahead - needed[s, p, k], 0.0)
-    return total / paths
+    return float(total / paths)
 
 
 @compiled
@@ -286,4 +286,4 @@ def late_alone(
             late = left - capacity[min(k + 1, steps - 1)] * per_service[s, SLACK]
             if late > 0.0:
                 total += min(late, arrived)
-    return per_service[s, PRICE] * total / needed.shape[1]
+    return float(per_service[s, PRICE] * total / needed.shape[1])

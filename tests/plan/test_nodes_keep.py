@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,6 +107,17 @@ def test_bounds_hold_whatever_is_seen(
     assert 1 <= count <= 60
     assert plan.kept is not None
     assert 0 <= plan.kept <= ready
+
+
+def test_a_planner_that_was_put_away_decides_as_the_one_that_went_on() -> None:
+    rng = np.random.default_rng(2)
+    planner = NodePlanner(POOL, TICK)
+    for k in range(6):
+        now = NOW + k * TICK
+        one = need(14.0 * np.exp(0.3 * rng.standard_normal((50, 100))), 30, ready=20, pending_since=(NOW,) * 10)
+        restored = pickle.loads(pickle.dumps(planner))
+        observed = seen(3, pending=[100.0], now=now)
+        assert restored.step(now, observed, [one]) == planner.step(now, observed, [one])
 
 
 def test_the_same_input_gives_the_same_plan() -> None:
