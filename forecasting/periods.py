@@ -20,11 +20,12 @@ USUAL = tuple(
 )
 LEAST_CYCLES = 3
 _BINS = (24, 240, 1440)  # of a cycle: waves want few, spikes of a minute a day want many
+_BLOCKS = 168  # of cycles that are judged together, at most: short cycles one by one say little
 _MULTIPLES = (2, 3, 4, 5, 6, 7, 8, 12, 24)
 _OWN_SHARE = 0.6  # of what a multiple explains; half or less is what a divisor of the true period gets
 _SPIKE = 6.0  # times the median size of a profile's values: what stands out of it (4 standard deviations)
 _CHANCE = 1e-3  # of a false alarm in one test; some hundred tests are made
-_LEAST_STRENGTH = 0.03  # less is not worth a feature
+_LEAST_STRENGTH = 0.05  # less is not worth a feature
 _USUAL_SPREAD = 0.2  # of strengths between cycles: a prior worth one cycle, so that three alike by chance do not do
 
 
@@ -50,11 +51,12 @@ def find_periods(
 ) -> tuple[Period, ...]:
     """The periods between ``shortest`` and ``longest`` (s) that ``series`` has, shortest first, ``most`` at most.
 
-    Each candidate's cycles are laid side by side. A cycle is predicted by the trimmed mean of the others, and the
-    improvement over no prediction must stand out from its spread between cycles (a t-test, moderated as by Smyth,
-    2004); so three whole cycles are needed at least. What varies more slowly than the candidate is taken out first by a
-    mean over one cycle, so that levels that wander make no period. What is found is taken out of the load before longer
-    ones are tried. A divisor of a true period (every second cycle a spike) is not one. Raises ``BadSeries``.
+    Each candidate's cycles are laid side by side, each is predicted by the mean of the others, and the improvement over
+    no prediction must stand out from its spread between cycles (of short periods, between blocks of them): a t-test,
+    moderated as by Smyth, 2004, so that three clear cycles are needed at least. What varies more slowly is taken out
+    first by a mean over one cycle, so that levels that wander make no period. What is found is taken out of the load
+    before longer ones are tried. A divisor of a true period (every second cycle a spike) is not one.
+    Raises ``BadSeries``.
     """
     check(series)
     known = ~np.isnan(series.rates)
@@ -188,9 +190,16 @@ class _Fold:
 
 
 def _gains(before: Floats, after: Floats) -> Floats:
-    """1 - squared error after over before, of each cycle, at least -1."""
-    nothing = np.where(after > 0, -1.0, 0.0)
-    return np.where(before > 1e-12, np.maximum(1 - after / np.maximum(before, 1e-12), -1.0), nothing)
+    """How much of the squared error of cycles is gone after, from -1 to 1; for 168 blocks of neighbours at most.
+
+    In parts of the block's own error, or of the median block's where that is larger: what calm nights lose is little.
+    """
+    if not len(before):
+        return before
+    edges = np.arange(0, len(before), -(-len(before) // _BLOCKS))
+    before, after = np.add.reduceat(before, edges), np.add.reduceat(after, edges)
+    scale = np.maximum(np.maximum(before, np.median(before)), 1e-12)
+    return np.clip((before - after) / scale, -1.0, 1.0)
 
 
 def _stand_out(gains: Floats) -> float:
@@ -230,30 +239,15 @@ def _moving_mean(values: Floats, width: int) -> Floats:
 
 
 def _predictions(table: Floats) -> tuple[Floats, Floats]:
-    """Each cycle by the others, for ``table`` [cycles, bins]: their mean without the highest and the lowest (once there
-    are five); and of that only what stands out, as spikes do."""
+    """Each cycle by the others, for ``table`` [cycles, bins]: their mean; and of that only what stands out,
+    as spikes do."""
     known = ~np.isnan(table)
     filled = np.where(known, table, 0.0)
     others = filled.sum(axis=0) - filled
     left = known.sum(axis=0) - known
-    trim = left >= 5
-    if trim.any():
-        high = _highest_of_others(np.where(known, table, -np.inf))
-        low = -_highest_of_others(np.where(known, -table, -np.inf))
-        others = np.where(trim, others - high - low, others)
-        left = left - 2 * trim
     others = np.where(left >= 2, others / np.maximum(left, 1), 0.0)
     size = np.median(np.abs(others), axis=1)[:, None]
     return others, np.where(np.abs(others) > _SPIKE * size, others, 0.0)
-
-
-def _highest_of_others(values: Floats) -> Floats:
-    """In each cell the highest of its column without it; 0 where there is none."""
-    at, columns = values.argmax(axis=0), np.arange(values.shape[1])
-    highest = np.broadcast_to(values[at, columns], values.shape).copy()
-    values[at, columns] = -np.inf
-    highest[at, columns] = values.max(axis=0)
-    return np.where(np.isfinite(highest), highest, 0.0)
 
 
 def _t_quantile(chance: float, freedom: int) -> float:
