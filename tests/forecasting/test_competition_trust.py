@@ -320,3 +320,36 @@ def test_quantiles_and_losses_are_those_of_numpy() -> None:
     values = np.random.default_rng(0).gamma(2, 5, 101)
     assert quantiles_of(values) == pytest.approx(np.quantile(values, TAUS))
     assert pinball(7.0, quantiles_of(values)) == pytest.approx(of_samples(values, 7.0, TAUS.tolist()))
+
+
+def tried(model: float, naive: float) -> Standing:
+    """A day of blocks of three minutes on history, and then live."""
+    standing = Standing(Rules())
+    for _ in range(480):
+        standing.add(model, naive, 180)
+    assert standing.state is State.PROVEN
+    standing.go_live()
+    return standing
+
+
+def test_a_day_s_trial_counts_for_four_hours() -> None:
+    standing = tried(0.8, 1.0)
+    for _ in range(300):  # a little worse, for 15 hours: too little to be demoted
+        standing.add(1.05, 1.0, 180)
+    assert standing.state is State.UNPROVEN
+
+
+def test_what_is_usual_is_what_is_usual_live() -> None:
+    standing = tried(80.0, 100.0)  # a history whose steps were shuffled is hard to forecast
+    for _ in range(12):
+        standing.add(2.0, 1.0, 180)
+    assert str(standing.state) == "Demoted"
+
+
+def test_small_losses_in_calm_hours_are_no_news() -> None:
+    standing = Standing(Rules())
+    for _ in range(240):
+        standing.add(5.0, 10.0, 180)
+    for _ in range(60):
+        standing.add(0.5, 0.3, 180)
+    assert standing.state is State.PROVEN
