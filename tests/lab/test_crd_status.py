@@ -212,6 +212,20 @@ def test_its_account_may_do_all_that_it_does(cluster: Cluster) -> None:
     assert "please report it" not in log
 
 
+def test_an_outage_of_the_api_server_takes_no_scaler_away_and_is_got_over(cluster: Cluster) -> None:
+    cluster.lab.kubernetes.stop()
+    try:
+        time.sleep(3.0)
+        rows = requests.get(f"{cluster.url}/status", timeout=5).json()
+        assert [row["name"] for row in rows] == [NAME]
+    finally:
+        cluster.lab.kubernetes.start()
+    cluster.declare("late", target={"name": "elsewhere"})
+    cluster.until(lambda: cluster.condition("late", "Ready") == ("False", "TargetNotFound"), "the new one is taken up")
+    cluster.until(lambda: cluster.condition(NAME, "Ready")[0] == "True", "the old one is well again")
+    cluster.kubectl("delete", "predictivescaler", "late")
+
+
 def test_it_ends_soon(cluster: Cluster) -> None:
     begun = time.monotonic()
     cluster.process.send_signal(signal.SIGTERM)

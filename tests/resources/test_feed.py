@@ -248,6 +248,14 @@ def test_a_paused_one_is_decided_and_nothing_is_changed(world: Callable[..., Wor
     assert [row.outcome.reason for row in w.bench.controller.rows.values()] == [Reason.PAUSED]
 
 
+def test_a_mode_that_is_not_carried_out_is_never_enforced() -> None:
+    b = Bench({"a": 9})
+    b.controller.configure([resource("a", mode="Floor")])
+    (row,) = b.controller.tick().values()
+    assert row.outcome.reason is Reason.RECOMMENDED
+    assert b.cluster.written == []
+
+
 def test_definitions_that_are_missing_are_said_and_waited_for(
     world: Callable[..., World], api: ApiServer, client: KubeClient
 ) -> None:
