@@ -27,6 +27,7 @@ SLOW = (  # whole commands, days of load, libraries' fits, processes and cluster
     "forecasting/models/test_real_load_of_libraries.py",
     "forecasting/models/test_same_as_the_library.py",
     "forecasting/test_competition_trust.py",
+    "forecasting/test_periods_real_load.py",
     "forecasting/test_real_load.py",
     "lab_cli/test_lab_parts.py",
     "lab_cli/test_lab_processes.py",

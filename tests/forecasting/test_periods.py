@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from forecasting.errors import BadSeries
 from forecasting.periods import DAY, HOUR, MINUTE, find_periods
 from forecasting.series import Series
-from simulations.traces import find_trace, read_trace, traces_folder
 
 START = 20_000 * DAY
 
@@ -96,35 +95,6 @@ def test_every_second_cycle_a_spike_is_the_longer_period():
     assert lengths(load(4, 60.0, spikes=[(HOUR, 180, 2)], red=0.2)) == [HOUR]
     # Half an hour explains half of it, and is not named.
     assert lengths(load(4, 60.0, spikes=[(HOUR, 180, 8)], base=500)) == [HOUR]
-
-
-@pytest.mark.parametrize(
-    ("name", "days", "wanted"),
-    [
-        ("azfunc_diurnal", 14, {DAY}),
-        ("azfunc_sparse", 14, {10 * MINUTE, DAY}),
-        ("azfunc_bursty", 14, {5 * MINUTE, DAY}),
-        ("twitter_aapl", 28, {DAY}),
-        ("nyc_taxi", 56, {DAY, 7 * DAY}),
-        ("servegen_llm_large", 14, set()),
-        ("azure_llm_conv", 1, set()),
-    ],
-)
-def test_real_load_and_the_days_after_are_predicted_better(name, days, wanted):
-    if not traces_folder().is_dir():
-        pytest.skip(f"there are no traces in {traces_folder()}")
-    trace = read_trace(find_trace(name))
-    n = round(days * DAY / trace.step)
-    found = {period.seconds for period in find_periods(Series(trace.start, trace.step, trace.rates[:n]))}
-    assert found == wanted
-    # Half of it to learn from, the other half to look at: what the period says must help.
-    for period in found:
-        size = round(period / trace.step)
-        cycles = trace.rates[: n // size * size].reshape(-1, size)
-        cycles = np.log(cycles + 0.02 * cycles.mean())
-        cycles = cycles - cycles.mean(axis=1)[:, None]
-        past, later = cycles[: len(cycles) // 2], cycles[len(cycles) // 2 :]
-        assert ((later - past.mean(axis=0)) ** 2).sum() < (later**2).sum()
 
 
 def _jumps(n, step, rng):
