@@ -350,6 +350,7 @@ def test_small_losses_in_calm_hours_are_no_news() -> None:
     standing = Standing(Rules())
     for _ in range(240):
         standing.add(5.0, 10.0, 180)
-    for _ in range(60):
+    for _ in range(200):
         standing.add(0.5, 0.3, 180)
+    assert standing.short.doubt > 2.8
     assert standing.state is State.PROVEN
