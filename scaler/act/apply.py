@@ -63,10 +63,8 @@ class Actor:
             return Outcome(decision.reason)
         if decision.desired == decision.current:
             return Outcome(Reason.UNCHANGED)
-        if mode is not Mode.ENFORCE:
-            return Outcome(Reason.RECOMMENDED, change(decision))
-        if paused:
-            return Outcome(Reason.PAUSED, change(decision))
+        if mode is not Mode.ENFORCE or paused:
+            return Outcome(Reason.PAUSED if mode is Mode.ENFORCE else Reason.RECOMMENDED, change(decision))
         if self._silent_at == now:  # each would wait for as long again
             return Outcome(Reason.PATCH_FAILED, f"{target}: not tried: the API server did not answer in this tick")
         try:
