@@ -111,8 +111,7 @@ class NodePlanner:
             inverse = _inverse(need)
             per = max(_most(need), 1e-9) / (len(inverse) - 1)
             paths = need.paths if len(need.paths) == count else need.paths[np.arange(count) % len(need.paths)]
-            middles: Floats = (np.arange(paths.shape[1], dtype=np.float64) + 0.5) * need.step - need.age
-            factors = self._inflation(middles)
+            factors = self._inflation(need, paths.shape[1])
             kernel.gpus_needed(
                 paths.astype(np.float64), need.step, need.age, ahead.dt, factors, inverse, per, needed[s]
             )
@@ -144,9 +143,13 @@ class NodePlanner:
         first = int((quantile(node, 0.05) + quantile(pod, 0.05)) / dt)
         return _Ahead(dt, steps(pod_surely + self._tick), first, steps(surely), steps(self.pool.idle), steps(end))
 
-    def _inflation(self, ahead: Floats) -> Floats:
+    def _inflation(self, need: ServiceNeed, steps: int) -> Floats:
+        """Factors on the residuals above the median path, by step: the nearer, the less do paths hold of a jump."""
         s = self.settings
-        return np.interp(ahead, [s.near, s.far], [s.inflation_near, s.inflation_far])
+        middle = (np.arange(steps) + 0.5) * need.step - need.age
+        factors = np.interp(middle, [s.near, s.far], [s.inflation_near, s.inflation_far])
+        widened: Floats = 1.0 + (factors - 1.0) * need.caution
+        return widened
 
     def _booting(self, now: float, state: PoolState, placed: Placed, most: int) -> Floats:
         """Rule 3: nodes on their way, those that an autoscaler has yet to ask for included: pods wait for them."""

@@ -53,9 +53,10 @@ class ServiceNeed:
     floor: int  # replicas that the present needs, whatever the paths say
     least: int  # replicas that are guaranteed: the declared minimum; the current ones when none may be taken away
     most: int
-    leads: Floats  # s from having a node to serving, ascending
+    leads: Floats  # s from having a node to serving, ascending; not to be written to afterwards
     table: Floats | None = None  # [most + 1] what r replicas can give, in replicas; None: r
     gpus: int = 1  # of a replica
+    caution: float = 1.0  # factor on how much the paths' upward residuals are widened; 0: not at all
     weight: float = 1.0  # of its lateness against the others' where the pool is full
 
 

@@ -28,19 +28,21 @@ class Placement:
 
     def __init__(self) -> None:
         self._since: dict[str, dict[float, list[float]]] = {}  # by service and creation: times of getting a node
-        self._before: float | None = None
+        self._waited: set[tuple[str, float]] = set()  # service and creation of pods without a node at the last tick
+        self._before = 0.0
 
     def follow(self, now: float, room: int, needs: Sequence[ServiceNeed]) -> Placed:
         """Take in the pods of ``now`` (unix s); ``room``: GPUs of Ready nodes on which no pod serves."""
         pending = sorted((since, s) for s, need in enumerate(needs) for since in pending_since(need, now))
         fits: list[dict[float, int]] = [{} for _ in needs]
-        waiting = []
+        waiting, waited = [], set()
         for since, s in pending:
             if needs[s].gpus <= room:
                 room -= needs[s].gpus
                 fits[s][since] = fits[s].get(since, 0) + 1
             else:
                 waiting.append((since, needs[s].gpus))
+                waited.add((needs[s].uid, since))
         made = []
         for s, need in enumerate(needs):
             known, after = self._since.get(need.uid, {}), {}
@@ -48,12 +50,13 @@ class Placement:
                 # The earliest got Ready first; room for those that had none came some time since the last tick.
                 there = known.get(since, [])
                 there = there[len(there) - count :] if len(there) > count else there
-                came = since if self._before is None or since >= self._before else (self._before + now) / 2
+                came = (self._before + now) / 2 if (need.uid, since) in self._waited else since
                 after[since] = [*there, *[came] * (count - len(there))]
             self._since[need.uid] = after
             times = sorted(time for some in after.values() for time in some)
             made.append(np.maximum(now - np.array(times, np.float64), 0.0))
         self._before = now
+        self._waited = waited
         return Placed(tuple(made), tuple(waiting))
 
 

@@ -151,6 +151,15 @@ def test_room_goes_to_the_oldest_pod_whosever_it_is() -> None:
     assert [ages.tolist() for ages in placed.ages] == [[24.0], [82.0]]
 
 
+def test_of_pods_created_at_once_the_one_that_had_its_node_first_is_ready_first() -> None:
+    placement = Placement()
+    pods = need(steady(1.0), 2, ready=0, pending_since=(NOW, NOW))
+    assert placement.follow(NOW, 1, [pods]).ages[0].tolist() == [0.0]
+    assert placement.follow(NOW + 60.0, 2, [pods]).ages[0].tolist() == [60.0, 30.0]
+    one = need(steady(1.0), 2, ready=1, pending_since=(NOW,))
+    assert placement.follow(NOW + 90.0, 1, [one]).ages[0].tolist() == [60.0]
+
+
 def test_replicas_that_do_not_exist_yet_are_new() -> None:
     placed = Placement().follow(NOW, 2, [need(steady(1.0), 4, ready=1, pending_since=(NOW - 30.0,))])
     assert placed.ages[0].tolist() == [30.0, 0.0]

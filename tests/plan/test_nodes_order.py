@@ -42,6 +42,15 @@ def test_a_forecast_jump_that_no_single_node_helps_is_ordered_for() -> None:
     assert decide(2, need(jump(14.0, 90.0, 60.0), 16)).ordered == 10
 
 
+def test_caution_widens_the_paths() -> None:
+    """A tenth of the paths come to 15.9 of 16 GPUs: without caution nothing is late, with it they need more."""
+    paths = steady(14.0, paths=100)
+    paths[:10, 32:] = 15.9
+    ordered = [decide(2, need(paths, 16, price=500.0, caution=caution)).ordered for caution in (0.0, 20.0)]
+    assert ordered[0] == 0
+    assert ordered[1] >= 1
+
+
 def test_no_node_is_ordered_for_a_spike_that_is_over_when_it_comes() -> None:
     paths = steady(14.0)
     paths[:, 4:12] = 40.0  # one minute to three minutes ahead
