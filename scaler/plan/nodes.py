@@ -59,6 +59,8 @@ class _Tick:
     placed: Placed
     booting: Floats  # s: ages of the nodes that are on their way, the oldest first
     needed: Floats  # [S, N, steps]
+    total: Floats  # [N, steps]: of all services
+    work: Floats  # [S, steps]: mean over the paths
     inverses: list[Floats]
     per_service: Floats
     bounds: Ints  # [S, 3] least, floor, most
@@ -128,7 +130,9 @@ class NodePlanner:
         if self.pool.max_nodes is not None:
             most = min(most, self.pool.max_nodes)
         booting = self._booting(now, state, placed, most)
-        return _Tick(state, needs, ahead, placed, booting, needed, inverses, per_service, bounds, most)
+        total = needed.sum(axis=0) if len(needs) > 1 else needed[0]
+        work = needed.mean(axis=1)
+        return _Tick(state, needs, ahead, placed, booting, needed, total, work, inverses, per_service, bounds, most)
 
     def _ahead(self) -> _Ahead:
         node, pod = self._node_leads.points, self._pod_leads.points
@@ -169,9 +173,7 @@ class NodePlanner:
         base, nodes = self._capacity(tick)
         now_needs, later_needs = self._present_needs(now, tick, base[0])
         guaranteed = int((tick.bounds[:, :2].max(axis=1) * [need.gpus for need in needs]).sum())
-        count = tick.needed.shape[1]
-        peak = np.empty(count)
-        kernel.peaks(tick.needed, ahead.first, ahead.end, peak)
+        peak = tick.total[:, ahead.first : ahead.end].max(axis=1)
         waste = float(self._node_leads.points.mean()) + self.pool.idle
         ordered, late = kernel.nodes_to_order(
             tick.needed,
@@ -193,8 +195,7 @@ class NodePlanner:
         if missed:
             # Late whatever is ordered: no node saves anything by itself, and the plan would give up. What most paths
             # need when new nodes come is still known.
-            kernel.peaks(tick.needed, ahead.first, ahead.node, peak)
-            usual = math.ceil(float(np.median(peak)) / size - 1e-9)
+            usual = math.ceil(float(np.median(tick.total[:, ahead.first : ahead.node].max(axis=1))) / size - 1e-9)
             ordered = max(ordered, min(usual, tick.most) - tick.paid)
         present = -(-max(guaranteed, math.ceil(later_needs - 1e-9)) // size)
         lacking = max(min(present, tick.most) - tick.paid, 0)
@@ -259,7 +260,7 @@ class NodePlanner:
         """Nodes that stay filled, and the pods on them."""
         ahead, counts = tick.ahead, [need.current for need in tick.needs]
         # What serves on nodes that boot is nobody's yet: each has its part by what it needs.
-        work = tick.needed[:, :, : ahead.pod].mean(axis=1)
+        work = tick.work[:, : ahead.pod]
         coming = coming[: ahead.pod] * (work / np.maximum(work.sum(axis=0), 1e-9))
 
         def late(service: int, count: int) -> float:
@@ -275,8 +276,7 @@ class NodePlanner:
             )
 
         shares = Shares(self._claims(tick, 0, ahead.idle), late)
-        peak = np.empty(tick.needed.shape[1])
-        kernel.peaks(tick.needed, 0, ahead.idle, peak)
+        peak = tick.total[:, : ahead.idle].max(axis=1)
         window, tolerated = ahead.pod * ahead.dt, self._tolerated(tick, ahead.pod).tolist()
         kept = nodes_to_keep(shares, counts, tick.state.ready, least, self.pool.size, window, peak, tolerated)
         return kept, shares.divide(kept * self.pool.size, counts, move=True)
@@ -302,7 +302,7 @@ class NodePlanner:
     def _tolerated(self, tick: _Tick, steps: int) -> Floats:
         """The price, [S], of the late work that the objectives allow in so many steps."""
         shares = np.array([max(1.0 - need.share, 0.0) for need in tick.needs])
-        work = tick.needed[:, :, :steps].sum(axis=(1, 2)) * (tick.ahead.dt / tick.needed.shape[1])
+        work = tick.work[:, :steps].sum(axis=1) * tick.ahead.dt
         tolerated: Floats = shares * work * tick.per_service[:, kernel.PRICE]
         return tolerated
 

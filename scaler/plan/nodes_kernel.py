@@ -151,20 +151,6 @@ def late_cost(needed: Floats, per_service: Floats, capacity: Floats, dt: float) 
 
 
 @compiled
-def peaks(needed: Floats, first: int, last: int, out: Floats) -> None:
-    """Fill ``out`` [N] with the most GPUs that each path needs in a step of [first, last), all services added."""
-    services, paths = needed.shape[0], needed.shape[1]
-    for p in range(paths):
-        most = 0.0
-        for k in range(first, last):
-            total = 0.0
-            for s in range(services):
-                total += needed[s, p, k]
-            most = max(most, total)
-        out[p] = most
-
-
-@compiled
 def share_above(peak: Floats, level: float) -> float:
     """Share of the paths whose peak is above ``level``."""
     above = 0

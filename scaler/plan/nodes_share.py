@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -159,7 +160,7 @@ def nodes_to_keep(
     [N], GPUs of all services) before an empty one would be gone. None is given up where more work than ``tolerated``
     (its price, of each service) would be late, and more than with all of them.
     """
-    kept, cheapest, saved = ready, 0.0, 0.0
+    kept, cheapest, saved, peaks = ready, 0.0, 0.0, sorted(peak.tolist())
     all_late: list[float] = []
     for nodes in range(ready, max(min(least, ready), 0) - 1, -1):
         counts = shares.divide(nodes * size, counts, move=False)
@@ -168,7 +169,7 @@ def nodes_to_keep(
         if nodes == ready:
             cheapest, all_late = cost, lates
             continue
-        saved += size * window * (1.0 - float((peak > nodes * size).mean()))
+        saved += size * window * bisect_right(peaks, nodes * size) / len(peaks)
         safe = all(late <= max(t, a) for late, t, a in zip(lates, tolerated, all_late, strict=True))
         if not safe or cost > cheapest + saved:
             break
