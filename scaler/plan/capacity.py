@@ -20,10 +20,12 @@ _KNOWN = 0.05  # what remains of it in the long run when saturated work is seen
 _LAW = 0.1  # of the utilisation law with a declared concurrency
 _SURE = 0.15  # up to here a rate counts as known
 _SHORT, _LONG = 8.0, 300.0  # memories of the service time and of how it rises with the load, in memories of the rate
-_BUSY = 0.85  # the least utilisation that is read out of a short queue, where it is planned with
+_SHOWN = 0.93  # part of what a queue's length says that is taken over: an error on the high side costs late requests
 _VISIBLE = 0.75  # utilisation from which on a queue tells it
 _QUEUE = 0.12  # deviation of log(rate) when the queue is as long as the rate says
 _CALM = 2.4  # of those that work without a backlog must last before it is evidence
+_POISSON = 1e-9  # messages: what the dispersion begins with
+_DISPERSION = 0.98  # of it is kept at each interval
 _CALM_SERVED = 20.0  # requests of each replica in that time, at least
 
 
@@ -54,7 +56,8 @@ class ServiceRate:
         self._saturated = False  # saturated work was seen: the law is no longer needed
         self._calm = _Calm()
         self._least = 0.0  # requests/s that a replica was seen to serve without a backlog
-        self._in_hand = math.inf  # s of work, the least that was seen in a backlog: served, and not yet committed
+        self._in_hand = math.inf  # s of work, the least that was in a backlog beyond its queue: not yet committed
+        self._untried = declared  # requests/s as believed without what was tried out
         self.rate = declared
         self.spread = _DECLARED  # standard deviation of log(rate)
         self._settle()
@@ -94,6 +97,7 @@ class ServiceRate:
         self._least = min(self._least, seen)
         self._calm.clear()
         self._settle()
+        self._untried = self.rate
         return True
 
     def learn_time(self, sample: LatencySample, ready: int, seconds: float) -> None:
@@ -113,34 +117,43 @@ class ServiceRate:
         """Take in an interval in which all that came was served in time, by ``worth`` replicas' worth of consumers.
 
         A replica serves what it was seen to serve; below 1, ``utilised`` says that it is tried out how much more that
-        is: at a load near its rate a queue would have built up. For Poisson arrivals and service of a constant length Q
-        messages wait on average at the utilisation u with Q = u^2 / (2 (1 - u)) (Pollaczek and Khinchine). No less than
-        ``utilised``, what the plan keeps to, or 0.85 is read out of a short queue, as arrivals may be smoother; a long
-        one confirms the rate. Up to ``uncommitted`` s of work, if always seen, are not taken for a queue. True when the
-        rate was raised.
+        is: at a load near its rate a queue would have built up. Q messages wait on average at the utilisation u with
+        Q = v u^2 / (1 - u) (Kingman; v is half of the arrivals' dispersion, 0.5 when they are Poisson, and service
+        always takes as long). No less than ``utilised`` is read out of it. A queue that can be seen tells the rate,
+        down to what was believed before anything was tried. Up to ``uncommitted`` s of work, if always seen, are not
+        taken for a queue. True when the rate was raised.
         """
         calm = self._calm
         calm.add(progress, worth)
         if calm.seconds < _CALM * self._memory or calm.served < _CALM_SERVED * worth:
             return False
-        load = calm.served / (calm.seconds * worth)
-        self._in_hand = min(self._in_hand, calm.backlog / (load * worth)) if load > 0 else self._in_hand
-        waiting = max(calm.backlog / worth - load * min(uncommitted, self._in_hand), 0.0)
+        load, backlog = calm.served / (calm.seconds * worth), calm.backlog / worth
+        v = min(max(calm.dispersion, 0.02), 1.0) / 2
         calm.clear()
         self._least = max(self._least, load)
-        seen = math.sqrt(waiting**2 + 2.0 * waiting) - waiting
-        visible = seen >= _VISIBLE and waiting >= load * uncommitted
-        if visible and load / seen <= self.rate * (1.0 + _KNOWN):  # as long a queue as was to be expected
-            self._variance = min(self._variance, _QUEUE**2)
-        busy = 1.0
-        if utilised < 1.0 and not self.sure:
-            busy = max(seen, min(utilised, _BUSY))
-        if load / busy > self.rate * 1.01:
-            self._mean = math.log(load / busy / self.rate) + self._in_use()
-            self._settle()
-            return True
+        waiting = max(backlog - load * min(uncommitted, self._in_hand), 0.0)
+        baseline = math.isfinite(self._in_hand)
+        usual = min(load / self.rate, 0.99)
+        expected = v * usual**2 / (1.0 - usual)
+        self._in_hand = min(self._in_hand, max(backlog - expected, 0.0) / load)
+        busy = (math.sqrt(waiting**2 + 4.0 * v * waiting) - waiting) / (2.0 * v)
+        shown = load
+        if busy >= _VISIBLE and waiting >= load * uncommitted:
+            self._see(math.log(max(load / busy, min(self._untried, self.rate)) / self.rate), _QUEUE**2)
+        elif utilised < 1.0 and baseline and not self.sure:
+            shown = max(load, load / max(busy, utilised) * _SHOWN)
+        raised = shown > self.rate * 1.01
+        if raised:
+            self._mean = math.log(shown / self.rate) + self._in_use()
         self._settle()
-        return False
+        return raised
+
+    def _see(self, off: float, noise: float) -> None:
+        """A measurement of log(rate), ``off`` from what is believed."""
+        gain = self._variance / (self._variance + noise)
+        self._mean = self._in_use() + gain * off
+        self._variance = max(self._variance * (1.0 - gain), _KNOWN**2)
+        self._settle()
 
     def disturbed(self) -> None:
         """The interval was none to learn from: a backlog, a change of membership, consumers that stand still."""
@@ -154,6 +167,7 @@ class ServiceRate:
         self._calm.clear()
         self._least = 0.0
         self._settle()
+        self._untried = self.rate
 
     def _in_use(self) -> float:
         return math.log(self.rate * self._alone / self._declared)
@@ -181,10 +195,17 @@ class _Calm:
     """What was served, and what waited, in the intervals since the last disturbance."""
 
     def __init__(self) -> None:
+        self._last: tuple[float, float] | None = None  # s, messages that arrived in the last interval
+        self._squares, self._means = _POISSON, _POISSON  # of the dispersion; it is not cleared
         self.clear()
 
     def clear(self) -> None:
         self.seconds = self.served = self._waited = self._worth = 0.0
+
+    @property
+    def dispersion(self) -> float:
+        """Variance over mean of the messages that arrive in an interval, trends left out: half the squared steps."""
+        return self._squares / self._means
 
     @property
     def backlog(self) -> float:
@@ -199,6 +220,11 @@ class _Calm:
         self.served += float(progress.consumed.sum())
         waiting = float(progress.backlog_before.sum()) + float(progress.backlog_after.sum())
         self._waited += waiting / 2 * progress.seconds
+        came, last = progress.arrivals or 0.0, self._last
+        if last is not None and abs(last[0] - progress.seconds) < 0.1 * progress.seconds:
+            self._squares = _DISPERSION * self._squares + (came - last[1]) ** 2 / 2
+            self._means = _DISPERSION * self._means + came
+        self._last = progress.seconds, came
 
 
 def saturated(progress: Progress, ready: int, rate: float) -> bool:

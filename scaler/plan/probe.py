@@ -65,7 +65,7 @@ class Probe:
         return self._count is not None
 
     def step(self, now: float, seen: Situation) -> int | None:
-        """The count to keep instead of the plan's answer at unix time ``now``; None: the plan's own."""
+        """The count to keep at unix time ``now`` where the plan's answer is not lower anyway; None: no experiment."""
         if self._count is None:
             return self._begin(now, seen)
         if self._backlogged(seen):
@@ -84,7 +84,7 @@ class Probe:
             lower = self._lower(seen, min(self._count, seen.current))
             if lower is not None:
                 self._count, self._stepped = lower, now
-        return self._count if self._count < seen.wanted else None  # None: it learned enough that the plan wants no more
+        return self._count
 
     def _begin(self, now: float, seen: Situation) -> int | None:
         lasting = self._calm(now, seen)

@@ -38,7 +38,7 @@ class Played:
     def tick(self, **changes: object) -> int | None:
         self.seen = replace(self.seen, **changes)  # type: ignore[arg-type]
         count = self.probe.step(self.now, self.seen)
-        current = self.seen.wanted if count is None else count
+        current = self.seen.wanted if count is None else min(count, self.seen.wanted)
         self.seen = replace(self.seen, current=current)
         self.now += TICK
         return count
@@ -152,8 +152,10 @@ def test_somebody_else_who_raises_the_count_ends_it() -> None:
 def test_a_plan_that_wants_fewer_has_its_way() -> None:
     played = Played()
     played.begin()
-    assert played.tick(wanted=16) is None
-    assert played.probe.running, "and is watched with that"
+    assert played.tick(wanted=16) == 18, "what is lower counts"
+    played.seen = replace(played.seen, current=16)
+    assert set(played.ticks(STEP - 2)) == {18}
+    assert played.tick() == 15, "and the next step is from there"
 
 
 def test_a_clock_that_is_set_back_ends_it() -> None:
@@ -205,4 +207,3 @@ def test_never_below_what_was_safe_and_never_a_replica_more(
         assert unsure
         assert count >= max(safe, 1)
         assert count >= least
-        assert count < wanted
