@@ -6,7 +6,8 @@ by ``rate * level`` where the quantile was exceeded, and down by ``rate * (1 - l
 run the share covered is the level. The factor multiplies the distance from the median to the quantile. A second term,
 weighed by how high the forecast median is among past levels, does the same for busy hours (as in Gibbs, Cherian,
 Candes, 2023). Counts are compared after noise of a whole count was added to both sides (Machado, Santos Silva, 2005),
-so that load with many zeros has quantiles to track.
+so that load with many zeros has quantiles to track. How often nothing at all comes is left as it was drawn: a factor
+cannot change that.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Feedback:
 
     def __init__(self, step: float, longest: int) -> None:
         self.step, self.longest = step, longest
-        self.width = max(1, round(_WINDOW / step))
+        self.width = min(max(1, round(_WINDOW / step)), longest)
         self.seconds = self.width * step
         ends = np.array(sorted({min(max(1, round(s / step)), longest) for s in _HORIZONS if s >= step / 2}), np.int64)
         ends = ends if len(ends) else np.array([longest])
