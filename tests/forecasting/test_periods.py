@@ -97,6 +97,15 @@ def test_every_second_cycle_a_spike_is_the_longer_period():
     assert lengths(load(4, 60.0, spikes=[(HOUR, 180, 8)], base=500)) == [HOUR]
 
 
+def test_a_job_that_pauses():
+    rng = np.random.default_rng(0)
+    n = round(7 * DAY / MINUTE)
+    busy = np.repeat(rng.random(n // 180) < 0.7, 180)
+    rate = np.where(busy & (np.arange(n) % 5 == 1), 40.0, 20.0)
+    rate *= np.exp(np.where(busy, rng.normal(0, 0.3, n), 0.0))  # calm while it pauses
+    assert lengths(Series(START, MINUTE, rng.poisson(rate * MINUTE) / MINUTE)) == [5 * MINUTE]
+
+
 def _jumps(n, step, rng):
     at = np.cumsum(rng.random(n) < step / (4 * HOUR))
     return np.log(20) + 0.7 * rng.standard_normal(at[-1] + 1)[at]
