@@ -65,6 +65,7 @@ class _Tick:
     per_service: Floats
     bounds: Ints  # [S, 3] least, floor, most
     most: int  # nodes
+    size: int  # GPUs of a node that pods can fill
 
     @property
     def paid(self) -> int:
@@ -94,6 +95,8 @@ class NodePlanner:
             counts = tuple(max(need.current, min(need.floor, need.most)) for need in needs)
             reasons = (fault,) if observed.state.reason is None else (fault, observed.state.reason)
             return PoolPlan(None, counts, reasons)
+        if not needs:
+            return PoolPlan(state.ready - state.empty + len(state.pending_since), (), (Reason.STEADY,), 0)
         order = sorted(range(len(needs)), key=lambda i: (needs[i].slack, -needs[i].price))
         plan = self._plan(now, self._take_in(now, state, [needs[i] for i in order]))
         counts = tuple(plan.replicas[order.index(i)] for i in range(len(needs)))
@@ -103,7 +106,8 @@ class NodePlanner:
 
     def _take_in(self, now: float, state: PoolState, needs: Sequence[ServiceNeed]) -> _Tick:
         self._pod_leads.learn([need.leads for need in needs])
-        ahead, size, gpus = self._ahead(), self.pool.size, [need.gpus for need in needs]
+        ahead, gpus = self._ahead(), [need.gpus for need in needs]
+        size = _usable(self.pool.size, gpus)
         room = state.ready * size - sum(need.gpus * need.ready for need in needs)
         placed = self._placement.follow(now, room, needs)
         count = max(len(need.paths) for need in needs)
@@ -115,7 +119,14 @@ class NodePlanner:
             paths = need.paths if len(need.paths) == count else need.paths[np.arange(count) % len(need.paths)]
             factors = self._inflation(need, paths.shape[1])
             kernel.gpus_needed(
-                paths.astype(np.float64), need.step, need.age, ahead.dt, factors, inverse, per, needed[s]
+                np.ascontiguousarray(paths, dtype=np.float64),
+                need.step,
+                need.age,
+                ahead.dt,
+                factors,
+                inverse,
+                per,
+                needed[s],
             )
             inverses.append(inverse)
         per_service = np.empty((len(needs), kernel.SERVICE_COLUMNS))
@@ -129,10 +140,12 @@ class NodePlanner:
         most = -(-int((bounds[:, 2] * gpus).sum()) // size)
         if self.pool.max_nodes is not None:
             most = min(most, self.pool.max_nodes)
-        booting = self._booting(now, state, placed, most)
+        booting = self._booting(now, state, placed, most, size)
         total = needed.sum(axis=0) if len(needs) > 1 else needed[0]
         work = needed.mean(axis=1)
-        return _Tick(state, needs, ahead, placed, booting, needed, total, work, inverses, per_service, bounds, most)
+        return _Tick(
+            state, needs, ahead, placed, booting, needed, total, work, inverses, per_service, bounds, most, size
+        )
 
     def _ahead(self) -> _Ahead:
         node, pod = self._node_leads.points, self._pod_leads.points
@@ -155,12 +168,12 @@ class NodePlanner:
         widened: Floats = 1.0 + (factors - 1.0) * need.caution
         return widened
 
-    def _booting(self, now: float, state: PoolState, placed: Placed, most: int) -> Floats:
+    def _booting(self, now: float, state: PoolState, placed: Placed, most: int, size: int) -> Floats:
         """Rule 3: nodes on their way, those that an autoscaler has yet to ask for included: pods wait for them."""
         ages = sorted((max(now - since, 0.0) for since in state.pending_since), reverse=True)
         lead = quantile(self._node_leads.points, 0.95)
         waits = [(since, gpus) for since, gpus in placed.waiting if now - since <= lead]
-        missing = -(-sum(gpus for _, gpus in waits) // self.pool.size) - len(ages)
+        missing = -(-sum(gpus for _, gpus in waits) // size) - len(ages)
         missing = min(missing, most - state.ready - len(ages))
         if missing > 0:
             ages += [max(now - waits[-1][0], 0.0)] * missing
@@ -169,7 +182,7 @@ class NodePlanner:
     # --- the answer
 
     def _plan(self, now: float, tick: _Tick) -> PoolPlan:
-        size, ahead, state, needs = self.pool.size, tick.ahead, tick.state, tick.needs
+        size, ahead, state, needs = tick.size, tick.ahead, tick.state, tick.needs
         base, nodes = self._capacity(tick)
         now_needs, later_needs = self._present_needs(now, tick, base[0])
         guaranteed = int((tick.bounds[:, :2].max(axis=1) * [need.gpus for need in needs]).sum())
@@ -216,7 +229,7 @@ class NodePlanner:
 
     def _capacity(self, tick: _Tick) -> tuple[Floats, Floats]:
         """GPUs that serve in each step, [2, steps], see the kernel; and the quantiles of a node's lead time."""
-        ages, size = tick.placed.ages, self.pool.size
+        ages, size = tick.placed.ages, tick.size
         serving = float((tick.per_service[:, kernel.READY] * tick.per_service[:, kernel.GPUS]).sum())
         pods = [(float(need.gpus), age) for need, some in zip(tick.needs, ages, strict=True) for age in some]
         starting = np.array(pods).reshape(-1, 2)
@@ -245,7 +258,7 @@ class NodePlanner:
         """
         s = self.settings
         level = sum(
-            float(np.interp(_share(need), np.linspace(0.0, 1.0, len(inverse)), inverse))
+            float(np.interp(_share(need) * (len(inverse) - 1), np.arange(len(inverse)), inverse))
             for need, inverse in zip(tick.needs, tick.inverses, strict=True)
         )
         backlog = left = float(tick.per_service[:, kernel.BACKLOG].sum())
@@ -278,8 +291,8 @@ class NodePlanner:
         shares = Shares(self._claims(tick, 0, ahead.idle), late)
         peak = tick.total[:, : ahead.idle].max(axis=1)
         window, tolerated = ahead.pod * ahead.dt, self._tolerated(tick, ahead.pod).tolist()
-        kept = nodes_to_keep(shares, counts, tick.state.ready, least, self.pool.size, window, peak, tolerated)
-        return kept, shares.divide(kept * self.pool.size, counts, move=True)
+        kept = nodes_to_keep(shares, counts, tick.state.ready, least, tick.size, window, peak, tolerated)
+        return kept, shares.divide(kept * tick.size, counts, move=True)
 
     def _fill(self, tick: _Tick, nodes: int, counts: Sequence[int]) -> tuple[int, ...]:
         """Replicas that fill ``nodes``, those that wait for a node included; at least ``counts``, which have one."""
@@ -288,7 +301,7 @@ class NodePlanner:
             for claim, count in zip(self._claims(tick, tick.ahead.first, tick.ahead.end), counts, strict=True)
         ]
         shares = Shares(claims, lambda service, count: 0.0)  # on a node that boots they change no lateness yet
-        return shares.divide(nodes * self.pool.size, [need.current for need in tick.needs], move=False)
+        return shares.divide(nodes * tick.size, [need.current for need in tick.needs], move=False)
 
     def _claims(self, tick: _Tick, first: int, last: int) -> list[Claim]:
         """With the peaks of the steps [first, last)."""
@@ -305,6 +318,12 @@ class NodePlanner:
         work = tick.work[:, :steps].sum(axis=1) * tick.ahead.dt
         tolerated: Floats = shares * work * tick.per_service[:, kernel.PRICE]
         return tolerated
+
+
+def _usable(size: int, gpus: Sequence[int]) -> int:
+    """GPUs of a node of ``size`` that pods fill, whichever of the services' pods they are; a pod that fits on no node
+    fills none."""
+    return min(size // one * one or size for one in gpus)
 
 
 def _inverse(need: ServiceNeed) -> Floats:

@@ -54,6 +54,11 @@ def test_the_present_need_of_the_last_minutes_stands() -> None:
     assert planner.step(later, seen(5, now=later), [need(steady(6.0), 40)]).kept == 1
 
 
+def test_a_pool_without_services_keeps_what_is_occupied() -> None:
+    plan = decide(3, empty=1, pending=[10.0])
+    assert (plan.floor, plan.replicas) == (3, ())
+
+
 def test_a_large_pool_is_emptied_over_some_ticks() -> None:
     """8 nodes at once, or a tenth."""
     assert decide(20, need(steady(14.0), 160)).kept == 12

@@ -132,6 +132,12 @@ def test_several_gpus_a_replica() -> None:
     assert (plan.ordered, plan.replicas) == (2, (16,))
 
 
+def test_what_no_pod_fills_of_a_node_is_not_counted() -> None:
+    """Two pods of 3 GPUs fill a node of 8: seven need four nodes, not three, and four take eight pods."""
+    plan = decide(2, need(jump(3.5, 7.0, NODE), 4, gpus=3))
+    assert (plan.ordered, plan.replicas) == (2, (8,))
+
+
 def test_lead_times_are_learned_from_nodes() -> None:
     """Nodes that take a minute instead of 400 s are ordered for a minute ahead."""
     paths = jump(14.0, 30.0, NODE + POD)
