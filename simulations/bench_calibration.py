@@ -2,7 +2,7 @@
 
 ``python -m simulations.bench_calibration``.
 Each trace: a fit on seven days, then some days of Poisson counts each 15 s from the trace's rates (linear between its
-steps), a refit each day; paths are drawn at origins seven minutes apart. A cell is met within 1.5, 1 and 0.5 points of
+steps), a refit each day; paths are drawn at origins 105 s apart. A cell is met within 1.5, 1 and 0.5 points of
 .9, .95 and .99, or within two block-bootstrap standard errors. A horizon below a trace's step is left out.
 """
 
@@ -24,6 +24,7 @@ from simulations.traces import find_trace, rates_at, read_trace, scaled
 
 DAY = 86_400.0
 STEP = 15.0
+EVERY = 7 * STEP  # between origins, which so are at every phase of load that comes each few minutes
 HISTORY = 7  # days
 # First day that is scored: where a trace is long, past its beginning.
 FIRST = {
@@ -66,7 +67,15 @@ def study(trace: str, first: int, days: int, mean: float | None, seed: int) -> S
     model = Direct(STEP, seed=seed)
     model.fit(history)
     horizons = [horizon for horizon in HORIZONS if horizon >= max(load.step, STEP)]
-    found = follow(model, live, horizons=horizons, seed=seed, refit=lambda m: m.adopt(m.study(m.kept())))
+    found = follow(
+        model,
+        live,
+        horizons=horizons,
+        every=EVERY,
+        count=200,
+        seed=seed,
+        refit=lambda m: m.adopt(m.study(m.kept())),
+    )
     return Studied(
         trace,
         float(np.nanmean(live.rates)),
