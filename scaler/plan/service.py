@@ -22,3 +22,4 @@ class Service:
     scale_in_hold: float  # s a lower count must have been the answer before it is taken
     max_scale_out: int | None = None  # replicas a tick; None: no limit
     max_scale_in: int | None = None  # replicas a tick; None: no limit
+    concurrency: float | None = None  # requests one replica serves at a time; None: not declared

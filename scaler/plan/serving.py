@@ -1,0 +1,99 @@
+"""What a replica of one service serves: learned from each tick, and where that says too little, tried out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scaler.plan.capacity import ServiceRate
+from scaler.plan.observation import LatencySample
+from scaler.plan.paths import Futures
+from scaler.plan.probe import Probe, Situation
+from scaler.plan.progress import Progress
+from scaler.plan.service import Service
+from scaler.plan.settings import PlanSettings
+
+CALM = 0.95  # share of the paths that must stay below what the count of an experiment serves
+LEAST = 0.65  # the least utilisation that is read out of a queue that is not there: no larger step at a time
+SHORT = 0.1  # of what is foreseen, at most, by which that count may fall short for a while
+
+
+class Serving:
+    """The service rate, and the experiments with it."""
+
+    def __init__(self, service: Service, settings: PlanSettings) -> None:
+        memory = settings.rate_memory_ticks * service.tick
+        self._rate = ServiceRate(
+            service.service_rate, memory, settings.rate_change, settings.rate_bounds, service.concurrency
+        )
+        self._probe = Probe(service.tick) if settings.experiments else None
+        self._slack = max(service.within - service.service_time, 0.0)
+        self._uncommitted = settings.uncommitted
+        self._teaches = False  # at the last tick commits moved, and the oldest message was older than the objective
+
+    @property
+    def rate(self) -> float:
+        """requests/s of one ready replica."""
+        return self._rate.rate
+
+    @property
+    def cautious(self) -> float:
+        """requests/s of one ready replica that are sure."""
+        return self._rate.cautious
+
+    @property
+    def unsure(self) -> bool:
+        """Whether a replica may serve other than is believed."""
+        return not self._rate.sure
+
+    @property
+    def trying(self) -> bool:
+        """Whether fewer replicas are kept than the plan wants, to learn from it."""
+        return self._probe is not None and self._probe.running
+
+    def renew(self) -> None:
+        """Another pod template."""
+        self._rate.renew()
+
+    def learn(
+        self,
+        progress: Progress | None,
+        latency: LatencySample | None,
+        ready: int,
+        worth: float,
+        known: bool,
+        late: bool,
+    ) -> None:
+        """Take in a tick. ``worth``: what ``ready`` replicas can give by their partitions; ``known``: no consumer came,
+        went, or stands still; ``late``: the oldest message is older than the objective.
+        """
+        # Without a commit they may be stuck; and the interval after one without holds the work of both.
+        moved = progress is not None and float(progress.consumed.sum()) > 0
+        teaches, self._teaches = self._teaches, late and moved
+        if progress is None:
+            return
+        if not (known and moved and ready > 0):
+            self._rate.disturbed()
+            return
+        if late and teaches:
+            self._rate.learn(progress, ready)
+        served = float(progress.consumed.sum()) / progress.seconds
+        if float(progress.backlog_after.sum()) <= served * (self._uncommitted + self._slack / 2):
+            self._rate.learn_calm(progress, worth, self._uncommitted, LEAST if self.trying else 1.0)
+        else:
+            self._rate.disturbed()
+        if latency is not None:
+            self._rate.learn_time(latency, ready, progress.seconds)
+
+    def experiment(self, now: float, seen: Situation) -> int | None:
+        """The count to keep where the plan's answer is not lower anyway; None: no experiment."""
+        return None if self._probe is None else self._probe.step(now, seen)
+
+    def safe(self, futures: Futures, lead: float) -> tuple[float, float]:
+        """Replicas' worth that an experiment must leave when it begins, and while it goes on.
+
+        By the believed rate, for as much as half of the slack may be lost in the lead time until the count is back.
+        """
+        peaks = futures.rates.max(axis=1)
+        high, middle = np.quantile(peaks, [CALM, 0.5]) / self.rate
+        short = min(self._slack / (2.0 * lead), SHORT)
+        return float(high) / (1.0 + short), float(middle) / (1.0 + short)
