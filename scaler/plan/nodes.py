@@ -85,6 +85,12 @@ class NodePlanner:
         self._placement = Placement()
         self._present: deque[tuple[float, float, float]] = deque()  # unix s, GPUs needed now, and of new nodes
 
+    @property
+    def horizon(self) -> float:
+        """Seconds ahead that the services' paths should reach; beyond their end the last rate goes on."""
+        ahead = self._ahead()
+        return ahead.end * ahead.dt
+
     def step(self, now: float, observed: PoolObservation, needs: Sequence[ServiceNeed]) -> PoolPlan:
         """One tick at unix time ``now``; ``needs`` of all services on the pool. Never raises for what a source does."""
         self._node_leads.learn(observed.lead_times)

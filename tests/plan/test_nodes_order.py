@@ -138,6 +138,12 @@ def test_what_no_pod_fills_of_a_node_is_not_counted() -> None:
     assert (plan.ordered, plan.replicas) == (2, (8,))
 
 
+def test_the_horizon_holds_both_lead_times_and_an_empty_nodes_time() -> None:
+    planner = NodePlanner(POOL, TICK)
+    planner.step(1_000_000.0, seen(2), [need(steady(14.0), 16)])
+    assert planner.horizon == pytest.approx(NODE + POD + TICK + POOL.idle, abs=TICK)
+
+
 def test_lead_times_are_learned_from_nodes() -> None:
     """Nodes that take a minute instead of 400 s are ordered for a minute ahead."""
     paths = jump(14.0, 30.0, NODE + POD)
