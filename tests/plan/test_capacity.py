@@ -34,6 +34,7 @@ def test_every_rth_partition_goes_to_another_consumer_round_robin() -> None:
     shares = np.array([0.4, 0.4, 0.1, 0.1])
     assert usable_table(shares, 2, False).tolist() == [0.0, 1.0, pytest.approx(1 / 0.8)]
     assert usable_table(shares, 2, True).tolist() == [0.0, 1.0, pytest.approx(2.0)]
+    assert usable_table(np.array([0.1, 0.4, 0.1, 0.4]), 2, True).tolist() == [0.0, 1.0, pytest.approx(1.25)]
 
 
 def test_the_table_against_a_plain_count() -> None:
