@@ -80,6 +80,12 @@ def _towards(origins: Origins, origin: int, level: float, predicted: Singles, ou
 
 
 @compiled
+def _times(rate: float, log_factor: float) -> float:
+    """The factor for an origin's rate; nothing stays nothing, whatever the factor."""
+    return math.exp(log_factor if rate > 0.0 else min(log_factor, 0.0))
+
+
+@compiled
 def draw(
     places: NDArray[np.int64],
     uniforms: NDArray[np.float64],
@@ -125,7 +131,7 @@ def draw(
             rate = rates[j] if 0 <= j < len(rates) else math.nan
             if not math.isnan(rate):
                 log_factor = towards[left] + share * (towards[right] - towards[left])
-                newest = (rate + calm) * math.exp(log_factor)
+                newest = (rate + calm) * _times(rate, log_factor)
             out[p, k] = min(max(newest - calm, 0.0), ceiling)
 
 
@@ -169,7 +175,7 @@ def outlook(
                     left, right, share = at.left[b], at.right[b], at.share[b]
                     if known > 0:
                         log_factor = towards[left] + share * (towards[right] - towards[left])
-                        rate = (total / known + calm) * math.exp(log_factor)
+                        rate = (total / known + calm) * _times(total, log_factor)
                     else:
                         rate = math.exp(levels[n] + predicted[n, right])
                     out[n, w, tree * each + i] = min(max(rate - calm, 0.0), ceiling)

@@ -139,7 +139,7 @@ def drawn(members: list[int], shift: int, rates: list[float]) -> np.ndarray:
     draw(np.array([0, 1]), np.full(2, 0.5), leaf, flat, *known, level, flat, *others, out)
     means = np.empty((1, 1, 2), np.float32)
     outlook(leaf, flat[None], *known, np.full(1, level, np.float32), flat[None], *others, np.array([2]), 2, means)
-    if shift == 0 and len(rates) > 4:  # the same law, without its order
+    if shift == 0 and 0 not in rates:  # the same law, without its order
         assert sorted(means[0, 0]) == pytest.approx(sorted(out[:, :2].mean(axis=1)), abs=1e-3)
     return out
 
@@ -148,6 +148,12 @@ def test_a_path_is_the_forecast_times_a_past_error():
     paths = drawn([0, 1], 0, [4, 9, 4, 9, 19])
     # Origin 0 saw 9, 4, 9 where 9 was forecast; origin 1 saw 9, 19 and no more, where 4 was: both onto 9 + 1.
     assert paths == pytest.approx(np.array([[9, 4, 9], [19, 39, 39]]), abs=1e-3)
+
+
+def test_no_request_times_any_factor_is_none():
+    """Origin 1 saw nothing for a step, at half the present's level; and then 19."""
+    paths = drawn([1, 1], 0, [4, 9, 4, 0, 19])
+    assert paths == pytest.approx(np.array([[0, 39, 39]] * 2), abs=1e-3)
 
 
 def test_origins_that_left_the_ring_are_passed_over():
