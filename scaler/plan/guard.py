@@ -14,7 +14,7 @@ from scaler.plan.lead_time import LeadTimes
 from scaler.plan.observation import Freshness, LatencySample, Reading, ServiceObservation
 from scaler.plan.progress import Progress
 from scaler.plan.reasons import Reason
-from scaler.plan.rollout import Costs, Standing, replicas_over_time
+from scaler.plan.rollout import Standing, left_at
 from scaler.plan.service import Service
 
 Floats = NDArray[np.float64]
@@ -55,14 +55,6 @@ def latency_sane(latency: Reading[LatencySample] | None) -> bool:
     return all(number is None or (math.isfinite(number) and number >= 0) for number in numbers)
 
 
-def backlog_left(level: float, backlog: float, capacity: list[float], dt: float) -> float:
-    """The backlog (messages) after steps of ``dt`` s, arrivals at ``level``, service at ``capacity`` (requests/s)."""
-    left = backlog
-    for rate in capacity:
-        left = max(left + (level - rate) * dt, 0.0)
-    return left
-
-
 def reactive_floor(
     level: float,
     backlog: float,
@@ -77,12 +69,9 @@ def reactive_floor(
     Arrivals stay at their newest ``level`` (requests/s), what is ready and pending serves until a replica asked for now
     would (the 95 % point of the lead times), and the backlog that is left then is drained within ``drain`` seconds.
     """
-    lead = lead_times.quantile(0.95)
-    steps = 20
-    dt = lead / steps
-    times = (np.arange(steps, dtype=np.float64) + 0.5) * dt
-    serving = replicas_over_time(np.array([standing.current]), standing, lead_times, times)[0]
-    left = backlog_left(level, backlog, (split.usable(serving) * rate).tolist(), dt)
+    ages, lead = np.array(standing.pending_ages, dtype=np.float64), lead_times.quantile(0.95)
+    of = (standing.current, standing.ready, ages, lead_times.points, split.table)
+    left = left_at(level, backlog, *of, rate, lead)
     needed = (level + left / drain) / rate
     count = split.least(needed)
     waiting = level > 0 or backlog > 0
@@ -93,24 +82,6 @@ def scale_in_floor(level: float, backlog: float, split: PartitionSplit, rate: fl
     """Rule 4 for a lower count, which acts at once: the backlog to drain is the present one, not what would be left."""
     count = split.least((level + backlog / drain) / rate)
     return max(count, 1) if level > 0 or backlog > 0 else count
-
-
-def safe_count(
-    costs: Costs, wanted: int, current: int, late_share: float, split: PartitionSplit, nothing: float
-) -> int:
-    """Rule 5: the lowest candidate from ``wanted`` on that still meets the objective over the paths; or ``current``.
-
-    A count that gives no less service than the current one (rule 7) is as good as it. Fewer than ``nothing`` expected
-    requests are none.
-    """
-    top = len(split.table) - 1
-    for count in costs.counts.tolist():
-        if not wanted <= count < current:
-            continue
-        same = split.table[min(count, top)] >= split.table[min(current, top)]
-        if same or costs.arrivals < nothing or costs.late_share(count) <= late_share:
-            return int(count)
-    return current
 
 
 def limited(wanted: int, current: int, cap: int | None, service: Service) -> tuple[int, tuple[Reason, ...]]:
@@ -190,3 +161,23 @@ class StuckWatch:
     def trusted(self, backlog: float) -> float:
         """The part of a backlog (messages) that may be planned with."""
         return min(backlog, self._trusted)
+
+
+class HeldNeed:
+    """The largest present need (replicas) of the last ``hold`` seconds: what the load has just been it may soon be
+    again, and a replica given back takes a lead time to come again.
+    """
+
+    def __init__(self) -> None:
+        self._needs: deque[tuple[float, float]] = deque()  # descending needs: what a later, larger one hides is gone
+
+    def largest(self, now: float, need: float, hold: float) -> float:
+        """Take in the need of ``now`` (unix s), and return the largest that is remembered."""
+        while self._needs and self._needs[-1][0] > now:  # the clock was set back
+            need = max(need, self._needs.pop()[1])
+        while self._needs and self._needs[-1][1] <= need:
+            self._needs.pop()
+        self._needs.append((now, need))
+        while self._needs[0][0] <= now - hold and len(self._needs) > 1:
+            self._needs.popleft()
+        return self._needs[0][1]

@@ -1,23 +1,23 @@
-"""What every replica count would cost over the sample paths: the queue rolled forward, in one vectorised pass.
+"""What every replica count would cost over the sample paths: the queue rolled forward, compiled.
 
-Times are seconds ahead of now. C candidates, N paths, K grid steps.
+Times are seconds ahead of now. N paths, K grid steps.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaler.plan.capacity import PartitionSplit
-from scaler.plan.lead_time import LeadTimes
-from scaler.plan.paths import Futures
+from forecasting.compiled import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _CRUMB = 1e-6  # requests: what rounding leaves
+STEPS = 16  # of the grid: a replica's lead time in steps that are short beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,165 +43,277 @@ class Terms:
 
     rate: float  # requests/s of one replica, as far as it may be planned for
     slack: float  # s between a request's arrival and the last moment to begin with it
-    answers_until: float  # s: the lead time of the next order
-    until: float  # s: the end of the decision window
-    tick: float  # s
-    lead: float  # s that a new replica is paid for before it serves
+    window: float  # s: the lead time of the next order; a count is paid for, and answers for what arrives, until then
     price: float  # replica-seconds a late request
     pause: float  # s that every ready replica stands still when the membership changes
-    drain: float  # s in which a backlog is to be gone
+    inflation: float  # factor on the paths' residuals above their median
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Costs:
-    """One entry for each candidate."""
+class Rollout:
+    """The queue under every count, over the same paths; a count's cost in replica-seconds.
 
-    counts: Ints
-    total: Floats  # replica-seconds, lateness included
-    late: Floats  # requests, mean over the paths
-    arrivals: float  # requests that the lateness is a part of, mean over the paths
-    needed: Floats  # [N] replicas' worth that each path needs when new replicas come, its backlog drained
+    ``rates`` [N, steps] are the paths (requests/s) in steps of ``step`` s, the first of which began ``age`` s ago;
+    ``table`` what r replicas can give, in replicas; ``points`` (s, ascending) the lead times that were seen.
+    """
 
-    @property
-    def cheapest(self) -> int:
-        """The cheapest count; the smallest of equals."""
-        return int(self.counts[int(np.argmin(self.total))])
+    def __init__(
+        self,
+        rates: Floats,
+        step: float,
+        age: float,
+        queue: Queue,
+        standing: Standing,
+        table: Floats,
+        points: Floats,
+        terms: Terms,
+    ) -> None:
+        self.terms = terms
+        self._paths = (rates, step, age, queue)
+        self._standing = standing
+        self._table = table
+        self._points = points
+        self._dt = (terms.window + terms.slack) / STEPS
+        self._arrived = np.empty((rates.shape[0], STEPS + 1))
+        self._due = np.empty((rates.shape[0], STEPS + 1))
+        dt, slack, middle = self._dt, terms.slack, np.empty(rates.shape[1])
+        of = (queue.backlog, queue.age, slack, dt, middle, self._arrived, self._due)
+        self.peak = float(spread(rates, step, age, terms.inflation, *of))  # requests/s: of any path
+        within = max(math.ceil((terms.window + age) / step), 1)
+        self.foreseen = float(middle[:within].max())  # requests/s: the most that half of the paths reach in the window
+        ages = np.array(standing.pending_ages, dtype=np.float64)
+        self._coming = np.empty((len(ages) + 1, STEPS))
+        self._fresh = np.empty(STEPS)
+        coming(ages, points, self._dt, self._coming, self._fresh)
+        self.arrivals = float((self._due[:, -1] - self._due[:, 0]).mean())  # requests a late share is a part of
+
+    def plain(self) -> Rollout:
+        """The same over the paths as they were drawn, not inflated."""
+        rates, step, age, queue = self._paths
+        terms = replace(self.terms, inflation=1.0)
+        return Rollout(rates, step, age, queue, self._standing, self._table, self._points, terms)
+
+    def late(self, count: int) -> float:
+        """Late requests with ``count`` replicas, mean over the paths."""
+        s, t = self._standing, self.terms
+        standing = (s.current, s.ready, self._coming, self._fresh, self._table)
+        return float(late_mean(count, *standing, self._arrived, self._due, self._dt, t.rate, t.pause))
 
     def late_share(self, count: int) -> float:
-        """Share of the requests that would be late with a candidate."""
-        late = float(self.late[int(np.nonzero(self.counts == count)[0][0])])
-        return late / self.arrivals if self.arrivals > 0 else 0.0
+        """The same as a share of the requests that fall due."""
+        return self.late(count) / self.arrivals if self.arrivals > 0 else 0.0
+
+    def cost(self, count: int) -> float:
+        """Replica-seconds over the window, lateness included."""
+        return count * self.terms.window + self.terms.price * self.late(count)
+
+    def cheapest(self, lowest: int, highest: int) -> int:
+        """The count of least cost in [lowest, highest]; the smallest of equals."""
+        s, t = self._standing, self.terms
+        standing = (s.current, s.ready, self._coming, self._fresh, self._table)
+        paths = (self._arrived, self._due, self._dt)
+        found = search(lowest, max(highest, lowest), *standing, *paths, t.rate, t.pause, t.window, t.price)
+        return int(found)
+
+    def safe(self, count: int, current: int, share: float) -> int:
+        """The lowest count in [count, current] that leaves at most ``share`` late, or serves as much as ``current``."""
+        same = int(np.searchsorted(self._table, self._table[min(current, len(self._table) - 1)] - 1e-9))
+        low, high = count, max(min(current, max(same, count)), count)
+        while low < high:  # more replicas are never later
+            middle = (low + high) // 2
+            if self.late_share(middle) <= share:
+                high = middle
+            else:
+                low = middle + 1
+        return low
 
 
-def grid(until: float, steps: int, knots: Floats) -> Floats:
-    """Times from 0 to ``until``: even steps, and the paths' own knots as long as those are not more than the steps."""
-    even = np.linspace(0.0, until, steps + 1)
-    inside = knots[knots < until]
-    if 0 < len(inside) <= steps:
-        even = np.union1d(even, inside)
-    return even
+@compiled
+def spread(
+    rates: Floats,
+    step: float,
+    age: float,
+    inflation: float,
+    backlog: float,
+    backlog_age: float,
+    slack: float,
+    dt: float,
+    middle: Floats,
+    arrived: Floats,
+    due: Floats,
+) -> float:
+    """Fill ``middle`` [steps] with the median path, and on a grid of ``dt`` s ``arrived`` [N, K + 1] with cumulative
+    arrivals (the backlog counts in), ``due`` [N, K + 1] with what must have been begun. The backlog came evenly over
+    its age; a path's last rate goes on for ever. Returns the highest rate of any path.
 
-
-def replicas_over_time(candidates: Ints, standing: Standing, lead_times: LeadTimes, times: Floats) -> Floats:
-    """Serving replicas for each candidate at ``times``; shape [C, len(times)].
-
-    Those that were asked for come when their lead times say, in expectation; a higher count's new ones from their lead
-    time on. A lower count acts at once, and takes the youngest pending replicas first, as a ReplicaSet does.
+    Residuals above the median path are multiplied by ``inflation``: paths seldom hold the whole jump.
     """
-    ages = sorted(standing.pending_ages, reverse=True)
-    ready = min(standing.ready, standing.current)
-    pending = np.array([lead_times.ready_share(age, times) for age in ages]).reshape(len(ages), len(times))
-    arriving = np.concatenate([np.zeros((1, len(times))), np.cumsum(pending, axis=0)])
-    fresh = lead_times.ready_share(0.0, times)
-    serving = np.empty((len(candidates), len(times)))
-    for i, r in enumerate(candidates):
-        removed = max(standing.current - int(r), 0)
-        kept = max(len(ages) - removed, 0)
-        serving[i] = max(ready - max(removed - len(ages), 0), 0) + arriving[kept]
-        serving[i] += max(int(r) - standing.current, 0) * fresh
-    return serving
+    count, steps = rates.shape
+    for k in range(steps):
+        middle[k] = np.median(rates[:, k])
+    path, sums, peak = np.empty(steps), np.zeros(steps + 1), 0.0
+    for p in range(count):
+        for k in range(steps):
+            path[k] = rates[p, k] + (inflation - 1.0) * max(rates[p, k] - middle[k], 0.0)
+            sums[k + 1] = sums[k] + path[k] * step
+            peak = max(peak, path[k])
+        before = _until(sums, path, step, age)
+        for k in range(arrived.shape[1]):
+            ahead = k * dt - slack
+            arrived[p, k] = backlog + _until(sums, path, step, age + k * dt) - before
+            if ahead >= 0.0:
+                due[p, k] = backlog + _until(sums, path, step, age + ahead) - before
+            else:
+                due[p, k] = backlog * max(0.0, 1.0 + ahead / max(backlog_age, 1e-9))
+    return peak
 
 
-def served(arrived: Floats, capacity: Floats) -> Floats:
-    """Cumulative service of a queue. ``arrived`` [N, K+1] counts the backlog in, ``capacity`` [C, K] is what each step
-    could serve; shape [C, K+1, N]: time before paths, so that running over time is done for all paths at once.
+@compiled
+def _until(sums: Floats, path: Floats, step: float, at: float) -> float:
+    """Cumulative arrivals of a path at a time since its begin."""
+    position = at / step
+    k = min(int(position), len(path) - 1)
+    value: float = sums[k] + path[k] * (position - k) * step
+    return value
 
-    Reflection (Lindley's recursion, unrolled): S(k) = G(k) + min(0, min over 1 <= j <= k of A(j) - G(j)).
+
+@compiled
+def ready_share(points: Floats, age: float, after: float) -> float:
+    """Share of replicas of ``age`` s that serve ``after`` s from now, given that they do not yet; ``points``: the lead
+    times that were seen (s, ascending). One older than all of them is given another median lead time: late, but coming.
     """
-    could = np.zeros((capacity.shape[0], capacity.shape[1] + 1, 1))
-    np.cumsum(capacity, axis=1, out=could[:, 1:, 0])
-    lacking = arrived.T[None, :, :] - could
-    lacking[:, 0, :] = 0.0
-    np.minimum(lacking, 0.0, out=lacking)
-    for k in range(1, lacking.shape[1]):  # quicker than accumulate, which runs through each path by itself
-        np.minimum(lacking[:, k], lacking[:, k - 1], out=lacking[:, k])
-    lacking += could
-    return lacking
+    gone = np.searchsorted(points, age, side="right")
+    alive = len(points) - gone
+    if alive == 0:
+        return 1.0 if after >= points[(len(points) - 1) // 2] else 0.0
+    done = np.searchsorted(points, age + after, side="right")
+    return float((done - gone) / alive)
 
 
-def late_requests(due: Floats, service: Floats) -> Floats:
-    """Late requests, mean over the paths; shape [C].
+@compiled
+def coming(ages: Floats, points: Floats, dt: float, pending: Floats, fresh: Floats) -> None:
+    """Expected serving replicas at the middle of each grid step: ``pending[j]`` of the j oldest that are on their way
+    (``ages`` s, descending), ``fresh`` of one that is asked for now."""
+    for k in range(len(fresh)):
+        after = (k + 0.5) * dt
+        fresh[k] = ready_share(points, 0.0, after)
+        pending[0, k] = 0.0
+        for j in range(len(ages)):
+            pending[j + 1, k] = pending[j, k] + ready_share(points, ages[j], after)
 
-    ``due`` [N, K+1] are the requests that must have been begun by each time, ``service`` [C, K+1, N] those that were.
-    Both are linear between the times, so the part of a step's due requests that is late ends where the curves cross.
+
+@compiled
+def capacity(
+    count: int, current: int, ready: int, pending: Floats, fresh: Floats, table: Floats, k: int, pause: float
+) -> float:
+    """Replicas' worth of service in a grid step. A lower count acts at once and takes the youngest pending replicas
+    first, as a ReplicaSet does; ``pause``: the share of a step that a change of membership costs."""
+    on_way = pending.shape[0] - 1
+    removed = max(current - count, 0)
+    serving = max(ready - max(removed - on_way, 0), 0) + pending[max(on_way - removed, 0), k]
+    serving += max(count - current, 0) * fresh[k]
+    low = min(int(serving), len(table) - 1)
+    high = min(low + 1, len(table) - 1)
+    worth = table[low] + (table[high] - table[low]) * min(serving - low, 1.0)
+    changed = removed > on_way and k == 0  # a serving replica leaves now
+    joined = count > current and fresh[k] >= 0.5 and (k == 0 or fresh[k - 1] < 0.5)  # new ones join then
+    if changed or joined:
+        worth *= 1.0 - pause
+    return float(worth)
+
+
+@compiled
+def late_mean(
+    count: int,
+    current: int,
+    ready: int,
+    pending: Floats,
+    fresh: Floats,
+    table: Floats,
+    arrived: Floats,
+    due: Floats,
+    dt: float,
+    rate: float,
+    pause: float,
+) -> float:
+    """Late requests, mean over the paths.
+
+    Service never runs ahead of arrivals nor of capacity (Lindley's recursion). Late is what must have been begun and is
+    not: both cumulative curves are linear within a step, so the late part of a step's due requests ends where they
+    cross.
     """
-    behind = due.T[None, :, :] - service
-    step = np.diff(due, axis=1).T
-    late = behind > _CRUMB
-    begin, end = late[:, :-1], late[:, 1:]
-    whole = np.einsum("ckn,kn->c", (begin & end).astype(np.float64), step)
-    candidate, k, path = np.nonzero(begin ^ end)  # the few steps in which a path becomes late, or is in time again
-    before, after = behind[candidate, k, path], behind[candidate, k + 1, path]
-    part = np.maximum(before, after) / np.maximum(np.abs(before) + np.abs(after), _CRUMB)
-    crossing = np.bincount(candidate, weights=part * step[k, path], minlength=len(service))
-    late_mean: Floats = (whole + crossing) / due.shape[0]
-    return late_mean
+    paths, steps = arrived.shape[0], arrived.shape[1] - 1
+    could = np.empty(steps)
+    for k in range(steps):
+        could[k] = capacity(count, current, ready, pending, fresh, table, k, min(pause / dt, 1.0)) * rate * dt
+    total = 0.0
+    for p in range(paths):
+        served, behind = 0.0, max(due[p, 0], 0.0)
+        for k in range(steps):
+            served = min(served + could[k], arrived[p, k + 1])
+            after = due[p, k + 1] - served
+            if behind > _CRUMB or after > _CRUMB:
+                came = due[p, k + 1] - due[p, k]
+                if behind > _CRUMB and after > _CRUMB:
+                    total += came
+                else:
+                    total += came * max(behind, after) / max(abs(behind) + abs(after), _CRUMB)
+            behind = after
+    mean: float = total / paths
+    return mean
 
 
-def due_by(times: Floats, futures: Futures, queue: Queue, slack: float) -> Floats:
-    """Requests that must have been begun by ``times``; shape [N, len(times)].
-
-    The backlog arrived evenly over its age.
-    """
-    ahead = times - slack
-    new = futures.arrived(np.maximum(ahead, 0.0))
-    if queue.backlog <= 0:
-        return new
-    age = max(queue.age, 1e-9)
-    old = queue.backlog * np.clip(1.0 + np.minimum(ahead, 0.0) / age, 0.0, 1.0)
-    return new + old
-
-
-def costs(
-    candidates: Ints,
-    standing: Standing,
-    queue: Queue,
-    futures: Futures,
-    split: PartitionSplit,
-    lead_times: LeadTimes,
-    terms: Terms,
-    steps: int,
-) -> Costs:
-    """Cost of each candidate count (ascending), in replica-seconds.
-
-    Replica time: every count is paid for a tick, after which it can be changed; beyond it each path gets what it needs,
-    so that only what a path does *not* need is paid for over the decision window. Starting: a new replica that a path
-    does not need, and one given up that it does, pays its lead time. Then the price of the late requests up to the lead
-    time of the next order, and the pause of a change of membership.
-    """
-    times = grid(terms.answers_until, steps, futures.knots)
-    middle = (times[1:] + times[:-1]) / 2
-    serving = replicas_over_time(candidates, standing, lead_times, middle)
-    capacity = split.usable(serving) * (terms.rate * np.diff(times))
-    arrived = futures.arrived(times) + queue.backlog
-    service = served(arrived, capacity)
-    due = due_by(times, futures, queue, terms.slack)
-    late = late_requests(due, service)
-    at_lead = min(int(np.searchsorted(times, terms.lead)), len(times) - 1)
-    standing_row = int(np.argmin(np.abs(candidates - standing.current)))
-    left = arrived[:, at_lead] - service[standing_row, at_lead]
-    then = (arrived[:, -1] - arrived[:, at_lead]) / max(times[-1] - times[at_lead], 1e-9)
-    worth = (then + np.maximum(left, 0.0) / terms.drain) / terms.rate
-
-    most = len(split.table) - 1
-    window = futures.between(terms.tick, terms.until)
-    needed = np.searchsorted(split.table, window / terms.rate - 1e-9)
-    needed = np.minimum(needed, most)
-    seconds = max(terms.until - terms.tick, 0.0)
-    peak = needed.max(axis=1)
-    r = candidates[:, None]
-    idle = _mean_excess(needed, candidates) * seconds
-    unneeded = np.maximum(r - np.maximum(peak, standing.current)[None, :], 0).mean(axis=1)
-    missed = np.maximum(np.minimum(peak, standing.current)[None, :] - r, 0).mean(axis=1)
-    change = np.where(candidates != standing.current, terms.pause * standing.ready, 0.0)
-    total = candidates * terms.tick + idle + (unneeded + missed) * terms.lead + terms.price * late + change
-    return Costs(candidates, total, late, float((due[:, -1] - due[:, 0]).mean()), worth)
+@compiled
+def search(
+    lowest: int,
+    highest: int,
+    current: int,
+    ready: int,
+    pending: Floats,
+    fresh: Floats,
+    table: Floats,
+    arrived: Floats,
+    due: Floats,
+    dt: float,
+    rate: float,
+    pause: float,
+    window: float,
+    price: float,
+) -> int:
+    """The count of least ``count x window + price x late``, from a coarse to a fine scan."""
+    best, least = lowest, np.inf
+    low, high = lowest, highest
+    step = max((highest - lowest) // 12, 1)
+    while True:
+        for count in range(low, high + 1, step):
+            if count * window < least:
+                late = late_mean(count, current, ready, pending, fresh, table, arrived, due, dt, rate, pause)
+                cost = count * window + price * late
+                if cost < least:
+                    best, least = count, cost
+        if step == 1:
+            return best
+        low, high = max(lowest, best - step), min(highest, best + step)
+        step = max(step // 5, 1)
 
 
-def _mean_excess(needed: Ints, candidates: Ints) -> Floats:
-    """Mean over all paths and steps of (r - needed)+ for each candidate: the sum over j < r of P(needed <= j)."""
-    top = int(candidates.max()) if len(candidates) else 0
-    below = np.cumsum(np.bincount(np.minimum(needed, top).ravel(), minlength=top + 1)) / needed.size
-    excess = np.concatenate([[0.0], np.cumsum(below)])
-    result: Floats = excess[candidates]
-    return result
+@compiled
+def left_at(
+    level: float,
+    backlog: float,
+    current: int,
+    ready: int,
+    ages: Floats,
+    points: Floats,
+    table: Floats,
+    rate: float,
+    lead: float,
+) -> float:
+    """The backlog (messages) ``lead`` s from now with arrivals held at ``level`` (requests/s) and the present count."""
+    steps = 20
+    dt = lead / steps
+    pending, fresh = np.empty((len(ages) + 1, steps)), np.empty(steps)
+    coming(ages, points, dt, pending, fresh)
+    left = backlog
+    for k in range(steps):
+        left = max(left + (level - capacity(current, current, ready, pending, fresh, table, k, 0.0) * rate) * dt, 0.0)
+    return left

@@ -10,6 +10,7 @@ class PlanSettings:
     """What the plan assumes that no user declares. Seconds, shares and plain factors."""
 
     paths: int = 100  # 30 paths miss jumps, 300 were no better (pilots); 99.9 % needs inflation instead
+    refit: float = 86_400.0  # s between two fits of the forecaster
     price_scale: float = 0.6  # of the price that follows from the share: low, because the inflation carries the safety
     inflation: float = 1.8  # factor on residuals above the median path: paths seldom hold the whole jump
     inflation_least: float = 1.3  # the attainment reached moves it between these
@@ -31,6 +32,7 @@ class PlanSettings:
     uncommitted: float = 1.0  # s of work that is served but not yet committed: lag that no replica can remove
     scale_to_zero_below: float = 0.5  # expected requests up to the answer's end that count as none
 
+    experiments: bool = True  # fewer replicas for a while, where safe, when nothing else tells what one serves
     rate_memory_ticks: float = 5.0  # ticks of saturated work over which the service rate is averaged
     rate_change: float = 2.0  # a single interval moves the rate as if it had seen at most this factor
     rate_bounds: float = 20.0  # the learned rate stays within this factor of the declared one

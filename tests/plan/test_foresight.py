@@ -26,7 +26,7 @@ def test_a_foreseen_spike_finds_its_replicas_ready(service: Service, load, repli
     assert service.lead_time <= ahead <= service.lead_time + 4 * service.tick, "about one lead time ahead, not more"
     assert loop.attainment(start, end) >= 0.99
     assert loop.attainment() >= 0.99
-    after = service.scale_in_hold + 6 * service.tick
+    after = max(service.scale_in_hold, 4 * service.lead_time) + 6 * service.tick
     given_back = [n for t, n in loop.ready if t - loop.start >= end + after]
     assert max(given_back) <= 2 * load(loop.start) / service.service_rate + 2
 

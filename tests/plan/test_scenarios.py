@@ -213,7 +213,7 @@ def test_the_service_rate_is_learned_in_the_loop() -> None:
     load = spike(40, 40, 0, 0)
     loop = Loop(LAB, policy_for(declared, load), load, start_replicas=5)
     loop.service = LAB  # the replicas serve 5 requests/s, not the declared 8
-    loop.run(400)
+    loop.run(800)
     assert loop.decisions[-1].numbers.service_rate == pytest.approx(5.0, rel=0.2)
     # Learning needs late requests, so a declared rate that is far too high costs some of them for a while.
     assert loop.attainment(0, 30) < 0.9

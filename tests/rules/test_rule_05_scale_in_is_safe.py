@@ -9,68 +9,67 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaler.plan.capacity import PartitionSplit
-from scaler.plan.guard import safe_count
+from scaler.plan.lead_time import LeadTimes
 from scaler.plan.observation import GroupObservation
 from scaler.plan.policy import PredictivePolicy
 from scaler.plan.reasons import Reason
-from scaler.plan.rollout import Costs
+from scaler.plan.rollout import Queue, Rollout, Standing, Terms
 from scaler.plan.settings import PlanSettings
 from tests.plan.loop import LAB, Foresight
 from tests.rules.situations import Cluster, Tick
 
 
-def priced(late: dict[int, float], arrivals: float = 1000.0) -> Costs:
-    counts = np.array(sorted(late))
-    values = np.array([late[int(c)] for c in counts])
-    return Costs(counts, np.zeros(len(counts)), values, arrivals, np.zeros(1))
+def rollout(
+    paths: np.ndarray, current: int, partitions: int = 5040, backlog: float = 0.0, rate: float = 2.0
+) -> Rollout:
+    split = PartitionSplit(60, 1e9, 0.1)
+    split.known(partitions)
+    terms = Terms(rate=rate, slack=5.0, window=60.0, price=10.0, pause=0.0, inflation=1.0)
+    standing, queue = Standing(current, current, ()), Queue(backlog, 1.0)
+    return Rollout(paths, 5.0, 0.0, queue, standing, split.table, LeadTimes(45.0, 5, 100).points, terms)
 
 
-def plain(most: int = 40) -> PartitionSplit:
-    return PartitionSplit(most, 1e9, 0.1)
+def steady(*rates: float) -> np.ndarray:
+    return np.repeat(np.array(rates)[:, None], 20, axis=1)
 
 
 def test_the_lowest_count_that_meets_the_objective_is_taken() -> None:
-    costs = priced({3: 400.0, 4: 30.0, 5: 9.0, 6: 0.0, 8: 0.0})
-    assert safe_count(costs, 3, 8, 0.01, plain(), 0.5) == 5
-    assert safe_count(costs, 6, 8, 0.01, plain(), 0.5) == 6
-    assert safe_count(costs, 3, 8, 0.0, plain(), 0.5) == 6
+    paths = steady(*[10.0] * 99, 16.0)  # one path of a hundred needs eight, the others five
+    assert rollout(paths, 8).safe(3, 8, 0.02) == 5, "what one path lacks is less than 2 % of all"
+    assert rollout(paths, 8).safe(6, 8, 0.02) == 6
+    assert rollout(steady(*[10.0] * 90, *[16.0] * 10), 8).safe(3, 8, 0.02) > 5
+    assert rollout(paths, 8).safe(3, 8, 0.0) > 5
 
 
 def test_none_is_taken_where_all_lower_ones_miss_it() -> None:
-    costs = priced({3: 400.0, 4: 30.0, 8: 0.0})
-    assert safe_count(costs, 3, 8, 0.01, plain(), 0.5) == 8
+    assert rollout(steady(15.9), 8).safe(3, 8, 0.0) == 8
 
 
 def test_a_huge_backlog_makes_no_lower_count_safe() -> None:
-    """Every candidate is late, so none is worse than another; that is no reason to give any back."""
-    assert safe_count(priced({1: 900.0, 4: 900.0, 8: 900.0}), 1, 8, 0.01, plain(), 0.5) == 8
+    """Every count is late, so none is worse than another; that is no reason to give any back."""
+    assert rollout(steady(10.0), 8, backlog=1e5).safe(1, 8, 0.01) == 8
 
 
 def test_a_lower_count_that_serves_the_same_is_safe() -> None:
-    split = plain()
-    split.known(16)
-    assert safe_count(priced({8: 900.0, 12: 900.0}), 8, 12, 0.01, split, 0.5) == 8
-    assert safe_count(priced({6: 900.0, 12: 900.0}), 6, 12, 0.01, split, 0.5) == 12
+    assert rollout(steady(500.0), 12, partitions=16).safe(8, 12, 0.01) == 8
+    assert rollout(steady(500.0), 12, partitions=16).safe(6, 12, 0.01) == 8
 
 
-def test_hardly_any_expected_request_is_none() -> None:
-    assert safe_count(priced({0: 0.2, 1: 0.0}, arrivals=0.2), 0, 1, 0.01, plain(), 0.5) == 0
-    assert safe_count(priced({0: 2.0, 1: 0.0}, arrivals=2.0), 0, 1, 0.01, plain(), 0.5) == 1
-
-
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
-    late=st.dictionaries(st.integers(0, 20), st.floats(0, 1000), min_size=1),
-    wanted=st.integers(0, 20),
-    current=st.integers(0, 20),
+    rates=st.lists(st.floats(0, 100), min_size=1, max_size=12),
+    backlog=st.floats(0, 500),
+    count=st.integers(0, 30),
+    more=st.integers(0, 30),
     share=st.floats(0, 0.1),
 )
-def test_what_is_taken_is_a_candidate_that_meets_it_or_the_current_one(late, wanted, current, share) -> None:
-    count = safe_count(priced(late), wanted, current, share, plain(), 0.5)
-    if count != current:
-        assert wanted <= count < current
-        assert late[count] <= share * 1000.0 + 1e-9
-        assert all(late[c] > share * 1000.0 for c in late if wanted <= c < count)
+def test_what_is_taken_meets_it_and_one_fewer_would_not(rates, backlog, count, more, share) -> None:
+    current = count + more
+    of = rollout(steady(*rates), current, backlog=backlog)
+    taken = of.safe(count, current, share)
+    assert count <= taken <= current
+    assert taken == current or of.late_share(taken) <= share + 1e-12
+    assert taken == count or of.late_share(taken - 1) > share
 
 
 @settings(max_examples=40, deadline=None)
@@ -94,17 +93,25 @@ def test_a_dip_before_a_rise_within_the_lead_time_gives_nothing_back_that_the_ri
     assert held.desired is not None
     assert held.desired * service.service_rate >= base * rise * 0.75, "the queue's slack may carry a part"
     back_at[0] = np.inf
-    later = cluster.play(policy, [tick] * 12)
+    later = cluster.play(policy, [tick] * 40)  # what the load has just been is held for four lead times
     assert (later[-1][2].desired or 0) * service.service_rate < base * rise * 0.75 or needed <= 3
 
 
+class Split(Foresight):
+    """A tenth of its paths is high."""
+
+    def paths(self, steps: int, count: int, rng: np.random.Generator, out: np.ndarray | None = None) -> np.ndarray:
+        drawn = super().paths(steps, count, rng, out)
+        drawn[: count // 10] *= 2.0
+        return drawn
+
+
 def test_the_hold_that_the_paths_make_is_named() -> None:
-    """What the margin of scaling in does not allow is ScaleInUnsafe, not Steady."""
+    """What the price alone would give back, and the objective does not allow, is ScaleInUnsafe, not Steady."""
     service = replace(LAB, scale_in_hold=0.0, min_replicas=1)
-    policy = PredictivePolicy(
-        [service], lambda s: Foresight(lambda t: 22.3, s.step, 0.0), PlanSettings(scale_in_margin=0.3)
-    )
+    cheap = PlanSettings(price_scale=1e-4, held_leads=0.0)
+    policy = PredictivePolicy([service], lambda s: Split(lambda t: 15.0, s.step, 0.0), cheap)
     cluster = Cluster(service, partitions=2520, replicas=6)
-    reasons = [d.reason for _, _, d in cluster.play(policy, [Tick(22.3, 1.0)] * 10)]
-    assert cluster.desired == 6
+    reasons = [d.reason for _, _, d in cluster.play(policy, [Tick(15.0, 1.0)] * 10)]
+    assert cluster.desired == 6, "the high paths need six"
     assert Reason.SCALE_IN_UNSAFE in reasons
