@@ -65,9 +65,11 @@ class Feedback:
         self.step, self.longest = step, longest
         self.width = min(max(1, round(_WINDOW / step)), longest)
         self.seconds = self.width * step
+        # Between origins that are judged: no whole window, so that each phase of a minute has its turn.
+        self.stride = self.width + 1 if self.width > 1 else 1
         ends = np.array(sorted({min(max(1, round(s / step)), longest) for s in _HORIZONS if s >= step / 2}), np.int64)
         ends = ends if len(ends) else np.array([longest])
-        shape, slots = (len(ends), len(LEVELS)), int(ends[-1]) // self.width + 2
+        shape, slots = (len(ends), len(LEVELS)), int(ends[-1]) // self.stride + 2
         self.factors = Factors(
             ends,
             np.zeros(shape),
@@ -77,7 +79,7 @@ class Feedback:
             np.zeros((slots, len(ends)), np.float32),
         )
         # An hour's misses at a long horizon are nearly one: it learns more slowly.
-        self.speed = self.seconds / 60 * np.minimum(np.sqrt(60.0 / (ends * step)), 1.0)
+        self.speed = self.stride * step / 60 * np.minimum(np.sqrt(60.0 / (ends * step)), 1.0)
         self.unknown = np.full((1, len(ends)), np.nan)
         self.told = -1  # number of the first unknown step when feedback was last taken
 
@@ -103,7 +105,7 @@ class Feedback:
 
     def due(self, newest: int) -> bool:
         """Whether to say something at step number ``newest`` again: once a window."""
-        return newest // self.width > self.told // self.width
+        return newest // self.stride > self.told // self.stride
 
     def take(self, rates: Singles, base: int, samples: Singles | None, calm: float, busy: Range) -> None:
         """Judge what was said for now, and remember what is said now.
@@ -112,10 +114,10 @@ class Feedback:
         ``rates`` begin at step number ``base``.
         """
         self.told = base + len(rates)
-        judge(self.factors, rates, base, self.width, self.seconds, self.speed)
+        judge(self.factors, rates, base, self.width, self.stride, self.seconds, self.speed)
         if samples is None:
             return
-        slot = (self.told // self.width) % len(self.factors.origins)
+        slot = (self.told // self.stride) % len(self.factors.origins)
         self.factors.origins[slot] = self.told
         limits, shares = self.factors.limits[slot : slot + 1], self.factors.shares[slot : slot + 1]
         settle(self.factors, samples, self.unknown, calm, busy, self.seconds, self.speed, limits, shares)
@@ -178,15 +180,15 @@ def _move(factors: Factors, h: int, share: float, limits: Singles, came: float, 
 
 
 @compiled
-def judge(factors: Factors, rates: Singles, base: int, width: int, seconds: float, speed: Floats) -> None:
+def judge(factors: Factors, rates: Singles, base: int, width: int, stride: int, seconds: float, speed: Floats) -> None:
     """Move the factors by the outcomes that are known now; nothing moves where steps of an outcome are missing."""
     newest, slots = base + len(rates), len(factors.origins)
     for h in range(len(factors.ends)):
         end = factors.ends[h]
         wanted = newest - end
-        slot = (wanted // width) % slots
+        slot = (wanted // stride) % slots
         origin = factors.origins[slot]
-        if wanted < 0 or origin < 0 or origin > wanted or origin // width != wanted // width:
+        if wanted < 0 or origin < 0 or origin > wanted or origin // stride != wanted // stride:
             continue
         begin, total = origin + end - width - base, 0.0
         for j in range(begin, begin + width):

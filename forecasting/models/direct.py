@@ -57,8 +57,9 @@ class Direct:
     trajectory in steps, so that what belongs together in time stays together. Both are learned by ``fit``; ``update``
     records, and the newest features are computed when paths are drawn. To refit: ``adopt(study(kept()))``.
 
-    Once a minute an update also judges what was said for now and says what is expected at some horizons; so each upper
-    quantile of each horizon covers what it says (:mod:`forecasting.direct.feedback`). That is kept across refits; the
+    About once a minute an update also judges what was said for now, and says what is expected at some horizons: each
+    upper
+    quantile covers what it says (:mod:`forecasting.direct.feedback`). That is kept across refits; the
     first fit starts it from past days, each forecast without itself.
 
     ``step`` (s) of the paths, ``keep`` (s) of the series that is kept, ``periods`` (s) besides the day, longest
