@@ -20,6 +20,7 @@ REASONS: dict[Reason, tuple[StageName, str]] = {
     Reason.FORECAST: (_D, "The count is the cheapest one over the forecast's sample paths."),
     Reason.REACTIVE_FLOOR: (_F, "What is there already needs more replicas than the forecast asks for."),
     Reason.NO_FORECAST: (StageName.FORECAST, "There is no forecast (yet): the plan goes by the present level alone."),
+    Reason.EXPERIMENT: (_D, "Fewer replicas than planned are kept for a while, where safe, to learn what one serves."),
     Reason.STEADY: (_D, "The count that stands is the right one."),
     Reason.SCALE_IN_UNSAFE: (_S, "With one replica fewer, too many requests would be late over the same paths."),
     Reason.SCALE_IN_DELAYED: (_S, "A lower count was not yet the answer for the whole of the scale-in hold."),

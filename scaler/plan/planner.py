@@ -11,17 +11,19 @@ from forecasting.forecaster import Forecaster
 from forecasting.series import Arrivals
 from scaler.plan import guard
 from scaler.plan.attained import Attained, correction
-from scaler.plan.capacity import PartitionSplit, ServiceRate
+from scaler.plan.capacity import PartitionSplit
 from scaler.plan.decision import Forecast, Numbers, ServiceDecision
 from scaler.plan.foresight import Foresight
 from scaler.plan.lead_time import LeadTimes
 from scaler.plan.observation import ReplicaState, ServiceObservation, TopicOffsets
 from scaler.plan.paths import Futures, level_paths, quantiles
 from scaler.plan.prepared import Plan, Prepared, Seen
+from scaler.plan.probe import Situation
 from scaler.plan.progress import Progress, TimeLagTracker, backlog, difference
 from scaler.plan.reasons import Reason
 from scaler.plan.rollout import Queue, Rollout, Standing, Terms
 from scaler.plan.service import Service
+from scaler.plan.serving import Serving
 from scaler.plan.settings import PlanSettings
 from scaler.plan.waiting import Waiting
 
@@ -40,8 +42,7 @@ class ServicePlanner:
         self._offsets: tuple[float, TopicOffsets] | None = None
         self._recent: deque[Arrivals] = deque()
         self._lag = TimeLagTracker(settings.lag_samples)
-        memory = settings.rate_memory_ticks * service.tick
-        self._rate = ServiceRate(service.service_rate, memory, settings.rate_change, settings.rate_bounds)
+        self._serving = Serving(service, settings)
         self._split = PartitionSplit(
             service.max_replicas, settings.split_memory_ticks * service.tick, settings.split_change
         )
@@ -57,7 +58,8 @@ class ServicePlanner:
                 settings.stuck_seconds,
             )
         )
-        self._teaches = False  # at the last tick commits moved, and the oldest message was older than the objective
+        self._waited_at = service.service_rate  # requests/s of a replica, as the waits were learned with
+        self._slack = max(service.within - service.service_time, 0.0)  # s
         self._hold = guard.ScaleInHold()
         self._need = guard.HeldNeed()
         self._attained = Attained(service.within + settings.uncommitted, settings.attained_memory)
@@ -111,6 +113,9 @@ class ServicePlanner:
         if wanted is not None:
             plan = replace(plan, wanted=max(wanted, plan.floor or 0))
         count, held = self._bounded_in(now, seen, replicas, plan)
+        tried = None if wanted is not None else self._experiment(prepared)
+        if tried is not None and tried < count:
+            count, held, plan = tried, (), replace(plan, source=Reason.EXPERIMENT)
         desired, limits = guard.limited(count, current, self._split.cap, self.service)
         if desired < current and seen.faults:  # rule 1 stands above the limits: nothing is taken away in the dark
             desired, limits = current, ()
@@ -121,6 +126,33 @@ class ServicePlanner:
             late = plan.rollout.late_share(count)
             numbers = replace(numbers, bounded_replicas=count, late_share=late)
         return ServiceDecision(observed.uid, now, current, desired, reasons, numbers)
+
+    def _experiment(self, prepared: Prepared) -> int | None:
+        """The count to keep instead of the answer, for a while, to learn what a replica serves."""
+        seen, standing, plan, futures = prepared.seen, prepared.standing, prepared.plan, prepared.futures
+        replicas = prepared.replicas
+        if replicas is None or standing is None or plan is None or futures is None:
+            return None
+        if not (self._serving.unsure or self._serving.trying):
+            return None
+        sound = not (seen.faults or seen.stuck or seen.past or replicas.updating or self._stuck.silent)
+        known = plan.floor is not None and prepared.now - self._changed_at >= self.service.tick
+        high, middle = self._serving.safe(futures, self._lead_times.quantile(0.95))
+        floor = max(plan.floor or 0, self.service.min_replicas)
+        situation = Situation(
+            current=standing.current,
+            wanted=plan.wanted,
+            safe=max(self._split.least(max(high, 1.05 * (seen.level or 0.0) / self._serving.rate)), floor),
+            least=max(self._split.least(middle), floor),
+            level=seen.level,
+            backlog=seen.backlog,
+            slack=self._slack,
+            rate=self._serving.rate,
+            unsure=self._serving.unsure,
+            sound=sound,
+            quiet=sound and known and not seen.rebalancing and not standing.pending_ages,
+        )
+        return self._serving.experiment(prepared.now, situation)
 
     # --- what is new
 
@@ -147,11 +179,8 @@ class ServicePlanner:
         known = observed.replicas.fresh and not (unsettled or updating or stuck)
         lag = None if fresh is None else self._lag.lag(now, fresh)
         late = lag is not None and lag.at_least > self.service.within
-        # Without a commit they may be stuck; and the interval after one without holds the work of both.
-        moved = progress is not None and float(progress.consumed.sum()) > 0
-        if progress is not None and known and late and moved and self._teaches:
-            self._rate.learn(progress, ready)
-        self._teaches = late and moved
+        latency = observed.latency.value if observed.latency is not None and observed.latency.fresh else None
+        self._serving.learn(progress, latency, ready, self._worth(ready), known, late)
         left = None if fresh is None else float(backlog(fresh).sum())
         level = self._level(self._window()) if progress is not None and progress.arrived is not None else None
         if progress is not None and left is not None:
@@ -176,8 +205,14 @@ class ServicePlanner:
             return
         self._attained.learn(progress.end, float(progress.arrived.sum()), left, not (stuck or self._limited))
         if known and level is not None:
-            worth = float(self._split.table[min(ready, len(self._split.table) - 1)])
-            self._waiting.learn(left, level, self._rate.rate, worth)
+            if not 0.9 <= self._serving.rate / self._waited_at <= 1.1:  # at another rate it was another queue
+                self._waited_at = self._serving.rate
+                p = self.settings
+                self._waiting = Waiting(p.waiting, p.waiting_weight, p.waiting_memory, p.uncommitted)
+            self._waiting.learn(left, level, self._serving.rate, self._worth(ready))
+
+    def _worth(self, replicas: int) -> float:
+        return float(self._split.table[min(replicas, len(self._split.table) - 1)])
 
     def _membership(self, now: float, observed: ServiceObservation) -> bool:
         """Takes in the replicas; whether consumers joined or left so lately that what they do now teaches nothing."""
@@ -188,6 +223,7 @@ class ServicePlanner:
                 self._changed_at = now
             if before is not None and before.template != value.template:
                 self._changed_at = now
+                self._serving.renew()
             self._replicas = value
         self._changed_at = min(self._changed_at, now)  # the clock may have been set back
         return now - self._changed_at < self.settings.settle_ticks * self.service.tick
@@ -300,7 +336,7 @@ class ServicePlanner:
         """Rule 4; None where the backlog is not known."""
         if seen.backlog is None:
             return None
-        level, rate = seen.level or 0.0, self._rate.rate
+        level, rate = seen.level or 0.0, self._serving.rate
         drain = max(self.service.within, self.settings.drain)
         floor = guard.reactive_floor(level, queue.backlog, standing, self._split, self._lead_times, rate, drain)
         if seen.backlog > 0:
@@ -317,8 +353,8 @@ class ServicePlanner:
         share = 1.0 + self._headroom(terms) if blind else self.settings.held_share
         drain = max(self.service.within, self.settings.drain)
         lead = self._lead_times.quantile(0.95)
-        need = (share * (self._steady_level() or 0.0) + queue.backlog / drain) / self._rate.rate
-        return self._split.least(self._need.largest(now, need, self.settings.held_leads * lead))
+        need = share * (self._steady_level() or 0.0) + queue.backlog / drain
+        return self._split.least(self._need.largest(now, need, self.settings.held_leads * lead) / self._serving.rate)
 
     def _headroom(self, terms: Terms) -> float:
         """Over the newest level, without a forecast; what the attainment corrects is this, then."""
@@ -326,20 +362,24 @@ class ServicePlanner:
 
     def _terms(self) -> Terms:
         s, p = self.service, self.settings
-        slack = max(s.within - s.service_time, 0.0)
         late = max(1.0 - s.share, 1e-4)
-        rate = self._rate.rate * self._waiting.utilisation(self._rate.rate, slack, late, p.utilisation_min)
+        rate = self._serving.rate * self._utilised()
         reached = correction(self._attained, p.aim * late, p.attained_prior)
         inflation = p.inflation * reached**p.correction
         return Terms(
             rate=rate,
-            slack=slack,
+            slack=self._slack,
             window=self._lead_times.quantile(0.95) + (1.0 + p.margin_ticks) * s.tick,
             # A replica that a share `late` of the paths needs for the whole window is worth about its cost.
             price=p.price_scale / (rate * late),
             pause=min(p.rebalance_pause, s.tick),
             inflation=min(max(inflation, p.inflation_least), p.inflation_most),
         )
+
+    def _utilised(self) -> float:
+        """The share of a replica's rate that may be planned for."""
+        late = max(1.0 - self.service.share, 1e-4)
+        return self._waiting.utilisation(self._serving.rate, self._slack, late, self.settings.utilisation_min)
 
     def _queue(self, seen: Seen) -> Queue:
         """The backlog as the plan sees it: without what is served but not committed, nor what stuck consumers leave."""
@@ -366,9 +406,7 @@ class ServicePlanner:
 
     # --- its bounds
 
-    def _bounded_in(
-        self, now: float, seen: Seen, replicas: ReplicaState, plan: _Plan
-    ) -> tuple[int, tuple[Reason, ...]]:
+    def _bounded_in(self, now: float, seen: Seen, replicas: ReplicaState, plan: Plan) -> tuple[int, tuple[Reason, ...]]:
         """The count after the rules for scaling in, and what held it at the current one."""
         current, hold = replicas.desired, self.service.scale_in_hold
         unknown = bool(seen.faults) or seen.level is None or seen.past or seen.stuck
@@ -413,7 +451,7 @@ class ServicePlanner:
             arrival_rate=rate,
             backlog=seen.backlog,
             time_lag=None if seen.lag is None else seen.lag.seconds,
-            service_rate=self._rate.rate,
+            service_rate=self._serving.rate,
             lead_time=self._lead_times.quantile(0.95),
             ready=None if self._replicas is None else self._replicas.ready,
             pending=None if standing is None else len(standing.pending_ages),

@@ -15,6 +15,8 @@ class Reason(StrEnum):
     """The present load needs more than the forecast asks for."""
     NO_FORECAST = "NoForecast"
     """No history yet (or the forecaster failed): the plan is reactive."""
+    EXPERIMENT = "Experiment"
+    """Fewer replicas than planned for a while, where that is safe, to learn what one serves."""
     STEADY = "Steady"
     """The count that stands is the cheapest."""
 

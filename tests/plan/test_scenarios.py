@@ -32,7 +32,7 @@ def test_steady_noisy_load_does_not_flap(service: Service, rate: float, dt: floa
         return rate
 
     need = rate / service.service_rate
-    policy = policy_for(service, load if known else None, 0.1)
+    policy = policy_for(service, load if known else None, 0.1, experiments=False)
     loop = Loop(service, policy, load, start_replicas=round(1.3 * need), dt=dt)
     loop.run(ticks * service.tick)
     assert flickers(loop) == []
