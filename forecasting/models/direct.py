@@ -58,9 +58,8 @@ class Direct:
     records, and the newest features are computed when paths are drawn. To refit: ``adopt(study(kept()))``.
 
     About once a minute an update also judges what was said for now, and says what is expected at some horizons: each
-    upper
-    quantile covers what it says (:mod:`forecasting.direct.feedback`). That is kept across refits; the
-    first fit starts it from past days, each forecast without itself.
+    upper quantile covers what it says (:mod:`forecasting.direct.feedback`). That is kept across refits; the first fit
+    starts it from past days, each forecast without itself.
 
     ``step`` (s) of the paths, ``keep`` (s) of the series that is kept, ``periods`` (s) besides the day, longest
     ``horizon`` (s) that is learned (longer paths hold the last ratio), ``seed`` of the noise that coarse history lacks
