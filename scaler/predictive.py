@@ -22,9 +22,18 @@ def make_forecaster(resource: PredictiveScaler) -> Forecaster | None:
         from forecasting.models.seasonal_naive import SeasonalNaive
 
         return SeasonalNaive(step=forecast.step, season=forecast.season)
-    from forecasting.models.level_season import LevelSeason
+    if forecast.model is ForecastModel.LEVEL_SEASON:
+        from forecasting.models.level_season import LevelSeason
 
-    return LevelSeason(step=forecast.step, season=forecast.season)
+        return LevelSeason(step=forecast.step, season=forecast.season)
+    if forecast.model is ForecastModel.DIRECT:
+        from forecasting.models.direct import Direct
+
+        return Direct(float(forecast.step), keep=max(float(forecast.history), 20 * float(forecast.step)))
+    from forecasting.competition_default import default_competition
+
+    lead = float(resource.spec.replicas.lead_time)
+    return default_competition(float(forecast.step), lead, season=float(forecast.season), keep=float(forecast.history))
 
 
 def make_policy(resource: PredictiveScaler, service: Service) -> Policy:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from forecasting.errors import BadSeries
 from forecasting.series import Series
+from scaler.plan.nodes_need import PoolSpec
 from scaler.plan.service import Service
 from simulations.errors import BadSetting
 from simulations.history_load import split_load
@@ -54,8 +55,8 @@ class Parameters:
     min_replicas: int | None = None  # None: 1, and 0 for a trace that is silent most of the time
     peak_factor: float = 1.5  # the most replicas, in those that the day's highest step needs
     history: float = 7 * DAY  # s, or as much as the trace has
-    scale_in_hold: float = 300.0  # s, the resource's default
-    step: float = 60.0  # s, of the forecast; the resource's default
+    scale_in_hold: float = 60.0  # s, the resource's default
+    step: float = 15.0  # s, of the forecast; the resource's default
     max_nodes: int | None = None
     scale_in: ScaleIn = ScaleIn.EMPTIEST  # as the reference cells have it: kinder to the peers than a ReplicaSet is
 
@@ -184,6 +185,7 @@ def _service(
         tick=p.tick,
         step=p.step,
         scale_in_hold=p.scale_in_hold,
+        pool=PoolSpec(POOL, p.node_size, p.node_lead_time.high, p.idle, p.max_nodes) if on_nodes else None,
     )
     setting = ServiceSetting(
         service=service,

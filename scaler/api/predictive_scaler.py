@@ -62,6 +62,8 @@ class Mode(StrEnum):
 class ForecastModel(StrEnum):
     """Families of forecasters."""
 
+    AUTO = "auto"
+    DIRECT = "direct"
     LEVEL_SEASON = "levelSeason"
     SEASONAL_NAIVE = "seasonalNaive"
     NONE = "none"
@@ -187,9 +189,9 @@ class Replicas(Model):
         "model of a few GB to load.",
     )
     scale_in_hold: Annotated[Duration, duration_between("0s", "24h")] = Field(
-        default=Duration.parse("5m"),
-        description="How long a lower count must have been the answer before it is taken. Default: as the "
-        "HorizontalPodAutoscaler's window.",
+        default=Duration.parse("60s"),
+        description="How long a lower count must have been the answer before it is taken. Default: a few ticks, "
+        "for what the load lately needed is held anyway.",
     )
     max_scale_out: _Count | None = Field(
         default=None,
@@ -252,8 +254,9 @@ class Forecast(Model):
     model_config = rules(*_forecast_rules())
 
     step: Annotated[Duration, duration_between("100ms", "1h")] = Field(
-        default=Duration.parse("60s"),
-        description="Step of history and forecast. Default: half of a usual lead time, and cheap to fit.",
+        default=Duration.parse("15s"),
+        description="Step of the forecast. History is read in at most 12,000 steps, of a multiple of it. Default: a "
+        "tick, so that nothing of a jump is averaged away.",
     )
     season: Annotated[Duration, duration_between("1s", "28d")] = Field(
         default=Duration.parse("24h"),
@@ -267,9 +270,11 @@ class Forecast(Model):
         "which is also how long Kafka keeps messages unless told otherwise.",
     )
     model: ForecastModel = Field(
-        default=ForecastModel.LEVEL_SEASON,
-        description="Forecaster: `levelSeason` (newest level times a seasonal ratio), `seasonalNaive` (the last "
-        "season again) or `none` (reactive only). Default: the one that follows both rhythm and level.",
+        default=ForecastModel.AUTO,
+        description="Forecaster: `direct` (regression on level, day and short periods), `levelSeason` (newest level "
+        "times a seasonal ratio), `seasonalNaive` (the last season again), `none` (reactive only) or `auto`: the "
+        "first two side by side, each as far as it was right, and reactive while neither beats the newest level. "
+        "Default: what needs no knowledge of the load.",
     )
 
     @field_validator("season")

@@ -55,7 +55,7 @@ class Week:
             return
         first = step_index(coarse.start, STEP)
         if self._open is None:
-            self._open = first + len(coarse.rates)
+            self._open = step_index(history.end, STEP)  # the step in which it ends goes on here
         oldest = self._open - STEPS
         for step in range(max(first, oldest), min(first + len(coarse.rates), self._open)):
             if math.isnan(self._rates[step % STEPS]):

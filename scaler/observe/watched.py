@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.observe.ports import GroupTopic, LatencyQuery, TargetRef
+
+MOST_READ = 12_000  # steps of a history: each is a look-up in every partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,5 +51,10 @@ def watched(resource: PredictiveScaler) -> Watched:
         topic=GroupTopic(spec.kafka.consumer_group, spec.kafka.topic),
         prometheus=latency.prometheus if latency else None,
         latency=LatencyQuery(latency.metric, latency.selector, latency.window) if latency else None,
-        history=HistoryWindow(spec.forecast.history, spec.forecast.step) if spec.forecast.history > 0 else None,
+        history=_window(spec.forecast.history, spec.forecast.step) if spec.forecast.history > 0 else None,
     )
+
+
+def _window(span: float, step: float) -> HistoryWindow:
+    """The forecaster's steps, or as many of them together as make the look-ups few enough."""
+    return HistoryWindow(span, step * max(math.ceil(span / step / MOST_READ - 1e-9), 1))

@@ -250,18 +250,6 @@ def range_starts(partitions: int, consumers: int) -> Ints:
     return starts
 
 
-def utilisation(rate: float, slack: float, late_share: float, least: float) -> float:
-    """The share of a replica's rate that may be planned for, in [least, 1].
-
-    A replica with its own partitions is a queue of its own. With Poisson arrivals and service of a constant length the
-    wait's tail falls as exp(-2 (1 - u) rate t) (Kingman's heavy-traffic bound, arrival variation 1, service 0); u is
-    what leaves ``late_share`` beyond ``slack`` seconds.
-    """
-    if slack <= 0:
-        return least
-    return min(max(1.0 + math.log(late_share) / (2.0 * rate * slack), least), 1.0)
-
-
 class PartitionSplit:
     """How many replicas' worth of service r consumers can give.
 
@@ -317,6 +305,10 @@ class PartitionSplit:
         """The smallest count that gives all that the partitions let replicas give; None where ``most`` comes first."""
         top = int(np.argmax(self._table >= self._table[-1] * (1 - 1e-9)))
         return top if len(self._shares) > 0 and (top < self._most or len(self._shares) <= self._most) else None
+
+    def worth(self, replicas: int) -> float:
+        """What so many replicas can give, in replicas."""
+        return float(self._table[min(replicas, len(self._table) - 1)])
 
     def usable(self, replicas: Floats) -> Floats:
         """Replicas' worth of service of (fractional) ``replicas``, by linear interpolation; the shape of replicas."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaler.plan.capacity import PartitionSplit
-from scaler.plan.lead_time import LeadTimes
+from scaler.plan.lead_time import Distribution, LeadTimes
 from scaler.plan.observation import Freshness, LatencySample, Reading, ServiceObservation
 from scaler.plan.progress import Progress
 from scaler.plan.reasons import Reason
@@ -60,7 +60,7 @@ def reactive_floor(
     backlog: float,
     standing: Standing,
     split: PartitionSplit,
-    lead_times: LeadTimes,
+    lead_times: LeadTimes | Distribution,
     rate: float,
     drain: float,
 ) -> int:

@@ -7,6 +7,9 @@ import math
 from collections import deque
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from forecasting.forecaster import Forecaster
 from forecasting.series import Arrivals
 from scaler.plan import guard
@@ -14,10 +17,11 @@ from scaler.plan.attained import Attained, correction
 from scaler.plan.capacity import PartitionSplit
 from scaler.plan.decision import Forecast, Numbers, ServiceDecision
 from scaler.plan.foresight import Foresight
-from scaler.plan.lead_time import LeadTimes
+from scaler.plan.lead_time import Distribution, LeadTimes
+from scaler.plan.level import Level
 from scaler.plan.observation import ReplicaState, ServiceObservation, TopicOffsets
 from scaler.plan.paths import Futures, level_paths, quantiles
-from scaler.plan.prepared import Plan, Prepared, Seen
+from scaler.plan.prepared import Plan, Prepared, Seen, reasons_of, standing_of, unique
 from scaler.plan.probe import Situation
 from scaler.plan.progress import Progress, TimeLagTracker, backlog, difference
 from scaler.plan.reasons import Reason
@@ -40,14 +44,16 @@ class ServicePlanner:
         seed = int.from_bytes(hashlib.sha256(service.uid.encode()).digest()[:8], "big")
         self._foresight = Foresight(forecaster, settings.paths, seed, settings.refit)
         self._offsets: tuple[float, TopicOffsets] | None = None
-        self._recent: deque[Arrivals] = deque()
+        self._level = Level(settings.level_window)
         self._lag = TimeLagTracker(settings.lag_samples)
         self._serving = Serving(service, settings)
         self._split = PartitionSplit(
             service.max_replicas, settings.split_memory_ticks * service.tick, settings.split_change
         )
         self._unlearned: deque[tuple[str, float]] = deque(maxlen=UPDATED)  # pods of rolling updates: name, Ready at
-        self._lead_times = LeadTimes(service.lead_time, settings.lead_prior, settings.lead_samples, settings.join)
+        node = 0.0 if service.pool is None else service.pool.lead_time
+        declared = max(service.lead_time - node, service.tick)
+        self._lead_times = LeadTimes(declared, settings.lead_prior, settings.lead_samples, settings.join)
         self._replicas: ReplicaState | None = None
         self._changed_at = -math.inf  # unix s of the last change of membership
         self._joined_at = -math.inf  # unix s at which a consumer last joined
@@ -70,19 +76,31 @@ class ServicePlanner:
 
     # --- one tick
 
+    @property
+    def leads(self) -> Distribution:
+        """The lead times of what this service's own plan orders: on a pool, of a pod that a node has room for."""
+        return self._lead_times.total if self.service.pool is None else self._lead_times.pod
+
+    @property
+    def table(self) -> NDArray[np.float64]:
+        """What r replicas can give, in replicas. Do not write."""
+        return self._split.table
+
     def step(self, now: float, observed: ServiceObservation) -> ServiceDecision:
         """Decide at unix time ``now``. Never raises for what a source or a forecaster does."""
         return self.decide(self.prepare(now, observed))
 
-    def prepare(self, now: float, observed: ServiceObservation) -> Prepared:
-        """Take in what is new, and find the cheapest count. Never raises for what a source or a forecaster does."""
+    def prepare(self, now: float, observed: ServiceObservation, until: float = 0.0) -> Prepared:
+        """Take in what is new, and find the cheapest count; paths reach ``until`` s ahead at least. Never raises for
+        what a source or a forecaster does.
+        """
         seen = self._take_in(now, observed)
         replicas = self._replicas
-        standing = None if replicas is None else _standing(replicas, now)
+        standing = None if replicas is None else standing_of(replicas, now)
         if standing is None or not observed.replicas.fresh:
             return Prepared(now, observed, seen, replicas, standing, None, None, self._queue(seen), None)
         terms = self._terms()
-        drawn = self._foresight.futures(now, terms.window + terms.slack)
+        drawn = self._foresight.futures(now, max(terms.window + terms.slack, until))
         futures = drawn
         if drawn is None and seen.level is not None:
             # The mean over a lead time does not flicker; a jump beyond what counts vary by is answered at once.
@@ -101,18 +119,20 @@ class ServicePlanner:
         now, observed, seen = prepared.now, prepared.observed, prepared.seen
         replicas, standing, plan = prepared.replicas, prepared.standing, prepared.plan
         if replicas is None:
-            reasons = _unique((Reason.TARGET_UNKNOWN, *seen.faults, *seen.notes))
+            reasons = unique((Reason.TARGET_UNKNOWN, *seen.faults, *seen.notes))
             return ServiceDecision(observed.uid, now, None, None, reasons, self._numbers(seen, None, None, None))
         current = replicas.desired
         if plan is None:
             self._hold.lowest(now, current, current, self.service.scale_in_hold)
-            reasons = _unique((*seen.faults, *seen.notes))
+            reasons = unique((*seen.faults, *seen.notes))
             return ServiceDecision(
                 observed.uid, now, current, current, reasons, self._numbers(seen, standing, None, None)
             )
         if wanted is not None:
-            plan = replace(plan, wanted=max(wanted, plan.floor or 0))
-        count, held = self._bounded_in(now, seen, replicas, plan)
+            plan = replace(plan, wanted=max(wanted, plan.floor or 0), held=0)
+        # A pool's plan holds what was lately needed itself, and pays for nodes, not for replicas.
+        hold = self.service.scale_in_hold if wanted is None else 0.0
+        count, held = self._bounded_in(now, seen, replicas, plan, hold)
         tried = None if wanted is not None else self._experiment(prepared)
         if tried is not None and tried < count:
             count, held, plan = tried, (), replace(plan, source=Reason.EXPERIMENT)
@@ -120,7 +140,7 @@ class ServicePlanner:
         if desired < current and seen.faults:  # rule 1 stands above the limits: nothing is taken away in the dark
             desired, limits = current, ()
         self._limited = desired < plan.wanted
-        reasons = _reasons(current, count, desired, plan, held, limits, seen)
+        reasons = reasons_of(current, count, desired, plan, held, limits, seen)
         numbers = self._numbers(seen, standing, plan, prepared.terms)
         if plan.rollout is not None:
             late = plan.rollout.late_share(count)
@@ -137,7 +157,7 @@ class ServicePlanner:
             return None
         sound = not (seen.faults or seen.stuck or seen.past or replicas.updating or self._stuck.silent)
         known = plan.floor is not None and prepared.now - self._changed_at >= self.service.tick
-        high, middle = self._serving.safe(futures, self._lead_times.quantile(0.95))
+        high, middle = self._serving.safe(futures, self.leads.quantile(0.95))
         floor = max(plan.floor or 0, self.service.min_replicas)
         situation = Situation(
             current=standing.current,
@@ -180,9 +200,9 @@ class ServicePlanner:
         lag = None if fresh is None else self._lag.lag(now, fresh)
         late = lag is not None and lag.at_least > self.service.within
         latency = observed.latency.value if observed.latency is not None and observed.latency.fresh else None
-        self._serving.learn(progress, latency, ready, self._worth(ready), known, late)
+        self._serving.learn(progress, latency, ready, self._split.worth(ready), known, late)
         left = None if fresh is None else float(backlog(fresh).sum())
-        level = self._level(self._window()) if progress is not None and progress.arrived is not None else None
+        level = self._level.over(self._window()) if progress is not None and progress.arrived is not None else None
         if progress is not None and left is not None:
             self._learn_waits(progress, left, level, ready, known, stuck)
         return Seen(
@@ -209,10 +229,7 @@ class ServicePlanner:
                 self._waited_at = self._serving.rate
                 p = self.settings
                 self._waiting = Waiting(p.waiting, p.waiting_weight, p.waiting_memory, p.uncommitted)
-            self._waiting.learn(left, level, self._serving.rate, self._worth(ready))
-
-    def _worth(self, replicas: int) -> float:
-        return float(self._split.table[min(replicas, len(self._split.table) - 1)])
+            self._waiting.learn(left, level, self._serving.rate, self._split.worth(ready))
 
     def _membership(self, now: float, observed: ServiceObservation) -> bool:
         """Takes in the replicas; whether consumers joined or left so lately that what they do now teaches nothing."""
@@ -243,7 +260,7 @@ class ServicePlanner:
         before, self._offsets = self._offsets, (time, offsets)
         if before is not None and time < before[0]:  # the clock was set back: the times before it say nothing now
             self._lag.clear()
-            self._recent.clear()
+            self._level.clear()
             self._attained.restart()
             before = None
         if before is None:
@@ -255,31 +272,19 @@ class ServicePlanner:
             return None
         if progress.arrived is None:
             self._lag.clear()
-            self._recent.clear()
+            self._level.clear()
         self._lag.add(time, offsets)
         if progress.arrived is not None:
             arrivals = Arrivals(time, progress.seconds, float(progress.arrived.sum()))
             self._split.learn(progress.arrived, progress.seconds)
-            self._recent.append(arrivals)
-            while len(self._recent) > 1 and self._recent[1].end < time - self.settings.level_window:
-                self._recent.popleft()
+            self._level.add(arrivals)
             self._foresight.update(arrivals)
         return progress
 
-    def _level(self, window: float) -> float | None:
-        """The newest level of arrivals (requests/s), over ``window`` s or the newest interval, if that is longer."""
-        seconds = count = 0.0
-        for arrivals in reversed(self._recent):
-            if seconds > 0 and seconds + arrivals.seconds > window * 1.001:
-                break
-            seconds += arrivals.seconds
-            count += arrivals.count
-        return count / seconds if seconds > 0 else None
-
     def _steady_level(self) -> float | None:
-        """The same over a lead time, a minute at most: what may be held, or answered with headroom, without flicker."""
-        lead = self._lead_times.quantile(0.95)
-        return self._level(min(self.settings.level_window, max(lead, self._window())))
+        """The level over a lead time, a minute at most: what may be held, or answered with headroom."""
+        lead = self.leads.quantile(0.95)
+        return self._level.over(min(self.settings.level_window, max(lead, self._window())))
 
     def _window(self) -> float:
         """s: the tick, or the time that the objective lets a burst wait anyway, if that is longer."""
@@ -315,7 +320,7 @@ class ServicePlanner:
             queue,
             standing,
             self._split.table,
-            self._lead_times.points,
+            self.leads.points,
             terms,
         )
         lowest, highest = self._range(standing, queue, rollout)
@@ -338,7 +343,7 @@ class ServicePlanner:
             return None
         level, rate = seen.level or 0.0, self._serving.rate
         drain = max(self.service.within, self.settings.drain)
-        floor = guard.reactive_floor(level, queue.backlog, standing, self._split, self._lead_times, rate, drain)
+        floor = guard.reactive_floor(level, queue.backlog, standing, self._split, self.leads, rate, drain)
         if seen.backlog > 0:
             floor = max(floor, 1)
         if floor < standing.current:
@@ -352,7 +357,7 @@ class ServicePlanner:
             return 0
         share = 1.0 + self._headroom(terms) if blind else self.settings.held_share
         drain = max(self.service.within, self.settings.drain)
-        lead = self._lead_times.quantile(0.95)
+        lead = self.leads.quantile(0.95)
         need = share * (self._steady_level() or 0.0) + queue.backlog / drain
         return self._split.least(self._need.largest(now, need, self.settings.held_leads * lead) / self._serving.rate)
 
@@ -369,7 +374,7 @@ class ServicePlanner:
         return Terms(
             rate=rate,
             slack=self._slack,
-            window=self._lead_times.quantile(0.95) + (1.0 + p.margin_ticks) * s.tick,
+            window=self.leads.quantile(0.95) + (1.0 + p.margin_ticks) * s.tick,
             # A replica that a share `late` of the paths needs for the whole window is worth about its cost.
             price=p.price_scale / (rate * late),
             pause=min(p.rebalance_pause, s.tick),
@@ -406,9 +411,11 @@ class ServicePlanner:
 
     # --- its bounds
 
-    def _bounded_in(self, now: float, seen: Seen, replicas: ReplicaState, plan: Plan) -> tuple[int, tuple[Reason, ...]]:
+    def _bounded_in(
+        self, now: float, seen: Seen, replicas: ReplicaState, plan: Plan, hold: float
+    ) -> tuple[int, tuple[Reason, ...]]:
         """The count after the rules for scaling in, and what held it at the current one."""
-        current, hold = replicas.desired, self.service.scale_in_hold
+        current = replicas.desired
         unknown = bool(seen.faults) or seen.level is None or seen.past or seen.stuck
         answer = max(plan.wanted, current) if unknown else plan.wanted
         lowest = max(self._hold.lowest(now, answer, current, hold), min(plan.held, current))
@@ -439,7 +446,7 @@ class ServicePlanner:
     # --- what is reported
 
     def _forecast(self, drawn: Futures) -> Forecast:
-        at = self._lead_times.quantile(0.95)
+        at = self.leads.quantile(0.95)
         p05, p50, p95, p99 = quantiles(drawn.rate_at(at), (0.05, 0.5, 0.95, 0.99))
         return Forecast(at, p05, p50, p95, p99, self._foresight.name)
 
@@ -452,7 +459,7 @@ class ServicePlanner:
             backlog=seen.backlog,
             time_lag=None if seen.lag is None else seen.lag.seconds,
             service_rate=self._serving.rate,
-            lead_time=self._lead_times.quantile(0.95),
+            lead_time=self.leads.quantile(0.95),
             ready=None if self._replicas is None else self._replicas.ready,
             pending=None if standing is None else len(standing.pending_ages),
             forecast=None if plan is None else plan.forecast,
@@ -463,36 +470,3 @@ class ServicePlanner:
             planned_rate=None if terms is None else terms.rate,
             useful_replicas=self._split.cap,
         )
-
-
-def _standing(replicas: ReplicaState, now: float) -> Standing:
-    """Rule 3: what was asked for and does not serve yet, with its age; pods that do not exist yet are new."""
-    current = max(replicas.desired, 0)
-    missing = max(current - replicas.ready, 0)
-    ages = sorted((max(now - since, 0.0) for since in replicas.pending_since), reverse=True)[:missing]
-    return Standing(current, replicas.ready, (*ages, *([0.0] * (missing - len(ages)))))
-
-
-def _reasons(
-    current: int,
-    count: int,
-    desired: int,
-    plan: Plan,
-    held: tuple[Reason, ...],
-    limits: tuple[Reason, ...],
-    seen: Seen,
-) -> tuple[Reason, ...]:
-    """Everything that touched the number, the decisive one first."""
-    if held:
-        first: tuple[Reason, ...] = held
-    elif count == current:
-        first = (Reason.STEADY,)
-    else:
-        first = (plan.source,)
-    decisive = (*limits, *first) if limits and current in (desired, count) else (*first, *limits)
-    states = (Reason.CONSUMERS_NOT_PROGRESSING,) if seen.stuck else ()
-    return _unique((*decisive, *states, *seen.faults, *plan.notes, *seen.notes))
-
-
-def _unique(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
-    return tuple(dict.fromkeys(reasons))

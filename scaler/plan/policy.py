@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from forecasting.forecaster import Forecaster
-from scaler.plan.decision import GroupDecision
+from scaler.plan.decision import GroupDecision, PoolDecision
 from scaler.plan.observation import GroupObservation
 from scaler.plan.planner import ServicePlanner
+from scaler.plan.pooled import PooledPlan
 from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
 
 KIND = "lagcast.PredictivePolicy"
-VERSION = 1
+VERSION = 2
 
 
 class PredictivePolicy:
@@ -32,24 +33,40 @@ class PredictivePolicy:
         self._planners = {s.uid: ServicePlanner(s, forecasters(s), self._settings) for s in services}
         if len(self._planners) != len(services):
             raise ValueError("two services of a group have the same uid")
+        self._pools = _pools(self._planners)
 
     def step(self, now: float, observed: GroupObservation) -> GroupDecision:
         """One tick at unix time ``now``; a decision for each service that was observed, in that order.
 
         Raises KeyError for a service that the policy was not made for.
         """
-        return GroupDecision(tuple(self._planners[one.uid].step(now, one) for one in observed.services))
+        prepared = {}
+        for one in observed.services:
+            planner = self._planners[one.uid]
+            pool = None if planner.service.pool is None else self._pools[planner.service.pool.uid]
+            prepared[one.uid] = planner.prepare(now, one, 0.0 if pool is None else pool.horizon)
+        pools: list[PoolDecision] = []
+        wanted: dict[str, int] = {}
+        for state in observed.pools:
+            if state.uid in self._pools:
+                decision, counts = self._pools[state.uid].step(now, state, prepared)
+                pools.append(decision)
+                wanted |= counts
+        services = tuple(self._planners[uid].decide(known, wanted.get(uid)) for uid, known in prepared.items())
+        return GroupDecision(services, tuple(pools))
 
     def snapshot(self) -> bytes:
         """All state, forecasters included. To be restored only from where nobody else can write: it is a pickle."""
-        return pickle.dumps((KIND, VERSION, self._planners), protocol=5)
+        return pickle.dumps((KIND, VERSION, (self._planners, self._pools)), protocol=5)
 
     def restore(self, saved: bytes) -> None:
         """Take over a snapshot of the same services. Raises ValueError for anything else, and changes nothing then."""
         made_for: dict[str, object] = {}
+        planners, pools = self._planners, self._pools
         try:
-            kind, version, planners = pickle.loads(saved)  # noqa: S301 - see snapshot
+            kind, version, state = pickle.loads(saved)  # noqa: S301 - see snapshot
             if (kind, version) == (KIND, VERSION):
+                planners, pools = state
                 made_for = {uid: (p.service, p.settings) for uid, p in planners.items()}
         except Exception as error:  # foreign bytes fail in any way
             raise ValueError("these bytes are no snapshot of a policy: start without one") from error
@@ -57,4 +74,14 @@ class PredictivePolicy:
             raise ValueError(f"a snapshot of {kind!r} version {version}, not of {KIND!r} version {VERSION}")
         if made_for != {uid: (p.service, self._settings) for uid, p in self._planners.items()}:
             raise ValueError("the snapshot was made for other services or other settings: start without it")
-        self._planners = planners
+        self._planners, self._pools = planners, pools
+
+
+def _pools(planners: Mapping[str, ServicePlanner]) -> dict[str, PooledPlan]:
+    """One plan for each pool that services declare. Raises ValueError when two declare one pool differently."""
+    specs = {p.service.pool for p in planners.values() if p.service.pool is not None}
+    if len({spec.uid for spec in specs}) != len(specs):
+        raise ValueError("two services of a group declare the same pool with other values: they must be the same")
+    return {
+        spec.uid: PooledPlan(spec, {uid: p for uid, p in planners.items() if p.service.pool == spec}) for spec in specs
+    }

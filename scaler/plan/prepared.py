@@ -54,3 +54,36 @@ class Prepared:
     terms: Terms | None
     queue: Queue
     plan: Plan | None  # None: the replicas are not known now
+
+
+def standing_of(replicas: ReplicaState, now: float) -> Standing:
+    """Rule 3: what was asked for and does not serve yet, with its age; pods that do not exist yet are new."""
+    current = max(replicas.desired, 0)
+    missing = max(current - replicas.ready, 0)
+    ages = sorted((max(now - since, 0.0) for since in replicas.pending_since), reverse=True)[:missing]
+    return Standing(current, replicas.ready, (*ages, *([0.0] * (missing - len(ages)))))
+
+
+def reasons_of(
+    current: int,
+    count: int,
+    desired: int,
+    plan: Plan,
+    held: tuple[Reason, ...],
+    limits: tuple[Reason, ...],
+    seen: Seen,
+) -> tuple[Reason, ...]:
+    """Everything that touched the number, the decisive one first."""
+    if held:
+        first: tuple[Reason, ...] = held
+    elif count == current:
+        first = (Reason.STEADY,)
+    else:
+        first = (plan.source,)
+    decisive = (*limits, *first) if limits and current in (desired, count) else (*first, *limits)
+    states = (Reason.CONSUMERS_NOT_PROGRESSING,) if seen.stuck else ()
+    return unique((*decisive, *states, *seen.faults, *plan.notes, *seen.notes))
+
+
+def unique(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
+    return tuple(dict.fromkeys(reasons))

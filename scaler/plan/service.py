@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scaler.plan.nodes_need import PoolSpec
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -23,3 +25,6 @@ class Service:
     max_scale_out: int | None = None  # replicas a tick; None: no limit
     max_scale_in: int | None = None  # replicas a tick; None: no limit
     concurrency: float | None = None  # requests one replica serves at a time; None: not declared
+    pool: PoolSpec | None = None  # of GPU nodes that its pods stand on, planned along with it
+    gpus: int = 1  # of a replica
+    weight: float = 1.0  # of its lateness against other services' where the pool is full

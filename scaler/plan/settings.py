@@ -17,6 +17,7 @@ class PlanSettings:
     inflation_most: float = 3.0
     correction: float = 0.7  # power of (late share reached / aimed at) by which it moves
     aim: float = 0.5  # part of the declared late share that is aimed at
+    pool_correction: float = 3.0  # power of the inflation's change by which the price of lateness moves on a pool
     attained_memory: float = 86_400.0  # s in which a request's weight in the attainment falls by e
     attained_prior: float = 14_400.0  # s of the usual load that count as just on target
     margin_ticks: float = 1.0  # ticks by which capacity is wanted early: what joins and commits is late now and then

@@ -43,11 +43,11 @@ PATIENCE = 90.0  # s for KEDA to see a new ScaledObject, and for its HPA to be a
 # 3 s of one who joins (tests/lab/test_simulator_believed.py prints it).
 REBALANCE = 1.0
 # The past ends as a spike ends, so that the next one comes after everything has settled. Lagcast's own periods are its
-# defaults, 5 min and 60 s, in the lab's time, as KEDA's are.
+# defaults, 60 s and 15 s, in the lab's time, as KEDA's are.
 SPEC = ScenarioSpec(
     name="race",
-    scale_in_hold=300.0 * TIME_SCALE,
-    step=60.0 * TIME_SCALE,
+    scale_in_hold=60.0 * TIME_SCALE,
+    step=15.0 * TIME_SCALE,
     past=715.0,
     replicas=6,
     spike=Spike(every=120.0, at=90.0, length=25.0, height=6.0),

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from scaler.plan.service import Service
     from simulations.policies.catalog import PolicyMaker
 
-DAY = 86400.0  # s
-
 
 def make(options: Mapping[str, str]) -> PolicyMaker:
     """The policy; it takes no options. Raises ConfigError for any."""
@@ -24,9 +22,9 @@ def make(options: Mapping[str, str]) -> PolicyMaker:
 
 def forecaster(service: Service) -> Forecaster:
     """The default one of a resource, at the service's step."""
-    from forecasting.models.level_season import LevelSeason
+    from forecasting.competition_default import default_competition
 
-    return LevelSeason(step=service.step, season=DAY)
+    return default_competition(service.step, service.lead_time)
 
 
 def without_options(name: str, options: Mapping[str, str]) -> None:

@@ -59,8 +59,8 @@ def test_defaults(resource: Make, write: Write) -> None:
     assert scaler.metadata.namespace == "default"
     assert (spec.target.api_version, spec.target.kind) == ("apps/v1", "Deployment")
     assert spec.mode is Mode.RECOMMEND
-    assert spec.forecast.model is ForecastModel.LEVEL_SEASON
-    assert (spec.forecast.step, spec.forecast.season, spec.forecast.history) == (60, 86_400, 604_800)
+    assert spec.forecast.model is ForecastModel.AUTO
+    assert (spec.forecast.step, spec.forecast.season, spec.forecast.history) == (15, 86_400, 604_800)
     assert spec.latency is not None
     assert (spec.latency.metric, spec.latency.window) == ("inference_latency_seconds", 60)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.plan.capacity import PartitionSplit, ServiceRate, saturated, shrunk_shares, usable_table, utilisation
+from scaler.plan.capacity import PartitionSplit, ServiceRate, saturated, shrunk_shares, usable_table
 from scaler.plan.progress import Progress
 
 
@@ -152,23 +152,3 @@ def test_more_consumers_than_partitions_do_not_dilute_the_rate() -> None:
     for _ in range(50):
         rate.learn(progress([20.0] * 4, [500.0] * 4), ready=9)
     assert rate.rate == pytest.approx(2.0)
-
-
-def test_utilisation_leaves_room_for_waiting() -> None:
-    real = utilisation(2.0, 9.5, 0.01, 0.5)
-    assert 0.85 < real < 0.9
-    assert utilisation(2.0, 9.5, 0.001, 0.5) < real
-    assert utilisation(2.0, 0.0, 0.01, 0.5) == 0.5
-    assert utilisation(100.0, 100.0, 0.01, 0.5) > 0.99
-
-
-def test_utilisation_against_a_simulated_queue() -> None:
-    """Poisson arrivals, constant service of 0.5 s, one server: at the planned load the declared share is kept."""
-    rng = np.random.default_rng(3)
-    service, slack, late = 0.5, 9.5, 0.01
-    planned = utilisation(1 / service, slack, late, 0.5)
-    gaps = rng.exponential(service / planned, 400_000)
-    work = service - gaps
-    walk = np.cumsum(work)
-    wait = walk - np.minimum.accumulate(np.minimum(walk, 0.0))
-    assert float((wait > slack).mean()) <= late

@@ -162,7 +162,7 @@ def test_what_was_declared_is_shown_and_follows_a_change(shown: Shown) -> None:
     assert shown.value("lagcast_objective_within_seconds") == 10.0
     assert shown.value("lagcast_objective_share") == pytest.approx(0.99)
     assert (shown.value("lagcast_min_replicas"), shown.value("lagcast_max_replicas")) == (1.0, 30.0)
-    labels = {"forecast": "levelSeason", "kind": "Deployment", "target": "chat-server", "topic": "topic-chat"}
+    labels = {"forecast": "auto", "kind": "Deployment", "target": "chat-server", "topic": "topic-chat"}
     labels |= {"group": "group-chat", "latency_metric": "inference_latency_seconds", "latency_selector": 'app="chat"'}
     assert shown.value("lagcast_scaler_info", mode="Enforce", **labels) == 1.0
     shown.configure(CHAT, "Recommend")

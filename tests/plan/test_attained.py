@@ -1,0 +1,78 @@
+"""The attainment that corrects the plan, from arrivals and commits alone."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from scaler.plan.attained import Attained, correction
+
+DAY = 86_400.0
+
+
+def test_what_leaves_in_time_is_not_late_and_what_waits_longer_is() -> None:
+    """Ten a second for a minute; nothing is served for 20 s, then all at once: late is what came long before."""
+    of = Attained(10.0, 1e12)
+    for t in range(0, 100):
+        came = 10.0 if 0 < t <= 60 else 0.0
+        waiting = 10.0 * (min(t, 39) - 20) if 20 <= t < 40 else 0.0
+        of.learn(1000.0 + t, came, waiting, True)
+    assert of.arrived == pytest.approx(600.0)
+    # From 20 s on they pile up; between 39 and 40 s all leave. Late: those that came from 20 s to 29 or 30 s.
+    assert 90.0 - 1e-6 <= of.late <= 100.0
+    assert of.share == pytest.approx(1 - of.late / of.arrived)
+
+
+def test_a_request_that_nobody_serves_is_late() -> None:
+    of = Attained(10.0, 1e12)
+    for t in range(0, 61):
+        of.learn(float(t), 5.0 if t else 0.0, 5.0 * t, True)
+    assert of.late == of.arrived == pytest.approx(250.0)
+
+
+def test_between_ticks_commits_are_taken_as_even() -> None:
+    of = Attained(10.0, 1e12)
+    for t, backlog in ((0.0, 0.0), (15.0, 150.0), (30.0, 0.0), (45.0, 0.0)):
+        of.learn(t, 150.0 if 0.0 < t <= 15.0 else 0.0, backlog, True)
+    # 150 by 15 s; those that had left by 25 s are two thirds.
+    assert of.late == pytest.approx(50.0)
+
+
+def test_what_is_not_the_plans_to_answer_for_does_not_count() -> None:
+    of = Attained(10.0, DAY)
+    for t in range(0, 60):
+        of.learn(float(t), 5.0, 5.0 * t, False)
+    assert (of.late, of.arrived, of.share) == (0.0, 0.0, None)
+
+
+def test_a_restart_forgets_what_was_waiting() -> None:
+    of = Attained(10.0, DAY)
+    of.learn(0.0, 0.0, 0.0, True)
+    of.learn(1.0, 100.0, 100.0, True)
+    of.restart()
+    of.learn(1000.0, 50.0, 0.0, True)
+    of.learn(1020.0, 10.0, 0.0, True)
+    assert of.late == 0.0
+
+
+def test_old_requests_fade() -> None:
+    of = Attained(1.0, DAY)
+    of.learn(0.0, 0.0, 0.0, True)
+    of.learn(60.0, 600.0, 600.0, True)
+    for hour in range(1, 49):
+        of.learn(60.0 + hour * 3600.0, 36_000.0, 0.0, True)
+    assert of.late == pytest.approx(600.0 * math.exp(-2.0), rel=0.05)
+
+
+def test_the_correction_is_one_on_target_and_moves_with_the_share() -> None:
+    def after(late: float, hours: float) -> float:
+        of = Attained(10.0, DAY)
+        of.late, of.arrived, of.seconds = late * hours * 3600.0, hours * 3600.0, hours * 3600.0
+        return correction(of, 0.005, 4 * 3600.0)
+
+    assert correction(Attained(10.0, DAY), 0.005, 4 * 3600.0) == 1.0
+    assert after(0.005, 10.0) == pytest.approx(1.0)
+    assert after(0.02, 12.0) == pytest.approx((0.02 * 12 + 0.005 * 4) / (0.005 * 16))
+    assert after(0.0, 12.0) == pytest.approx(0.25)
+    assert after(0.02, 1 / 60) < 1.02, "one bad minute after a start is not a verdict"
