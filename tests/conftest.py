@@ -22,6 +22,7 @@ SLOW = (  # whole commands, days of load, libraries' fits, processes and cluster
     "explain/test_docs.py",
     "explain/test_process.py",
     "explain/test_simulated.py",
+    "forecasting/direct/test_feedback.py",
     "forecasting/models/test_conformance.py",
     "forecasting/models/test_guard.py",
     "forecasting/models/test_real_load_of_libraries.py",
@@ -39,6 +40,7 @@ SLOW = (  # whole commands, days of load, libraries' fits, processes and cluster
     "simulations/executors/",
     "simulations/faro/test_command.py",
     "simulations/requests/test_theory.py",
+    "simulations/test_pooled_policy.py",
     "simulations/test_reference_cells.py",
     "simulations/tuning/",
 )

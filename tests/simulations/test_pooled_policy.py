@@ -1,0 +1,98 @@
+"""Services on a pool of GPU nodes under the policy itself: nodes ahead of the pods, none given up in the dark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from scaler.plan.nodes_need import PoolSpec
+from scaler.plan.policy import PredictivePolicy
+from scaler.plan.service import Service
+from simulations.record import Record
+from simulations.run import simulate
+from simulations.setting import Between, Fault, FaultKind, Load, NodePool, ServiceSetting, Setting, Shared
+from tests.plan.loop import Foresight
+
+START = 1_000_000_020.0
+POOL = PoolSpec("gpus", 8, 300.0)
+Rate = Callable[[float], float]
+
+
+def service(uid: str) -> Service:
+    return Service(uid, 10.0, 0.99, 1, 64, 2.0, 0.2, 360.0, 15.0, 15.0, 60.0, pool=POOL)
+
+
+def spike(low: float, high: float, start: float, end: float) -> Rate:
+    return lambda t: high if start <= t - START < end else low
+
+
+def run(loads: dict[str, Rate], seconds: int, *, known: bool, faults: tuple[Fault, ...] = ()) -> Record:
+    settings = tuple(
+        ServiceSetting(service(uid), 2.0, 0.2, Shared(1000), Between(60.0, 60.0), replicas=int(rate(START) / 2.0) + 1)
+        for uid, rate in loads.items()
+    )
+    rng = np.random.default_rng(0)
+    arrivals = tuple(
+        Load(START, rng.poisson([rate(START + t) for t in range(seconds)]).astype(np.float64))
+        for rate in loads.values()
+    )
+    setting = Setting(settings, NodePool("gpus", 8, Between(240.0, 300.0), 600.0), 15.0, 0, faults)
+    policy = PredictivePolicy(
+        [one.service for one in settings], lambda s: Foresight(loads[s.uid], 15.0, 0.03) if known else None
+    )
+    return simulate(setting, arrivals, policy, name="lagcast")
+
+
+def late(record: Record) -> float:
+    return sum(float(np.nansum(one.late)) for one in record.services)
+
+
+def test_a_foreseen_spike_finds_its_nodes() -> None:
+    load = {"chat": spike(20.0, 90.0, 1800.0, 2700.0)}
+    seen, blind = (run(load, 4500, known=known) for known in (True, False))
+    assert seen.pool is not None
+    assert int(seen.pool.ready[1800]) * 8 >= 45, "nodes for the spike's replicas, ready as it begins"
+    assert int(seen.services[0].ready[1800]) >= 45
+    assert late(seen) < 0.01 * 900 * 90
+    assert late(blind) > 10 * late(seen) + 100
+    assert int(seen.pool.ready[4499]) <= 3, "given back when it is over"
+
+
+def test_two_services_that_take_turns_share_nodes() -> None:
+    """One is high while the other is low: together they never need what both would keep for themselves."""
+
+    def wave(shift: float) -> Rate:
+        return lambda t: 50.0 + 40.0 * float(np.sin(2 * np.pi * (t - START) / 3600.0 + shift))
+
+    both = {"a": wave(0.0), "b": wave(np.pi)}
+    together = run(both, 7200, known=True)
+    alone = [run({uid: rate}, 7200, known=True) for uid, rate in both.items()]
+    assert together.pool is not None
+    separate = sum(float(one.pool.asked.sum()) for one in alone if one.pool is not None)
+    assert float(together.pool.asked.sum()) < 0.95 * separate
+
+
+def test_nothing_is_given_up_while_the_nodes_or_the_offsets_are_unknown() -> None:
+    load = {"chat": spike(90.0, 20.0, 1200.0, 9e9)}  # it falls in the middle of an outage
+    for kind in (FaultKind.API_DOWN, FaultKind.BROKER_DOWN):
+        record = run(load, 3000, known=True, faults=(Fault(kind, 1100.0, 900.0),))
+        assert record.pool is not None
+        pods = record.services[0].ready  # an empty node goes by its autoscaler's own rule
+        assert int(pods[1100:1999].min()) >= int(pods[1100]), kind
+        assert int(pods[2999]) < int(pods[1100]), "and afterwards they are"
+
+
+def test_one_pool_is_one_pool() -> None:
+    other = replace(service("b"), pool=replace(POOL, size=4))
+    with pytest.raises(ValueError, match="same pool"):
+        PredictivePolicy([service("a"), other], lambda s: None)
+
+
+def test_a_restored_policy_goes_on_with_its_pool() -> None:
+    policy, other = (PredictivePolicy([service("chat")], lambda s: None) for _ in range(2))
+    saved = policy.snapshot()
+    other.restore(saved)
+    assert other.snapshot() == saved
