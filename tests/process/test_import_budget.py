@@ -8,11 +8,12 @@ import sys
 
 import pytest
 
-HEAVY = ("statsmodels", "prophet", "cmdstanpy", "statsforecast", "numba", "scipy")
+HEAVY = ("statsmodels", "prophet", "cmdstanpy", "statsforecast")
 CONTROLLER = """
 import json, sys
 import scaler.cli.run, scaler.act.events, scaler.act.replicas, scaler.observe.cluster, scaler.observe.kafka
 import scaler.kube, scaler.predictive, forecasting.models.level_season, forecasting.models.seasonal_naive
+import forecasting.competition_default
 from kubernetes.client.configuration import Configuration
 from kubernetes.client.rest import RESTClientObject
 from kubernetes.config.kube_config import load_kube_config
@@ -35,6 +36,10 @@ def loaded() -> list[str]:
 @pytest.mark.parametrize("package", [*HEAVY, "pandas", "matplotlib", "prometheus_api_client", "simulations"])
 def test_the_controller_does_not_import(loaded: list[str], package: str) -> None:
     assert [m for m in loaded if m == package or m.startswith(f"{package}.")] == []
+
+
+def test_of_scipy_only_what_numba_looks_for_is_loaded(loaded: list[str]) -> None:
+    assert len([m for m in loaded if m == "scipy" or m.startswith("scipy.")]) < 20, "all of it is 40 MB"
 
 
 def test_kubernetes_models_are_not_loaded(loaded: list[str]) -> None:

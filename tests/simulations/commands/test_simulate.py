@@ -75,13 +75,14 @@ def test_lagcast_itself_and_its_report(call: Call, load: Path, resource: Path, t
 
 
 def test_the_resource_s_forecaster_is_used(call: Call, load: Path, resource: Path) -> None:
-    without = resource.with_name("without.yaml")
+    with_one, without = resource.with_name("with.yaml"), resource.with_name("without.yaml")
+    with_one.write_text(resource.read_text().replace("season: 1h", "season: 1h, model: levelSeason"))
     without.write_text(resource.read_text().replace("season: 1h", "season: 1h, model: none"))
     ours, reactive, none = (
         document(call(simulate, load, "--config", path, "--score", "30m", "--policy", policy, "-o", "json"))[
             "services"
         ][0]["gpu_hours"]
-        for path, policy in ((resource, "lagcast"), (resource, "lagcast_reactive"), (without, "lagcast"))
+        for path, policy in ((with_one, "lagcast"), (resource, "lagcast_reactive"), (without, "lagcast"))
     )
     assert none == reactive
     assert ours != reactive

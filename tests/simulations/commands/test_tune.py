@@ -39,8 +39,8 @@ def test_a_chosen_point_is_a_resource_that_the_controller_reads(
     assert [one["trial"] for one in found["trials"]] == [0, 1, 2]
     # The first trial is the resource as it is.
     assert found["trials"][0]["objective.share"] == "99%"
-    assert found["trials"][0]["replicas.scaleInHold"] == "5m"
-    assert found["trials"][0]["forecast.model"] == "levelSeason"
+    assert found["trials"][0]["replicas.scaleInHold"] == "1m"
+    assert found["trials"][0]["forecast.model"] == "auto"
     (tuned,) = load_config(tmp_path / "out" / "tuned.yaml")
     (before,) = load_config(resource)
     chosen = found["trials"][found["chosen"]]
