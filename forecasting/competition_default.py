@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from forecasting.competition import Competition
+from forecasting.competition_scores import State
 from forecasting.forecaster import Forecaster, Paths
 from forecasting.models.direct import Direct
 from forecasting.models.level_season import LevelSeason
@@ -59,9 +60,35 @@ def by_season(step: float, season: float | None = DAY) -> Forecaster:
     return Coarse(partial(LevelSeason, _MINUTE, season, seasons_kept=_SEASONS), factor)
 
 
+class Incumbent(Competition):
+    """A competition whose models are believed until they are shown to be worse than the newest level.
+
+    For models that carry their own calibrated doubt: on load that nobody can foresee they cost no more than the newest
+    level, and in the hours until better is proven they have the conditional errors that it lacks.
+    """
+
+    @property
+    def trusted(self) -> bool:
+        """See :class:`~forecasting.competition.Judged`."""
+        return any(m.standing.state not in (State.DEMOTED, State.FAILED) for m in self.members)
+
+    def _weigh(self) -> None:
+        """By the same measure, but the newest level has paths only when nobody else has."""
+        super()._weigh()
+        believed = np.array([m.standing.state not in (State.DEMOTED, State.FAILED) for m in self.members])
+        if not believed.any():
+            return
+        shares = np.where(believed, self._weights[:-1], 0.0)
+        if not shares.any():  # not scored yet: the first that is believed
+            shares[int(np.argmax(believed))] = 1.0
+        self._weights = np.append(shares / shares.sum(), 0.0)
+
+
 def default_competition(
     step: float, lead_time: float, *, season: float | None = DAY, keep: float = 7 * DAY, seed: int = 0
 ) -> Competition:
     """For paths in steps of ``step`` s, scored at ``lead_time`` (s). ``keep``: s of history."""
-    direct = partial(Direct, step, keep=max(keep, 20 * step), seed=seed)
-    return Competition([direct, partial(by_season, step, season)], lead_time=lead_time, seed=seed)
+    members: list[Callable[[], Forecaster]] = [partial(Direct, step, keep=max(keep, 20 * step), seed=seed)]
+    if season is None or season != DAY:  # the direct one knows the day by itself
+        members.append(partial(by_season, step, season))
+    return Incumbent(members, lead_time=lead_time, seed=seed)

@@ -64,14 +64,11 @@ class ServicePlanner:
                 settings.stuck_seconds,
             )
         )
-        self._waited_at = service.service_rate  # requests/s of a replica, as the waits were learned with
         self._slack = max(service.within - service.service_time, 0.0)  # s
         self._hold = guard.ScaleInHold()
         self._need = guard.HeldNeed()
-        self._attained = Attained(service.within + settings.uncommitted, settings.attained_memory)
-        self._waiting = Waiting(
-            settings.waiting, settings.waiting_weight, settings.waiting_memory, settings.uncommitted
-        )
+        self._attained, self._waiting = self._nothing_learned()
+        self._learned_at = self._serving.rate
         self._limited = False  # at the last tick a limit kept the count below the answer
 
     # --- one tick
@@ -153,7 +150,8 @@ class ServicePlanner:
         replicas = prepared.replicas
         if replicas is None or standing is None or plan is None or futures is None:
             return None
-        if not (self._serving.unsure or self._serving.trying):
+        told = prepared.observed.latency is not None  # the histogram tells how long a request takes: nothing to try out
+        if not (self._serving.trying or (self._serving.unsure and not told)):
             return None
         sound = not (seen.faults or seen.stuck or seen.past or replicas.updating or self._stuck.silent)
         known = plan.floor is not None and prepared.now - self._changed_at >= self.service.tick
@@ -223,13 +221,17 @@ class ServicePlanner:
         if progress.arrived is None or progress.seconds > LONG * self._window():
             self._attained.restart()
             return
+        if not 0.9 <= self._serving.rate / self._learned_at <= 1.1:  # what was late, and waited, did by another rate
+            self._learned_at = self._serving.rate
+            self._attained, self._waiting = self._nothing_learned()
         self._attained.learn(progress.end, float(progress.arrived.sum()), left, not (stuck or self._limited))
         if known and level is not None:
-            if not 0.9 <= self._serving.rate / self._waited_at <= 1.1:  # at another rate it was another queue
-                self._waited_at = self._serving.rate
-                p = self.settings
-                self._waiting = Waiting(p.waiting, p.waiting_weight, p.waiting_memory, p.uncommitted)
             self._waiting.learn(left, level, self._serving.rate, self._split.worth(ready))
+
+    def _nothing_learned(self) -> tuple[Attained, Waiting]:
+        p = self.settings
+        attained = Attained(self.service.within + p.uncommitted, p.attained_memory)
+        return attained, Waiting(p.waiting, p.waiting_weight, p.waiting_memory, p.uncommitted)
 
     def _membership(self, now: float, observed: ServiceObservation) -> bool:
         """Takes in the replicas; whether consumers joined or left so lately that what they do now teaches nothing."""

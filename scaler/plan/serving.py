@@ -78,7 +78,8 @@ class Serving:
             self._rate.learn(progress, ready)
         served = float(progress.consumed.sum()) / progress.seconds
         if float(progress.backlog_after.sum()) <= served * (self._uncommitted + self._slack / 2):
-            self._rate.learn_calm(progress, worth, self._uncommitted, LEAST if self.trying else 1.0)
+            # By all that are ready, not by what their partitions' split lets them give: that is only thought.
+            self._rate.learn_calm(progress, float(ready), self._uncommitted, LEAST if self.trying else 1.0)
         else:
             self._rate.disturbed()
         if latency is not None:
