@@ -60,7 +60,7 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
         rate=terms.rate,
         slack=terms.slack,
         # A node is ordered long ahead, where the paths are wide already: the attainment moves the price as well.
-        price=terms.price * caution**settings.pool_correction,
+        price=terms.price * settings.pool_price * max(caution, 1.0) ** settings.pool_correction,
         share=service.share,
         ready=replicas.ready,
         pending_since=replicas.pending_since,
