@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 from click.testing import CliRunner
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from simulations.lab import state
@@ -486,6 +486,14 @@ def send(bootstrap: str, topic: str, timestamps: list[int | None]) -> None:
 
 
 def end_offset(bootstrap: str, topic: str) -> int:
+    """Asked until it is told: a broker that has just come back knows of its leaders a moment later."""
     asked = TopicPartition(topic, 0)
     client = AdminClient({"bootstrap.servers": bootstrap})
-    return int(client.list_offsets({asked: OffsetSpec.latest()})[asked].result(10).offset)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return int(client.list_offsets({asked: OffsetSpec.latest()})[asked].result(10).offset)
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
