@@ -37,7 +37,7 @@ IMPORTS = """
 import time
 import scaler.cli.main, scaler.cli.run
 import scaler.act.events, scaler.act.replicas, scaler.observe.cluster, scaler.observe.kafka, scaler.predictive
-import forecasting.models.level_season
+import forecasting.competition_default
 from kubernetes.client.configuration import Configuration
 from kubernetes.client.rest import RESTClientObject
 from kubernetes.config.incluster_config import load_incluster_config
@@ -205,6 +205,8 @@ def _resource(name: str, at: Mapping[str, str]) -> dict[str, Any]:
             "latency": {"prometheus": at.get("prometheus", "http://127.0.0.1:9"), "selector": f'app="{name}"'},
             "objective": {"within": "30s", "share": "99%"},
             "replicas": {"min": 1, "max": 32, "serviceRate": "2"},
+            # By itself: the default may find that it says no more than the newest level of this made-up load.
+            "forecast": {"model": "direct"},
         },
     }
 
