@@ -214,7 +214,7 @@ def _text(document: dict[str, Any]) -> str:
 def _arguments(write: Path) -> list[str]:
     """What the command was called with, without where this machine keeps things."""
     kept: list[str] = []
-    words = iter(sys.argv[1:])
+    words = iter(sys.argv[2:] if sys.argv[1:2] == ["bench"] else sys.argv[1:])  # from the shell, or by itself
     for word in words:
         if word in ("--out", "--write", "--workers"):
             next(words, None)
