@@ -176,8 +176,10 @@ def test_quantiles_are_numpys(values, q) -> None:
 
 def test_paths_are_read_from_now_whatever_their_step_and_age() -> None:
     futures = Futures(np.array([[1.0, 3.0, 5.0]]), 60.0, 30.0)
-    assert futures.arrived(np.array([0.0, 30.0, 60.0, 150.0, 210.0]))[0].tolist() == [0.0, 30.0, 120.0, 510.0, 810.0]
+    arrived, due = np.empty((1, 8)), np.empty((1, 8))
+    spread(futures.rates, futures.step, futures.age, 1.0, 0.0, 0.0, 0.0, 30.0, np.empty(3), arrived, due)
+    assert arrived[0, [0, 1, 2, 5, 7]].tolist() == [0.0, 30.0, 120.0, 510.0, 810.0]
     assert futures.rate_at(0.0).tolist() == [1.0]
     assert futures.rate_at(31.0).tolist() == [3.0]
     assert futures.rate_at(1e6).tolist() == [5.0]
-    assert futures.knots.tolist() == [30.0, 90.0]
+    assert np.diff(arrived[0], 2).nonzero()[0].tolist() == [0, 2], "rates change 30 s and 90 s ahead"
