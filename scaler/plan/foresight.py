@@ -19,6 +19,8 @@ class Foresight:
 
     def __init__(self, forecaster: Forecaster | None, count: int, seed: int, refit: float) -> None:
         self._forecaster = forecaster
+        anything: object = forecaster
+        self._judged = anything if isinstance(anything, Judged) else None  # once: the check asks for its reasons
         self._count = count
         self._seed = seed
         self._refit = refit
@@ -67,7 +69,7 @@ class Foresight:
         if age > until:  # so old a forecast has seen nothing of what is planned for
             return None
         try:
-            if isinstance(forecaster, Judged) and not forecaster.trusted:
+            if self._judged is not None and not self._judged.trusted:
                 return None
             steps = steps_for(until, age, forecaster.step)
             rng = np.random.default_rng(self._seed)
