@@ -1,0 +1,91 @@
+"""The ports of GPU node pools: how the controller reads and writes the count of nodes that one is to keep.
+
+What a provider's number counts differs. A static pool, a MachineDeployment and an integer field count *all nodes*. A
+CapacityBuffer and placeholder pods count *spare* nodes, which are kept free beside those that pods hold: ``written``
+and ``kept`` translate between that number and the nodes of the whole pool.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from scaler.api.gpu_node_pool import GpuNodePool
+from scaler.plan.observation import Reading
+
+SPARE = frozenset({"capacityBuffer", "placeholderPods"})
+"""The providers whose number counts spare nodes."""
+
+
+class NodePools(Protocol):
+    """All GpuNodePools, whatever their providers."""
+
+    def floor(self, pool: GpuNodePool) -> Reading[int]:
+        """The provider's number as last written, by whomever. Raises nothing: an object that is not there or states no
+        number is absent, never 0; an API server that does not answer or refuses is an error.
+        """
+        ...
+
+    def write(self, pool: GpuNodePool, current: int, desired: int) -> None:
+        """Set the provider's number to ``desired``, only if it still is ``current`` (a JSON Patch ``test``) and no
+        other controller owns it.
+
+        Call it at each tick, also when the two are equal: then nothing is written but the mark's expiry, when half of
+        its life is over. Whether the pool is in mode Enforce is for the caller to know.
+
+        Raises TargetNotFound, TargetWithoutScale, OwnedByAnother, Forbidden, Unreachable, Conflict, or TargetError
+        when the object cannot take the number: also when it could take a part of it only, which is then written.
+        """
+        ...
+
+    def release(self, pool: GpuNodePool) -> None:
+        """Put the value back that was there before Lagcast raised it, and take its mark away; nothing where there is
+        no mark of this pool. Before the pool's finalizer is removed, and when its provider changes. Raises as ``write``.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What stands on an object whose number Lagcast wrote: whose it is, what was there, until when it holds."""
+
+    owner: str  # "GpuNodePool/a100"
+    before: int
+    expires: float  # unix s
+
+
+@dataclass(frozen=True, slots=True)
+class PoolTarget:
+    """What one provider's object says."""
+
+    asked: int | None  # None: the object is there and states no number
+    mark: Mark | None = None
+    most: int | None = None  # the object's own upper limit; None: it states none
+    owner: str = ""  # another controller that owns the number, and what to do about it; empty: none
+
+
+class NodePoolWriter(Protocol):
+    """One provider."""
+
+    def read(self, pool: GpuNodePool) -> PoolTarget:
+        """Raises TargetNotFound, TargetWithoutScale, Forbidden, Unreachable, or TargetError."""
+        ...
+
+    def write(self, pool: GpuNodePool, target: PoolTarget, desired: int, mark: Mark | None) -> None:
+        """Over what ``target`` says, which was just read; ``mark`` is what is to stand there then (None: none).
+
+        Raises as ``NodePools.write``.
+        """
+        ...
+
+
+def written(pool: GpuNodePool, floor: int, busy: int) -> int:
+    """The provider's number (>= 0) with which the pool keeps ``floor`` nodes, ``busy`` of which hold pods that are no
+    placeholders.
+    """
+    return max(floor - busy, 0) if pool.spec.provider.name in SPARE else floor
+
+
+def kept(pool: GpuNodePool, number: int, busy: int) -> int:
+    """The nodes that the pool keeps with the provider's ``number``, while ``busy`` of them hold pods."""
+    return number + busy if pool.spec.provider.name in SPARE else number
