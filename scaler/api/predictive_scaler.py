@@ -22,6 +22,7 @@ from scaler.api.quantities import (
     between,
     duration_between,
 )
+from scaler.plan.nodes_need import PoolSpec
 from scaler.plan.service import Service
 
 API_VERSION = "lagcast.io/v1alpha1"
@@ -32,6 +33,7 @@ _UIDS = uuid.UUID("6f2b1d64-4d3c-5b8e-9a37-2f6d0c9a1e55")
 MOST_STEPS = 50_000
 
 _LEAST_RATE, _MOST_RATE = Fraction.parse("0.000001"), Fraction.parse("1M")
+_LEAST_WEIGHT, _MOST_WEIGHT = Fraction.parse("0.01"), Fraction.parse("100")
 _Count = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 PAUSED = "lagcast.io/paused"
 ApiVersion = Annotated[
@@ -215,6 +217,24 @@ class Replicas(Model):
         return 1.0 / float(self.service_rate) if self.service_time is None else float(self.service_time)
 
 
+class Gpu(Model):
+    """The GPU nodes that its pods stand on, when a GpuNodePool plans them: ordered ahead, and shared."""
+
+    pool: Name = Field(
+        description="Name of the GpuNodePool. While there is none of that name, the service is planned alone and says so."
+    )
+    per_replica: Annotated[int, Field(strict=True, ge=1, le=1024)] = Field(
+        default=1,
+        description="GPUs of one replica, as its pods request them; at most those of a node. Default: what most "
+        "inference servers take.",
+    )
+    weight: Annotated[Fraction, between(_LEAST_WEIGHT, _MOST_WEIGHT)] = Field(
+        default=Fraction.parse("1"),
+        description="What its late requests weigh against those of the pool's other services, where the pool is full. "
+        "Default: all the same.",
+    )
+
+
 def _forecast_rules() -> tuple[Rule, ...]:
     step, season, history = (milliseconds(f"self.{name}") for name in ("step", "season", "history"))
     both = f"!({_well_spelled(Duration, 'self.step', 'self.season')}) || {step} == 0"
@@ -338,6 +358,10 @@ class Spec(Model):
     )
     objective: Objective = Field(description="What it promises.")
     replicas: Replicas = Field(description="How many there may be, and what one does.")
+    gpu: Gpu | None = Field(
+        default=None,
+        description="The GPU nodes that its pods stand on. Default: whoever makes nodes makes them for pending pods.",
+    )
     forecast: Forecast = Field(default_factory=Forecast, description="How arrivals are forecast.")
     mode: Mode = Field(
         default=Mode.RECOMMEND,
@@ -398,9 +422,9 @@ class PredictiveScaler(Model):
         return f"{KIND} {self.metadata.namespace}/{self.metadata.name}"
 
 
-def to_service(scaler: PredictiveScaler, tick: float) -> Service:
-    """The service as the plan sees it, with ``tick`` seconds between decisions."""
-    spec = scaler.spec
+def to_service(scaler: PredictiveScaler, tick: float, pool: PoolSpec | None = None) -> Service:
+    """The service as the plan sees it, with ``tick`` seconds between decisions; ``pool`` is planned along with it."""
+    spec, gpu = scaler.spec, scaler.spec.gpu
     return Service(
         uid=scaler.uid,
         within=float(spec.objective.within),
@@ -415,4 +439,7 @@ def to_service(scaler: PredictiveScaler, tick: float) -> Service:
         scale_in_hold=float(spec.replicas.scale_in_hold),
         max_scale_out=spec.replicas.max_scale_out,
         max_scale_in=spec.replicas.max_scale_in,
+        pool=pool,
+        gpus=1 if gpu is None else gpu.per_replica,
+        weight=1.0 if gpu is None else float(gpu.weight),
     )

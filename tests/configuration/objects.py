@@ -85,6 +85,10 @@ WRONG: list[tuple[str, Any, list[str]]] = [
     ("spec.forecast", {"step": "7s"}, ["spec.forecast.season: found 1d; allowed: a multiple of step, which is 7s"]),
     ("spec.forecast", {"season": "14d"}, ["spec.forecast.history: found 7d", "at least season, which is 14d"]),
     ("spec.forecast", {"step": "1s"}, ["spec.forecast.history: found 7d", "at most 50000 steps of 1s"]),
+    ("spec.gpu", {}, ["spec.gpu.pool: found nothing; it must be given"]),
+    ("spec.gpu", {"pool": "H100"}, ['spec.gpu.pool: found "H100"', "a Kubernetes name"]),
+    ("spec.gpu", {"pool": "h100", "perReplica": 0}, ["spec.gpu.perReplica: found the number 0; allowed: at least 1"]),
+    ("spec.gpu", {"pool": "h100", "weight": "0"}, ["spec.gpu.weight: found 0; allowed: from 0.01 to 100"]),
     # names and closed choices
     ("metadata.name", "Chat", ['metadata.name: found "Chat"', "a Kubernetes name"]),
     ("metadata.name", "a..b", ['found "a..b"', "a Kubernetes name"]),
@@ -135,6 +139,7 @@ WRONG_POOLS: list[tuple[str, Any, list[str]]] = [
     ("spec.node.selector", {"pool": "a b"}, ["spec.node.selector.pool", "a label's value"]),
     ("spec.node.selector", {"a//b": "c"}, ["spec.node.selector", "a label's name"]),
     ("spec.node.leadTime", "0s", ["spec.node.leadTime: found 0s; allowed: from 1s to 6h"]),
+    ("spec.node.idle", "2d", ["spec.node.idle: found 2d; allowed: from 0s to 1d"]),
     ("spec.node.costPerHour", "-3", ["spec.node.costPerHour", "never negative"]),
     ("spec.node.costPerHour", REMOVE, ["spec.budget.costPerHour: found 300; allowed: node.costPerHour as well"]),
     ("spec.nodes", {"min": 3, "max": 2}, ["spec.nodes.max: found 2; allowed: at least min, which is 3"]),
@@ -146,6 +151,8 @@ WRONG_POOLS: list[tuple[str, Any, list[str]]] = [
 
 # (field, its value): each makes another object that is right.
 RIGHT: list[tuple[str, Any]] = [
+    ("spec.gpu", {"pool": "h100"}),
+    ("spec.gpu", {"pool": "h100", "perReplica": 8, "weight": "100"}),
     ("spec.mode", "Floor"),
     ("spec.mode", None),
     ("spec.latency", None),
