@@ -132,8 +132,8 @@ class Node(Model):
     )
     idle: Annotated[Duration, duration_between("0s", "24h")] = Field(
         default=Duration.parse("10m"),
-        description="How long an empty node is paid for until it is gone; a node that may be needed within that time is "
-        "kept. Default: what the cluster autoscaler waits.",
+        description="How long an empty node is paid for until it is gone; a node that may be needed within that time "
+        "is kept. Default: what the cluster autoscaler waits.",
     )
     cost_per_hour: _Cost | None = Field(
         default=None, description="Cost of a node an hour, in any currency. Default: not known, no budget in cost."

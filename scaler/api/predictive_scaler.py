@@ -221,7 +221,8 @@ class Gpu(Model):
     """The GPU nodes that its pods stand on, when a GpuNodePool plans them: ordered ahead, and shared."""
 
     pool: Name = Field(
-        description="Name of the GpuNodePool. While there is none of that name, the service is planned alone and says so."
+        description="Name of the GpuNodePool. While there is none of that name, the service is planned alone and says "
+        "so."
     )
     per_replica: Annotated[int, Field(strict=True, ge=1, le=1024)] = Field(
         default=1,
