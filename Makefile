@@ -52,11 +52,12 @@ verify: $(INSTALLED) ## Fail when a generated file is not what its source makes
 	$(BIN)/python -m manifests.generate --check
 	@rm -rf out/crd
 	$(BIN)/python -m scaler.api.crd out/crd
-	diff -ru manifests/crd out/crd
+	diff -ru -x kustomization.yaml manifests/crd out/crd
 
 lock: $(INSTALLED) ## Pin dependencies again, with hashes and without index addresses
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements/controller.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --all-extras pyproject.toml -o requirements/dev.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -c requirements/dev.lock requirements/image.in -o requirements/image.lock
 
 lab-demo: $(INSTALLED) ## The demo on a real broker, a real API server and real consumers (Java 17, Maven, Go, Prometheus)
 	$(BIN)/lagcast lab demo

@@ -32,6 +32,7 @@ def files() -> dict[str, str]:
     made["manifests/alerts/lagcast.rules.yaml"] = MADE_BY + _yaml(alerts.rules())
     made["manifests/alerts/prometheusrule.yaml"] = MADE_BY + _yaml(alerts.prometheus_rule(NAMESPACE))
     made["manifests/alerts/kustomization.yaml"] = _kustomization(["prometheusrule.yaml"])
+    made["manifests/overlays/prometheus/rules.yaml"] = MADE_BY + _yaml(_rules_map())
     return made
 
 
@@ -48,6 +49,16 @@ def config_map(board: Dashboard) -> dict[str, Any]:
         "kind": "ConfigMap",
         "metadata": {"name": board.uid, "namespace": NAMESPACE, "labels": SIDECAR},
         "data": {f"{board.uid}.json": text},
+    }
+
+
+def _rules_map() -> dict[str, Any]:
+    """The rules as the ConfigMap that a Prometheus without its operator mounts."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "lagcast-rules", "namespace": NAMESPACE},
+        "data": {"lagcast.rules.yaml": _yaml(alerts.rules())},
     }
 
 

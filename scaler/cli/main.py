@@ -79,3 +79,8 @@ def main() -> None:
     \b
     Exit codes: 0 done; 1 an error that the message explains; 2 wrong usage or a wrong configuration file.
     """
+
+
+def plugin() -> None:
+    """`kubectl lagcast`: the same commands. kubectl finds this program, `kubectl-lagcast`, on PATH."""
+    main(prog_name="kubectl lagcast")
