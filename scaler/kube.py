@@ -50,7 +50,7 @@ class Expired(TargetError):
 
 
 class NamedObject(Protocol):
-    """A namespaced object (``scaler.observe.ports.TargetRef`` is one)."""
+    """An object (``scaler.observe.ports.TargetRef`` is one); its namespace is empty when its kind has none."""
 
     @property
     def api_version(self) -> str: ...
@@ -94,8 +94,13 @@ class Resource:
     scale: bool  # it has a /scale subresource
 
     def collection(self, namespace: str) -> str:
-        """Path of all objects of a namespace."""
-        return f"{self.prefix}/namespaces/{quote(namespace, safe='')}/{self.plural}"
+        """Path of all objects of a namespace; ``""``: of the cluster."""
+        return f"{self.prefix}/namespaces/{quote(namespace, safe='')}/{self.plural}" if namespace else self.everywhere
+
+    @property
+    def everywhere(self) -> str:
+        """Path of all objects of the cluster."""
+        return f"{self.prefix}/{self.plural}"
 
     def path(self, namespace: str, name: str, subresource: str = "") -> str:
         """Path of one object."""
@@ -283,10 +288,11 @@ class KubeClient:
 
         Raises TargetNotFound, TargetWithoutScale, Forbidden or Unreachable.
         """
-        what = f"{target.kind} {target.namespace}/{target.name}"
+        what = f"{target.kind} {'/'.join(filter(None, (target.namespace, target.name)))}"
         resource = self.resource(target.api_version, target.kind)
-        if not resource.namespaced:
-            raise TargetNotFound(f"cannot scale {what}: {target.kind} is not a namespaced kind")
+        if resource.namespaced != bool(target.namespace):
+            is_one = "is a namespaced kind" if resource.namespaced else "is not a namespaced kind"
+            raise TargetNotFound(f"cannot scale {what}: {target.kind} {is_one}")
         without = TargetWithoutScale(
             f"cannot scale {what}: {target.kind} of {target.api_version} has no /scale subresource; "
             "choose a target that has one (Deployment, StatefulSet, or a CRD that declares subresources.scale)"

@@ -50,6 +50,8 @@ class ScaleWriter:
         raise TargetError(f"cannot scale {target} from {current} to {desired}: {answer.message}")
 
     def _leave_to_owner(self, target: TargetRef) -> None:
+        if not target.namespace:  # an autoscaler scales what is in its own namespace
+            return
         path = f"/apis/autoscaling/v2/namespaces/{target.namespace}/horizontalpodautoscalers"
         answer = self._client.call("GET", path)
         if answer.code == 404:  # an API server without autoscaling

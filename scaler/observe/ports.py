@@ -20,15 +20,15 @@ class GroupTopic:
 
 @dataclass(frozen=True, slots=True)
 class TargetRef:
-    """A namespaced object with a /scale subresource."""
+    """An object with a /scale subresource."""
 
     api_version: str  # "apps/v1"
     kind: str  # "Deployment"
-    namespace: str
+    namespace: str  # empty: its kind has none
     name: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}"
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
