@@ -49,11 +49,12 @@ _SHARES = (
     *(0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4),
     *(0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
 )
+_HEADROOMS = (0.0, 0.15, 0.4, 1.0, 2.5, 6.0, 12.0)
 
 # name: (module, its parameter, values from cheap to safe)
 _KNOWN: dict[str, tuple[str, str | None, tuple[float, ...]]] = {
     "lagcast": ("lagcast", None, ()),
-    "lagcast_reactive": ("lagcast_reactive", None, ()),
+    "lagcast_reactive": ("lagcast_reactive", "headroom", _HEADROOMS),
     "static": ("static", "share", _SHARES),
     "hpa_rate": ("hpa_rate", "utilization", _UTILIZATIONS),
     "keda_lag": ("keda", "seconds", _SECONDS),
