@@ -4,7 +4,9 @@
     +-- ConfigError        a file or resource is wrong: refuse it whole, keep what runs (who read it)
     +-- TargetError        the target cannot be read or scaled
         +-- TargetNotFound, TargetWithoutScale, Forbidden    report on this scaler, go on with the others (the tick)
-        +-- OwnedByAnother    as above: another autoscaler owns the count
+        +-- OwnedByAnother    as above: another autoscaler owns the count, or another scaler holds its floor
+        +-- NoAutoscaler, SeveralAutoscalers    as above: there is not the one minimum that Floor mode could raise
+        +-- ContestedTarget    somebody puts back what was written: write nothing for a while (the tick)
         +-- Unreachable    retry at the next tick (the tick)
         +-- Conflict       somebody changed the count since it was read: decide anew at the next tick (the tick)
 
@@ -40,6 +42,18 @@ class Forbidden(TargetError):
 
 class OwnedByAnother(TargetError):
     """Another autoscaler owns the target's count."""
+
+
+class NoAutoscaler(TargetError):
+    """No autoscaler scales the target."""
+
+
+class SeveralAutoscalers(TargetError):
+    """More than one autoscaler scales the target."""
+
+
+class ContestedTarget(TargetError):
+    """Somebody else puts back what is written."""
 
 
 class Unreachable(TargetError):

@@ -51,6 +51,13 @@ REASONS: dict[Reason, tuple[StageName, str]] = {
     Reason.TARGET_WITHOUT_SCALE: (_O, "The target's kind has no /scale, so its count cannot be written."),
     Reason.TARGET_NOT_FOUND: (_O, "The target does not exist."),
     Reason.OWNED_BY_ANOTHER: (_O, "Another autoscaler owns the count, so nothing is written."),
+    Reason.CONTESTED_TARGET: (
+        _O,
+        "Somebody else put back what was written, time and again; nothing is written for a while.",
+    ),
+    Reason.NO_AUTOSCALER: (_O, "The mode is Floor, and no autoscaler scales the target: there is no minimum to raise."),
+    Reason.SEVERAL_AUTOSCALERS: (_O, "More than one autoscaler scales the target; which minimum counts is not clear."),
+    Reason.FLOOR_ABOVE_MAX: (_L, "The autoscaler's own maximum bounds the floor: more would be wanted."),
     Reason.FORBIDDEN: (_O, "The controller's account may not read or scale the target."),
     Reason.INTERNAL_ERROR: (_O, "A fault of Lagcast itself; the count is held. Please report it with the log's line."),
     Reason.TOPIC_NOT_FOUND: (_I, "The broker has no such topic."),
