@@ -36,7 +36,7 @@ PLACE_ROWS = 6
 # Rows of ``columns``, float64 [rows, seconds].
 LATE, BACKLOG, TIME_LAG = range(3)
 # ``real``, float64.
-RATE, TIME, SLACK, PAUSE, SHOWN_SERVED, PAUSED = range(6)
+RATE, TIME, SLACK, PAUSE, PAUSED = range(5)
 # ``whole``, int64.
 SHARED, ASSIGNOR, HOW, EVEN, ACTIVE, REBALANCES, OLDEST, COMMITTED, DEAD, DUE = range(10)
 # Rows of ``members``, int64 [rows, 1 + members]; the first column of the first row is their count.
@@ -274,40 +274,38 @@ def _arrive(arrivals: float, seed: Any, s: int, parts: Floats, come: Floats, nor
     else:
         word = mixed(seed + (np.uint64(s) + np.uint64(1)) * GOLDEN)
         split(count, word, parts[SHARE], parts[PART], whole[EVEN] == 1, normals, come)
-    want, waiting = parts[WANT], parts[WAITING]
     for p in range(len(come)):
-        want[p] = waiting[p] + come[p]
+        parts[WANT, p] = parts[WAITING, p] + come[p]
 
 
 @compiled
 def _share_out(s: int, parts: Floats, places: Ints, real: Floats, active: int) -> None:
     """Each consumer's second, in equal shares among its partitions that have work for them (max-min fair)."""
     rate, paused = real[RATE], s < real[PAUSED]
-    want, grant, order, start = parts[WANT], parts[GRANT], places[ORDER], places[START]
     if active == 0:
-        _nothing(grant)
+        _nothing(parts[GRANT])
         return
     for m in range(active):
         total, most = 0.0, 1.0
         if paused:
             most = 0.0
-            for k in range(start[m], start[m + 1]):
-                p = order[k]
+            for k in range(places[START, m], places[START, m + 1]):
+                p = places[ORDER, k]
                 work = _open(parts[RESUME, p], s)
                 most = max(most, work)
-                grant[p] = min(want[p], rate * work)
-                total += grant[p]
+                parts[GRANT, p] = min(parts[WANT, p], rate * work)
+                total += parts[GRANT, p]
         else:
-            for k in range(start[m], start[m + 1]):
-                p = order[k]
-                grant[p] = want[p]
-                total += want[p]
+            for k in range(places[START, m], places[START, m + 1]):
+                p = places[ORDER, k]
+                parts[GRANT, p] = parts[WANT, p]
+                total += parts[WANT, p]
         if total <= rate * most:
             continue
-        if start[m + 1] - start[m] == 1:
-            grant[order[start[m]]] = rate * most
+        if places[START, m + 1] - places[START, m] == 1:
+            parts[GRANT, places[ORDER, places[START, m]]] = rate * most
         else:
-            _level(rate * most, grant, order, start[m], start[m + 1])
+            _level(rate * most, parts[GRANT], places[ORDER], places[START, m], places[START, m + 1])
 
 
 @compiled
@@ -396,16 +394,14 @@ def _queue(
 @compiled
 def _draw_curves(s: int, arrivals: float, filled: float, come: Floats, curves: Floats, parts: Floats) -> None:
     mask = curves.shape[1] - 1
-    arrived, before = curves[ARRIVED, (s + 1) & mask], curves[ARRIVED, s & mask]
-    served, served_before = curves[SERVED, (s + 1) & mask], curves[SERVED, s & mask]
-    grant, share = parts[GRANT], parts[SHARE]
+    before, now = s & mask, (s + 1) & mask
     for p in range(len(come)):
-        arrived[p] = before[p] + come[p]
-        served[p] = served_before[p] + grant[p]
+        curves[ARRIVED, now, p] = curves[ARRIVED, before, p] + come[p]
+        curves[SERVED, now, p] = curves[SERVED, before, p] + parts[GRANT, p]
     if math.isnan(arrivals):
         for p in range(len(come)):
-            arrived[p] += filled * share[p]
-            served[p] += filled * share[p]
+            curves[ARRIVED, now, p] += filled * parts[SHARE, p]
+            curves[SERVED, now, p] += filled * parts[SHARE, p]
 
 
 @compiled

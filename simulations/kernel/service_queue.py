@@ -46,7 +46,7 @@ class ServiceQueue:
         self._bins, self._bounds = np.zeros((2, latency.BINS + 1)), latency.edges()
         self._normals = normal_quantiles()
         self._real = np.array(
-            [setting.rate, setting.time, setting.service.within - setting.time, setting.rebalance.pause, 0.0, 0.0]
+            [setting.rate, setting.time, setting.service.within - setting.time, setting.rebalance.pause, 0.0]
         )
         even = float(np.ptp(self._parts[queue.SHARE])) == 0.0
         code = assignment.CODE[setting.queue.assignor] if isinstance(setting.queue, Partitioned) else 0
@@ -121,20 +121,12 @@ class ServiceQueue:
         """(end, committed) of the partitions ``at`` seconds into the run, and all that was served by then."""
         if self._row == len(self._block):
             self._block, self._row = np.empty((_BLOCK, 2, len(self.numbers)), np.int64), 0
-        end, committed = self._block[self._row]
+        rows = self._block[self._row]
         self._row += 1
-        show(
-            at,
-            self._setting.commit_interval,
-            self._curves,
-            self._parts,
-            self._base,
-            end,
-            committed,
-            self._real,
-            self._whole,
+        served = show(
+            at, self._setting.commit_interval, self._curves, self._parts, self._base, rows, self._real, self._whole
         )
-        return end, committed, float(self._real[queue.SHOWN_SERVED])
+        return rows[0], rows[1], served
 
     @property
     def rebalances(self) -> int:

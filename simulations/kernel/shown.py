@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
-from simulations.kernel.queue import ARRIVED, COMMITTED, PHASE, SERVED, SHARED, SHOWN_SERVED, TIME
+from simulations.kernel.queue import ARRIVED, COMMITTED, PHASE, SERVED, SHARED, TIME
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,12 +23,13 @@ def show(
     curves: Floats,
     parts: Floats,
     base: Ints,
-    end: Ints,
-    committed: Ints,
+    offsets: Ints,
     real: Floats,
     whole: Ints,
-) -> None:
-    """Write the offsets as they were ``at`` seconds into the run.
+) -> float:
+    """Write end and committed ``offsets``, shape [2, partitions], as they were ``at`` seconds into the run.
+
+    Returns all that was served by then.
 
     Partitioned: each partition was last committed at its consumer's last multiple of the interval, up to what had
     *left* by then. Shared: what is seen as lag is the backlog, and the last minute's mean arrivals for as long as a
@@ -38,7 +39,7 @@ def show(
     served = 0.0
     for p in range(partitions):
         served += _value(curves, SERVED, p, at)
-    real[SHOWN_SERVED] = served
+    end, committed = offsets[0], offsets[1]
     if whole[SHARED]:
         arrived = _value(curves, ARRIVED, 0, at)
         mean = (arrived - _value(curves, ARRIVED, 0, at - MINUTE)) / MINUTE
@@ -49,7 +50,7 @@ def show(
         for p in range(shown):
             end[p] = (total + p) // shown
             committed[p] = (whole[COMMITTED] + p) // shown
-        return
+        return served
     for p in range(partitions):
         last = at
         if commit_interval > 0.0:
@@ -57,6 +58,7 @@ def show(
             last = math.floor((at - phase) / commit_interval) * commit_interval + phase
         end[p] = base[p] + math.floor(_value(curves, ARRIVED, p, at) + 1e-6)
         committed[p] = base[p] + math.floor(_value(curves, SERVED, p, last - real[TIME]) + 1e-6)
+    return served
 
 
 @compiled
