@@ -20,6 +20,11 @@ class Reason(StrEnum):
     STEADY = "Steady"
     """The count that stands is the cheapest."""
 
+    FALLBACK = "Fallback"
+    """The load has been unknown for a while: what the fallback says stands in."""
+    EVENT_WITHOUT_SIZE = "EventWithoutSize"
+    """The day that a planned event or holiday is to be like is not in the history: it is planned as usual load."""
+
     # What held the number where it was.
     SCALE_IN_UNSAFE = "ScaleInUnsafe"
     """One replica fewer would have missed the objective over the same paths."""
@@ -40,12 +45,26 @@ class Reason(StrEnum):
     # The limit that moved the number.
     MIN_REPLICAS = "MinReplicas"
     MAX_REPLICAS = "MaxReplicas"
+    SCHEDULED_MIN = "ScheduledMin"
+    """A minimum that holds at this time, or within a lead time."""
+    SCHEDULED_MAX = "ScheduledMax"
+    """A maximum that holds at this time."""
     SCALE_OUT_LIMIT = "ScaleOutLimit"
     SCALE_IN_LIMIT = "ScaleInLimit"
     PARTITIONS = "Partitions"
     """More replicas could not be given work: partitions, their split, or a hot one."""
     POOL_FULL = "PoolFull"
     """The pool has all the nodes that it may have: its GPUs are shared by what another one is worth to each service."""
+    POOL_UNKNOWN = "PoolUnknown"
+    """The GPU pool that the scaler names is not there, or cannot hold it: the service is planned alone."""
+    MIN_NODES = "MinNodes"
+    MAX_NODES = "MaxNodes"
+    GPU_BUDGET = "GpuBudget"
+    """The pool's budget in GPUs."""
+    COST_BUDGET = "CostBudget"
+    """The pool's budget in cost an hour."""
+    NODES_IN_USE = "NodesInUse"
+    """A pool is lowered by its empty nodes only, and not so many are empty."""
 
     # What became of the decision.
     APPLIED = "Applied"
@@ -55,6 +74,8 @@ class Reason(StrEnum):
     """Recommend mode: reported, nothing changed."""
     PAUSED = "Paused"
     """An annotation asks that nothing be changed: reported only."""
+    STANDBY = "Standby"
+    """Another replica leads and carries decisions out; this one is warm and changes nothing."""
     CONFLICT = "Conflict"
     """Somebody else changed the count since it was read; decided anew next tick."""
     PATCH_FAILED = "PatchFailed"
