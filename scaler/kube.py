@@ -6,10 +6,13 @@ Only the transport of the ``kubernetes`` package is imported (35 MB); its models
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
+import math
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,9 +21,21 @@ from urllib.parse import quote, urlencode
 import urllib3
 import yaml
 
-from scaler.errors import ConfigError, Conflict, Forbidden, TargetError, TargetNotFound, TargetWithoutScale, Unreachable
+from scaler.errors import (
+    ConfigError,
+    Conflict,
+    Forbidden,
+    NotLeader,
+    TargetError,
+    TargetNotFound,
+    TargetWithoutScale,
+    Unreachable,
+)
 
 Json = dict[str, Any]
+
+MANAGER = "lagcast"
+"""The field manager of all that is written: the API server takes it from the User-Agent."""
 
 CONNECT_TIMEOUT = 1.5  # s; an API server that does not accept within this is as good as gone for a tick
 READ_TIMEOUT = 5.0  # s
@@ -47,6 +62,23 @@ METADATA = Content(
 
 class Expired(TargetError):
     """The resource version of a list or watch is too old (410 Gone): list anew (the watch)."""
+
+
+class Fence(Protocol):
+    """Says whether a change may be sent now: a replica that does not lead changes nothing."""
+
+    @property
+    def patience(self) -> float:
+        """s after which the API server is to give a change up."""
+        ...
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Around one change, from before it is sent until its answer. Raises NotLeader on entry."""
+        ...
+
+    def check(self) -> None:
+        """Just before the change's content is sent. Raises NotLeader."""
+        ...
 
 
 class NamedObject(Protocol):
@@ -168,11 +200,25 @@ class KubeClient:
         configuration.connection_pool_maxsize = CONNECTIONS_KEPT
         configuration.keep_alive = True
         self._configuration = configuration
+        self._agent = "lagcast"  # its first word is the field manager
         self._pool = RESTClientObject(configuration).pool_manager
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._resources: dict[tuple[str, str], Resource] = {}
         self._lock = threading.Lock()
+        self._fence: Fence | None = None
+
+    def fenced(self, fence: Fence, instance: str = "") -> KubeClient:
+        """The same client, which changes something only where ``fence`` lets it, and says as which ``instance``.
+
+        The fence is asked before a request and again when only its content is left to be sent: connected, with the
+        headers gone. From there on the API server's own deadline runs (``timeout``), so that a process which is stopped
+        right here, and goes on later, sends its content to a request that is no more.
+        """
+        made = copy.copy(self)  # the connections and what was discovered are shared
+        made._fence = fence
+        made._agent = f"lagcast ({instance})" if instance else self._agent
+        return made
 
     @property
     def read_timeout(self) -> float:
@@ -195,14 +241,20 @@ class KubeClient:
         accept: str = JSON,
         read_timeout: float | None = None,
     ) -> Answer:
-        """One request, whatever its HTTP outcome. Raises Unreachable when there was no answer."""
-        response = self._send(method, path, query, body, content_type, accept, read_timeout or self._read_timeout)
-        try:
-            raw = response.data
-        except (urllib3.exceptions.HTTPError, OSError) as broken:
-            raise Unreachable(self._silent(broken)) from None
-        finally:
-            response.release_conn()
+        """One request, whatever its HTTP outcome. Raises Unreachable when there was no answer, and of a ``fenced``
+        client NotLeader when it would change something and may not.
+        """
+        fence = None if method == "GET" else self._fence
+        with contextlib.nullcontext() if fence is None else fence.writing():
+            response = self._send(
+                method, path, query, body, content_type, accept, read_timeout or self._read_timeout, fence
+            )
+            try:
+                raw = response.data
+            except (urllib3.exceptions.HTTPError, OSError) as broken:
+                raise Unreachable(self._silent(broken)) from None
+            finally:
+                response.release_conn()
         try:
             parsed = json.loads(raw) if raw else {}
         except ValueError:
@@ -323,10 +375,18 @@ class KubeClient:
         content_type: str,
         accept: str,
         read_timeout: float,
+        fence: Fence | None = None,
     ) -> urllib3.BaseHTTPResponse:
+        headers = {"Accept": accept, "User-Agent": self._agent}
+        content: bytes | Iterator[bytes] | None = None if body is None else json.dumps(body).encode()
+        if fence is not None:
+            whole = content if isinstance(content, bytes) else b"{}"  # something to hold back: no options for a DELETE
+            query = {**(query or {}), "timeout": f"{math.floor(fence.patience * 1000)}ms"}
+            read_timeout = min(read_timeout, fence.patience)
+            headers["Content-Length"] = str(len(whole))
+            content = _checked(whole, fence)
         url = self.host + path + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": accept, "User-Agent": "lagcast"}
-        if body is not None:
+        if content is not None:
             headers["Content-Type"] = content_type
         try:
             token = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
@@ -336,11 +396,13 @@ class KubeClient:
                 method,
                 url,
                 headers=headers,
-                body=None if body is None else json.dumps(body).encode(),
+                body=content,
                 timeout=urllib3.Timeout(connect=self._connect_timeout, read=read_timeout),
                 retries=False,
                 preload_content=False,
             )
+        except NotLeader:  # within the request, which urllib3 has then broken off
+            raise
         except (urllib3.exceptions.HTTPError, OSError) as broken:
             raise Unreachable(self._silent(broken)) from None
         except Exception as broken:  # noqa: BLE001  (a token file gone or odd: the message would quote the token)
@@ -355,6 +417,11 @@ class KubeClient:
         if isinstance(broken, urllib3.exceptions.SSLError):
             why = "its certificate is not trusted; check the certificate authority in the kubeconfig"
         return f"the API server {self.host} does not answer ({why}); it is tried again"
+
+
+def _checked(content: bytes, fence: Fence) -> Iterator[bytes]:
+    fence.check()
+    yield content
 
 
 def connect(kubeconfig: Path | None = None, *, context: str | None = None, timeout: float = READ_TIMEOUT) -> KubeClient:
