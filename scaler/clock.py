@@ -19,11 +19,24 @@ class Clock(Protocol):
         ...
 
 
+class SteadyClock(Clock, Protocol):
+    """A clock that also measures how long ago something was, whatever becomes of the wall clock meanwhile."""
+
+    def elapsed(self) -> float:
+        """Seconds since some moment; never set back, and counting on while this process is stopped (SIGSTOP) or the
+        machine sleeps."""
+        ...
+
+
 class SystemClock:
     """The machine's own clock."""
 
     def now(self) -> float:
         return time.time()
+
+    def elapsed(self) -> float:
+        boot = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; elsewhere the monotonic clock may rest with the machine
+        return time.monotonic() if boot is None else time.clock_gettime(boot)
 
     def wait(self, seconds: float, stop: threading.Event) -> bool:
         return stop.wait(max(seconds, 0.0))
@@ -36,6 +49,9 @@ class ManualClock:
         self._now = start
 
     def now(self) -> float:
+        return self._now
+
+    def elapsed(self) -> float:
         return self._now
 
     def advance(self, seconds: float) -> None:

@@ -9,6 +9,7 @@
         +-- ContestedTarget    somebody puts back what was written: write nothing for a while (the tick)
         +-- Unreachable    retry at the next tick (the tick)
         +-- Conflict       somebody changed the count since it was read: decide anew at the next tick (the tick)
+        +-- NotLeader      another replica leads, or may: nothing was sent; go on observing (the tick)
 
 Sources (observe) raise none of these: they answer with a Reading that says what is wrong.
 """
@@ -62,6 +63,10 @@ class Unreachable(TargetError):
 
 class Conflict(TargetError):
     """The count on the server is no longer the one that was read."""
+
+
+class NotLeader(TargetError):
+    """This replica does not lead, or may not for long enough: a change was not sent."""
 
 
 def where(error: BaseException) -> str:

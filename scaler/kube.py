@@ -35,7 +35,7 @@ from scaler.errors import (
 Json = dict[str, Any]
 
 MANAGER = "lagcast"
-"""The field manager of all that is written: the API server takes it from the User-Agent."""
+"""The field manager of all that is written: the API server takes it from the User-Agent, up to a slash."""
 
 CONNECT_TIMEOUT = 1.5  # s; an API server that does not accept within this is as good as gone for a tick
 READ_TIMEOUT = 5.0  # s
@@ -200,7 +200,7 @@ class KubeClient:
         configuration.connection_pool_maxsize = CONNECTIONS_KEPT
         configuration.keep_alive = True
         self._configuration = configuration
-        self._agent = "lagcast"  # its first word is the field manager
+        self._agent = MANAGER
         self._pool = RESTClientObject(configuration).pool_manager
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
@@ -217,7 +217,7 @@ class KubeClient:
         """
         made = copy.copy(self)  # the connections and what was discovered are shared
         made._fence = fence
-        made._agent = f"lagcast ({instance})" if instance else self._agent
+        made._agent = f"{MANAGER}/{instance}" if instance else self._agent
         return made
 
     @property
