@@ -52,6 +52,7 @@ class Content:
 
 
 JSON = "application/json"
+JSON_PATCH = "application/json-patch+json"
 WHOLE = Content(JSON, JSON)
 # Without spec and status, where the server can; a pod template's environment may hold secrets, and most of the bytes.
 METADATA = Content(
