@@ -61,8 +61,12 @@ class Controller:
         clock: Clock,
         tick: float,
         note: Callable[[Row], None] | None = None,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``note`` is told each row in the tick, and must not block: the journal."""
+        """``note`` is told each row in the tick, and must not block: the journal. ``leads`` says whether this replica
+        carries decisions out; one that does not observes, learns and decides all the same, and shows no series of its
+        scalers: those are the leader's.
+        """
         self._gatherer = gatherer
         self._actor = actor
         self._make_policy = make_policy
@@ -71,6 +75,8 @@ class Controller:
         self._tick = tick
         telemetry.interval(tick)
         self._note = note
+        self._leads = leads
+        self._led = leads()  # at the newest tick
         self._scalers: dict[str, _Scaler] = {}
         self._rows: Mapping[str, Row] = {}
         self._last_tick: float | None = None
@@ -106,7 +112,7 @@ class Controller:
         after = {s.who for s in scalers.values()}
         for who in before - after:
             self._telemetry.gone(who)
-        for scaler in scalers.values():
+        for scaler in scalers.values() if self._led else ():
             self._telemetry.configured(scaler.who, scaler.resource, scaler.service)
         for uid in renewed:
             self._gatherer.look_back_again(uid)
@@ -118,6 +124,7 @@ class Controller:
         Never raises for what a source or target answers.
         """
         now = self._clock.now()
+        self._take_role(self._leads())
         observed = self._gatherer.gather(now, [s.watched for s in self._scalers.values()])
         rows = {}
         for uid, scaler in self._scalers.items():
@@ -136,8 +143,12 @@ class Controller:
         stop: threading.Event,
         before_tick: Callable[[], None] = lambda: None,
         after_tick: Callable[[], None] = lambda: None,
+        wake: threading.Event | None = None,
     ) -> None:
-        """Tick until ``stop`` is set. A tick that is late is not made up for: the next one starts on its own time."""
+        """Tick until ``stop`` is set. A tick that is late is not made up for: the next one starts on its own time.
+
+        ``wake`` begins the next tick at once (a new leader's first); who sets ``stop`` sets it, too, and after it.
+        """
         due = self._clock.now()
         while not stop.is_set():
             before_tick()
@@ -152,14 +163,28 @@ class Controller:
             now = self._clock.now()
             self._telemetry.ticked(now - started, now, failed)
             due = min(max(due + self._tick, now), now + self._tick)  # a clock that was set back stops nothing
-            self._clock.wait(due - now, stop)
+            self._clock.wait(due - now, wake or stop)
+            if wake is not None:
+                wake.clear()
 
     def close(self) -> None:
         """Close every source."""
         self._gatherer.close()
 
+    def _take_role(self, leads: bool) -> None:
+        if leads == self._led:
+            return
+        self._led = leads
+        for scaler in self._scalers.values():
+            if leads:
+                self._telemetry.configured(scaler.who, scaler.resource, scaler.service)
+            else:
+                self._telemetry.gone(scaler.who)
+
     def _act(self, scaler: _Scaler, decision: ServiceDecision, now: float) -> Outcome:
         """Carry a decision out; a fault of ours in it leaves the other scalers alone."""
+        if not self._led:
+            return Outcome(Reason.STANDBY)
         try:
             resource = scaler.resource
             return self._actor.apply(scaler.watched.target, resource.spec.mode, decision, now, resource.paused)
@@ -172,11 +197,12 @@ class Controller:
         row = Row(scaler.resource, replace(seen, history=None), decision, outcome)
         try:
             row = replace(row, last_week=remember(scaler.week, seen, decision, scaler.service))
-            self._telemetry.observed(scaler.who, seen, decision.time)
-            self._telemetry.decided(scaler.who, seen, decision, outcome)
             self._say(scaler, decision)
-            if self._note is not None:
-                self._note(row)
+            if outcome.reason is not Reason.STANDBY:
+                self._telemetry.observed(scaler.who, seen, decision.time)
+                self._telemetry.decided(scaler.who, seen, decision, outcome)
+                if self._note is not None:
+                    self._note(row)
         except Exception as error:  # noqa: BLE001 - a number that cannot be shown stops no scaler
             who = scaler.who
             log.error("reporting %s/%s failed: %s; please report it", who.namespace, who.name, where(error))

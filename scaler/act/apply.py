@@ -11,6 +11,7 @@ from scaler.api.predictive_scaler import Mode
 from scaler.errors import (
     Conflict,
     Forbidden,
+    NotLeader,
     OwnedByAnother,
     TargetError,
     TargetNotFound,
@@ -69,6 +70,8 @@ class Actor:
             return Outcome(Reason.PATCH_FAILED, f"{target}: not tried: the API server did not answer in this tick")
         try:
             self._writer.write(target, decision.current, decision.desired)
+        except NotLeader as error:  # lost since this tick began
+            return Outcome(Reason.STANDBY, str(error))
         except TargetError as error:
             reason = next((r for kind, r in _FAILURES if isinstance(error, kind)), Reason.PATCH_FAILED)
             if isinstance(error, Unreachable):
