@@ -12,7 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from scaler.api.cel import Rule, whole
 from scaler.api.model import FieldErrors, LabelKey, LabelValue, Model, Name, Namespace, matches, rules
-from scaler.api.predictive_scaler import ApiVersion, Kind, OwnMetadata
+from scaler.api.predictive_scaler import PAUSED, ApiVersion, Kind, OwnMetadata
 from scaler.api.quantities import Duration, Fraction, between, duration_between
 
 POOL_KIND = "GpuNodePool"
@@ -243,6 +243,16 @@ class GpuNodePool(Model):
     kind: Literal["GpuNodePool"] = Field(description="Kind of this resource.")
     metadata: OwnMetadata = Field(description="Which object this is; it belongs to no namespace.")
     spec: PoolSpec = Field(description="What the user declares.")
+
+    @property
+    def uid(self) -> str:
+        """``metadata.uid``, or what is always the same for this name."""
+        return self.metadata.uid or f"{POOL_KIND}/{self.metadata.name}"
+
+    @property
+    def paused(self) -> bool:
+        """Its annotation asks that nothing be changed."""
+        return self.metadata.annotations.get(PAUSED) == "true"
 
     @property
     def not_carried_out(self) -> str:

@@ -72,6 +72,9 @@ class PoolDecision:
     floor: int | None
     reasons: tuple[Reason, ...]
     vacate: bool = False  # deletion costs are set such that scaling in empties the emptiest node first
+    kept: int | None = None  # Ready nodes that stay filled; None: not known
+    ordered: int = 0  # new nodes
+    lead_time: float | None = None  # s from asked for to Ready, the 95 % point of what was learned
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,11 @@ class NodePlanner:
         ahead = self._ahead()
         return ahead.end * ahead.dt
 
+    @property
+    def lead_time(self) -> float:
+        """s from asked for to Ready: 95 % of the nodes take no longer, as far as is learned."""
+        return quantile(self._node_leads.points, 0.95)
+
     def step(self, now: float, observed: PoolObservation, needs: Sequence[ServiceNeed]) -> PoolPlan:
         """One tick at unix time ``now``; ``needs`` of all services on the pool. Never raises for what a source does."""
         self._node_leads.learn(observed.lead_times)

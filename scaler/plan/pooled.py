@@ -35,9 +35,10 @@ class PooledPlan:
             if uid in prepared and (need := _need(planner, prepared[uid])) is not None
         ]
         plan = self.planner.step(now, observed, needs)
-        decision = PoolDecision(self.spec.uid, now, plan.floor, plan.reasons, plan.vacate)
-        if len(needs) < len(self._services):  # of the others nothing is known: what they hold is not given up
-            decision = PoolDecision(self.spec.uid, now, None, plan.reasons, plan.vacate)
+        # Of a service that is missing nothing is known: what it holds is not given up.
+        floor = plan.floor if len(needs) == len(self._services) else None
+        lead = self.planner.lead_time
+        decision = PoolDecision(self.spec.uid, now, floor, plan.reasons, plan.vacate, plan.kept, plan.ordered, lead)
         return decision, {need.uid: count for need, count in zip(needs, plan.replicas, strict=True)}
 
 
