@@ -7,10 +7,11 @@ and ``kept`` translate between that number and the nodes of the whole pool.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from scaler.api.gpu_node_pool import GpuNodePool
+from scaler.kube import Json
 from scaler.plan.observation import Reading
 
 SPARE = frozenset({"capacityBuffer", "placeholderPods"})
@@ -40,7 +41,8 @@ class NodePools(Protocol):
 
     def release(self, pool: GpuNodePool) -> None:
         """Put the value back that was there before Lagcast raised it, and take its mark away; nothing where there is
-        no mark of this pool. Before the pool's finalizer is removed, and when its provider changes. Raises as ``write``.
+        no mark of this pool. To be called before the pool's finalizer is removed, and with the old pool when its
+        provider changes. Raises as ``write``.
         """
         ...
 
@@ -58,23 +60,34 @@ class Mark:
 class PoolTarget:
     """What one provider's object says."""
 
-    asked: int | None  # None: the object is there and states no number
+    asked: int | None  # None: the object is there and states no number that could be written
+    lacks: str = ""  # then why, and what to do about it
     mark: Mark | None = None
     most: int | None = None  # the object's own upper limit; None: it states none
     owner: str = ""  # another controller that owns the number, and what to do about it; empty: none
+    item: Json = field(default_factory=dict, repr=False, compare=False)  # what was read: the patch tests it
 
 
 class NodePoolWriter(Protocol):
-    """One provider."""
+    """One provider's object."""
 
-    def read(self, pool: GpuNodePool) -> PoolTarget:
+    @property
+    def what(self) -> str:
+        """The object, in words: "NodePool h100-static"."""
+        ...
+
+    @property
+    def marks(self) -> bool:
+        """Whether what it raises is marked, and put back when Lagcast is gone."""
+        ...
+
+    def read(self) -> PoolTarget:
         """Raises TargetNotFound, TargetWithoutScale, Forbidden, Unreachable, or TargetError."""
         ...
 
-    def write(self, pool: GpuNodePool, target: PoolTarget, desired: int, mark: Mark | None) -> None:
-        """Over what ``target`` says, which was just read; ``mark`` is what is to stand there then (None: none).
-
-        Raises as ``NodePools.write``.
+    def write(self, target: PoolTarget, current: int, desired: int, mark: Mark | None) -> None:
+        """Over what ``target`` says, which was just read and asks for ``current``; ``mark`` is what is to stand there
+        then (None: none). Raises as ``NodePools.write``.
         """
         ...
 

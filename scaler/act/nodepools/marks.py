@@ -1,0 +1,84 @@
+"""Marks: annotations that say whose number stands on an object, what stood there before, and until when it holds.
+
+They outlive the controller: ``lagcast release --expired``, run by a CronJob, puts back what is past its expiry.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from scaler.act.nodepools.pointer import integer, pointer
+from scaler.act.nodepools.ports import Mark
+from scaler.kube import Json
+
+OWNER = "lagcast.io/floor-owner"
+BEFORE = "lagcast.io/floor-before"
+EXPIRES = "lagcast.io/floor-expires"
+FIELD = "lagcast.io/floor-field"  # JSON pointer to the number; of a placeholders' pool: namespace/name of them
+NAMES = (OWNER, BEFORE, EXPIRES, FIELD)
+LIFE = 900.0  # s from a write to the expiry
+
+_OWNED = "GpuNodePool/"
+
+
+def owner(pool: str) -> str:
+    """What stands in OWNER for the GpuNodePool of this name."""
+    return _OWNED + pool
+
+
+def noted(item: Json) -> dict[str, Any]:
+    """The object's annotations."""
+    return (item.get("metadata") or {}).get("annotations") or {}
+
+
+def mark(item: Json) -> Mark | None:
+    """The mark of any GpuNodePool on an object as the API server shows it; None: there is none.
+
+    One whose expiry cannot be read has expired; one whose value before cannot be read is none.
+    """
+    found = noted(item)
+    before = integer(found.get(BEFORE))
+    whose = found.get(OWNER, "")
+    if not isinstance(whose, str) or not whose.startswith(_OWNED) or before is None:
+        return None
+    return Mark(whose, before, _time(str(found.get(EXPIRES, ""))))
+
+
+def changes(item: Json, wanted: Mark | None, field: str) -> tuple[dict[str, object], list[Json]]:
+    """(tests, operations) of a JSON Patch that leaves ``wanted`` as the object's mark.
+
+    The tests see to it that annotations that others write at the same moment are kept.
+    """
+    found = noted(item)
+    if wanted is None:
+        held = [name for name in NAMES if name in found]
+        return _tests(found), [{"op": "remove", "path": _path(name)} for name in held]
+    values = {OWNER: wanted.owner, BEFORE: str(wanted.before), EXPIRES: _text(wanted.expires), FIELD: field}
+    if not found:  # to add one, the map has to be there; to add the map would drop one that was just made
+        version = (item.get("metadata") or {}).get("resourceVersion")
+        whole = {"op": "add", "path": "/metadata/annotations", "value": values}
+        return {"/metadata/resourceVersion": version}, [whole]
+    return _tests(found), [{"op": "add", "path": _path(name), "value": value} for name, value in values.items()]
+
+
+def _tests(found: Mapping[str, Any]) -> dict[str, object]:
+    """A mark that another one wrote since is not written over: neither its owner nor what it remembers."""
+    return {_path(name): found[name] for name in (OWNER, BEFORE) if name in found}
+
+
+def _path(name: str) -> str:
+    return pointer("metadata", "annotations", name)
+
+
+def _text(time: float) -> str:
+    return datetime.datetime.fromtimestamp(round(time), tz=datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _time(text: str) -> float:
+    try:
+        read = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return float("-inf")
+    return read.timestamp() if read.tzinfo is not None else float("-inf")

@@ -1,0 +1,118 @@
+"""Whole objects of any kind, read and patched only over what was read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from scaler.act.nodepools.pointer import found
+from scaler.act.replicas import JSON_PATCH
+from scaler.errors import Conflict, TargetError, TargetNotFound
+from scaler.kube import Json, KubeClient, Resource, failure
+
+PAGE = 500  # objects a request
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """One object; of the versions of its kind, the first that the API server has is used."""
+
+    api_versions: tuple[str, ...]
+    kind: str
+    namespace: str  # empty: its kind has none
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+class Objects:
+    """All objects that the account may see."""
+
+    def __init__(self, kube: KubeClient) -> None:
+        self.kube = kube
+        self._known: dict[tuple[tuple[str, ...], str], Resource] = {}
+        self._lock = threading.Lock()
+
+    def read(self, ref: ObjectRef) -> Json:
+        """Raises TargetNotFound, Forbidden, Unreachable."""
+        answer = self.kube.call("GET", self.path(ref))
+        if answer.code == 404 and not answer.names_object:
+            self._forget(ref)
+        if not answer.ok:
+            raise failure(answer, f"read {ref}")
+        return answer.body
+
+    def patch(self, ref: ObjectRef, tests: Mapping[str, object], changes: list[Json]) -> None:
+        """Apply ``changes`` (JSON Patch operations) if at each pointer of ``tests`` still stands what was read.
+
+        Raises Conflict when it does not, TargetError when the API server refuses the change itself, and as ``read``.
+        """
+        operations = [{"op": "test", "path": where, "value": value} for where, value in tests.items()]
+        answer = self.kube.call("PATCH", self.path(ref), body=[*operations, *changes], content_type=JSON_PATCH)
+        if answer.ok:
+            return
+        if answer.code in (401, 403, 404, 429) or answer.code >= 500:
+            raise failure(answer, f"patch {ref}")
+        # A failed test is a 422 that names no field: only the object itself tells whether it was that.
+        item = self.read(ref)
+        changed = [where for where, value in tests.items() if found(item, where) != value]
+        if answer.code == 409 or changed:
+            where = f" ({changed[0]})" if changed else ""
+            raise Conflict(f"somebody else changed {ref} since it was read{where}; decided anew at the next tick")
+        raise TargetError(f"cannot patch {ref}: {answer.message}")
+
+    def every(self, api_versions: tuple[str, ...], kind: str) -> Iterator[Json]:
+        """All objects of a kind in the cluster; none where the kind is not installed. Raises Forbidden, Unreachable."""
+        try:
+            resource = self._resource(api_versions, kind)
+        except TargetNotFound:
+            return
+        more = ""
+        while True:
+            query: dict[str, str | int] = {"limit": PAGE} | ({"continue": more} if more else {})
+            listed = self.kube.get(resource.everywhere, f"list {kind}", query=query)
+            yield from listed.get("items") or []
+            more = str((listed.get("metadata") or {}).get("continue") or "")
+            if not more:
+                return
+
+    def served(self, api_versions: tuple[str, ...], kind: str) -> str:
+        """The version in use. Raises TargetNotFound."""
+        prefix = self._resource(api_versions, kind).prefix
+        return prefix.removeprefix("/apis/").removeprefix("/api/")
+
+    def path(self, ref: ObjectRef) -> str:
+        """Raises TargetNotFound for an unknown kind, and for a namespace where the kind has none or lacks one."""
+        resource = self._resource(ref.api_versions, ref.kind)
+        if resource.namespaced != bool(ref.namespace):
+            rule = "name its namespace" if resource.namespaced else "leave the namespace out"
+            raise TargetNotFound(
+                f"cannot read {ref}: {ref.kind} is a kind of "
+                f"{'namespaces' if resource.namespaced else 'the whole cluster'}; {rule}"
+            )
+        return resource.path(ref.namespace, ref.name)
+
+    def _resource(self, api_versions: tuple[str, ...], kind: str) -> Resource:
+        key = (api_versions, kind)
+        with self._lock:
+            known = self._known.get(key)
+        if known is not None:
+            return known
+        for number, version in enumerate(api_versions, 1):
+            try:
+                made = self.kube.resource(version, kind)
+            except TargetNotFound:
+                if number == len(api_versions):
+                    raise
+            else:
+                with self._lock:
+                    self._known[key] = made
+                return made
+        raise TargetNotFound(f"{kind}: no version of it is named")
+
+    def _forget(self, ref: ObjectRef) -> None:
+        """The kind is served no more, or in another version."""
+        with self._lock:
+            self._known.pop((ref.api_versions, ref.kind), None)

@@ -1,0 +1,107 @@
+"""What Lagcast raised on GPU node pools, found by its marks, and put back: without the controller, and by anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from scaler.act.nodepools import capacity_buffer, machine_deployment, marks, placeholder_pods
+from scaler.act.nodepools.fields import Field, put
+from scaler.act.nodepools.objects import ObjectRef, Objects
+from scaler.act.nodepools.pointer import found, integer
+from scaler.act.nodepools.ports import Mark
+from scaler.act.replicas import ScaleWriter
+from scaler.api.gpu_node_pool import POOL_KIND
+from scaler.api.predictive_scaler import API_VERSION
+from scaler.errors import TargetError
+from scaler.kube import Json, KubeClient, failure
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """One number that was put back, or (``fault``) could not be."""
+
+    what: str  # "MachineDeployment fleet/h100"
+    owner: str  # "GpuNodePool/h100"
+    held: int | None  # what stood there
+    before: int
+    fault: str = ""
+
+
+def release(kube: KubeClient, *, expired_only: bool, now: float) -> list[Released]:
+    """Put back every number that a GpuNodePool raised and marked, or only those whose mark has expired at ``now``
+    (unix s). Objects of ``integerField`` are found by the GpuNodePools that name their kind.
+
+    A fault at one object is in its line, and the others go on; so is a kind that may not be listed (``before`` is then
+    0). Raises Unreachable or Forbidden when the GpuNodePools cannot be listed.
+    """
+    objects = Objects(kube)
+    pools = list(objects.every((API_VERSION,), POOL_KIND))
+    done = []
+    for kinds, kind in _kinds(pools):
+        try:
+            listed = objects.every(kinds, kind)
+            marked = [(item, mark) for item in listed if (mark := _due(item, expired_only, now)) is not None]
+        except TargetError as error:
+            done.append(Released(kind, "", None, 0, str(error)))
+            continue
+        done += [_release_field(objects, ObjectRef(kinds, kind, *_name(item)), item, mark) for item, mark in marked]
+    held = [(pool, mark) for pool in pools if (mark := _due(pool, expired_only, now)) is not None]
+    done += [_release_placeholders(objects, pool, mark) for pool, mark in held]
+    return done
+
+
+def _kinds(pools: list[Json]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The kinds on which marks may stand, each once."""
+    known = {
+        capacity_buffer.KIND: capacity_buffer.VERSIONS,
+        machine_deployment.KIND: machine_deployment.VERSIONS,
+    }
+    yield from ((versions, kind) for kind, versions in known.items())
+    given = [found(pool, "/spec/provider/integerField") for pool in pools]
+    pairs = {(str(one.get("apiVersion")), str(one.get("kind"))) for one in given if isinstance(one, dict)}
+    yield from (((version,), kind) for version, kind in sorted(pairs) if version not in known.get(kind, ()))
+
+
+def _due(item: Json, expired_only: bool, now: float) -> Mark | None:
+    mark = marks.mark(item)
+    return mark if mark is not None and (not expired_only or mark.expires <= now) else None
+
+
+def _name(item: Json) -> tuple[str, str]:
+    metadata = item.get("metadata") or {}
+    return str(metadata.get("namespace") or ""), str(metadata.get("name"))
+
+
+def _release_field(objects: Objects, ref: ObjectRef, item: Json, mark: Mark) -> Released:
+    where = str(marks.noted(item).get(marks.FIELD, ""))
+    held = integer(found(item, where))
+    if held is None:
+        fault = f"{ref} has no integer at {where!r}, which its mark names: take the annotations lagcast.io/floor-* away"
+        return Released(str(ref), mark.owner, None, mark.before, fault)
+    try:
+        put(objects, Field(ref, where), item, mark.before, None)
+    except TargetError as error:
+        return Released(str(ref), mark.owner, held, mark.before, str(error))
+    return Released(str(ref), mark.owner, held, mark.before)
+
+
+def _release_placeholders(objects: Objects, pool: Json, mark: Mark) -> Released:
+    target = placeholder_pods.target_of(str(marks.noted(pool).get(marks.FIELD, "")))
+    own = ObjectRef((API_VERSION,), POOL_KIND, *_name(pool))
+    if target is None:
+        fault = f"the mark of {own} names no placeholders: take its annotations lagcast.io/floor-* away"
+        return Released(str(own), mark.owner, None, mark.before, fault)
+    held = None
+    try:
+        answer = objects.kube.scale("GET", target)
+        if not answer.ok:
+            raise failure(answer, f"read the scale of {target}")
+        held = integer(found(answer.body, "/spec/replicas")) or 0
+        if held != mark.before:
+            ScaleWriter(objects.kube).write(target, held, mark.before)
+        tests, changes = marks.changes(pool, None, "")
+        objects.patch(own, tests, changes)
+    except TargetError as error:
+        return Released(str(target), mark.owner, held, mark.before, str(error))
+    return Released(str(target), mark.owner, held, mark.before)
