@@ -91,6 +91,11 @@ class Controller:
         """Unix time at which the newest tick ended; None before the first."""
         return self._last_tick
 
+    @property
+    def led(self) -> bool:
+        """Whether this replica led at the newest tick."""
+        return self._led
+
     def configure(self, resources: Sequence[PredictiveScaler]) -> None:
         """Take over a new configuration. A scaler keeps its policy, and what it learned, unless its plan changed, or
         what it watches or scales: then its history is read again. Whatever a policy raises for a resource goes to the
@@ -147,7 +152,8 @@ class Controller:
     ) -> None:
         """Tick until ``stop`` is set. A tick that is late is not made up for: the next one starts on its own time.
 
-        ``wake`` begins the next tick at once (a new leader's first); who sets ``stop`` sets it, too, and after it.
+        ``wake`` tells that this replica may lead now: what it decided last is carried out at once. Who sets ``stop``
+        sets it, too, and after it.
         """
         due = self._clock.now()
         while not stop.is_set():
@@ -163,13 +169,33 @@ class Controller:
             now = self._clock.now()
             self._telemetry.ticked(now - started, now, failed)
             due = min(max(due + self._tick, now), now + self._tick)  # a clock that was set back stops nothing
-            self._clock.wait(due - now, wake or stop)
-            if wake is not None:
-                wake.clear()
+            while self._clock.wait(due - self._clock.now(), wake or stop) and not stop.is_set():
+                if wake is not None:
+                    wake.clear()
+                self._take_over(stop, after_tick)
 
     def close(self) -> None:
         """Close every source."""
         self._gatherer.close()
+
+    def _take_over(self, stop: threading.Event, after_tick: Callable[[], None]) -> None:
+        """Carry out what a new leader decided at its newest tick. Nothing is observed for it: arrivals of an instant
+        would tell nothing, and its patches test the counts that were read."""
+        try:
+            self._take_role(self._leads())
+            if not self._led:
+                return
+            rows = dict(self._rows)
+            for uid, row in self._rows.items():
+                scaler = self._scalers.get(uid)
+                if scaler is None or stop.is_set() or row.outcome.reason is not Reason.STANDBY:
+                    continue
+                rows[uid] = replace(row, outcome=self._act(scaler, row.decision, self._clock.now()))
+                self._show(scaler, rows[uid])
+            self._rows = rows
+            after_tick()
+        except Exception as error:  # noqa: BLE001 - as for a tick
+            log.error("taking over failed: %s; it is decided anew at the next tick; please report it", where(error))
 
     def _take_role(self, leads: bool) -> None:
         if leads == self._led:
@@ -198,15 +224,20 @@ class Controller:
         try:
             row = replace(row, last_week=remember(scaler.week, seen, decision, scaler.service))
             self._say(scaler, decision)
-            if outcome.reason is not Reason.STANDBY:
-                self._telemetry.observed(scaler.who, seen, decision.time)
-                self._telemetry.decided(scaler.who, seen, decision, outcome)
-                if self._note is not None:
-                    self._note(row)
+            self._show(scaler, row)
         except Exception as error:  # noqa: BLE001 - a number that cannot be shown stops no scaler
             who = scaler.who
             log.error("reporting %s/%s failed: %s; please report it", who.namespace, who.name, where(error))
         return row
+
+    def _show(self, scaler: _Scaler, row: Row) -> None:
+        """In the metrics and the journal, if this replica leads."""
+        if row.outcome.reason is Reason.STANDBY:
+            return
+        self._telemetry.observed(scaler.who, row.observed, row.decision.time)
+        self._telemetry.decided(scaler.who, row.observed, row.decision, row.outcome)
+        if self._note is not None:
+            self._note(row)
 
     def _say(self, scaler: _Scaler, decision: ServiceDecision) -> None:
         """Log a line when the reasons change, not at every tick."""

@@ -25,7 +25,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Declared:
-    """One object of the cluster: read, or with what is wrong; and the status that it had when it was first seen."""
+    """One object of the cluster: read, or with what is wrong; and the newest status that was seen of it."""
 
     place: Place
     created: str  # RFC 3339, UTC: sorts as text
@@ -130,16 +130,21 @@ class ScalerStore:
             self._changed = False
             return tuple(kept.declared for kept in self._kept.values())
 
+    def known(self) -> tuple[Declared, ...]:
+        """All that there are, whether or not they were taken."""
+        with self._lock:
+            return tuple(kept.declared for kept in self._kept.values())
+
     def _put(self, item: Json) -> None:
         metadata = item["metadata"]
         uid = str(metadata["uid"])
         seen = (metadata.get("generation"), metadata.get("annotations"), metadata.get("labels"))
         known = self._kept.get(uid)
         if known is not None and known.seen == seen:
+            with self._lock:
+                known.declared = replace(known.declared, status=_status(item))
             return
         made = _declared(item)
-        if known is not None:
-            made = replace(made, status=known.declared.status)
         with self._lock:
             self._kept[uid] = _Kept(made, seen)
             self._changed = True
@@ -166,6 +171,10 @@ def _declared(item: Json) -> Declared:
     )
     parsed = parse(item, (KIND,))
     resource = parsed.resource if isinstance(parsed.resource, PredictiveScaler) else None
-    status = item.get("status")
     created = str(metadata.get("creationTimestamp", ""))
-    return Declared(place, created, resource, parsed.faults, status if isinstance(status, dict) else {})
+    return Declared(place, created, resource, parsed.faults, _status(item))
+
+
+def _status(item: Json) -> Json:
+    status = item.get("status")
+    return status if isinstance(status, dict) else {}

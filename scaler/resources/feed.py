@@ -53,6 +53,7 @@ class ClusterScalers:
         self._refused: tuple[Refused, ...] = ()
         self._newest: dict[str, ScalerStatus] = {}  # by uid; what the next one follows
         self._lately: dict[str, Lately] = {}  # by uid
+        self._led = controller.led
         telemetry.config_ok.set(1)
 
     @property
@@ -87,7 +88,15 @@ class ClusterScalers:
         log.info("%d scalers are run, %d are not", len(choice.run), len(choice.refused))
 
     def after_tick(self) -> None:
-        """Say what the newest tick decided in the statuses, where that is due."""
+        """Say what the newest tick decided in the statuses, where that is due and this replica leads."""
+        led, self._led = self._led, self._controller.led
+        if not self._led:
+            return
+        if not led:  # what the leader before has written is what the first ones follow
+            self._newest.clear()
+            self._lately.clear()
+            self._writer.forget()
+            self._remember(self._store.known())
         now = self._clock.now()
         made = dict(self._of(row, now) for row in self._controller.rows.values())
         made |= {one.place: status.of_refused(one, self._before(one.place), now) for one in self._refused}

@@ -41,6 +41,11 @@ class StatusWriter:
         """``status`` was read from the server; when it was written is not known."""
         self._written.setdefault(uid, Written(status, float("-inf")))
 
+    def forget(self) -> None:
+        """Somebody else has written since: what stands is told anew."""
+        self._written.clear()
+        self._going = None
+
     def publish(self, statuses: Mapping[Place, ScalerStatus], now: float) -> None:
         """Take over the newest status of every object, and begin to write those that are due at ``now`` (unix s)."""
         if self._going is not None:

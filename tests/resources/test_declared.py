@@ -79,10 +79,13 @@ def test_one_that_was_made_anew_under_its_name_is_another() -> None:
     assert taken(store)["a"].place.uid == "uid-new"
 
 
-def test_the_status_is_that_of_the_first_sight() -> None:
+def test_the_status_is_the_newest_one_that_was_seen() -> None:
     store = stored(item("a", status={"reason": "Steady"}))
     store.changed(item("a", generation=2, status={"reason": "Forecast"}), AT)
-    assert taken(store)["a"].status == {"reason": "Steady"}
+    assert taken(store)["a"].status == {"reason": "Forecast"}
+    store.changed(item("a", generation=2, status={"reason": "MaxReplicas"}), AT)
+    assert store.take() is None, "a status alone is no news"
+    assert store.known()[0].status == {"reason": "MaxReplicas"}, "but a new leader asks for it"
 
 
 def test_what_can_be_run_is_run_in_the_order_of_names() -> None:
