@@ -20,15 +20,22 @@ _HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Holiday:
-    """Whole local days, ``first`` to ``last`` (both are holidays), on which load is not as usual."""
+    """Whole local days, ``first`` to ``last`` (both are holidays), on which load is not as usual.
+
+    ``like``: the past day that they are like, or the newest such day of the week (Monday is 0). None: see
+    :class:`~forecasting.events_planned.Planned`.
+    """
 
     first: date
     last: date
     name: str = ""
+    like: date | int | None = None
 
     def __post_init__(self) -> None:
         if self.last < self.first:
             raise ValueError(f"holiday {self.name or self.first}: it ends on {self.last}, before it begins")
+        if isinstance(self.like, int) and not 0 <= self.like <= 6:
+            raise ValueError(f"holiday {self.name or self.first}: like {self.like}; a day of the week is 0 to 6")
 
 
 @dataclass(frozen=True, slots=True)

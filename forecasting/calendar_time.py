@@ -89,6 +89,16 @@ class LocalTime:
         """Whether ``paths`` can be called."""
         return self.forecaster.ready
 
+    @property
+    def trusted(self) -> bool:
+        """See :class:`~forecasting.competition.Judged`."""
+        return bool(getattr(self.forecaster, "trusted", True))
+
+    @property
+    def why(self) -> str | None:
+        """See :class:`~forecasting.competition.Judged`."""
+        return None if self.trusted else getattr(self.forecaster, "why", None)
+
     def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
         """See :class:`~forecasting.forecaster.Forecaster`."""
         begin = self.end

@@ -71,12 +71,20 @@ class Days:
         """Whether at least half of ``day`` is known."""
         return day in self._rates and int(np.count_nonzero(~np.isnan(self._rates[day]))) >= _LEAST_KNOWN
 
-    def newest(self, before: date, among: Collection[date] | None = None, weekday: int | None = None) -> date | None:
-        """The newest known day before ``before``: one of ``among``, or on ``weekday`` (Monday is 0)."""
+    def newest(
+        self,
+        before: date,
+        among: Collection[date] | None = None,
+        weekday: int | None = None,
+        without: Collection[date] = (),
+    ) -> date | None:
+        """The newest known day before ``before``: one of ``among``, or on ``weekday`` (Monday is 0); none of
+        ``without``."""
         days = [
             day
             for day in self._rates
             if day < before
+            and day not in without
             and (among is None or day in among)
             and (weekday is None or day.weekday() == weekday)
             and self.knows(day)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.calendar import Calendar
+from forecasting.calendar import Calendar, Holiday
 from forecasting.events import PlannedEvent
 from forecasting.events_days import BINS, STEP, Days, day_of, is_weekend
 
@@ -25,7 +25,8 @@ class Plan:
     """``sized``: events (holidays ahead among them), each with its log size at each time of day [288], NaN for a rate.
 
     ``usual``: requests/s at each time of day, of weekdays and of weekends [2, 288]. ``calm`` (requests/s) keeps ratios
-    of small numbers near 1. ``unknown``: why an event has no size. ``made_on``: the local date, None before any load.
+    of small numbers near 1. ``unknown``: why an event has no size; ``sizeless``: unix s at which each of those ends.
+    ``made_on``: the local date, None before any load.
     """
 
     calendar: Calendar
@@ -34,6 +35,7 @@ class Plan:
     calm: float
     unknown: tuple[str, ...]
     made_on: date | None
+    sizeless: tuple[float, ...] = ()
 
     def touches(self, begin: float, end: float) -> bool:
         """Whether an event lies in [begin, end] (unix s)."""
@@ -74,7 +76,9 @@ class Plan:
         which one that goes on."""
         past, on = np.zeros((2, len(starts)), np.bool_)
         spans = [(event.begin, event.end) for event, _ in self.sized]
-        spans += [self.calendar.bounds(day) for day in holidays_of(self.calendar) if not is_weekend(day)]
+        for day, holiday in holidays_of(self.calendar).items():
+            if holiday.like is not None or not is_weekend(day):
+                spans.append(self.calendar.bounds(day))
         for begin, end in spans:
             (past if end <= now else on)[(starts < end) & (starts + step > begin)] = True
         return past, on & ~past
@@ -83,39 +87,54 @@ class Plan:
 def make_plan(events: Sequence[PlannedEvent], calendar: Calendar, days: Days, now: float | None) -> Plan:
     """What is usual on ``days``, and how large ``events`` and the holidays from ``now`` (unix s) on are to be."""
     holidays = holidays_of(calendar)
-    special = {day for event in events for day in calendar.days(event.begin, event.end)} | set(holidays)
+    special = {day for event in events for day in calendar.days(event.begin, event.end)} | holidays.keys()
     usual = np.array([days.usual(weekend, special) for weekend in (False, True)])
     mean = 1.0 if np.isnan(usual).all() else float(np.nanmean(usual))
     usual = np.where(np.isnan(usual), mean, usual)
     calm = 0.02 * mean + 0.5 / STEP
     sized: list[tuple[PlannedEvent, Floats]] = []
     unknown: list[str] = []
+    sizeless: list[float] = []
     for event in events:
         size = np.full(BINS, np.nan if event.factor is None else math.log(event.factor))
         if event.like is not None:
             size = days.ratio(event.like, usual[int(is_weekend(event.like))], calm)
             if not days.knows(event.like):
                 unknown.append(f"event {event.name!r}: like {event.like}, of which the history does not know half")
+                sizeless.append(event.end)
         sized.append((event, size))
     today = None if now is None else calendar.day(now)
     working = [day for day in holidays if not is_weekend(day)]
-    for day in working:
-        if today is None or day < today:
+    for day, holiday in holidays.items():
+        if today is None or day < today or (holiday.like is None and is_weekend(day)):
             continue
-        like = days.newest(day, among=working) or days.newest(day, weekday=_SUNDAY)
-        if like is None:
-            unknown.append(f"holiday {day}: the history knows no holiday and no Sunday")
-            continue
+        like = _like(day, holiday, days, working, special)
         begin, end = calendar.bounds(day)
-        sized.append((PlannedEvent(begin, end, like=like, name=f"holiday {day}"), days.ratio(like, usual[0], calm)))
-    return Plan(calendar, tuple(sized), usual, calm, tuple(unknown), today)
+        if like is None:
+            known = "holiday and no Sunday" if holiday.like is None else "day that it is like"
+            unknown.append(f"holiday {day}: the history knows no {known}")
+            sizeless.append(end)
+            continue
+        # Over what is usual on its own day of the week, which is what the forecaster expects: the other's load comes.
+        size = days.ratio(like, usual[int(is_weekend(day))], calm)
+        sized.append((PlannedEvent(begin, end, like=like, name=f"holiday {day}"), size))
+    return Plan(calendar, tuple(sized), usual, calm, tuple(unknown), today, tuple(sizeless))
 
 
-def holidays_of(calendar: Calendar) -> list[date]:
+def _like(day: date, holiday: Holiday, days: Days, working: Sequence[date], special: Collection[date]) -> date | None:
+    """The known day that a holiday is like."""
+    if isinstance(holiday.like, int):
+        return days.newest(day, weekday=holiday.like, without=special)
+    if holiday.like is not None:
+        return holiday.like if days.knows(holiday.like) else None
+    return days.newest(day, among=working) or days.newest(day, weekday=_SUNDAY)
+
+
+def holidays_of(calendar: Calendar) -> Mapping[date, Holiday]:
     """All days that are holidays, in order."""
     days = {
-        date.fromordinal(number)
+        date.fromordinal(number): holiday
         for holiday in calendar.holidays
         for number in range(holiday.first.toordinal(), holiday.last.toordinal() + 1)
     }
-    return sorted(days)
+    return dict(sorted(days.items()))

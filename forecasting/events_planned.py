@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -34,18 +35,25 @@ class Planned:
     decrease that does not come is dropped from the paths within minutes.
 
     A holiday from Monday to Friday is like the newest such holiday that is known, or like the last Sunday. One on a
-    weekend changes nothing. ``unknown`` says which events have no size, because their day is not in the history.
+    weekend changes nothing. One that says what it is like is that, on any day. ``unknown`` says which events have no
+    size, because their day is not in the history. An event within ``reach`` s is reason enough to trust the paths: what
+    it makes of the load is known, whatever the forecaster is worth.
 
     Whatever else the forecaster offers (``kept``, ``study``, ``adopt`` ...) is passed on. About 1.2 kB a day are kept.
     """
 
     def __init__(
-        self, forecaster: Forecaster, events: Iterable[PlannedEvent] = (), calendar: Calendar | None = None
+        self,
+        forecaster: Forecaster,
+        events: Iterable[PlannedEvent] = (),
+        calendar: Calendar | None = None,
+        reach: float = 3600.0,
     ) -> None:
         self.forecaster = forecaster
         self.name = forecaster.name
         self.step = forecaster.step
         self.calendar = calendar or Calendar()
+        self.reach = reach
         self.end: float | None = None  # unix s up to which arrivals are known
         self._days = Days(self.calendar)
         self._recorder = Recorder(STEP, 2)
@@ -63,7 +71,8 @@ class Planned:
         self.events = tuple(events)
         if holidays is not None:
             self.calendar = Calendar(self.calendar.time_zone, tuple(holidays))
-        self._days.pinned = frozenset(event.like for event in self.events if event.like is not None)
+        likes = [*(event.like for event in self.events), *(holiday.like for holiday in self.calendar.holidays)]
+        self._days.pinned = frozenset(like for like in likes if isinstance(like, date))
         self._plan = make_plan(self.events, self.calendar, self._days, self.end)
 
     @property
@@ -109,6 +118,22 @@ class Planned:
         self.end = end
         if self._plan.made_on != today:
             self._plan = make_plan(self.events, self.calendar, self._days, end)
+
+    @property
+    def sizeless(self) -> bool:
+        """Whether an event or holiday that is not over has no size: see ``unknown``."""
+        return self.end is not None and any(end > self.end for end in self._plan.sizeless)
+
+    @property
+    def trusted(self) -> bool:
+        """See :class:`~forecasting.competition.Judged`."""
+        near = self.end is not None and self._plan.touches(self.end, self.end + self.reach)
+        return near or bool(getattr(self.forecaster, "trusted", True))
+
+    @property
+    def why(self) -> str | None:
+        """See :class:`~forecasting.competition.Judged`."""
+        return None if self.trusted else getattr(self.forecaster, "why", None)
 
     @property
     def ready(self) -> bool:

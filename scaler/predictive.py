@@ -3,21 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
+from forecasting.calendar_time import Keeping, LocalTime
+from forecasting.events_planned import Planned
+from forecasting.fitting import FitJob, FitRun, Fitter, InPlace
 from forecasting.forecaster import Forecaster
-from scaler.api.predictive_scaler import ForecastModel, PredictiveScaler
+from scaler.api.events import to_events
+from scaler.api.predictive_scaler import Forecast, ForecastModel, PredictiveScaler
 from scaler.controller import MakePolicy
 from scaler.errors import ConfigError
 from scaler.plan.decision import Policy
 from scaler.plan.policy import PredictivePolicy
 from scaler.plan.service import Service
 
+NEAR = 3600.0  # s, and
+LEADS = 3.0  # declared lead times: an event so near is planned for even where no model is trusted
+
 
 def make_forecaster(resource: PredictiveScaler) -> Forecaster | None:
-    """The forecaster that a resource asks for; None for a plan without forecasts. A model is imported when used."""
-    forecast = resource.spec.forecast
+    """The forecaster that a resource asks for; None for a plan without forecasts. A model is imported when used.
+
+    By the clock of its time zone, and with what is planned, where it says so.
+    """
+    forecast, lead = resource.spec.forecast, float(resource.spec.replicas.lead_time)
     if forecast.model is ForecastModel.NONE:
         return None
+    make = partial(_bare, forecast, lead)
+    calendar = forecast.calendar
+    made: Keeping = make() if calendar.time_zone == "UTC" else LocalTime(make, calendar)
+    events = to_events(resource.spec.planned_events, calendar)
+    if not (events or calendar.holidays):
+        return made
+    return Planned(made, events, calendar, reach=max(NEAR, LEADS * lead))
+
+
+def _bare(forecast: Forecast, lead: float) -> Keeping:
+    """The model that ``forecast`` names; it lives by the clock that it is given."""
     if forecast.model is ForecastModel.SEASONAL_NAIVE:
         from forecasting.models.seasonal_naive import SeasonalNaive
 
@@ -32,13 +55,36 @@ def make_forecaster(resource: PredictiveScaler) -> Forecaster | None:
         return Direct(float(forecast.step), keep=max(float(forecast.history), 20 * float(forecast.step)))
     from forecasting.competition_default import default_competition
 
-    lead = float(resource.spec.replicas.lead_time)
     return default_competition(float(forecast.step), lead, season=float(forecast.season), keep=float(forecast.history))
 
 
-def make_policy(resource: PredictiveScaler, service: Service) -> Policy:
-    """The policy of one scaler."""
-    return PredictivePolicy([service], lambda _: make_forecaster(resource))
+class MakePredictive:
+    """Makes the policy of a scaler; ``fitter`` runs the fits of all their forecasters, by default in each step."""
+
+    def __init__(self, fitter: Fitter | None = None) -> None:
+        self._fitter = fitter or InPlace()
+
+    def __call__(self, resource: PredictiveScaler, service: Service) -> Policy:
+        named = _Named(self._fitter, f"{resource.metadata.namespace}/{resource.metadata.name}")
+        return PredictivePolicy([service], lambda _: make_forecaster(resource), fitter=named)
+
+    def fitted_by(self, fitter: Fitter) -> MakePredictive:
+        """The same with another fitter."""
+        return MakePredictive(fitter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """Tells whose a fit is by the name that its user knows."""
+
+    fitter: Fitter
+    name: str
+
+    def start(self, job: FitJob) -> FitRun | None:
+        return self.fitter.start(replace(job, of=self.name))
+
+
+make_policy = MakePredictive()
 
 
 def predictive(options: Mapping[str, str]) -> MakePolicy:

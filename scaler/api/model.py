@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from collections import Counter
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from scaler.api.cel import VALIDATIONS, Checked, Rule, texts, whole
 from scaler.api.describe import found
+
+M = TypeVar("M", bound="Model")
 
 
 class FieldErrors(ValueError):
@@ -30,6 +33,15 @@ def rules(*validations: Rule) -> ConfigDict:
     """A model's rules over several of its fields, for the API server; the same in Python stand in its validators."""
     made: list[Any] = [rule.as_dict() for rule in validations]
     return ConfigDict(json_schema_extra={VALIDATIONS: made})
+
+
+def once(entries: tuple[M, ...], key: str) -> tuple[M, ...]:
+    """The entries of a list whose field ``key`` tells them apart. Raises ValueError when one stands there twice."""
+    counts = Counter(getattr(entry, key) for entry in entries)
+    twice = [value for value, count in counts.items() if count > 1]
+    if twice:
+        raise ValueError(f"found {key} {twice[0]} a second time; allowed: each once")
+    return entries
 
 
 def matches(pattern: str, allowed: str, *, but: tuple[str, ...] = ()) -> Checked:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from scaler.api.describe import found
 from scaler.api.gpu_node_pool import POOL_KIND, GpuNodePool
 from scaler.api.predictive_scaler import API_VERSION, KIND, PredictiveScaler
-from scaler.api.refusal import model_in, refusals
+from scaler.api.refusal import items_in, model_in, refusals
 
 Resource = PredictiveScaler | GpuNodePool
 _MODELS: Mapping[str, type[PredictiveScaler] | type[GpuNodePool]] = {KIND: PredictiveScaler, POOL_KIND: GpuNodePool}
@@ -82,6 +82,13 @@ def _without_nulls(item: dict[Any, Any], model: type[BaseModel]) -> dict[Any, An
             continue
         if value is None and not field.is_required():
             continue
-        below = model_in(field.annotation)
-        made[key] = _without_nulls(dict(value), below) if below is not None and isinstance(value, Mapping) else value
+        made[key] = _below(value, model_in(field.annotation), items_in(field.annotation))
     return made
+
+
+def _below(value: Any, model: type[BaseModel] | None, entries: type[BaseModel] | None) -> Any:
+    if model is not None and isinstance(value, Mapping):
+        return _without_nulls(dict(value), model)
+    if entries is not None and isinstance(value, list):
+        return [_below(one, entries, None) for one in value]
+    return value

@@ -12,29 +12,26 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from scaler.api.cel import Rule, milliseconds, whole
+from scaler.api.cel import Rule, milliseconds
+from scaler.api.events import MOST_EVENTS, PlannedEvent
+from scaler.api.forecast import Forecast, ForecastModel
 from scaler.api.kafka import Kafka
-from scaler.api.model import DNS_NAME, Annotations, FieldErrors, Labels, Model, Name, Namespace, matches, rules
-from scaler.api.quantities import (
-    Duration,
-    Fraction,
-    Share,
-    between,
-    duration_between,
-)
+from scaler.api.model import DNS_NAME, Annotations, FieldErrors, Labels, Model, Name, Namespace, matches, once, rules
+from scaler.api.quantities import Duration, Fraction, Share, between, duration_between, well_spelled
+from scaler.api.replicas import Fallback, FallbackPolicy, Gpu, Replicas
+from scaler.plan.fallback import FallbackRule
 from scaler.plan.nodes_need import PoolSpec
 from scaler.plan.service import Service
+
+__all__ = [
+    "API_VERSION", "KIND", "PAUSED", "ApiVersion", "Forecast", "ForecastModel", "Gpu", "Kind", "Latency", "Metadata",
+    "Mode", "Objective", "OwnMetadata", "PredictiveScaler", "Replicas", "Spec", "Target", "to_service",
+]  # fmt: skip
 
 API_VERSION = "lagcast.io/v1alpha1"
 KIND = "PredictiveScaler"
 # The name space of derived uids. Any UUID would do, but it must never change: a new uid forgets what was learned.
 _UIDS = uuid.UUID("6f2b1d64-4d3c-5b8e-9a37-2f6d0c9a1e55")
-# History is held in memory and fitted on; with more steps both become slow.
-MOST_STEPS = 50_000
-
-_LEAST_RATE, _MOST_RATE = Fraction.parse("0.000001"), Fraction.parse("1M")
-_LEAST_WEIGHT, _MOST_WEIGHT = Fraction.parse("0.01"), Fraction.parse("100")
-_Count = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 PAUSED = "lagcast.io/paused"
 ApiVersion = Annotated[
     str,
@@ -48,27 +45,12 @@ Kind = Annotated[
 ]
 
 
-def _well_spelled(kind: type[Duration | Fraction], *fields: str) -> str:
-    """CEL for: these fields are spelled right. A wrong spelling has its own message, and no sum can be made of it."""
-    return " && ".join(whole(kind.spelling, field) for field in fields)
-
-
 class Mode(StrEnum):
     """Whether decisions change the cluster."""
 
     RECOMMEND = "Recommend"
     FLOOR = "Floor"
     ENFORCE = "Enforce"
-
-
-class ForecastModel(StrEnum):
-    """Families of forecasters."""
-
-    AUTO = "auto"
-    DIRECT = "direct"
-    LEVEL_SEASON = "levelSeason"
-    SEASONAL_NAIVE = "seasonalNaive"
-    NONE = "none"
 
 
 class OwnMetadata(Model):
@@ -164,170 +146,14 @@ class Objective(Model):
     )
 
 
-class Replicas(Model):
-    """How many replicas there may be, and what one does."""
-
-    model_config = rules(
-        Rule(
-            "self.min <= self.max",
-            "at least min",
-            field=".max",
-        )
-    )
-
-    min: Annotated[int, Field(strict=True, ge=0, le=100_000)] = Field(description="Never fewer replicas.")
-    max: _Count = Field(description="Never more replicas.")
-    service_rate: Annotated[Fraction, between(_LEAST_RATE, _MOST_RATE)] = Field(
-        description="Requests/s one ready replica serves: where to start until it is learned."
-    )
-    service_time: Annotated[Duration, duration_between("1ms", "7d")] | None = Field(
-        default=None,
-        description="Time one request takes in a replica at light load. Default: 1 / serviceRate, one request at a "
-        "time; a replica that serves batches or several at once takes longer.",
-    )
-    lead_time: Annotated[Duration, duration_between("100ms", "6h")] = Field(
-        default=Duration.parse("2m"),
-        description="From a patch to a pod that serves: where to start until it is learned. Default: image there, "
-        "model of a few GB to load.",
-    )
-    scale_in_hold: Annotated[Duration, duration_between("0s", "24h")] = Field(
-        default=Duration.parse("60s"),
-        description="How long a lower count must have been the answer before it is taken. Default: a few ticks, "
-        "for what the load lately needed is held anyway.",
-    )
-    max_scale_out: _Count | None = Field(
-        default=None,
-        description="Most replicas added at one tick. Default: no limit, for a jump is dearer late than large.",
-    )
-    max_scale_in: _Count | None = Field(
-        default=None,
-        description="Most replicas removed at one tick. Default: no limit, for scaleInHold already guards it.",
-    )
-
-    @field_validator("max")
-    @classmethod
-    def _at_least_min(cls, most: int, info: ValidationInfo) -> int:
-        if most < (least := info.data.get("min", 0)):
-            raise ValueError(f"found {most}; allowed: at least min, which is {least}")
-        return most
-
-    @property
-    def service_seconds(self) -> float:
-        """Seconds one request takes in a replica."""
-        return 1.0 / float(self.service_rate) if self.service_time is None else float(self.service_time)
-
-
-class Gpu(Model):
-    """The GPU nodes that its pods stand on, when a GpuNodePool plans them: ordered ahead, and shared."""
-
-    pool: Name = Field(
-        description="Name of the GpuNodePool. While there is none of that name, the service is planned alone and says "
-        "so."
-    )
-    per_replica: Annotated[int, Field(strict=True, ge=1, le=1024)] = Field(
-        default=1,
-        description="GPUs of one replica, as its pods request them; at most those of a node. Default: what most "
-        "inference servers take.",
-    )
-    weight: Annotated[Fraction, between(_LEAST_WEIGHT, _MOST_WEIGHT)] = Field(
-        default=Fraction.parse("1"),
-        description="What its late requests weigh against those of the pool's other services, where the pool is full. "
-        "Default: all the same.",
-    )
-
-
-def _forecast_rules() -> tuple[Rule, ...]:
-    step, season, history = (milliseconds(f"self.{name}") for name in ("step", "season", "history"))
-    both = f"!({_well_spelled(Duration, 'self.step', 'self.season')}) || {step} == 0"
-    past = f"!({_well_spelled(Duration, 'self.season', 'self.history')})"
-    steps = f"!({_well_spelled(Duration, 'self.step', 'self.history')})"
-    return (
-        Rule(
-            f"{both} || {season} % {step} == 0",
-            "a multiple of step",
-            field=".season",
-            message="'allowed: a multiple of step, which is ' + self.step",
-        ),
-        Rule(
-            f"{both} || {season} % {step} != 0 || {season} >= 2 * {step}",
-            "at least two steps",
-            field=".season",
-            message="'allowed: at least two steps, each of ' + self.step",
-        ),
-        Rule(
-            f"{past} || {history} == 0 || {history} >= {season}",
-            "at least season, or 0s",
-            field=".history",
-            message="'allowed: at least season, which is ' + self.season + ', or 0s'",
-        ),
-        Rule(
-            f"{steps} || {history} <= {MOST_STEPS} * {step}",
-            f"at most {MOST_STEPS} steps",
-            field=".history",
-            message=f"'allowed: at most {MOST_STEPS} steps of ' + self.step",
-        ),
-    )
-
-
-class Forecast(Model):
-    """How arrivals are forecast. The defaults suit load with a daily rhythm."""
-
-    model_config = rules(*_forecast_rules())
-
-    step: Annotated[Duration, duration_between("100ms", "1h")] = Field(
-        default=Duration.parse("15s"),
-        description="Step of the forecast. History is read in at most 12,000 steps, of a multiple of it. Default: a "
-        "tick, so that nothing of a jump is averaged away.",
-    )
-    season: Annotated[Duration, duration_between("1s", "28d")] = Field(
-        default=Duration.parse("24h"),
-        validate_default=True,
-        description="Period in which load repeats; a multiple of step. Default: a day.",
-    )
-    history: Annotated[Duration, duration_between("0s", "90d")] = Field(
-        default=Duration.parse("7d"),
-        validate_default=True,
-        description="Past that is read back on start: at least one season, or `0s` to read none. Default: a week, "
-        "which is also how long Kafka keeps messages unless told otherwise.",
-    )
-    model: ForecastModel = Field(
-        default=ForecastModel.AUTO,
-        description="Forecaster: `direct` (regression on level, day and short periods), `levelSeason` (newest level "
-        "times a seasonal ratio), `seasonalNaive` (the last season again), `none` (reactive only) or `auto`: the "
-        "first two side by side, each as far as it was right, and reactive while neither beats the newest level. "
-        "Default: what needs no knowledge of the load.",
-    )
-
-    @field_validator("season")
-    @classmethod
-    def _whole_steps(cls, season: Duration, info: ValidationInfo) -> Duration:
-        step: Duration | None = info.data.get("step")
-        if step is not None and season.milliseconds % step.milliseconds:
-            raise ValueError(f"found {season}; allowed: a multiple of step, which is {step}")
-        if step is not None and season.milliseconds < 2 * step.milliseconds:
-            raise ValueError(f"found {season}; allowed: at least two steps, each of {step}")
-        return season
-
-    @field_validator("history")
-    @classmethod
-    def _long_and_short_enough(cls, history: Duration, info: ValidationInfo) -> Duration:
-        step: Duration | None = info.data.get("step")
-        season: Duration | None = info.data.get("season")
-        if season is not None and 0 < history < season:
-            raise ValueError(f"found {history}; allowed: at least season, which is {season}, or 0s")
-        if step is not None and history.milliseconds > MOST_STEPS * step.milliseconds:
-            longest = Duration.of_milliseconds(MOST_STEPS * step.milliseconds)
-            raise ValueError(f"found {history}; allowed: at most {MOST_STEPS} steps of {step}, which is {longest}")
-        return history
-
-
 def _attainable_rules() -> tuple[Rule, ...]:
     within, rate, took = "self.objective.within", "self.replicas.serviceRate", "self.replicas.serviceTime"
+    several = "(has(self.replicas.concurrency) ? double(self.replicas.concurrency) : 1.0)"
     longest = milliseconds(within)
-    declared = f"!({_well_spelled(Duration, within, took)}) || {milliseconds(took)} <= {longest}"
+    declared = f"!({well_spelled(Duration, within, took)}) || {milliseconds(took)} <= {longest}"
     zero = f"quantity({rate}).asApproximateFloat() == 0.0"
-    derived = f"1000.0 / quantity({rate}).asApproximateFloat() <= double({longest})"
-    spelled = f"{_well_spelled(Duration, within)} && {_well_spelled(Fraction, rate)}"
+    derived = f"{several} * 1000.0 / quantity({rate}).asApproximateFloat() <= double({longest})"
+    spelled = f"{well_spelled(Duration, within)} && {well_spelled(Fraction, rate)}"
     zero = f"{zero} || {longest} == 0"  # that has its own message
     sentence = "else no request can ever be in time"
     return (
@@ -341,8 +167,23 @@ def _attainable_rules() -> tuple[Rule, ...]:
             f"has({took}) || !({spelled}) || {zero} || {derived}",
             "a serviceTime of at most objective.within",
             field=".replicas.serviceRate",
-            message="'without serviceTime a request takes 1 / serviceRate; allowed: at most objective.within, '"
-            f" + 'which is ' + {within} + ': {sentence}'",
+            message="'without serviceTime a request takes concurrency / serviceRate; allowed: at most '"
+            f" + 'objective.within, which is ' + {within} + ': {sentence}'",
+        ),
+    )
+
+
+def _other_rules() -> tuple[Rule, ...]:
+    return (
+        Rule(
+            "!has(self.plannedEvents) || self.plannedEvents.size() == 0 || self.forecast.model != 'none'",
+            "none with forecast.model none, which foresees nothing",
+            field=".plannedEvents",
+        ),
+        Rule(
+            "!has(self.fallback.replicas) || self.fallback.replicas <= self.replicas.max",
+            "at most replicas.max",
+            field=".fallback.replicas",
         ),
     )
 
@@ -350,7 +191,7 @@ def _attainable_rules() -> tuple[Rule, ...]:
 class Spec(Model):
     """What the user declares."""
 
-    model_config = rules(*_attainable_rules())
+    model_config = rules(*_attainable_rules(), *_other_rules())
 
     target: Target = Field(description="What is scaled.")
     kafka: Kafka = Field(description="Where its requests wait.")
@@ -364,6 +205,17 @@ class Spec(Model):
         description="The GPU nodes that its pods stand on. Default: whoever makes nodes makes them for pending pods.",
     )
     forecast: Forecast = Field(default_factory=Forecast, description="How arrivals are forecast.")
+    planned_events: Annotated[
+        tuple[PlannedEvent, ...],
+        Field(max_length=MOST_EVENTS, json_schema_extra={"x-kubernetes-list-type": "map"}),
+    ] = Field(
+        default=(),
+        description="Load that is known of beforehand. Past events may stay: they are left out of what is usual.",
+        json_schema_extra={"x-kubernetes-list-map-keys": ["name"]},
+    )
+    fallback: Fallback = Field(
+        default_factory=Fallback, description="What is done while the topic or the group cannot be read."
+    )
     mode: Mode = Field(
         default=Mode.RECOMMEND,
         description="`Recommend` decides and reports and changes nothing; `Enforce` patches the target; `Floor`, which "
@@ -371,12 +223,29 @@ class Spec(Model):
         "cluster is changed by installing Lagcast.",
     )
 
+    @field_validator("planned_events")
+    @classmethod
+    def _each_once(cls, events: tuple[PlannedEvent, ...], info: ValidationInfo) -> tuple[PlannedEvent, ...]:
+        forecast: Forecast | None = info.data.get("forecast")
+        if events and forecast is not None and forecast.model is ForecastModel.NONE:
+            raise ValueError(f"found {len(events)}; allowed: none with forecast.model none, which foresees nothing")
+        return once(events, "name")
+
+    @model_validator(mode="after")
+    def _within_max(self) -> Spec:
+        most, count = self.replicas.max, self.fallback.replicas
+        if count is not None and count > most:
+            rule = f"at most replicas.max, which is {most}"
+            raise FieldErrors(("fallback.replicas", f"found {count}; allowed: {rule}"))
+        return self
+
     @model_validator(mode="after")
     def _attainable(self) -> Spec:
         replicas, within = self.replicas, self.objective.within
         if replicas.service_seconds > within:
             if replicas.service_time is None:
-                text = f"found nothing, so it is 1 / serviceRate = {replicas.service_seconds:g}s"
+                what = "1" if replicas.concurrency is None else "concurrency"
+                text = f"found nothing, so it is {what} / serviceRate = {replicas.service_seconds:g}s"
             else:
                 text = f"found {replicas.service_time}"
             rule = f"at most objective.within, which is {within}: else no request can ever be in time"
@@ -440,7 +309,16 @@ def to_service(scaler: PredictiveScaler, tick: float, pool: PoolSpec | None = No
         scale_in_hold=float(spec.replicas.scale_in_hold),
         max_scale_out=spec.replicas.max_scale_out,
         max_scale_in=spec.replicas.max_scale_in,
+        concurrency=None if spec.replicas.concurrency is None else float(spec.replicas.concurrency),
+        schedule=tuple(one.window(spec.forecast.time_zone) for one in spec.replicas.schedule),
+        fallback=_fallback(spec.fallback),
         pool=pool,
         gpus=1 if gpu is None else gpu.per_replica,
         weight=1.0 if gpu is None else float(gpu.weight),
     )
+
+
+def _fallback(declared: Fallback) -> FallbackRule | None:
+    if declared.policy is FallbackPolicy.HOLD:
+        return None
+    return FallbackRule(float(declared.after), declared.replicas)

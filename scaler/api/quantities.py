@@ -271,3 +271,8 @@ def between(least: _Spelled, most: _Spelled, *, exclusive: bool = False) -> Chec
 def duration_between(least: str, most: str) -> Checked:
     """Refuse a duration outside ``[least, most]``."""
     return between(Duration.parse(least), Duration.parse(most))
+
+
+def well_spelled(kind: type[Duration | Fraction], *fields: str) -> str:
+    """CEL for: these fields are spelled right. A wrong spelling has its own message, and no sum can be made of it."""
+    return " && ".join(whole(kind.spelling, field) for field in fields)

@@ -16,8 +16,8 @@ from pydantic_core import PydanticUndefined
 from scaler.api.gpu_node_pool import POOL_KIND, GpuNodePool
 from scaler.api.predictive_scaler import API_VERSION, KIND, PredictiveScaler
 from scaler.api.quantities import DURATION_ALLOWED, FRACTION_ALLOWED, SHARE_ALLOWED
-from scaler.api.refusal import model_in
-from scaler.api.status import Because, Condition, Refusal, ScalerStatus
+from scaler.api.refusal import items_in, model_in
+from scaler.api.status import Because, Refusal, ScalerStatus
 
 _INTRODUCTION = f"""# Configuration
 
@@ -75,9 +75,10 @@ def rows(model: type[Any], path: str = "") -> Iterator[tuple[str, str, str, str]
         here = f"{path}.{alias}" if path else alias
         kind = _kind(schema["properties"][alias], definitions)
         yield here, kind, _default(field), field.description or ""
-        below = model_in(field.annotation)
-        if below is not None:
+        if (below := model_in(field.annotation)) is not None:
             yield from rows(below, here)
+        if (below := items_in(field.annotation)) is not None:
+            yield from rows(below, f"{here}[]")
 
 
 def _default(field: FieldInfo) -> str:
@@ -85,6 +86,8 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if field.default_factory is not None or field.default is None or field.default is PydanticUndefined:
         return "-"
+    if isinstance(field.default, tuple):
+        return "all of them" if field.default else "none"
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
@@ -100,8 +103,11 @@ def _kind(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
         least, most = schema["minimum"], schema["maximum"]
         return f"integer, {least} to {most}" if most < _ENDLESS else "integer"
     if schema["type"] != "string":
+        if schema["type"] == "array":
+            entry = _kind(schema["items"], definitions)
+            return "list of objects" if entry == "object" else f"list of {entry}"
         several = "object" if "properties" in schema else "map of strings"
-        return {"array": "list of objects", "boolean": "`true` or `false`"}.get(schema["type"], several)
+        return {"boolean": "`true` or `false`"}.get(schema["type"], several)
     # Only the quantities carry a title of their own that is not made from the field's name.
     return schema["title"] if schema.get("title") in ("duration", "share", "quantity") else "string"
 
@@ -111,7 +117,7 @@ def render() -> str:
     scaler = f"\n## {KIND}\n\n{_table(PredictiveScaler)}"
     reasons = "".join(f"| `{value}` | {text} |\n" for one in (Refusal, Because) for value, text in _members(one))
     status = f"\n## Status of a {KIND}\n{_STATUS}\n{_fields(ScalerStatus, 'status')}"
-    status += f"\n{_fields(Condition, 'status.conditions[]')}{_REASONS}{reasons}"
+    status += f"{_REASONS}{reasons}"
     return f"{_INTRODUCTION}{scaler}{status}\n## {POOL_KIND}\n{_POOLS}\n{_table(GpuNodePool)}"
 
 

@@ -74,7 +74,7 @@ def _path(loc: tuple[int | str, ...]) -> str:
 
 
 def _join(path: str, below: str) -> str:
-    return f"{path}.{below}" if path else below
+    return f"{path}.{below}" if path and not below.startswith("[") else f"{path}{below}"
 
 
 def _siblings(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
@@ -82,7 +82,10 @@ def _siblings(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
     inside = model
     for part in loc[:-1]:
         fields = {field.alias or name: field for name, field in inside.model_fields.items()}
-        below = model_in(fields[part].annotation) if isinstance(part, str) and part in fields else None
+        if isinstance(part, int):  # of a list, whose model this is
+            continue
+        annotation = fields[part].annotation if part in fields else None
+        below = model_in(annotation) or items_in(annotation)
         if below is None:
             return "other fields"
         inside = below
@@ -97,4 +100,14 @@ def model_in(annotation: Any) -> type[BaseModel] | None:
         return annotation
     if get_origin(annotation) in (Annotated, Union, UnionType):
         return next((m for argument in get_args(annotation) if (m := model_in(argument)) is not None), None)
+    return None
+
+
+def items_in(annotation: Any) -> type[BaseModel] | None:
+    """The model of the entries of a list that a field of this annotation holds; None when it holds none."""
+    arguments = get_args(annotation)
+    if get_origin(annotation) in (list, tuple):
+        return model_in(arguments[0])
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        return next((m for argument in arguments if (m := items_in(argument)) is not None), None)
     return None

@@ -16,7 +16,18 @@ class YamlError(ValueError):
     """A file that is not YAML, or uses what a configuration may not."""
 
 
+_TAG = "tag:yaml.org,2002:"
+
+
 class _Loader(yaml.SafeLoader):
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        """As kubectl reads it: a date or a time of day without quotes is a string, and no number in base 60."""
+        tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+        if kind is not yaml.ScalarNode or not implicit[0]:
+            return tag
+        sixty = tag in (f"{_TAG}int", f"{_TAG}float") and ":" in value
+        return f"{_TAG}str" if sixty or tag == f"{_TAG}timestamp" else tag
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
@@ -59,5 +70,5 @@ def read_documents(raw: bytes) -> list[object]:
     except RecursionError:
         raise YamlError("found too many levels of nesting; allowed: what the resource has") from None
     except ValueError:
-        # A scalar of YAML's own types that cannot be: 2026-02-31, or a number of thousands of digits.
-        raise YamlError("found a date or number that cannot be read; put it in quotes") from None
+        # A scalar of YAML's own types that cannot be: a number of thousands of digits.
+        raise YamlError("found a number that cannot be read; put it in quotes") from None

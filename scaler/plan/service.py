@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scaler.plan.fallback import FallbackRule
 from scaler.plan.nodes_need import PoolSpec
+from scaler.plan.schedule import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +30,5 @@ class Service:
     pool: PoolSpec | None = None  # of GPU nodes that its pods stand on, planned along with it
     gpus: int = 1  # of a replica
     weight: float = 1.0  # of its lateness against other services' where the pool is full
+    schedule: tuple[Window, ...] = ()  # narrower limits at some times
+    fallback: FallbackRule | None = None  # what to raise the count to while the load is not known; None: hold it
