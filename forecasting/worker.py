@@ -48,10 +48,13 @@ class Worker:
         self._pipe: Connection | None = None
         self._loaded: set[str] = set()  # modules that the process has imported
         self._folder: tempfile.TemporaryDirectory[str] | None = None  # its temporary files
+        self._killed = False
 
     def run(self, task: Callable[[Deadline], Result], modules: tuple[str, ...] = ()) -> Result:
         """See :class:`forecasting.guarded.Guard`. The task and its result must be picklable."""
         with self._lock:
+            if self._process is not None and self._process.poll() is not None:  # it died while it had nothing to do
+                self._end()
             if self._pipe is None:
                 self._start()
             if not self._loaded.issuperset(modules):
@@ -81,6 +84,14 @@ class Worker:
         with self._lock:
             self._end()
 
+    def kill(self) -> None:
+        """End the process at once, from any thread; a task that runs raises WorkerEnded. No other is started."""
+        self._killed = True
+        process = self._process
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
     def __getstate__(self) -> dict[str, Any]:
         return {"limit": self.limit, "starting": self.starting}
 
@@ -98,9 +109,11 @@ class Worker:
         known = os.pathsep.join([here, *([os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else [])])
         # One thread: fits of many small series gain nothing from more, and the controller needs its core.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        if self._killed:
+            raise WorkerEnded("the process that fits was ended for good")
         self._folder = tempfile.TemporaryDirectory(prefix="lagcast-fits-")
-        self._process = subprocess.Popen(  # noqa: S603  this Python, this package
-            [sys.executable, "-m", "forecasting.worker", str(theirs.fileno())],
+        self._process = subprocess.Popen(  # noqa: S603  this Python, this package; nothing from the working directory
+            [sys.executable, "-P", "-m", "forecasting.worker", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -109,6 +122,8 @@ class Worker:
         )
         theirs.close()
         self._pipe = ours
+        if self._killed:  # while it was started
+            self.kill()
         if not ours.poll(self.starting):
             self._end()
             raise WorkerEnded(f"the process that fits did not start within {self.starting:g} s")

@@ -2,66 +2,140 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
 from forecasting.competition import Judged, Studying
+from forecasting.fitting import FitJob, FitRun, Fitter
 from forecasting.forecaster import Forecaster
 from forecasting.series import Arrivals, Series
 from scaler.plan.paths import Futures, checked, steps_for
+
+_RETRY = 60.0  # s before a fit that was lost is tried again; doubled each time
+_YOUNG = 28_800.0  # s of arrivals that a forecaster without history is first fitted on
 
 
 class Foresight:
     """Sample paths of one service, or none.
 
     ``count`` paths from ``seed``: the same random numbers at every tick, so that two counts, and two ticks, are
-    compared over the same chances. What was learned is learned again every ``refit`` s.
+    compared over the same chances. What was learned is learned again every ``refit`` s, by ``fitter``; while a fit
+    runs, the old model goes on, and the new one is told what came meanwhile before it takes over. ``of``: the service.
     """
 
-    def __init__(self, forecaster: Forecaster | None, count: int, seed: int, refit: float) -> None:
-        self._forecaster = forecaster
-        anything: object = forecaster
-        self._judged = anything if isinstance(anything, Judged) else None  # once: the check asks for its reasons
+    def __init__(
+        self, forecaster: Forecaster | None, count: int, seed: int, refit: float, fitter: Fitter, of: str
+    ) -> None:
+        self._use(forecaster)
         self._count = count
         self._seed = seed
         self._refit = refit
+        self._of = of
         self._failed = False  # it raised since it was last fitted
         self._updated_at: float | None = None  # unix s of the newest arrivals that it knows
-        self._fitted_at: float | None = None  # unix s
+        self._history: Series | None = None  # not learned from yet
+        self._since = math.inf  # unix s from which on there are arrivals; -inf: there is a history
+        self._due = math.inf  # unix s of the next fit
+        self._lost = 0  # fits in a row
+        self._learned = not isinstance(forecaster, Studying)  # others say themselves when they are ready
+        self._run_by(fitter)
+
+    def _use(self, forecaster: Forecaster | None) -> None:
+        self._forecaster = forecaster
+        anything: object = forecaster
+        self._judged = anything if isinstance(anything, Judged) else None  # once: the check asks for its reasons
+
+    def _run_by(self, fitter: Fitter) -> None:
+        self._fitter = fitter
+        self._run: FitRun | None = None
+        self._begun = math.nan  # unix s
+        self._meanwhile: list[Arrivals] = []  # since then
 
     @property
     def name(self) -> str:
         """Of the forecaster; empty where there is none."""
         return self._forecaster.name if self._forecaster is not None else ""
 
+    def fitted_by(self, fitter: Fitter) -> None:
+        """Have fits run by ``fitter`` from now on. A fit that runs is begun anew."""
+        self._run_by(fitter)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the fitter, and without the fit that runs: see :meth:`fitted_by`."""
+        gone = ("_fitter", "_run", "_begun", "_meanwhile")
+        return {name: value for name, value in self.__dict__.items() if name not in gone}
+
     def fit(self, history: Series, now: float) -> None:
         """Learn from ``history``; what goes wrong leaves the plan without a forecast, or with the old one."""
         if self._forecaster is None:
             return
-        try:
-            self._forecaster.fit(history)
-            self._failed, self._fitted_at = False, now
-        except Exception:  # noqa: BLE001 - whatever a model does, the plan goes on without it
-            self._failed = not self._ready()
+        self._run = None  # a fit without it is of no use any more
+        self._history, self._since, self._due = history, -math.inf, now
+        self._begin(now)
 
     def update(self, arrivals: Arrivals) -> None:
         """Take in the newest arrivals, and learn anew when it is time."""
         if self._forecaster is None:
             return
+        self._take_over(arrivals.end)
+        # Forecasters leave out what ends before what they know, after a clock that was set back.
+        known = max(arrivals.end, self._updated_at or arrivals.end)
         try:
             self._forecaster.update(arrivals)
-            # Forecasters leave out what ends before what they know, after a clock that was set back.
-            self._updated_at = max(arrivals.end, self._updated_at or arrivals.end)
-            if self._fitted_at is not None and self._updated_at - self._fitted_at >= self._refit:
-                self._fitted_at = self._updated_at
-                if isinstance(self._forecaster, Studying):
-                    self._forecaster.adopt(self._forecaster.study(self._forecaster.kept()))
-        except Exception:  # noqa: BLE001 - as above
+            self._updated_at = known
+        except Exception:  # noqa: BLE001 - whatever a model does, the plan goes on without it
             self._failed = True
+        if self._run is not None:
+            self._meanwhile.append(arrivals)
+        if self._since == math.inf:
+            self._since, self._due = known, known + min(_YOUNG, self._refit)
+        self._begin(known)
+
+    def _begin(self, now: float) -> None:
+        """Begin a fit if one is due, none runs, and there is room for one."""
+        if self._forecaster is None or self._run is not None or now < self._due:
+            return
+        if self._history is None and not isinstance(self._forecaster, Studying):
+            self._due = math.inf
+            return
+        self._run = self._fitter.start(FitJob(self._of, self._forecaster, self._history))
+        self._begun = now
+        self._meanwhile = []
+        self._take_over(now)
+
+    def _take_over(self, now: float) -> None:
+        """Go on with what a fit found, if it is over."""
+        outcome = self._run.outcome if self._run is not None else None
+        if outcome is None:
+            return
+        self._run, meanwhile = None, self._meanwhile
+        self._meanwhile = []
+        fitted, again = outcome.forecaster, outcome.again
+        try:
+            if fitted is not None and fitted is not self._forecaster:
+                for arrivals in meanwhile:
+                    fitted.update(arrivals)
+        except Exception:  # noqa: BLE001 - as above
+            fitted, again = None, False
+        if fitted is None and again:  # lost on the way
+            self._lost += 1
+            self._due = now + min(_RETRY * 2.0 ** (self._lost - 1), self._refit)
+            return
+        # Of the young, who know more and more, the next comes when there is twice as much.
+        self._due = self._begun + min(self._refit, self._begun - self._since)
+        self._history, self._lost = None, 0
+        if fitted is None:
+            self._failed = self._failed or not self._ready()
+        else:
+            self._use(fitted)
+            self._failed, self._learned = False, True
 
     def futures(self, now: float, until: float) -> Futures | None:
         """The sample paths from now on, as far as ``until`` s; None where none can be drawn, or none is worth it."""
         forecaster = self._forecaster
-        if forecaster is None or self._failed or self._updated_at is None or not self._ready():
+        if forecaster is None or self._failed or not self._learned or self._updated_at is None or not self._ready():
             return None
         if now < self._updated_at - forecaster.step:  # the clock was set back: its paths begin in the future
             return None

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.fitting import Fitter
 from forecasting.forecaster import Forecaster
 from forecasting.series import Arrivals
 from scaler.plan import guard
@@ -38,11 +39,11 @@ UPDATED = 1000  # pods of rolling updates that are remembered until their whole 
 class ServicePlanner:
     """Decides for one service. Deterministic: randomness comes from the uid."""
 
-    def __init__(self, service: Service, forecaster: Forecaster | None, settings: PlanSettings) -> None:
+    def __init__(self, service: Service, forecaster: Forecaster | None, settings: PlanSettings, fitter: Fitter) -> None:
         self.service = service
         self.settings = settings
         seed = int.from_bytes(hashlib.sha256(service.uid.encode()).digest()[:8], "big")
-        self._foresight = Foresight(forecaster, settings.paths, seed, settings.refit)
+        self._foresight = Foresight(forecaster, settings.paths, seed, settings.refit, fitter, service.uid)
         self._offsets: tuple[float, TopicOffsets] | None = None
         self._level = Level(settings.level_window)
         self._lag = TimeLagTracker(settings.lag_samples)
@@ -70,6 +71,10 @@ class ServicePlanner:
         self._attained, self._waiting = self._nothing_learned()
         self._learned_at = self._serving.rate
         self._limited = False  # at the last tick a limit kept the count below the answer
+
+    def fitted_by(self, fitter: Fitter) -> None:
+        """Have fits of the forecaster run by ``fitter`` from now on."""
+        self._foresight.fitted_by(fitter)
 
     # --- one tick
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 
+from forecasting.fitting import Fitter, InPlace
 from forecasting.forecaster import Forecaster
 from scaler.plan.decision import GroupDecision, PoolDecision
 from scaler.plan.observation import GroupObservation
@@ -14,13 +15,14 @@ from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
 
 KIND = "lagcast.PredictivePolicy"
-VERSION = 2
+VERSION = 3
 
 
 class PredictivePolicy:
     """Plans every service over the sample paths of its forecaster; fulfils :class:`scaler.plan.decision.Policy`.
 
     ``forecasters`` makes the forecaster of a service, or None: the same plan over the present level, without foresight.
+    ``fitter`` runs their fits: without one, each step in which a fit is due takes as long as that.
     """
 
     def __init__(
@@ -28,9 +30,11 @@ class PredictivePolicy:
         services: Sequence[Service],
         forecasters: Callable[[Service], Forecaster | None],
         settings: PlanSettings | None = None,
+        fitter: Fitter | None = None,
     ) -> None:
         self._settings = settings or PlanSettings()
-        self._planners = {s.uid: ServicePlanner(s, forecasters(s), self._settings) for s in services}
+        self._fitter = fitter or InPlace()
+        self._planners = {s.uid: ServicePlanner(s, forecasters(s), self._settings, self._fitter) for s in services}
         if len(self._planners) != len(services):
             raise ValueError("two services of a group have the same uid")
         self._pools = _pools(self._planners)
@@ -74,6 +78,8 @@ class PredictivePolicy:
             raise ValueError(f"a snapshot of {kind!r} version {version}, not of {KIND!r} version {VERSION}")
         if made_for != {uid: (p.service, self._settings) for uid, p in self._planners.items()}:
             raise ValueError("the snapshot was made for other services or other settings: start without it")
+        for planner in planners.values():
+            planner.fitted_by(self._fitter)
         self._planners, self._pools = planners, pools
 
 
