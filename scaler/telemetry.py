@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -76,6 +77,7 @@ class Telemetry:
         self._true_at: dict[tuple[Who, str], float | None] = {}
         ProcessCollector(registry=self.registry)
         self._gauge("build_info", _version()).set(1)
+        self._gauge("leader").set(1)
         self._gauge("last_tick_timestamp_seconds").set(math.nan)
         self._gauge("tick_interval_seconds").set(math.nan)
 
@@ -94,6 +96,20 @@ class Telemetry:
             self._counter("failed_ticks").inc()
         else:
             self._gauge("last_tick_timestamp_seconds").set(ended)
+
+    def led_by(self, leads: Callable[[], bool]) -> None:
+        """Whether this replica leads is asked when it is shown. Before, and without an election, it does."""
+        self._gauge("leader").set_function(lambda: float(leads()))
+
+    @property
+    def leader_changes(self) -> Counter:
+        """Times that this replica became the leader, or ceased to be it."""
+        return self._counter("leader_changes")
+
+    @property
+    def lease_errors(self) -> Counter:
+        """Times that the lease could not be read, taken or renewed."""
+        return self._counter("lease_errors")
 
     @property
     def config_errors(self) -> Counter:

@@ -43,9 +43,10 @@ _NAIVE = f"sum {BY} (increase(lagcast_forecast_naive_loss_total[6h]))"
 _COVERED = f'sum {BY} (increase(lagcast_forecasts_covered_total{{quantile="0.95"}}[6h]))'
 _SCORED = f"sum {BY} (increase(lagcast_forecasts_scored_total[6h]))"
 
-# The newest tick; before the first one, the start of the process.
+# The newest tick of each replica; before the first one, the start of the process.
+REPLICA = "by (job, instance)"
 _STARTED = "process_start_time_seconds and on (job, instance) lagcast_tick_interval_seconds"
-_SINCE = f"(max by (job) (lagcast_last_tick_timestamp_seconds > 0) or max by (job) ({_STARTED}))"
+_SINCE = f"(max {REPLICA} (lagcast_last_tick_timestamp_seconds > 0) or max {REPLICA} ({_STARTED}))"
 
 ALERTS: tuple[Alert, ...] = (
     Alert(
@@ -124,12 +125,21 @@ ALERTS: tuple[Alert, ...] = (
     ),
     Alert(
         "LagcastNotTicking",
-        f"(time() - {_SINCE} > on (job) 10 * max by (job) (lagcast_tick_interval_seconds))"
+        f"(time() - {_SINCE} > on (job, instance) 10 * max {REPLICA} (lagcast_tick_interval_seconds))"
         " or absent(lagcast_tick_interval_seconds)",
         "2m",
         "critical",
         "Lagcast decides nothing",
-        "No tick has ended for ten times the time between ticks, or no controller is scraped. Counts stay as they are.",
+        "No tick of a replica has ended for ten times the time between ticks, or no controller is scraped. Where it is "
+        "the leader, counts stay as they are.",
+    ),
+    Alert(
+        "LagcastNoLeader",
+        "max by (job) (lagcast_leader) == 0",
+        "1m",
+        "critical",
+        "No replica of Lagcast leads",
+        "Replicas run and decide, and none of them holds the lease: counts stay as they are.",
     ),
     Alert(
         "LagcastTicksSlow",

@@ -44,6 +44,24 @@ def controller() -> Dashboard:
             ),
         ],
     )
+    leader = Row(
+        "Leader",
+        [
+            p.graph(
+                "Who leads",
+                "1 for the replica that leads; the others observe and decide as well, and change nothing.",
+                "short",
+                Query("max by (instance) (lagcast_leader{@})", "{{instance}}"),
+            ),
+            p.graph(
+                "Leader changes and lease errors",
+                "Takeovers and losses, and looks at the lease that failed. Each replica asks every two seconds.",
+                "short",
+                Query(f"sum(increase(lagcast_leader_changes_total{{@}}[{RATE}]))", "changes"),
+                Query(f"sum(increase(lagcast_lease_errors_total{{@}}[{RATE}]))", "lease errors"),
+            ),
+        ],
+    )
     ticks = Row(
         "Ticks",
         [
@@ -115,4 +133,4 @@ def controller() -> Dashboard:
         ],
     )
     says = "The controller itself: whether it ticks in time, what its sources answer, what became of its patches."
-    return board("lagcast-controller", "Lagcast / Controller", says, [now, ticks, inputs, process])
+    return board("lagcast-controller", "Lagcast / Controller", says, [now, leader, ticks, inputs, process])

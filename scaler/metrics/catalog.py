@@ -163,6 +163,23 @@ METRICS: tuple[Metric, ...] = (
         "1 for each scaler, with what it scales, the forecast it declares, and where its latency histogram is found",
         ("mode", "forecast", "kind", "target", "topic", "group", "latency_metric", "latency_selector"),
     ),
+    Metric(
+        _P.CONTROLLER,
+        "leader",
+        _G,
+        "1 while this replica leads: it alone changes anything, and shows series of scalers; 0 on standby",
+        of_scaler=False,
+    ),
+    Metric(
+        _P.CONTROLLER,
+        "leader_changes",
+        _C,
+        "Times that this replica became the leader, or ceased to be it",
+        of_scaler=False,
+    ),
+    Metric(
+        _P.CONTROLLER, "lease_errors", _C, "Times that the lease could not be read, taken or renewed", of_scaler=False
+    ),
     Metric(_P.CONTROLLER, "build_info", _G, "1, with the version of Lagcast", ("version",), of_scaler=False),
     Metric(
         _P.CONTROLLER,

@@ -22,6 +22,7 @@ WHO = 'namespace="ml", name="chat"'
 WHO_LABELS = {"namespace": "ml", "name": "chat"}
 JOB = 'job="lagcast", instance="one:8080"'
 JOB_LABELS = {"job": "lagcast", "instance": "one:8080"}
+OTHER = 'job="lagcast", instance="two:8080"'
 OBJECTIVE = {
     f"lagcast_objective_share{{{WHO}}}": "0.99x1000",
     f"lagcast_objective_within_seconds{{{WHO}}}": "10x1000",
@@ -77,6 +78,10 @@ def status(values: str, source: str = "kafka", is_: str = "error") -> dict[str, 
 
 def patches(values: str, outcome: str) -> dict[str, str]:
     return one("lagcast_patches_total", values, f'{WHO}, outcome="{outcome}"')
+
+
+def leader(values: str, replica: str = JOB) -> dict[str, str]:
+    return one("lagcast_leader", values, replica)
 
 
 def info(forecast: str) -> dict[str, str]:
@@ -138,7 +143,15 @@ CASES = (
         "the newest tick ended at minute 5",
         20,
         {f"lagcast_last_tick_timestamp_seconds{{{JOB}}}": "0+60x5 300x100"},
-        ({"job": "lagcast"},),
+        (JOB_LABELS,),
+    ),
+    Case(
+        "LagcastNotTicking",
+        "one replica hangs, the other ticks",
+        20,
+        one("lagcast_tick_interval_seconds", "15x100", OTHER)
+        | one("lagcast_last_tick_timestamp_seconds", "0+60x5 300x100", OTHER),
+        ({"job": "lagcast", "instance": "two:8080"},),
     ),
     Case("LagcastNotTicking", "nobody is scraped", 20, {}, ({},), without=("lagcast_tick_interval_seconds",)),
     Case("LagcastNotTicking", "it ticks", 20, {}),
@@ -147,7 +160,7 @@ CASES = (
         "it has never ticked",
         20,
         one("process_start_time_seconds", "0x100", JOB),
-        ({"job": "lagcast"},),
+        (JOB_LABELS,),
         without=("lagcast_last_tick_timestamp_seconds",),
     ),
     Case(
@@ -157,6 +170,9 @@ CASES = (
         one("process_start_time_seconds", "1120x100", JOB),
         without=("lagcast_last_tick_timestamp_seconds",),
     ),
+    Case("LagcastNoLeader", "two on standby", 10, leader("1x2 0x100") | leader("0x100", OTHER), ({"job": "lagcast"},)),
+    Case("LagcastNoLeader", "one leads", 10, leader("0x100") | leader("1x100", OTHER)),
+    Case("LagcastNoLeader", "a takeover", 10, leader("1x9 0x100") | leader("0x10 1x100", OTHER)),
     Case("LagcastTicksSlow", "a third above 10 s, of 15", 30, ticks("0+4x100", "0+6x100"), (JOB_LABELS,)),
     Case("LagcastTicksSlow", "all below 10 s", 30, ticks("0+4x100", "0+4x100")),
     Case(
