@@ -1,31 +1,24 @@
 """The benchmark's tables: one row a cell, and what they come to.
 
-**Cost against a peer** is Lagcast's GPU-hours over that peer's at the attainment Lagcast reached: read from the peer's
+**Cost against a policy** is Lagcast's GPU-hours over that policy's at the attainment Lagcast reached: read from its
 frontier by linear interpolation (:func:`simulations.compare.hours_at`), at the attainment or ``MOST``, whichever is
 lower, since no sweep goes on beyond that. "The cheapest peer" is the cheapest of the HPA on the arrival rate and KEDA
-on the lag. There is no such figure where no peer reaches so much. Over seeds and cells figures are averaged:
+on the lag. There is no such figure where the policy never reaches so much. Over seeds and cells figures are averaged:
 attainments and hours arithmetically, ratios geometrically.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import TypeVar
 
-from simulations.bench import OTHERS, PEERS, STATIC, TUNED, CellResult
+from simulations.bench import OTHERS, PEERS, REACTIVE, STATIC, TUNED, CellResult
+from simulations.bench_days import DayResult
 from simulations.compare import MOST, Outcome, cheapest, geometric_mean, highest, hours_at
+from simulations.table import Table, mean, number, percent
 
 DIURNAL = "azfunc_diurnal"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Text to be shown as it is."""
-
-    name: str
-    about: str
-    titles: tuple[str, ...]
-    lines: tuple[tuple[str, ...], ...]
+R = TypeVar("R", CellResult, DayResult)
 
 
 def cost_ratio(result: CellResult, policies: Sequence[str]) -> float | None:
@@ -33,10 +26,26 @@ def cost_ratio(result: CellResult, policies: Sequence[str]) -> float | None:
     return _ratio(result.lagcast, [result.sweeps[policy] for policy in policies])
 
 
+def cost_of_foresight(result: CellResult) -> float | None:
+    """The same over Lagcast without forecasts, at any headroom."""
+    return _ratio(result.lagcast, [without(result)])
+
+
+def without(result: CellResult) -> tuple[Outcome, ...]:
+    """All runs without forecasts: the default one, and those at other headrooms."""
+    return (result.reactive, *result.sweeps[REACTIVE])
+
+
 def _ratio(outcome: Outcome, sweeps: Iterable[Sequence[Outcome]]) -> float | None:
     hours = [hours_at(sweep, min(outcome.attainment, MOST)) for sweep in sweeps]
     least = min((h for h in hours if h is not None), default=None)
     return None if not least else outcome.gpu_hours / least
+
+
+def over_static(result: CellResult, share: float) -> float | None:
+    """Lagcast's cost over that of the least constant count that attains ``share``, or attains most."""
+    peak = cheapest(result.sweeps[STATIC], share) or highest(result.sweeps[STATIC])
+    return None if peak is None else result.lagcast.gpu_hours / peak.gpu_hours
 
 
 def reached(result: CellResult, share: float) -> bool:
@@ -46,12 +55,15 @@ def reached(result: CellResult, share: float) -> bool:
 
 def tables(results: Sequence[CellResult], share: float) -> tuple[Table, ...]:
     """All of them."""
-    return (_cells(results, share), *_summaries(results, share))
+    a = (_cells(results, share), _hindsight(results, share), _unreached(results, share))
+    days = [DayResult(r.cell, r.lagcast, r.past) for r in results]
+    return (*a, before(days, share), _same_attainment(results), _own_attainment(results), _over_bound(results))
 
 
 def _cells(results: Sequence[CellResult], share: float) -> Table:
     titles = ("CELL", "BOUND h", "LAGCAST", "x BOUND", "REACTIVE", "x BOUND",
-              *(f"{policy} x BOUND" for policy in TUNED), "COST / PEER", f"COST / {OTHERS[0]}")  # fmt: skip
+              *(f"{policy} x BOUND" for policy in TUNED),
+              "COST / PEER", f"COST / {OTHERS[0]}", "COST / REACTIVE")  # fmt: skip
     lines = []
     for group in groups(results):
         bound = mean(r.bound for r in group)
@@ -66,12 +78,14 @@ def _cells(results: Sequence[CellResult], share: float) -> Table:
                 *(_best(group, policy, share) for policy in TUNED),
                 number(geometric_mean(cost_ratio(r, PEERS) for r in group)),
                 number(geometric_mean(cost_ratio(r, OTHERS) for r in group)),
+                number(geometric_mean(cost_of_foresight(r) for r in group)),
             )
         )
     about = (
         f"Attainment and GPU-hours in multiples of the bound. Peers: the cheapest setting that reached {share:.4g} in "
         "hindsight, or their highest attainment in brackets. COST / PEER: Lagcast over the cheapest of HPA and KEDA at "
-        "the attainment Lagcast reached."
+        f"the attainment Lagcast reached; COST / {OTHERS[0]} and COST / REACTIVE (Lagcast without forecasts, at any "
+        "headroom) likewise. `-`: it never reaches so much."
     )
     return Table("cells", about, titles, tuple(lines))
 
@@ -89,16 +103,13 @@ def over_bound(outcome: Outcome, result: CellResult) -> float | None:
     return outcome.gpu_hours / result.bound if result.bound else None
 
 
-def _summaries(results: Sequence[CellResult], share: float) -> tuple[Table, ...]:
-    scenarios = list(dict.fromkeys(r.cell.scenario for r in results))
-    titles = ("SCENARIO", "CELLS", "MEAN IN TIME", "LOWEST", "COST / PEER", "HIGHEST", f"COST / {OTHERS[0]}")
-    a, unreached, b, c, e = [], [], [], [], []
-    for scenario in scenarios:
-        every = [r for r in results if r.cell.scenario == scenario]
+def _hindsight(results: Sequence[CellResult], share: float) -> Table:
+    lines = []
+    for scenario, every in by_scenario(results).items():
         fit = [r for r in every if reached(r, share)]
         ratios = [cost_ratio(r, PEERS) for r in fit]
         attained = [r.lagcast.attainment for r in fit]
-        a.append(
+        lines.append(
             (
                 scenario,
                 str(len(fit)),
@@ -109,60 +120,111 @@ def _summaries(results: Sequence[CellResult], share: float) -> tuple[Table, ...]
                 number(geometric_mean(cost_ratio(r, OTHERS) for r in fit)),
             )
         )
-        unreached += [_unreached(r, share) for r in every if not reached(r, share)]
-        b += [_before(scenario, every, policy, share) for policy in TUNED]
-        own = [r.lagcast.attainment for r in every], [r.reactive.attainment for r in every]
-        hours = geometric_mean(r.lagcast.gpu_hours / r.reactive.gpu_hours for r in every)
-        c.append((scenario, str(len(every)), percent(mean(own[0])), percent(mean(own[1])), number(hours)))
+    titles = ("SCENARIO", "CELLS", "MEAN IN TIME", "LOWEST", "COST / PEER", "HIGHEST", f"COST / {OTHERS[0]}")
+    return Table("a", "Against the peers in hindsight, where one of them reaches the share.", titles, tuple(lines))
+
+
+def _unreached(results: Sequence[CellResult], share: float) -> Table:
+    lines = []
+    for r in (r for r in results if not reached(r, share)):
+        most = [highest(r.sweeps[policy]) for policy in TUNED]
+        lines.append(
+            (
+                f"{name(r)}, seed {r.cell.seed}",
+                percent(r.lagcast.attainment),
+                percent(max((m.attainment for m in most if m is not None), default=None)),
+                number(over_static(r, share)),
+            )
+        )
+    titles = ("CELL", "LAGCAST", "HIGHEST OF ALL PEERS", "COST / STATIC PEAK")
+    return Table("a, unreached", "Where neither HPA nor KEDA reaches the share at any setting.", titles, tuple(lines))
+
+
+def before(results: Sequence[DayResult], share: float) -> Table:
+    """Against the peers as tuned before; a day with one seed counts as a day."""
+    lines = []
+    for scenario, every in by_scenario(results).items():
+        for policy in TUNED:
+            pairs = [(r.lagcast, r.past[policy]) for r in every]
+            both = [(ours, theirs) for ours, theirs in pairs if min(ours.attainment, theirs.attainment) >= share]
+            lines.append(
+                (
+                    scenario,
+                    policy,
+                    str(len(pairs)),
+                    str(sum(ours.attainment < share for ours, _ in pairs)),
+                    str(sum(theirs.attainment < share for _, theirs in pairs)),
+                    str(len(both)),
+                    number(geometric_mean(ours.gpu_hours / theirs.gpu_hours for ours, theirs in both)),
+                )
+            )
+    about = "Against the peers as tuned on the three days before. COST: where both reach the share."
+    titles = ("SCENARIO", "PEER", "DAYS", "MISSED BY LAGCAST", "MISSED BY THE PEER", "BOTH REACH", "COST")
+    return Table("b", about, titles, tuple(lines))
+
+
+def _same_attainment(results: Sequence[CellResult]) -> Table:
+    lines = []
+    for scenario, every in by_scenario(results).items():
+        ratios = [cost_of_foresight(r) for r in every]
+        left = [r for r, ratio in zip(every, ratios, strict=True) if ratio is None]
+        most = [highest(without(r)) for r in left]
+        known = [ratio for ratio in ratios if ratio is not None]
+        lines.append(
+            (
+                scenario,
+                str(len(every)),
+                number(geometric_mean(known)),
+                number(max(known, default=None)),
+                str(len(left)),
+                percent(mean(r.lagcast.attainment for r in left)),
+                percent(mean(None if m is None else m.attainment for m in most)),
+            )
+        )
+    about = (
+        "Lagcast over Lagcast without forecasts, at the attainment that Lagcast reached: read from the frontier of the "
+        "same plan without forecasts, over its headroom. NOT REACHED: cells in which it comes to that attainment at no "
+        "headroom; they are left out of the mean, and the last columns say what each of the two reached there."
+    )
+    titles = ("SCENARIO", "CELLS", "COST", "HIGHEST", "NOT REACHED", "THERE LAGCAST", "THERE WITHOUT")
+    return Table("c", about, titles, tuple(lines))
+
+
+def _own_attainment(results: Sequence[CellResult]) -> Table:
+    lines = []
+    for scenario, every in by_scenario(results).items():
+        ours, theirs = [r.lagcast.attainment for r in every], [r.reactive.attainment for r in every]
+        lines.append(
+            (
+                scenario,
+                str(len(every)),
+                percent(mean(ours)),
+                percent(mean(theirs)),
+                str(sum(a > b for a, b in zip(ours, theirs, strict=True))),
+                str(sum(a < b for a, b in zip(ours, theirs, strict=True))),
+                number(geometric_mean(r.lagcast.gpu_hours / r.reactive.gpu_hours for r in every)),
+            )
+        )
+    about = "The same, both at their defaults, each at the attainment it reached, and in how many cells it was more."
+    titles = ("SCENARIO", "CELLS", "IN TIME", "WITHOUT", "MORE WITH", "MORE WITHOUT", "COST")
+    return Table("c, each at its own", about, titles, tuple(lines))
+
+
+def _over_bound(results: Sequence[CellResult]) -> Table:
+    lines = []
+    for scenario, every in by_scenario(results).items():
         day = [r for r in every if r.cell.trace == DIURNAL]
-        e.append((scenario, str(len(day)), number(geometric_mean(over_bound(r.lagcast, r) for r in day))))
-    return (
-        Table("a", "Against the peers in hindsight, where one of them reaches the share.", titles, tuple(a)),
-        Table(
-            "a, unreached",
-            "Where neither HPA nor KEDA reaches the share at any setting.",
-            ("CELL", "LAGCAST", "HIGHEST OF ALL PEERS", "COST / STATIC PEAK"),
-            tuple(unreached),
-        ),
-        Table(
-            "b",
-            "Against the peers as tuned on the three days before. COST: where both reach the share.",
-            ("SCENARIO", "PEER", "DAYS", "MISSED BY LAGCAST", "MISSED BY THE PEER", "BOTH REACH", "COST"),
-            tuple(b),
-        ),
-        Table(
-            "c",
-            "Lagcast over Lagcast without forecasts, each at the attainment it reached.",
-            ("SCENARIO", "CELLS", "IN TIME", "WITHOUT", "COST"),
-            tuple(c),
-        ),
-        Table("e", f"Against the bound on {DIURNAL}.", ("SCENARIO", "CELLS", "x BOUND"), tuple(e)),
-    )
+        if day:
+            lines.append((scenario, str(len(day)), number(geometric_mean(over_bound(r.lagcast, r) for r in day))))
+    return Table("e", f"Against the bound on {DIURNAL}.", ("SCENARIO", "CELLS", "x BOUND"), tuple(lines))
 
 
-def _unreached(result: CellResult, share: float) -> tuple[str, ...]:
-    most = [highest(result.sweeps[policy]) for policy in TUNED]
-    peak = cheapest(result.sweeps[STATIC], share) or highest(result.sweeps[STATIC])
-    return (
-        f"{name(result)}, seed {result.cell.seed}",
-        percent(result.lagcast.attainment),
-        percent(max((m.attainment for m in most if m is not None), default=None)),
-        number(None if peak is None else result.lagcast.gpu_hours / peak.gpu_hours),
-    )
-
-
-def _before(scenario: str, results: Sequence[CellResult], policy: str, share: float) -> tuple[str, ...]:
-    pairs = [(r.lagcast, r.past[policy]) for r in results]
-    both = [(ours, theirs) for ours, theirs in pairs if min(ours.attainment, theirs.attainment) >= share]
-    return (
-        scenario,
-        policy,
-        str(len(pairs)),
-        str(sum(ours.attainment < share for ours, _ in pairs)),
-        str(sum(theirs.attainment < share for _, theirs in pairs)),
-        str(len(both)),
-        number(geometric_mean(ours.gpu_hours / theirs.gpu_hours for ours, theirs in both)),
-    )
+def by_scenario(results: Sequence[R]) -> dict[str, list[R]]:
+    """The results of each scenario, in order."""
+    found: dict[str, list[R]] = {}
+    for result in results:
+        found.setdefault(result.cell.scenario, []).append(result)
+    return found
 
 
 def groups(results: Sequence[CellResult]) -> list[list[CellResult]]:
@@ -177,34 +239,3 @@ def name(result: CellResult) -> str:
     """Without the seed."""
     cell = result.cell
     return f"{cell.scenario} {cell.trace} {cell.day}"
-
-
-def mean(values: Iterable[float | None]) -> float | None:
-    """None when one is not known."""
-    known = list(values)
-    return None if not known or any(v is None for v in known) else sum(v for v in known if v is not None) / len(known)
-
-
-def number(value: float | None, spec: str = ".2f") -> str:
-    """``-`` for what is not known."""
-    return "-" if value is None else format(value, spec)
-
-
-def percent(share: float | None) -> str:
-    """Rounded down, so that nothing looks attained that was not."""
-    return "-" if share is None else f"{int(share * 10_000 + 1e-6) / 100:.2f}%"
-
-
-def markdown(made: Sequence[Table], command: str, version: str, about: str) -> str:
-    """A page of docs: what was run, by which command, and the tables."""
-    parts = [
-        "# Results\n",
-        f"Every number on this page is made by `{command}` (version {version}). {about}\n",
-    ]
-    for table in made:
-        parts.append(f"## {table.name[0].upper()}{table.name[1:]}\n")
-        parts.append(f"{table.about}\n")
-        rule = "|".join("---" for _ in table.titles)
-        rows = [f"| {' | '.join(line)} |" for line in (table.titles, *table.lines)]
-        parts.append("\n".join([rows[0], f"|{rule}|", *rows[1:]]) + "\n")
-    return "\n".join(parts)

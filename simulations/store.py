@@ -19,6 +19,7 @@ from simulations.measures import Elasticity, Measures
 from simulations.whole_file import write_whole
 
 Json = dict[str, Any]
+NEVER = "never"  # of a latency: those requests were not served
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Store:
 
 
 def to_json(outcome: Outcome) -> Json:
-    """An outcome as JSON's types; None for what is not a number."""
+    """An outcome as JSON's types; None for what is not a number, ``NEVER`` for what has no end."""
     return {"job": asdict(outcome.job), "measures": [_known(asdict(m)) for m in outcome.measures]}
 
 
@@ -70,15 +71,15 @@ def from_json(document: Mapping[str, Any]) -> Outcome:
 
 
 def _known(figures: Json) -> Json:
-    return {
-        name: _known(value) if isinstance(value, dict) else None if _nan(value) else value
-        for name, value in figures.items()
-    }
+    return {name: _known(value) if isinstance(value, dict) else _plain(value) for name, value in figures.items()}
 
 
-def _nan(value: object) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
+def _plain(value: Any) -> Any:
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return None if math.isnan(value) else NEVER if value > 0 else value
 
 
 def _number(figures: Json) -> Json:
-    return {name: math.nan if value is None else value for name, value in figures.items()}
+    read = {None: math.nan, NEVER: math.inf}
+    return {name: value if isinstance(value, dict) else read.get(value, value) for name, value in figures.items()}

@@ -18,14 +18,31 @@ NOT = ("simulations/lab", "simulations/commands", "simulations/executors", "simu
 NOT_FILES = (
     *(
         "bench.py",
+        "bench_calibration.py",
+        "bench_days.py",
+        "bench_journal.py",
         "bench_kernel.py",
+        "bench_not_ahead.py",
+        "bench_pool_table.py",
         "bench_report.py",
         "bench_requests.py",
+        "bench_runner.py",
+        "bench_slower.py",
         "bench_tables.py",
         "demo.py",
         "executor.py",
     ),
-    *("faro.py", "picture.py", "reference_cells.py", "store.py", "tune.py", "version.py", "whole_file.py"),
+    *(
+        "faro.py",
+        "picture.py",
+        "reference_cells.py",
+        "results_page.py",
+        "store.py",
+        "table.py",
+        "tune.py",
+        "version.py",
+        "whole_file.py",
+    ),
 )
 
 

@@ -6,22 +6,29 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import click
 
-from simulations.bench import OTHERS, PEERS, Bench, CellResult
+from simulations.bench import Bench, CellResult
+from simulations.bench_days import DayResult, Days, day_cells
+from simulations.bench_not_ahead import days_not_ahead, not_ahead
+from simulations.bench_pool_table import pool_table
 from simulations.bench_report import write_cell
-from simulations.bench_tables import Table, cost_ratio, markdown, tables
+from simulations.bench_runner import Runner, Show
+from simulations.bench_slower import Slower, SlowerResult, slower_tables
+from simulations.bench_tables import before, tables
+from simulations.commands.bars import Bars
+from simulations.commands.bench_document import document
 from simulations.commands.shell import executor_options, told
-from simulations.commands.tables import as_json, as_table, known
-from simulations.compare import Outcome
+from simulations.commands.tables import as_json, as_table
 from simulations.errors import BadSetting
-from simulations.executor import make_executor
+from simulations.executor import Executor, make_executor
+from simulations.results_page import section, with_section
 from simulations.scenarios import DEFAULTS, Cell, Parameters, cells
 from simulations.store import Store
+from simulations.table import Table
 from simulations.version import version
 from simulations.whole_file import make_ready, write_whole
 
@@ -39,7 +46,7 @@ SCENARIOS = ("pods", "nodes", "pool")
     type=click.IntRange(1, 30),
     default=1,
     show_default=True,
-    help="Scored days a trace: from the day before the benchmark's on; 1 is the benchmark's alone.",
+    help="Scored days a trace. With several, spread over the trace: only against peers as tuned before each.",
 )
 @click.option("--share", type=float, default=DEFAULTS.share, show_default=True, help="Declared share of requests.")
 @click.option(
@@ -47,13 +54,15 @@ SCENARIOS = ("pods", "nodes", "pool")
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
-    help="Lead times of pods and nodes, times this.",
+    help="Lead times of pods and nodes, times this; shown beside those as they are.",
 )
 @click.option(
     "--out", default="out/bench", show_default=True, type=click.Path(path_type=Path), help="Folder of results."
 )
 @click.option("--report", is_flag=True, help="Write each cell as an HTML file, too: its first seed, every policy.")
-@click.option("--write", type=click.Path(path_type=Path, dir_okay=False), help="Write the tables as Markdown.")
+@click.option(
+    "--write", type=click.Path(path_type=Path, dir_okay=False), help="Write the tables as this page's section."
+)
 @executor_options
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def bench(
@@ -71,44 +80,134 @@ def bench(
     ray_address: str | None,
     output: str,
 ) -> None:
-    """Run the benchmark; the tables on stdout, the main figures of every run in OUT/bench.json.
+    """Run the benchmark; the tables on stdout, the main figures of every run in a file of OUT.
 
     Lagcast at its defaults and without forecasts; HPA, KEDA and the strong reactive rule at their best in hindsight
-    and as tuned on the three days before; the bound. Each result is kept in OUT/results as it ends: run the same
-    command again to go on after an interrupt or a kill.
+    and as tuned on the three days before; the bound. With --days or --slower, only what their question needs. Each
+    result is kept in OUT/results as it ends: run the same command again to go on after an interrupt or a kill.
 
     \b
     Exit codes: 0 done; 1 an error that the message explains; 2 wrong usage; 130 interrupted.
     """
     with told():
-        if not 0 < share < 1:
-            raise BadSetting(f"--share: found {share}; allowed: more than 0, less than 1")
-        chosen = _cells(scenarios, traces, seeds, days)
-        make_ready(out / "bench.json", *([] if write is None else [write]))
-        parameters = replace(DEFAULTS, share=share)
-        if slower != 1.0:
-            parameters = parameters.slower(slower)
+        asked = _Asked(seeds, days, share, slower)
+        asked.check(report)
+        chosen = _cells(scenarios, traces, seeds)
+        file = out / f"{asked.name.replace(' ', '')}.json"
+        make_ready(file, *([] if write is None else [write]))
+        old = write.read_text(encoding="utf-8") if write is not None and write.exists() else ""
+        with_section(old, asked.name, "")  # a broken page is said before anything runs
         store = Store(out / "results", lambda text: click.echo(text, err=True))
-        with make_executor(executor, workers, ray_address) as pool, _Bars() as bars:
-            results = Bench(chosen, parameters, version(), store, pool).run(bars.show)
-        made = tables(results, share)
-        document = _document(results, made)
-        write_whole(out / "bench.json", _text(document))
+        with make_executor(executor, workers, ray_address) as pool, Bars() as bars:
+            results, made = asked.run(chosen, store, pool, bars.show)
+        found = document(results, made)
+        write_whole(file, json.dumps(found, indent=1, allow_nan=False))
         if report:
-            _reports(results, out, parameters)
+            _reports([r for r in results if isinstance(r, CellResult)], out, asked.parameters)
         if write is not None:
             command = shlex.join(["lagcast", "bench", *_arguments(write)])
-            write_whole(write, markdown(made, command, version(), _about(chosen, share)))
+            text = section(asked.title, command, version(), _about(results, share), made)
+            write_whole(write, with_section(old, asked.name, text))
         if output == "json":
-            as_json(document)
+            as_json(found)
         else:
             for table in made:
                 click.echo(f"\n{table.name}: {table.about}")
                 as_table(table.titles, table.lines)
-        click.echo(f"figures of every run: {out / 'bench.json'}", err=True)
+        click.echo(f"figures of every run: {file}", err=True)
 
 
-def _cells(scenarios: Sequence[str], traces: Sequence[str], seeds: int, days: int) -> tuple[Cell, ...]:
+Results = tuple[CellResult, ...] | tuple[DayResult, ...] | tuple[SlowerResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which question is asked: it names the part of the page that the answer is written to."""
+
+    seeds: int
+    days: int
+    share: float
+    slower: float
+
+    def check(self, report: bool) -> None:
+        """Raises BadSetting for what cannot be asked together."""
+        if not 0 < self.share < 1:
+            raise BadSetting(f"--share: found {self.share}; allowed: more than 0, less than 1")
+        if self.days > 1 and self.slower != 1.0:
+            raise BadSetting(f"--days {self.days} --slower {self.slower:g}: ask one of them at a time")
+        if report and (self.days > 1 or self.slower != 1.0):
+            raise BadSetting("--report: not with --days or --slower, which do not run every policy; leave it out")
+
+    @property
+    def options(self) -> list[str]:
+        """Those that are not at their defaults, as on the command line."""
+        given = (("--days", self.days, 1), ("--share", self.share, DEFAULTS.share), ("--slower", self.slower, 1.0))
+        return [word for name, value, usual in given if value != usual for word in (name, f"{value:g}")]
+
+    @property
+    def name(self) -> str:
+        """Of the page's section, and of the file of figures."""
+        return " ".join(["bench", *self.options])
+
+    @property
+    def title(self) -> str:
+        """Of the page's section."""
+        what = f"Declared {100 * self.share:g} %"
+        if self.days > 1:
+            return f"{what}, {self.days} scored days a trace"
+        return f"{what}, lead times times {self.slower:g}" if self.slower != 1.0 else what
+
+    @property
+    def parameters(self) -> Parameters:
+        """Of the scenarios, at lead times as they are."""
+        return replace(DEFAULTS, share=self.share)
+
+    def run(
+        self, chosen: Sequence[Cell], store: Store, pool: Executor, show: Show
+    ) -> tuple[Results, tuple[Table, ...]]:
+        """All results, and the tables of them."""
+        options = [*self.options, "--seeds", str(self.seeds)]
+        runner = Runner(self.parameters, version(), store, pool)
+        if self.days > 1:
+            days = Days(day_cells(chosen, self.days), runner)
+            _estimate(days.seconds(), pool)
+            by_day = days.run(show)
+            return by_day, (before(by_day, self.share), _days_of(by_day), days_not_ahead(by_day, self.share, options))
+        if self.slower != 1.0:
+            longer = replace(runner, parameters=self.parameters.slower(self.slower))
+            slower = Slower(chosen, (runner, longer))
+            _estimate(slower.seconds(), pool)
+            side = slower.run(show)
+            return side, slower_tables(side, self.slower, self.share)
+        whole = Bench(chosen, runner)
+        _estimate(whole.seconds(), pool)
+        results = whole.run(show)
+        shared = pool_table(results, self.share)
+        more = () if shared is None else (shared,)
+        return results, (*tables(results, self.share), *more, not_ahead(results, self.share, options))
+
+
+def _estimate(seconds: float, pool: Executor) -> None:
+    if seconds >= 60:
+        workers = f"{pool.width} worker{'' if pool.width == 1 else 's'}"
+        click.echo(f"about {seconds / 60:.0f} minutes on {workers}, on cores that nobody else uses", err=True)
+
+
+def _days_of(results: Sequence[DayResult]) -> Table:
+    days: dict[str, list[int]] = {}
+    for r in results:
+        days.setdefault(r.cell.trace, []).append(r.cell.day)
+    lines = tuple(
+        (trace, ", ".join(map(str, sorted(set(found)))), str(len(set(found)))) for trace, found in days.items()
+    )
+    about = (
+        "Scored days of each trace, from 0: spread evenly over those with seven days of history, which are whole, and "
+        "not silent, with the three days before."
+    )
+    return Table("b, days", about, ("TRACE", "DAYS", "COUNT"), lines)
+
+
+def _cells(scenarios: Sequence[str], traces: Sequence[str], seeds: int) -> tuple[Cell, ...]:
     every = cells(range(seeds))
     known = list(dict.fromkeys(c.trace for c in every))
     wrong = [name for name in traces if name not in known]
@@ -119,96 +218,7 @@ def _cells(scenarios: Sequence[str], traces: Sequence[str], seeds: int, days: in
         raise BadSetting(
             f"--scenario, --trace: found no cell of both; allowed: {', '.join(c.name for c in cells((0,)))}"
         )
-    offsets = range(days) if days == 1 else range(-1, days - 1)
-    return tuple(replace(c, day=c.day + offset) for c in fit for offset in offsets)
-
-
-class _Bars:
-    """A progress bar for each phase, on stderr; where that is no terminal, a line a twentieth."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        console = Console(stderr=True)
-        text = TextColumn("{task.description}")
-        self._terminal = console.is_terminal
-        self._bar = Progress(
-            text,
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not self._terminal,
-        )
-        self._tasks: dict[str, Any] = {}
-        self._told: dict[str, int] = {}
-
-    def show(self, phase: str, done: int, total: int) -> None:
-        """How far a phase is."""
-        if self._terminal:
-            if phase not in self._tasks:
-                self._tasks[phase] = self._bar.add_task(phase, total=total)
-            self._bar.update(self._tasks[phase], completed=done)
-            return
-        twentieth = 20 * done // total if total else 20
-        if twentieth > self._told.get(phase, -1):
-            self._told[phase] = twentieth
-            click.echo(f"{phase}: {done} of {total}", err=True)
-
-    def __enter__(self) -> _Bars:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._bar.stop()
-
-
-def _document(results: Sequence[CellResult], made: Sequence[Table]) -> dict[str, Any]:
-    return {
-        "version": version(),
-        "cells": [_cell(r) for r in results],
-        "tables": {t.name: [dict(zip(t.titles, line, strict=True)) for line in t.lines] for t in made},
-    }
-
-
-def _cell(result: CellResult) -> dict[str, Any]:
-    return {
-        **asdict(result.cell),
-        "bound_gpu_hours": result.bound,
-        "lagcast": _figures(result.lagcast),
-        "lagcast_reactive": _figures(result.reactive),
-        "sweeps": {policy: [_figures(o) for o in sweep] for policy, sweep in result.sweeps.items()},
-        "tuned_before": {policy: _figures(o) for policy, o in result.past.items()},
-        "cost_over_cheapest_peer": cost_ratio(result, PEERS),
-        "cost_over_rate_and_lag": cost_ratio(result, OTHERS),
-    }
-
-
-def _figures(outcome: Outcome) -> dict[str, Any]:
-    services = [
-        {"uid": m.uid, "attainment": known(m.attainment), "gpu_hours": known(m.gpu_hours), "p99": known(m.p99),
-         "changes": m.changes}
-        for m in outcome.measures
-    ]  # fmt: skip
-    return {
-        "options": dict(outcome.job.options),
-        "attainment": known(outcome.attainment),
-        "gpu_hours": known(outcome.gpu_hours),
-        "services": services,
-    }
-
-
-def _text(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=1, allow_nan=False)
+    return tuple(fit)
 
 
 def _arguments(write: Path) -> list[str]:
@@ -223,10 +233,11 @@ def _arguments(write: Path) -> list[str]:
     return [*kept, "--write", f"docs/{write.name}"]
 
 
-def _about(chosen: Sequence[Cell], share: float) -> str:
+def _about(results: Results, share: float) -> str:
+    chosen = [r.cell for r in results]
     seeds = len({c.seed for c in chosen})
-    cell_count = len({(c.scenario, c.trace, c.day) for c in chosen})
-    return f"{cell_count} cells of {seeds} seed{'' if seeds == 1 else 's'} each, declared share {100 * share:g} %."
+    count = len({(c.scenario, c.trace, c.day) for c in chosen})
+    return f"{count} cells of {seeds} seed{'' if seeds == 1 else 's'} each, declared share {100 * share:g} %."
 
 
 def _reports(results: Sequence[CellResult], out: Path, parameters: Parameters) -> None:

@@ -23,6 +23,8 @@ Call = Callable[..., Result]
         (("--share", "1"), "--share: found 1.0; allowed: more than 0, less than 1"),
         (("--scenario", "pool", "--trace", "worldcup98"), "--scenario, --trace: found no cell of both"),
         (("--slower", "0"), "--slower"),
+        (("--slower", "2", "--days", "6"), "--days 6 --slower 2: ask one of them at a time"),
+        (("--slower", "2", "--report"), "--report: not with --days or --slower"),
     ],
 )
 def test_wrong_usage(call: Call, options: tuple[str, ...], said: str) -> None:
@@ -47,3 +49,60 @@ def test_what_is_printed_is_written_and_a_second_call_runs_nothing(
     assert ran > 0
     assert document(call(bench, *what, "-o", "json")) == found
     assert len(executor.ran) == ran
+
+
+@pytest.mark.parametrize(
+    ("options", "titled", "tables"),
+    [
+        (("--days", "2"), "Declared 99 %, 2 scored days a trace", ["b", "b, days", "where it is not ahead"]),
+        (("--slower", "2"), "Declared 99 %, lead times times 2", ["g", "g, cells"]),
+        (("--share", "0.999"), "Declared 99.9 %", None),
+    ],
+)
+def test_each_question_has_its_own_section_and_its_own_figures(
+    call: Call,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    titled: str,
+    tables: list[str] | None,
+) -> None:
+    monkeypatch.setattr("simulations.commands.bench.make_executor", lambda *given: MadeUp(10_000))
+    monkeypatch.setattr("simulations.bench_days.scored_days", lambda trace, count: (8, 11)[:count])
+    page, out = tmp_path / "page.md", tmp_path / "out"
+    page.write_text("# Mine\n")
+    what = ("--scenario", "pods", "--trace", "azfunc_diurnal", "--seeds", 1, "--out", out, "--write", page)
+    document(call(bench, *what, "-o", "json"))
+    before = page.read_text()
+    result = call(bench, *what, *options, "-o", "json")
+    found = document(result)
+    after = page.read_text()
+    assert after.startswith(before)
+    assert f"## {titled}\n\nMade by `lagcast bench " in after.removeprefix(before)
+    assert tables is None or list(found["tables"]) == tables
+    assert len(list(out.glob("*.json"))) == 2
+    assert f"figures of every run: {out / f'bench{options[0]}{options[1]}.json'}" in result.stderr
+    document(call(bench, *what, *options, "-o", "json"))
+    assert page.read_text() == after
+
+
+def test_a_page_that_is_broken_is_said_before_anything_runs(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = MadeUp(10_000)
+    monkeypatch.setattr("simulations.commands.bench.make_executor", lambda *given: executor)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- begin bench -->\n")
+    result = call(bench, "--seeds", 1, "--out", tmp_path / "out", "--write", page)
+    assert result.exit_code == 2
+    assert "the page's section 'bench': found 1 begins and 0 ends" in result.stderr
+    assert not executor.ran
+
+
+def test_a_report_of_the_first_seed_of_each_cell(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr("simulations.commands.bench.make_executor", lambda *given: MadeUp(10_000))
+    monkeypatch.setattr("simulations.commands.bench.write_cell", lambda result, parameters, path: asked.append(path))
+    what = ("--scenario", "pods", "--trace", "azfunc_diurnal", "--seeds", 2, "--out", tmp_path, "--report")
+    assert call(bench, *what).exit_code == 0
+    assert asked == [tmp_path / "pods-azfunc_diurnal-9-0.html"]

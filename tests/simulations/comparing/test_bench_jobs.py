@@ -37,16 +37,23 @@ def test_a_climb_ends_where_enough_is_attained_and_misses_no_better_value() -> N
     assert len(runs.seen) == len(set(runs.seen))
 
 
-def test_days_before_are_tried_until_the_share_is_attained() -> None:
+def test_days_before_are_halved_to_the_first_value_that_attains_the_share() -> None:
     runs = Runs(STEEP)
     found = tried(LADDER, runs.over_days, 0.99)
-    assert [one.value for one in found] == [0.0, 3.0, 6.0, 7.0, 8.0, 9.0]
+    assert runs.seen == [5, 8, 6, 7]
+    assert [one.value for one in found] == [5.0, 6.0, 7.0, 8.0]
     assert chosen(found, 0.99) == 7.0
+
+
+def test_halving_finds_the_first_value_wherever_it_is() -> None:
+    for place in range(len(LADDER)):
+        attained = [0.9] * place + [0.999] * (len(LADDER) - place)
+        assert chosen(tried(LADDER, Runs(attained).over_days, 0.99), 0.99) == float(place)
 
 
 def test_where_nothing_attains_the_share_the_highest_is_chosen() -> None:
     found = tried(LADDER, Runs([0.5] * 6 + [0.7] * 6).over_days, 0.99)
-    assert chosen(found, 0.99) == 6.0  # of equals the cheapest
+    assert chosen(found, 0.99) == 8.0  # of those that were tried, and of equals the cheapest
 
 
 def test_several_days_are_one_by_their_requests() -> None:

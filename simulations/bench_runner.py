@@ -1,0 +1,57 @@
+"""Runs a benchmark's jobs that are not known yet, and keeps each result as it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from simulations.bench_jobs import BenchJob, BenchWork, Tried, chosen, typical_seconds
+from simulations.executor import Executor
+from simulations.scenarios import Parameters
+from simulations.store import Json, Store
+
+Show = Callable[[str, int, int], None]  # a phase, how many of its jobs are done, how many there are
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Runner:
+    """Jobs under one set of ``parameters``. ``version`` is of all that results depend on."""
+
+    parameters: Parameters
+    version: str
+    store: Store
+    executor: Executor
+
+    def results(self, phase: str, jobs: Iterable[BenchJob], show: Show) -> dict[BenchJob, Json]:
+        """Every job's result, the kept ones included. Raises JobFailed."""
+        work, known, left = BenchWork(self.parameters), *self._parted(jobs)
+        total = len(known) + len(left)
+        show(phase, len(known), total)
+
+        def done(place: int, result: Json) -> None:
+            self.store.put(work.key(left[place], self.version), result)
+            known[left[place]] = result
+            show(phase, len(known), total)
+
+        self.executor.map(work, left, name=lambda job: job.name, done=done)
+        return known
+
+    def seconds(self, jobs: Iterable[BenchJob]) -> float:
+        """About how long what is left of them takes, on cores that nobody else uses."""
+        return sum(typical_seconds(job) for job in self._parted(jobs)[1]) / max(self.executor.width, 1)
+
+    def value_of(self, past: Json) -> float | None:
+        """What an operator would have chosen, from the result of a job on the days before."""
+        return chosen([Tried(**one) for one in past["tried"]], self.parameters.share)
+
+    def _parted(self, jobs: Iterable[BenchJob]) -> tuple[dict[BenchJob, Json], Sequence[BenchJob]]:
+        work = BenchWork(self.parameters)
+        known: dict[BenchJob, Json] = {}
+        left: list[BenchJob] = []
+        for job in dict.fromkeys(jobs):
+            kept = self.store.get(work.key(job, self.version))
+            if kept is None:
+                left.append(job)
+            else:
+                known[job] = kept
+        return known, left
