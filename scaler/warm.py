@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from forecasting.fitting import InPlace
 from forecasting.series import Series
 from scaler.api.predictive_scaler import PredictiveScaler, to_service
 from scaler.controller import MakePolicy
+from scaler.fits import fitted_by
 from scaler.plan.observation import (
     Freshness,
     GroupObservation,
@@ -34,7 +36,7 @@ EXAMPLE = PredictiveScaler.model_validate(
 
 def warm_up(make_policy: MakePolicy, resource: PredictiveScaler, tick: float) -> None:
     """Decide a few ticks with a policy that is then thrown away."""
-    policy = make_policy(resource, to_service(resource, tick))
+    policy = fitted_by(make_policy, InPlace())(resource, to_service(resource, tick))
     step = resource.spec.forecast.step
     span = int(2 * resource.spec.forecast.season / step) + 10
     start = 0.0

@@ -24,6 +24,7 @@ from scaler.endpoints import Endpoints
 from scaler.errors import ConfigError, LagcastError
 from scaler.explain.encode import to_json
 from scaler.explain.stages import explain as explained
+from scaler.fits import in_background
 from scaler.journal import Journal
 from scaler.journal_rows import facts_of, noting
 from scaler.observe.gather import Gatherer
@@ -62,6 +63,13 @@ OURS = ("lagcast", "scaler", "forecasting", "simulations")
 @click.option("--policy-option", "options", multiple=True, metavar="NAME=VALUE", help="For policies that take any.")
 @click.option("--journal", type=click.Path(path_type=Path), help="Note decisions in this file, for `lagcast explain`.")
 @click.option("--journal-every", type=DURATION, default="1m", show_default=True, help="At least so often, and changes.")
+@click.option(
+    "--fit-processes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 16),
+    help="Forecasters that are fitted side by side, each in a process of some 200 MB that ends when there is none.",
+)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
 def run(
     path: Path | None,
@@ -72,6 +80,7 @@ def run(
     options: Sequence[str],
     journal: Path | None,
     journal_every: float,
+    fit_processes: int,
     log_level: str,
 ) -> None:
     """Scale the targets of the cluster's PredictiveScalers, or of a configuration file's, until SIGTERM or Ctrl-C.
@@ -99,7 +108,8 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        _run(path, seen, resources, make_policy, tick, host, port, kubeconfig, journal, journal_every, stop)
+        with in_background(make_policy, fit_processes) as made:
+            _run(path, seen, resources, made, tick, host, port, kubeconfig, journal, journal_every, stop)
     except ConfigError as error:  # the kubeconfig
         raise click.ClickException(
             f"{error}; scalers of a file: --config FILE" if path is None else str(error)

@@ -1,0 +1,38 @@
+"""Where the fits of a policy's forecasters are run: in processes of their own, as long as the controller runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+from forecasting.fitting import Fitter
+from scaler.controller import MakePolicy
+
+LIMIT = 120.0  # s a fit, of which a week of 15 s steps takes 2 on a core of its own
+
+
+@runtime_checkable
+class Fitting(Protocol):
+    """A maker of policies that fit forecasters."""
+
+    def fitted_by(self, fitter: Fitter) -> MakePolicy:
+        """The same, with fits run by ``fitter``."""
+        ...
+
+
+def fitted_by(make_policy: MakePolicy, fitter: Fitter) -> MakePolicy:
+    """``make_policy`` with its fits run by ``fitter``; as it is where its policies fit nothing."""
+    return make_policy.fitted_by(fitter) if isinstance(make_policy, Fitting) else make_policy
+
+
+@contextmanager
+def in_background(make_policy: MakePolicy, processes: int) -> Iterator[MakePolicy]:
+    """``make_policy`` with its fits run by up to ``processes`` others, which end with the block."""
+    if not isinstance(make_policy, Fitting):
+        yield make_policy
+        return
+    from forecasting.fit_pool import FitPool
+
+    with FitPool(processes, limit=LIMIT) as pool:
+        yield make_policy.fitted_by(pool)
