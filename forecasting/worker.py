@@ -48,7 +48,7 @@ class Worker:
         self._pipe: Connection | None = None
         self._loaded: set[str] = set()  # modules that the process has imported
         self._folder: tempfile.TemporaryDirectory[str] | None = None  # its temporary files
-        self._killed = False
+        self._killed = threading.Event()
 
     def run(self, task: Callable[[Deadline], Result], modules: tuple[str, ...] = ()) -> Result:
         """See :class:`forecasting.guarded.Guard`. The task and its result must be picklable."""
@@ -86,7 +86,7 @@ class Worker:
 
     def kill(self) -> None:
         """End the process at once, from any thread; a task that runs raises WorkerEnded. No other is started."""
-        self._killed = True
+        self._killed.set()
         process = self._process
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -109,7 +109,7 @@ class Worker:
         known = os.pathsep.join([here, *([os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else [])])
         # One thread: fits of many small series gain nothing from more, and the controller needs its core.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        if self._killed:
+        if self._killed.is_set():
             raise WorkerEnded("the process that fits was ended for good")
         self._folder = tempfile.TemporaryDirectory(prefix="lagcast-fits-")
         self._process = subprocess.Popen(  # noqa: S603  this Python, this package; nothing from the working directory
@@ -122,7 +122,7 @@ class Worker:
         )
         theirs.close()
         self._pipe = ours
-        if self._killed:  # while it was started
+        if self._killed.is_set():  # while it was started
             self.kill()
         if not ours.poll(self.starting):
             self._end()

@@ -23,16 +23,18 @@ class Fitting(Protocol):
 
 def fitted_by(make_policy: MakePolicy, fitter: Fitter) -> MakePolicy:
     """``make_policy`` with its fits run by ``fitter``; as it is where its policies fit nothing."""
-    return make_policy.fitted_by(fitter) if isinstance(make_policy, Fitting) else make_policy
+    maker: object = make_policy
+    return maker.fitted_by(fitter) if isinstance(maker, Fitting) else make_policy
 
 
 @contextmanager
 def in_background(make_policy: MakePolicy, processes: int) -> Iterator[MakePolicy]:
     """``make_policy`` with its fits run by up to ``processes`` others, which end with the block."""
-    if not isinstance(make_policy, Fitting):
+    maker: object = make_policy
+    if not isinstance(maker, Fitting):
         yield make_policy
         return
     from forecasting.fit_pool import FitPool
 
     with FitPool(processes, limit=LIMIT) as pool:
-        yield make_policy.fitted_by(pool)
+        yield maker.fitted_by(pool)
