@@ -58,6 +58,11 @@ class Foresight:
         """Of the forecaster; empty where there is none."""
         return self._forecaster.name if self._forecaster is not None else ""
 
+    @property
+    def sizeless(self) -> bool:
+        """Whether something is planned whose size is not known."""
+        return bool(getattr(self._forecaster, "sizeless", False))
+
     def fitted_by(self, fitter: Fitter) -> None:
         """Have fits run by ``fitter`` from now on. A fit that runs is begun anew."""
         self._run_by(fitter)

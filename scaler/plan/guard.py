@@ -15,6 +15,7 @@ from scaler.plan.observation import Freshness, LatencySample, Reading, ServiceOb
 from scaler.plan.progress import Progress
 from scaler.plan.reasons import Reason
 from scaler.plan.rollout import Standing, left_at
+from scaler.plan.schedule import Limits
 from scaler.plan.service import Service
 
 Floats = NDArray[np.float64]
@@ -84,20 +85,24 @@ def scale_in_floor(level: float, backlog: float, split: PartitionSplit, rate: fl
     return max(count, 1) if level > 0 or backlog > 0 else count
 
 
-def limited(wanted: int, current: int, cap: int | None, service: Service) -> tuple[int, tuple[Reason, ...]]:
-    """Rules 7 and 8: ``wanted`` within what can be given work (``cap``; None: not known), min, max and the steps from
-    ``current``, and the limits that moved it, in the order in which they did.
+def limited(
+    wanted: int, current: int, cap: int | None, service: Service, now: Limits | None = None
+) -> tuple[int, tuple[Reason, ...]]:
+    """Rules 7 and 8: ``wanted`` within what can be given work (``cap``; None: not known), min and max (``now``; None:
+    as declared for all times) and the steps from ``current``, and the limits that moved it, in the order in which they
+    did.
     """
     count, reasons = wanted, []
-    if cap is not None and count > max(cap, current, service.min_replicas):
-        count = max(cap, current, service.min_replicas)
+    now = now or Limits(service.min_replicas, service.max_replicas)
+    if cap is not None and count > max(cap, current, now.least):
+        count = max(cap, current, now.least)
         reasons.append(Reason.PARTITIONS)
-    if count < service.min_replicas:
-        count = service.min_replicas
-        reasons.append(Reason.MIN_REPLICAS)
-    if count > service.max_replicas:
-        count = service.max_replicas
-        reasons.append(Reason.MAX_REPLICAS)
+    if count < now.least:
+        count = now.least
+        reasons.append(now.least_by)
+    if count > now.most:
+        count = now.most
+        reasons.append(now.most_by)
     if service.max_scale_out is not None and count > current + service.max_scale_out:
         count = current + service.max_scale_out
         reasons.append(Reason.SCALE_OUT_LIMIT)

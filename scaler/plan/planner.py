@@ -17,16 +17,18 @@ from scaler.plan import guard
 from scaler.plan.attained import Attained, correction
 from scaler.plan.capacity import PartitionSplit
 from scaler.plan.decision import Forecast, Numbers, ServiceDecision
+from scaler.plan.fallback import Fallback
 from scaler.plan.foresight import Foresight
 from scaler.plan.lead_time import Distribution, LeadTimes
 from scaler.plan.level import Level
 from scaler.plan.observation import ReplicaState, ServiceObservation, TopicOffsets
 from scaler.plan.paths import Futures, level_paths, quantiles
-from scaler.plan.prepared import Plan, Prepared, Seen, reasons_of, standing_of, unique
+from scaler.plan.prepared import Plan, Prepared, Seen, reasons_of, standing_of, stood_in_for, unique
 from scaler.plan.probe import Situation
 from scaler.plan.progress import Progress, TimeLagTracker, backlog, difference
 from scaler.plan.reasons import Reason
 from scaler.plan.rollout import Queue, Rollout, Standing, Terms
+from scaler.plan.schedule import Schedule
 from scaler.plan.service import Service
 from scaler.plan.serving import Serving
 from scaler.plan.settings import PlanSettings
@@ -52,8 +54,8 @@ class ServicePlanner:
             service.max_replicas, settings.split_memory_ticks * service.tick, settings.split_change
         )
         self._unlearned: deque[tuple[str, float]] = deque(maxlen=UPDATED)  # pods of rolling updates: name, Ready at
-        node = 0.0 if service.pool is None else service.pool.lead_time
-        declared = max(service.lead_time - node, service.tick)
+        self._node = 0.0 if service.pool is None else service.pool.lead_time
+        declared = max(service.lead_time - self._node, service.tick)
         self._lead_times = LeadTimes(declared, settings.lead_prior, settings.lead_samples, settings.join)
         self._replicas: ReplicaState | None = None
         self._changed_at = -math.inf  # unix s of the last change of membership
@@ -66,6 +68,9 @@ class ServicePlanner:
             )
         )
         self._slack = max(service.within - service.service_time, 0.0)  # s
+        self._fallback = Fallback(service.fallback, service.concurrency or service.service_rate * service.service_time)
+        self._schedule = Schedule(service.min_replicas, service.max_replicas, service.schedule)
+        self.limits = self._schedule.limits(0.0, 0.0)  # of the newest tick
         self._hold = guard.ScaleInHold()
         self._need = guard.HeldNeed()
         self._attained, self._waiting = self._nothing_learned()
@@ -97,6 +102,7 @@ class ServicePlanner:
         what a source or a forecaster does.
         """
         seen = self._take_in(now, observed)
+        self.limits = self._schedule.limits(now, self.leads.quantile(0.95) + self._node + self.service.tick)
         replicas = self._replicas
         standing = None if replicas is None else standing_of(replicas, now)
         if standing is None or not observed.replicas.fresh:
@@ -112,6 +118,8 @@ class ServicePlanner:
             futures = level_paths(level, self._headroom(terms), terms.window)
         queue = self._queue(seen)
         plan = self._plan(now, seen, standing, queue, futures, terms, drawn)
+        latency = observed.latency.value if observed.latency is not None and observed.latency.fresh else None
+        plan = stood_in_for(plan, self._fallback.least(now, seen.backlog is not None, latency, standing.ready))
         return Prepared(now, observed, seen, replicas, standing, futures, terms, queue, plan)
 
     def decide(self, prepared: Prepared, wanted: int | None = None) -> ServiceDecision:
@@ -131,14 +139,14 @@ class ServicePlanner:
                 observed.uid, now, current, current, reasons, self._numbers(seen, standing, None, None)
             )
         if wanted is not None:
-            plan = replace(plan, wanted=max(wanted, plan.floor or 0), held=0)
+            plan = replace(plan, wanted=max(wanted, plan.floor or 0, plan.least), held=0)
         # A pool's plan holds what was lately needed itself, and pays for nodes, not for replicas.
         hold = self.service.scale_in_hold if wanted is None else 0.0
         count, held = self._bounded_in(now, seen, replicas, plan, hold)
         tried = None if wanted is not None else self._experiment(prepared)
         if tried is not None and tried < count:
             count, held, plan = tried, (), replace(plan, source=Reason.EXPERIMENT)
-        desired, limits = guard.limited(count, current, self._split.cap, self.service)
+        desired, limits = guard.limited(count, current, self._split.cap, self.service, self.limits)
         if desired < current and seen.faults:  # rule 1 stands above the limits: nothing is taken away in the dark
             desired, limits = current, ()
         self._limited = desired < plan.wanted
@@ -161,7 +169,7 @@ class ServicePlanner:
         sound = not (seen.faults or seen.stuck or seen.past or replicas.updating or self._stuck.silent)
         known = plan.floor is not None and prepared.now - self._changed_at >= self.service.tick
         high, middle = self._serving.safe(futures, self.leads.quantile(0.95))
-        floor = max(plan.floor or 0, self.service.min_replicas)
+        floor = max(plan.floor or 0, self.limits.least)
         situation = Situation(
             current=standing.current,
             wanted=plan.wanted,
@@ -312,6 +320,8 @@ class ServicePlanner:
     ) -> Plan:
         forecast = None if drawn is None else self._forecast(drawn)
         notes: tuple[Reason, ...] = () if drawn is not None else (Reason.NO_FORECAST,)
+        if drawn is not None and self._foresight.sizeless:
+            notes = (Reason.EVENT_WITHOUT_SIZE,)
         recreated = seen.progress is not None and seen.progress.recreated  # a tick from which nothing can be told
         if seen.stuck or recreated or (futures is None and seen.backlog is None):
             return Plan(standing.current, Reason.STEADY, notes, None, forecast, None, None)
@@ -339,9 +349,9 @@ class ServicePlanner:
         source = Reason.REACTIVE_FLOOR if floor is not None and floor > cheapest else Reason.FORECAST
         if drawn is None and source is Reason.FORECAST:
             source = Reason.NO_FORECAST
-        most = self._split.cap or self.service.max_replicas
+        most = self._split.cap or self.limits.most
         if cheapest >= most and late_share > 1.0 - self.service.share:
-            notes += (Reason.MAX_REPLICAS if self._split.cap is None else Reason.PARTITIONS,)
+            notes += (self.limits.most_by if self._split.cap is None else Reason.PARTITIONS,)
         return Plan(wanted, source, notes, rollout, forecast, cheapest, floor, held)
 
     def _floor(self, seen: Seen, standing: Standing, queue: Queue) -> int | None:
@@ -409,11 +419,12 @@ class ServicePlanner:
         """The lowest and the highest count to look at."""
         s = self.service
         nothing = rollout.arrivals < self.settings.scale_to_zero_below and queue.backlog <= 0
-        lowest = 0 if s.min_replicas == 0 and nothing else 1
+        lowest = 0 if self.limits.least == 0 and nothing else 1
         # A backlog faster than that would be drained by replicas that come after it is gone.
         peak = rollout.peak + queue.backlog / max(s.within, self.settings.drain)
         highest = max(self._split.least(peak / rollout.terms.rate), standing.current)
-        most = max(s.max_replicas if self._split.cap is None else min(self._split.cap, s.max_replicas), lowest)
+        most = self.limits.most if self._split.cap is None else min(self._split.cap, self.limits.most)
+        most = max(most, lowest)
         return lowest, min(max(highest, lowest), most)
 
     # --- its bounds

@@ -20,6 +20,11 @@ class PooledPlan:
         self.planner = NodePlanner(spec, max(p.service.tick for p in planners.values()))
         self._services = planners
 
+    def take_over(self, old: NodePlanner | None) -> None:
+        """Go on with the nodes' lead times that ``old`` learned of the same pool, if they were declared the same."""
+        if old is not None:
+            self.planner.take_over(old)
+
     @property
     def horizon(self) -> float:
         """Seconds ahead that the services' paths should reach."""
@@ -50,7 +55,8 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
         return None
     dark = bool(seen.faults) or seen.level is None or seen.stuck or seen.past
     caution = terms.inflation / settings.inflation
-    least = max(service.min_replicas, replicas.desired) if dark else service.min_replicas
+    least = max(planner.limits.least, plan.least)
+    least = max(least, replicas.desired) if dark else least
     return ServiceNeed(
         uid=service.uid,
         paths=futures.rates,
@@ -68,7 +74,7 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
         current=replicas.desired,
         floor=plan.floor or 0,
         least=least,
-        most=max(service.max_replicas, least),
+        most=max(planner.limits.most, least),
         leads=planner.leads.points,
         table=planner.table,
         gpus=service.gpus,

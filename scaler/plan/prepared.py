@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scaler.plan.decision import Forecast
 from scaler.plan.observation import ReplicaState, ServiceObservation
@@ -39,6 +39,7 @@ class Plan:
     cheapest: int | None
     floor: int | None  # what the present needs
     held: int = 0  # what it lately needed: no lower count is taken
+    least: int = 0  # what the fallback raises it to
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +63,15 @@ def standing_of(replicas: ReplicaState, now: float) -> Standing:
     missing = max(current - replicas.ready, 0)
     ages = sorted((max(now - since, 0.0) for since in replicas.pending_since), reverse=True)[:missing]
     return Standing(current, replicas.ready, (*ages, *([0.0] * (missing - len(ages)))))
+
+
+def stood_in_for(plan: Plan, least: int) -> Plan:
+    """The plan, raised to ``least`` by the fallback, which is named for as long as it stands in; 0: it does not."""
+    if least <= 0:
+        return plan
+    source = Reason.FALLBACK if least > plan.wanted else plan.source
+    notes = (*plan.notes, Reason.FALLBACK)
+    return replace(plan, wanted=max(plan.wanted, least), source=source, notes=notes, least=least)
 
 
 def reasons_of(
