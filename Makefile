@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint verify generate lock unit lab-test lab-demo lab-race bench bench-controller bench-kernel clean
+.PHONY: help install demo test lint verify generate lock unit lab-test lab-demo lab-race bench bench-controller bench-kernel image demo-image kind-demo clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -74,6 +74,23 @@ bench-kernel: $(INSTALLED) ## Speed of the simulator's kernels, in three sizes
 
 bench-controller: $(INSTALLED) ## Sampling, history, decision time and memory; JSON in out/bench-controller.json
 	$(BIN)/python -m simulations.lab.bench_controller
+
+IMAGE ?= lagcast:0.1.0
+DEMO_IMAGE ?= lagcast-demo:0.1.0
+BASE ?= python:3.13-slim-bookworm
+DOCKER ?= docker
+BUILD ?=
+
+image: ## Build the controller's image (IMAGE, BASE; BUILD: more options of docker build) and out/sbom.cdx.json
+	$(DOCKER) build $(BUILD) --build-arg BASE=$(BASE) --target controller -t $(IMAGE) .
+	@mkdir -p out
+	$(DOCKER) run --rm --network=none --entrypoint=cat $(IMAGE) /opt/lagcast/sbom.cdx.json > out/sbom.cdx.json
+
+demo-image: # the service that kind-demo scales, and its load
+	$(DOCKER) build $(BUILD) --build-arg BASE=$(BASE) --target demo -t $(DEMO_IMAGE) .
+
+kind-demo: image demo-image ## A cluster in Docker with Lagcast, something to scale, and Grafana (docker, kind, kubectl)
+	IMAGE=$(IMAGE) DEMO_IMAGE=$(DEMO_IMAGE) manifests/kind/up.sh
 
 clean: ## Remove what make made here (not the lab's programs in the user's cache)
 	rm -rf $(VENV) out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,6 +10,7 @@ import click
 
 GROUP = "lagcast.commands"
 OURS = ("scaler", "forecasting", "simulations")
+LEFT_OUT = "simulations.lab"  # of the image
 
 
 class Commands(click.Group):
@@ -42,6 +43,8 @@ class Commands(click.Group):
 
 def _foreign(missing: ModuleNotFoundError) -> str:
     """The package that is not installed. One of our own is a fault, which is raised as it is."""
+    if missing.name == LEFT_OUT:
+        return LEFT_OUT
     package = (missing.name or "").partition(".")[0]
     if package in OURS:
         raise missing

@@ -18,7 +18,6 @@ from typing import Any
 
 import requests
 import yaml
-from confluent_kafka import Consumer, TopicPartition
 
 from simulations.lab.errors import LabError
 from simulations.lab.kwok import pod_annotations
@@ -28,6 +27,7 @@ from simulations.lab.measure import Measured, Produced, measure, read_produced
 from simulations.lab.ports import free_port
 from simulations.lab.process import Mark, end, find, spawn
 from simulations.lab.results import Finished, read_results
+from simulations.lab.topics import begin_behind
 from simulations.traces import Pattern, Spike
 
 OVERHEAD = 5.0  # s of a pod's lead time until it is scheduled, and from Ready until it holds partitions, many at once
@@ -214,19 +214,7 @@ class Scenario:
     def _past(self) -> None:
         """Write the past, and let the group begin behind it."""
         self._load.write_past(self.spec.past)
-        name = self.spec.name
-        consumer = Consumer({"bootstrap.servers": self.lab.kafka.bootstrap, "group.id": name, "log_level": 2})
-        try:
-            places = [
-                TopicPartition(name, p, consumer.get_watermark_offsets(TopicPartition(name, p), timeout=PATIENCE)[1])
-                for p in range(self.spec.partitions)
-            ]
-            consumer.commit(offsets=places, asynchronous=False)
-            kept = consumer.committed(places, timeout=PATIENCE)
-        finally:
-            consumer.close()
-        if [p.offset for p in kept] != [p.offset for p in places]:
-            raise LabError(f"group {name} does not begin where its past ends")
+        begin_behind(self.lab.kafka.bootstrap, self.spec.name, self.spec.name, self.spec.partitions)
 
     def _deploy(self) -> None:
         spec = self.spec

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from simulations.lab.errors import LabError
+
 CONNECT = 10.0  # s for the broker to answer
+PATIENCE = 60.0  # s for each partition's end, and for the group's commit
 
 
 def ensure_topic(bootstrap: str, topic: str, partitions: int | None) -> int:
@@ -27,6 +30,22 @@ def ensure_topic(bootstrap: str, topic: str, partitions: int | None) -> int:
     if partitions is not None and found != partitions:
         raise ValueError(f"topic {topic} exists with {found} partitions, not {partitions}")
     return found
+
+
+def begin_behind(bootstrap: str, topic: str, group: str, partitions: int) -> None:
+    """Let a group without members begin behind all that is in the topic now. Raises LabError, KafkaException."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 2})
+    try:
+        places = [
+            TopicPartition(topic, p, consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=PATIENCE)[1])
+            for p in range(partitions)
+        ]
+        consumer.commit(offsets=places, asynchronous=False)
+        kept = consumer.committed(places, timeout=PATIENCE)
+    finally:
+        consumer.close()
+    if [p.offset for p in kept] != [p.offset for p in places]:
+        raise LabError(f"group {group} does not begin where the past of topic {topic} ends")
 
 
 def _partitions(admin: AdminClient, topic: str, *, wait: bool) -> int:
