@@ -14,11 +14,13 @@ from scaler.act.nodepools.ports import Mark
 from scaler.kube import Json
 
 OWNER = "lagcast.io/floor-owner"
+VALUE = "lagcast.io/floor-value"
 BEFORE = "lagcast.io/floor-before"
 EXPIRES = "lagcast.io/floor-expires"
 FIELD = "lagcast.io/floor-field"  # JSON pointer to the number; of a placeholders' pool: namespace/name of them
-NAMES = (OWNER, BEFORE, EXPIRES, FIELD)
+NAMES = (OWNER, VALUE, BEFORE, EXPIRES, FIELD)
 LIFE = 900.0  # s from a write to the expiry
+RENEWED = 2 / 3  # of its life is left when it is renewed: outages of minutes, and two passes of the job, fit in
 
 _OWNED = "GpuNodePool/"
 
@@ -36,14 +38,14 @@ def noted(item: Json) -> dict[str, Any]:
 def mark(item: Json) -> Mark | None:
     """The mark of any GpuNodePool on an object as the API server shows it; None: there is none.
 
-    One whose expiry cannot be read has expired; one whose value before cannot be read is none.
+    One whose expiry cannot be read has expired; one whose numbers cannot be read is none.
     """
     found = noted(item)
-    before = integer(found.get(BEFORE))
+    value, before = integer(found.get(VALUE)), integer(found.get(BEFORE))
     whose = found.get(OWNER, "")
-    if not isinstance(whose, str) or not whose.startswith(_OWNED) or before is None:
+    if not isinstance(whose, str) or not whose.startswith(_OWNED) or value is None or before is None:
         return None
-    return Mark(whose, before, _time(str(found.get(EXPIRES, ""))))
+    return Mark(whose, value, before, _time(str(found.get(EXPIRES, ""))))
 
 
 def changes(item: Json, wanted: Mark | None, field: str) -> tuple[dict[str, object], list[Json]]:
@@ -55,7 +57,8 @@ def changes(item: Json, wanted: Mark | None, field: str) -> tuple[dict[str, obje
     if wanted is None:
         held = [name for name in NAMES if name in found]
         return _tests(found), [{"op": "remove", "path": _path(name)} for name in held]
-    values = {OWNER: wanted.owner, BEFORE: str(wanted.before), EXPIRES: _text(wanted.expires), FIELD: field}
+    numbers = {VALUE: str(wanted.value), BEFORE: str(wanted.before)}
+    values = {OWNER: wanted.owner, **numbers, EXPIRES: _text(wanted.expires), FIELD: field}
     if not found:  # to add one, the map has to be there; to add the map would drop one that was just made
         version = (item.get("metadata") or {}).get("resourceVersion")
         whole = {"op": "add", "path": "/metadata/annotations", "value": values}
@@ -65,7 +68,7 @@ def changes(item: Json, wanted: Mark | None, field: str) -> tuple[dict[str, obje
 
 def _tests(found: Mapping[str, Any]) -> dict[str, object]:
     """A mark that another one wrote since is not written over: neither its owner nor what it remembers."""
-    return {_path(name): found[name] for name in (OWNER, BEFORE) if name in found}
+    return {_path(name): found[name] for name in (OWNER, VALUE, BEFORE) if name in found}
 
 
 def _path(name: str) -> str:

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from scaler.act.nodepools.pointer import found
-from scaler.act.replicas import JSON_PATCH
 from scaler.errors import Conflict, TargetError, TargetNotFound
-from scaler.kube import Json, KubeClient, Resource, failure
+from scaler.kube import JSON_PATCH, Json, KubeClient, Resource, failure
 
 PAGE = 500  # objects a request
 

@@ -6,6 +6,7 @@ would need the right to change what runs in it.
 
 from __future__ import annotations
 
+import dataclasses
 from urllib.parse import quote
 
 from scaler.act.nodepools import marks
@@ -48,8 +49,8 @@ class PlaceholderWriter:
         mark = marks.mark(own)
         if mark is not None and marks.noted(own).get(marks.FIELD) != field_of(self._target):
             mark = None  # of the placeholders before
-        # The API server leaves a count of 0 out.
-        return PoolTarget(integer(found(answer.body, "/spec/replicas")) or 0, mark=mark, item=own)
+        asked = integer(found(answer.body, "/spec/replicas")) or 0  # the API server leaves a count of 0 out
+        return PoolTarget(asked, mark=None if mark is None else as_held(mark, asked), item=own)
 
     def write(self, target: PoolTarget, current: int, desired: int, mark: Mark | None) -> None:
         """Raises TargetError, too, where the pods' priority is not negative: real pods would wait for them."""
@@ -59,12 +60,13 @@ class PlaceholderWriter:
             )
         if desired > current:
             self._demand_negative_priority()
-        if mark is not None:  # first the mark: without it, nothing would ever take the raised count back
+        # Two writes: whatever fails in between, the count is no higher than its mark says, and is put back some day.
+        if desired > current:
             self._put_mark(target.item, mark)
         if desired != current:
             ScaleWriter(self._objects.kube).write(self._target, current, desired)
-        if mark is None:
-            self._put_mark(target.item, None)
+        if desired <= current:
+            self._put_mark(target.item, mark)
 
     def _put_mark(self, own: Json, mark: Mark | None) -> None:
         tests, changes = marks.changes(own, mark, field_of(self._target))
@@ -85,6 +87,11 @@ class PlaceholderWriter:
                 f"{target} is not scaled: its pods are {stands}, and real pods would wait for them; "
                 "give its template a priorityClassName of a negative value"
             )
+
+
+def as_held(mark: Mark, held: int) -> Mark:
+    """The mark with the count that it stands for: the one of its two writes that is missing is made up for."""
+    return dataclasses.replace(mark, value=held) if mark.before <= held <= mark.value else mark
 
 
 def field_of(target: TargetRef) -> str:

@@ -113,9 +113,10 @@ class ProviderPools:
             writer, target = self._read(pool)
         except TargetNotFound:
             return
-        if target.asked is None or target.mark is None or target.mark.owner != marks.owner(pool.metadata.name):
+        mark, asked = target.mark, target.asked
+        if asked is None or mark is None or mark.owner != marks.owner(pool.metadata.name):
             return
-        writer.write(target, target.asked, target.mark.before, None)
+        writer.write(target, asked, mark.before if asked == mark.value else asked, None)
         self._forget(pool)
 
     def _read(self, pool: GpuNodePool) -> tuple[NodePoolWriter, PoolTarget]:
@@ -138,11 +139,11 @@ class ProviderPools:
         mark = target.mark
         if mark is None or mark.owner != marks.owner(pool.metadata.name):
             return False
-        return mark.expires - self._clock.now() < self._life / 2
+        return mark.expires - self._clock.now() < self._life * marks.RENEWED
 
     def _mark(self, pool: GpuNodePool, current: int, held: Mark | None, goal: int) -> Mark | None:
         """What is to stand there: nothing where the number is what it was before."""
-        before = current if held is None else held.before
+        before = held.before if held is not None and held.value == current else current
         if goal == before:
             return None
-        return Mark(marks.owner(pool.metadata.name), before, self._clock.now() + self._life)
+        return Mark(marks.owner(pool.metadata.name), goal, before, self._clock.now() + self._life)

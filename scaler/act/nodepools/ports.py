@@ -31,11 +31,11 @@ class NodePools(Protocol):
         """Set the provider's number to ``desired``, only if it still is ``current`` (a JSON Patch ``test``) and no
         other controller owns it.
 
-        Call it at each tick, also when the two are equal: then nothing is written but the mark's expiry, when half of
-        its life is over. Whether the pool is in mode Enforce is for the caller to know.
+        Call it at each tick, also when the two are equal: then nothing is written but the mark's expiry, when a third
+        of its life is over. Whether the pool is in mode Enforce is for the caller to know.
 
-        Raises TargetNotFound, TargetWithoutScale, OwnedByAnother, Forbidden, Unreachable, Conflict, or TargetError
-        when the object cannot take the number: also when it could take a part of it only, which is then written.
+        Raises TargetNotFound, TargetWithoutScale, OwnedByAnother, ContestedTarget, Forbidden, Unreachable, Conflict, or
+        TargetError when the object cannot take the number: also when it can take a part of it only, which is written.
         """
         ...
 
@@ -49,9 +49,13 @@ class NodePools(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What stands on an object whose number Lagcast wrote: whose it is, what was there, until when it holds."""
+    """What stands on an object whose number Lagcast wrote: whose it is, what was there, until when it holds.
+
+    A number that is no longer ``value`` was changed by somebody else since, and is theirs: it is never put back.
+    """
 
     owner: str  # "GpuNodePool/a100"
+    value: int  # what was written
     before: int
     expires: float  # unix s
 

@@ -23,8 +23,8 @@ class Released:
 
     what: str  # "MachineDeployment fleet/h100"
     owner: str  # "GpuNodePool/h100"
-    held: int | None  # what stood there
-    before: int
+    held: int | None  # what stood there; None: not known
+    value: int | None  # what stands there now: what was before, or what others have written since
     fault: str = ""
 
 
@@ -32,8 +32,8 @@ def release(kube: KubeClient, *, expired_only: bool, now: float) -> list[Release
     """Put back every number that a GpuNodePool raised and marked, or only those whose mark has expired at ``now``
     (unix s). Objects of ``integerField`` are found by the GpuNodePools that name their kind.
 
-    A fault at one object is in its line, and the others go on; so is a kind that may not be listed (``before`` is then
-    0). Raises Unreachable or Forbidden when the GpuNodePools cannot be listed.
+    A fault at one object is in its line, and the others go on; so is a kind that may not be listed. Raises Unreachable
+    or Forbidden when the GpuNodePools cannot be listed.
     """
     objects = Objects(kube)
     pools = list(objects.every((API_VERSION,), POOL_KIND))
@@ -43,7 +43,7 @@ def release(kube: KubeClient, *, expired_only: bool, now: float) -> list[Release
             listed = objects.every(kinds, kind)
             marked = [(item, mark) for item in listed if (mark := _due(item, expired_only, now)) is not None]
         except TargetError as error:
-            done.append(Released(kind, "", None, 0, str(error)))
+            done.append(Released(kind, "", None, None, str(error)))
             continue
         done += [_release_field(objects, ObjectRef(kinds, kind, *_name(item)), item, mark) for item, mark in marked]
     held = [(pool, mark) for pool in pools if (mark := _due(pool, expired_only, now)) is not None]
@@ -78,12 +78,13 @@ def _release_field(objects: Objects, ref: ObjectRef, item: Json, mark: Mark) -> 
     held = integer(found(item, where))
     if held is None:
         fault = f"{ref} has no integer at {where!r}, which its mark names: take the annotations lagcast.io/floor-* away"
-        return Released(str(ref), mark.owner, None, mark.before, fault)
+        return Released(str(ref), mark.owner, None, None, fault)
+    value = mark.before if held == mark.value else held
     try:
-        put(objects, Field(ref, where), item, mark.before, None)
+        put(objects, Field(ref, where), item, value, None)
     except TargetError as error:
-        return Released(str(ref), mark.owner, held, mark.before, str(error))
-    return Released(str(ref), mark.owner, held, mark.before)
+        return Released(str(ref), mark.owner, held, held, str(error))
+    return Released(str(ref), mark.owner, held, value)
 
 
 def _release_placeholders(objects: Objects, pool: Json, mark: Mark) -> Released:
@@ -91,17 +92,18 @@ def _release_placeholders(objects: Objects, pool: Json, mark: Mark) -> Released:
     own = ObjectRef((API_VERSION,), POOL_KIND, *_name(pool))
     if target is None:
         fault = f"the mark of {own} names no placeholders: take its annotations lagcast.io/floor-* away"
-        return Released(str(own), mark.owner, None, mark.before, fault)
+        return Released(str(own), mark.owner, None, None, fault)
     held = None
     try:
         answer = objects.kube.scale("GET", target)
         if not answer.ok:
             raise failure(answer, f"read the scale of {target}")
         held = integer(found(answer.body, "/spec/replicas")) or 0
-        if held != mark.before:
+        mark = placeholder_pods.as_held(mark, held)
+        if held == mark.value != mark.before:
             ScaleWriter(objects.kube).write(target, held, mark.before)
         tests, changes = marks.changes(pool, None, "")
         objects.patch(own, tests, changes)
     except TargetError as error:
-        return Released(str(target), mark.owner, held, mark.before, str(error))
-    return Released(str(target), mark.owner, held, mark.before)
+        return Released(str(target), mark.owner, held, held, str(error))
+    return Released(str(target), mark.owner, held, mark.before if held == mark.value else held)
