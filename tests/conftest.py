@@ -36,6 +36,7 @@ SLOW = (  # whole commands, days of load, libraries' fits, processes and cluster
     "observe/test_kafka_process.py",
     "plan/test_learning_in_the_loop.py",
     "process/",
+    "refits/test_fit_pool.py",
     "simulations/commands/",
     "simulations/executors/",
     "simulations/faro/test_command.py",

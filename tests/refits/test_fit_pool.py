@@ -1,0 +1,179 @@
+"""Fits in processes of their own: the same results, a bound on everything, and nothing left behind."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import psutil
+import pytest
+
+from forecasting.fit_pool import FitPool
+from forecasting.fitting import FitJob, FitRun, Fitted, InPlace
+from forecasting.models.direct import Direct
+from forecasting.models.level_season import LevelSeason
+from forecasting.series import Arrivals, Series
+
+HISTORY = Series(0.0, 60.0, np.random.default_rng(0).poisson(600.0, 2 * 1440) / 60.0)
+
+
+class Scripted:
+    """Becomes, in the process that fits, a forecaster whose fit runs ``code``."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return eval, (f"__import__('types').SimpleNamespace(fit=lambda history: exec({self.code!r}))",)
+
+
+def job(code: str) -> FitJob:
+    return FitJob("default/chat", Scripted(code), HISTORY)
+
+
+def outcome(run: FitRun | None, seconds: float = 30.0) -> Fitted:
+    assert run is not None
+    until(lambda: run.outcome is not None, seconds)
+    assert run.outcome is not None
+    return run.outcome
+
+
+def until(is_so: Callable[[], object], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def children() -> list[psutil.Process]:
+    return [c for c in psutil.Process().children() if "forecasting.worker" in " ".join(c.cmdline())]
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[FitPool]:
+    with FitPool(limit=20.0) as made:
+        yield made
+
+
+def test_a_fit_elsewhere_is_the_same_and_leaves_the_forecaster_as_it_was(pool: FitPool) -> None:
+    given = Direct(60.0, keep=2 * 86_400.0)
+    given.update(Arrivals(HISTORY.end, 60.0, 600.0))
+    run = pool.start(FitJob("default/chat", given, HISTORY))
+    same, newer = copy.deepcopy(given), Arrivals(HISTORY.end + 60.0, 60.0, 600.0)
+    given.update(newer)  # after it was handed over
+    there = outcome(run).forecaster
+    assert there is not None
+    assert given.studied.learned is None
+    here = InPlace().start(FitJob("default/chat", same, HISTORY)).outcome.forecaster
+    assert here is same
+    drawn = []
+    for one in (there, here):
+        one.update(newer)
+        drawn.append(one.paths(10, 50, np.random.default_rng(1)))
+    assert np.array_equal(*drawn)
+
+
+def test_what_keeps_its_series_learns_from_it_again(pool: FitPool) -> None:
+    forecaster = Direct(60.0, keep=2 * 86_400.0)
+    forecaster.series.fit(HISTORY)
+    there = outcome(pool.start(FitJob("default/chat", forecaster, None))).forecaster
+    assert isinstance(there, Direct)
+    assert there.studied.learned is not None
+
+
+def test_processes_import_nothing_of_the_controller_and_give_way_to_it(pool: FitPool) -> None:
+    code = "import os, sys; raise RuntimeError(sorted({m.split('.')[0] for m in sys.modules} | {f'nice {os.nice(0)}'}))"
+    said = outcome(pool.start(job(code))).error
+    assert "'forecasting'" in said
+    assert "'nice 10'" in said
+    for module in ("scaler", "confluent_kafka", "kubernetes", "prometheus_client", "pydantic", "requests", "click"):
+        assert f"'{module}'" not in said
+
+
+def test_a_model_that_raises_is_said_and_not_tried_again(pool: FitPool, caplog: pytest.LogCaptureFixture) -> None:
+    failed = outcome(pool.start(job("raise ValueError('a matrix is singular')")))
+    assert failed == Fitted(None, "ValueError: a matrix is singular") or failed.error.endswith("is singular")
+    assert not failed.again
+    assert "default/chat: the fit of its forecaster failed: ValueError: a matrix is singular" in caplog.text
+
+
+def test_a_process_that_dies_costs_one_fit(pool: FitPool) -> None:
+    dies, sound = pool.start(job("import os; os._exit(7)")), pool.start(FitJob("b", LevelSeason(60.0), HISTORY))
+    lost = outcome(dies)
+    assert lost.forecaster is None
+    assert lost.again
+    assert "ended with 7" in lost.error
+    assert outcome(sound).forecaster is not None
+
+
+def test_one_that_died_while_it_had_nothing_to_do_costs_none(pool: FitPool) -> None:
+    outcome(pool.start(FitJob("a", LevelSeason(60.0), HISTORY)))
+    (child,) = children()
+    child.kill()
+    until(lambda: child.status() == psutil.STATUS_ZOMBIE)
+    assert outcome(pool.start(FitJob("a", LevelSeason(60.0), HISTORY))).forecaster is not None
+
+
+def test_a_model_that_does_not_pickle_is_an_outcome(pool: FitPool) -> None:
+    forecaster = LevelSeason(60.0)
+    forecaster.hook = lambda: None
+    failed = outcome(pool.start(FitJob("a", forecaster, HISTORY)))
+    assert "cannot be handed to another process" in failed.error
+    assert not failed.again
+
+
+def test_limits_of_time_and_number_and_an_end_that_leaves_nothing() -> None:
+    told: list[Fitted] = []
+    before = {c.pid for c in children()}
+    pool = FitPool(limit=1.0, waiting=2, idle=0.5, told=lambda seconds, one: told.append(one))
+    try:
+        late = pool.start(job("import time; time.sleep(60)"))
+        until(lambda: pool.waiting == 0)
+        waiting = [pool.start(FitJob(str(k), LevelSeason(60.0), HISTORY)) for k in range(3)]
+        assert [run is not None for run in waiting] == [True, True, False]
+        lost = outcome(late)
+        assert "took longer than 1 s" in lost.error
+        assert lost.again
+        assert all(outcome(run).forecaster for run in waiting[:2])
+        assert [one.forecaster is not None for one in told] == [False, True, True]
+        until(lambda: {c.pid for c in children()} == before)  # idle for half a second
+        running = pool.start(job("import time; time.sleep(60)"))
+        until(lambda: {c.pid for c in children()} != before)
+    finally:
+        began = time.monotonic()
+        pool.close()
+    assert time.monotonic() - began < 2.0
+    assert {c.pid for c in children()} == before
+    assert running is not None
+    assert running.outcome is None
+    assert pool.start(job("pass")) is None
+
+
+def test_processes_end_with_the_one_that_started_them() -> None:
+    program = """
+import json, sys, time
+import numpy as np, psutil
+from forecasting.fit_pool import FitPool
+from forecasting.fitting import FitJob
+class Sleeps:
+    def __reduce__(self):
+        return eval, ("__import__('types').SimpleNamespace(fit=lambda history: __import__('time').sleep(60))",)
+pool = FitPool(2)
+runs = [pool.start(FitJob("a", Sleeps(), 1)) for _ in range(2)]
+while len(psutil.Process().children()) < 2:
+    time.sleep(0.01)
+print(json.dumps([c.pid for c in psutil.Process().children()]), flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pids = json.loads(parent.stdout.readline())
+        os.kill(parent.pid, 9)
+    assert len(pids) == 2
+    until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 10.0)
