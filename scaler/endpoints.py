@@ -1,4 +1,4 @@
-"""`/metrics`, `/healthz`, `/readyz`, `/status` and `/explain` over HTTP."""
+"""`/metrics`, `/healthz`, `/readyz`, `/status`, `/leader` and `/explain` over HTTP."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from scaler.errors import where
 
 log = logging.getLogger(__name__)
+
+PATHS = ("/metrics", "/healthz", "/readyz", "/status", "/leader")
 
 POLL = 0.1  # s, at most, that close() waits for the server to see it
 IDLE = 5.0  # s a client may leave its connection waiting: each holds a thread
@@ -44,6 +46,7 @@ class Endpoints:
         ready: Check,
         status: Callable[[], Any],
         explain: Explain = lambda namespace, name: None,
+        leader: Callable[[], Any] = lambda: None,
     ) -> None:
         class Handler(BaseHTTPRequestHandler):
             timeout = IDLE
@@ -57,10 +60,12 @@ class Endpoints:
                     self._answer(503 if wrong else 200, ((wrong or "ok") + "\n").encode(), "text/plain")
                 elif path == "/status":
                     self._answer(200, json.dumps(status(), indent=1).encode(), "application/json")
+                elif path == "/leader":
+                    self._answer(200, json.dumps(leader()).encode(), "application/json")
                 elif path == "/explain":
                     self._explain(parse_qs(query))
                 else:
-                    self._answer(404, b"try /metrics, /healthz, /readyz, /status or /explain?name=\n", "text/plain")
+                    self._answer(404, f"try {', '.join(PATHS)} or /explain?name=\n".encode(), "text/plain")
 
             def _explain(self, query: dict[str, list[str]]) -> None:
                 namespace, name = query.get("namespace", ["default"])[0], query.get("name", [""])[0]

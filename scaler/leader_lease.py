@@ -122,7 +122,8 @@ class Elector:
         return self._election.holder
 
     def start(self) -> None:
-        """Begin; the first round is at once."""
+        """Begin; the first round is awaited."""
+        self.round()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
         self._thread.start()
 
@@ -164,9 +165,8 @@ class Elector:
         self._tell()
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while not self._clock.wait(self.pause(), self._stop):
             self.round()
-            self._clock.wait(self.pause(), self._stop)
 
     def _step(self) -> bool:
         """False when what was to be written over no longer stood."""

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from scaler.api.predictive_scaler import PredictiveScaler
-from scaler.cli.run import ConfigFile
 from scaler.errors import ConfigError
 from scaler.plan.service import Service
+from scaler.resources.file import ConfigFile
 from tests.controller.test_tick import Bench, Fixed, resource
 
 
