@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,6 +17,7 @@ from scaler.errors import ConfigError
 from scaler.plan.decision import Policy
 from scaler.plan.policy import PredictivePolicy
 from scaler.plan.service import Service
+from scaler.pools.groups import Member
 
 NEAR = 3600.0  # s, and
 LEADS = 3.0  # declared lead times: an event so near is planned for even where no model is trusted
@@ -65,8 +66,14 @@ class MakePredictive:
         self._fitter = fitter or InPlace()
 
     def __call__(self, resource: PredictiveScaler, service: Service) -> Policy:
-        named = _Named(self._fitter, f"{resource.metadata.namespace}/{resource.metadata.name}")
-        return PredictivePolicy([service], lambda _: make_forecaster(resource), fitter=named)
+        return self.together([Member(resource, service)])
+
+    def together(self, members: Sequence[Member]) -> Policy:
+        """The policy of scalers that are planned together, with the nodes that they stand on."""
+        resources = {member.service.uid: member.resource for member in members}
+        named = _Named(self._fitter, {uid: f"{r.metadata.namespace}/{r.metadata.name}" for uid, r in resources.items()})
+        services = [member.service for member in members]
+        return PredictivePolicy(services, lambda one: make_forecaster(resources[one.uid]), fitter=named)
 
     def fitted_by(self, fitter: Fitter) -> MakePredictive:
         """The same with another fitter."""
@@ -78,10 +85,10 @@ class _Named:
     """Tells whose a fit is by the name that its user knows."""
 
     fitter: Fitter
-    name: str
+    names: Mapping[str, str]  # by the service's uid
 
     def start(self, job: FitJob) -> FitRun | None:
-        return self.fitter.start(replace(job, of=self.name))
+        return self.fitter.start(replace(job, of=self.names.get(job.of, job.of)))
 
 
 make_policy = MakePredictive()

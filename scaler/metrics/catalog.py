@@ -8,6 +8,8 @@ from enum import StrEnum
 PREFIX = "lagcast_"
 WHO = ("namespace", "name")
 """Labels of a series that belongs to one scaler."""
+POOL = "pool"
+"""Label of a series that belongs to one pool of GPU nodes."""
 
 
 class Kind(StrEnum):
@@ -29,6 +31,7 @@ class Part(StrEnum):
     CAPACITY = "Capacity and lead times"
     DECISIONS = "Decisions and patches"
     INPUTS = "Inputs"
+    POOLS = "Pools of GPU nodes"
     RECOMMENDED = "What following every recommendation would have given"
     CONTROLLER = "The controller itself"
 
@@ -59,6 +62,31 @@ class Metric:
 
 _G, _C, _H, _S = Kind.GAUGE, Kind.COUNTER, Kind.HISTOGRAM, Kind.SUMMARY
 _P = Part
+
+
+def _pool(name: str, kind: Kind, text: str, *labels: str) -> Metric:
+    return Metric(_P.POOLS, name, kind, text, (POOL, *labels), of_scaler=False)
+
+
+POOL_METRICS: tuple[Metric, ...] = (
+    _pool("pool_desired_nodes", _G, "Nodes that were decided to be kept, within the pool's limits"),
+    _pool("pool_current_nodes", _G, "Nodes that the pool keeps by its provider's count, as it was read"),
+    _pool("pool_ready_nodes", _G, "Nodes that are Ready with all their GPUs, and take pods or hold some"),
+    _pool("pool_pending_nodes", _G, "Nodes asked for and not yet Ready"),
+    _pool("pool_empty_nodes", _G, "Of the Ready nodes, those without a pod of a scaled target"),
+    _pool("pool_min_nodes", _G, "Least nodes, as declared"),
+    _pool("pool_max_nodes", _G, "Most nodes: nodes.max, or what the budget pays for"),
+    _pool("pool_node_gpus", _G, "GPUs of a node, as declared"),
+    _pool("pool_services", _G, "Scalers that are planned on the pool"),
+    _pool("pool_oldest_pending_seconds", _G, "Time since the oldest pending node was asked for; 0 where none is"),
+    _pool("pool_lead_time_seconds", _G, "Time from asking for a node to its being Ready: learned 95 % point"),
+    _pool("node_lead_time_seconds", _S, "Lead times of the nodes that were seen asked for, and became Ready"),
+    _pool("pool_cost_per_hour", _G, "Cost an hour of the nodes that are Ready or asked for, in the declared currency"),
+    _pool("pool_reason", _G, "1 for each reason that touched the newest decision", "reason"),
+    _pool("pool_writes", _C, "Writes of the provider's count by outcome", "outcome"),
+    _pool("pool_input_status", _G, "1 for the present status of the reading of nodes and count", "status"),
+    _pool("pool_info", _G, "1 for each pool, with its provider and mode", "provider", "mode"),
+)
 
 # A number of the decision is shown by adding its line here, with its field.
 METRICS: tuple[Metric, ...] = (
@@ -138,7 +166,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(_P.DECISIONS, "reason", _G, "1 for each reason that touched the newest decision", ("reason",)),
     Metric(_P.DECISIONS, "decisions", _C, "Decisions by their decisive reason", ("reason",)),
-    Metric(_P.DECISIONS, "patches", _C, "Patches of replica counts by outcome", ("outcome",)),
+    Metric(_P.DECISIONS, "patches", _C, "Patches of replica counts and floors by outcome", ("outcome",)),
     Metric(_P.INPUTS, "input_status", _G, "1 for the present status of a source's reading", ("source", "status")),
     Metric(_P.INPUTS, "input_age_seconds", _G, "Age of a source's newest value", ("source",)),
     Metric(_P.RECOMMENDED, "recommended_replica_seconds", _C, "Seconds of replicas that would have been paid for"),
@@ -196,4 +224,5 @@ METRICS: tuple[Metric, ...] = (
     Metric(_P.CONTROLLER, "failed_ticks", _C, "Ticks that ended in a fault of Lagcast itself", of_scaler=False),
     Metric(_P.CONTROLLER, "config_valid", _G, "1 when the newest configuration is the running one", of_scaler=False),
     Metric(_P.CONTROLLER, "config_errors", _C, "Configurations that were refused", of_scaler=False),
+    *POOL_METRICS,
 )

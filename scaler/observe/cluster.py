@@ -134,6 +134,11 @@ class KubernetesCluster:
         known = self._targets.get(target)
         return known.store.take() if known is not None else ()
 
+    def pods_of(self, target: TargetRef) -> Sequence[Pod]:
+        """Its pods as the watch last told them; none while it has told of none."""
+        known = self._targets.get(target)
+        return known.store.pods() if known is not None else ()
+
     def asked(self, target: TargetRef, replicas: int, at: float) -> None:
         """The target was patched: the start of the next pods' lead times."""
         self._counts.changed(target)

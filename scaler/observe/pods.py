@@ -16,6 +16,11 @@ TEMPLATE_LABELS = ("pod-template-hash", "controller-revision-hash")
 # What of a container makes it another one: the rest of a pod's spec is partly filled in by the API server.
 CONTAINER_FIELDS = ("name", "image", "command", "args", "env", "envFrom", "resources", "ports")
 
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+"""Annotation: of the pods that serve, a ReplicaSet deletes the one with the lowest first."""
+MARKED = "lagcast.io/deletion-cost"
+"""Annotation: the deletion cost that Lagcast wrote; another one is somebody else's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pod:
@@ -30,6 +35,9 @@ class Pod:
     finished: bool  # all containers have ended for good: it is no replica any more
     restarted: bool  # a container was started more than once
     template: str
+    node: str | None = None  # name of the node that it is bound to
+    deletion_cost: str | None = None  # as annotated
+    marked: str | None = None  # the deletion cost that Lagcast wrote
 
     @property
     def counts(self) -> bool:
@@ -41,6 +49,7 @@ def read_pod(item: Json) -> Pod:
     """From the API's JSON. Raises KeyError or ValueError for an object that is no pod."""
     metadata, status = item["metadata"], item.get("status") or {}
     conditions = {c.get("type"): c for c in status.get("conditions") or () if c.get("status") == "True"}
+    spec, annotations = item.get("spec") or {}, metadata.get("annotations") or {}
     return Pod(
         uid=metadata["uid"],
         name=metadata["name"],
@@ -50,7 +59,10 @@ def read_pod(item: Json) -> Pod:
         terminating=metadata.get("deletionTimestamp") is not None,
         finished=status.get("phase") in ("Succeeded", "Failed"),
         restarted=any(c.get("restartCount", 0) > 0 for c in status.get("containerStatuses") or ()),
-        template=_template(metadata, item.get("spec") or {}),
+        template=_template(metadata, spec),
+        node=spec.get("nodeName") or None,
+        deletion_cost=annotations.get(DELETION_COST),
+        marked=annotations.get(MARKED),
     )
 
 

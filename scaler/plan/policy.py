@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from forecasting.fitting import Fitter, InPlace
 from forecasting.forecaster import Forecaster
-from scaler.plan.decision import GroupDecision, PoolDecision
+from scaler.plan.decision import GroupDecision, Policy, PoolDecision
 from scaler.plan.observation import GroupObservation
 from scaler.plan.planner import ServicePlanner
 from scaler.plan.pooled import PooledPlan
@@ -59,6 +60,26 @@ class PredictivePolicy:
         services = tuple(self._planners[uid].decide(known, wanted.get(uid)) for uid, known in prepared.items())
         return GroupDecision(services, tuple(pools))
 
+    def take_over(self, old: Policy, uids: frozenset[str]) -> frozenset[str]:
+        """Go on with what ``old`` learned of the services ``uids``, and of nodes, as far as they are declared the same
+        but for their pool's limits; the services of which it did.
+        """
+        if not isinstance(old, PredictivePolicy) or old._settings != self._settings:
+            return frozenset()
+        taken = set()
+        for uid in uids & self._planners.keys() & old._planners.keys():
+            mine, before = self._planners[uid].service, old._planners[uid]
+            if _same_plan(before.service, mine):
+                before.service = mine
+                before.fitted_by(self._fitter)
+                self._planners[uid] = before
+                taken.add(uid)
+        nodes = {uid: plan.planner for uid, plan in old._pools.items()}
+        self._pools = _pools(self._planners)
+        for uid, plan in self._pools.items():
+            plan.take_over(nodes.get(uid))
+        return frozenset(taken)
+
     def snapshot(self) -> bytes:
         """All state, forecasters included. To be restored only from where nobody else can write: it is a pickle."""
         return pickle.dumps((KIND, VERSION, (self._planners, self._pools)), protocol=5)
@@ -81,6 +102,13 @@ class PredictivePolicy:
         for planner in planners.values():
             planner.fitted_by(self._fitter)
         self._planners, self._pools = planners, pools
+
+
+def _same_plan(old: Service, new: Service) -> bool:
+    """Whether they differ in their pool's limits at most."""
+    if (old.pool is None) != (new.pool is None) or replace(old, pool=None) != replace(new, pool=None):
+        return False
+    return old.pool is None or new.pool is None or old.pool.lead_time == new.pool.lead_time
 
 
 def _pools(planners: Mapping[str, ServicePlanner]) -> dict[str, PooledPlan]:

@@ -1,0 +1,135 @@
+"""One pass over the pools: their nodes, the pods on them, and the counts that stand, as one observation each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future, wait
+from typing import Protocol
+
+from scaler.act.nodepools.ports import NodePools, kept
+from scaler.api.gpu_node_pool import GpuNodePool
+from scaler.errors import where
+from scaler.observe.node_ways import NodeWays
+from scaler.observe.nodes import Node, NodeSource, PoolNodes
+from scaler.observe.pods import Pod
+from scaler.observe.ports import TargetRef
+from scaler.plan.observation import Freshness, PoolObservation, PoolState, Reading
+from scaler.plan.reasons import Reason
+from scaler.pools.row import PoolSeen
+
+log = logging.getLogger(__name__)
+
+_WORST = (Freshness.ERROR, Freshness.ABSENT, Freshness.STALE, Freshness.FRESH)
+Floors = Mapping[str, "Future[Reading[int]]"]
+
+
+class PodsOf(Protocol):
+    """The pods of targets (``scaler.observe.cluster.KubernetesCluster`` knows them)."""
+
+    def pods_of(self, target: TargetRef) -> Sequence[Pod]:
+        """Its pods as they were last told."""
+        ...
+
+
+class PoolGatherer:
+    """Makes one observation for each pool and tick. What took too long is an error, and is not asked again before its
+    open call has come back."""
+
+    def __init__(self, nodes: NodeSource, pods: PodsOf, counts: NodePools, executor: Executor, deadline: float) -> None:
+        """``deadline`` in s."""
+        self._nodes = nodes
+        self._pods = pods
+        self._counts = counts
+        self._executor = executor
+        self._deadline = deadline
+        self._open: dict[str, Future[Reading[int]]] = {}
+        self._ways: dict[str, NodeWays] = {}
+
+    def begin(self, pools: Sequence[GpuNodePool]) -> None:
+        """Ask for the counts that stand, while the other sources are asked."""
+        uids = {pool.uid for pool in pools}
+        self._ways = {uid: self._ways.get(uid) or NodeWays() for uid in uids}
+        self._open = {uid: call for uid, call in self._open.items() if uid in uids}
+        for pool in pools:
+            if pool.uid not in self._open:
+                self._open[pool.uid] = self._executor.submit(self._counts.floor, pool)
+
+    def gather(
+        self,
+        now: float,
+        pools: Sequence[GpuNodePool],
+        targets: Mapping[str, Sequence[TargetRef]],
+        others: Sequence[TargetRef],
+        unseen: frozenset[TargetRef],
+    ) -> Mapping[str, PoolSeen]:
+        """One for each pool by uid, after ``begin``. ``targets`` are those planned on each pool, ``others`` all that
+        are watched; the pods of ``unseen`` are not known now.
+        """
+        wait([self._open[pool.uid] for pool in pools], timeout=self._deadline)
+        nodes = self._nodes.sample(now, [PoolNodes(pool.uid, _selector(pool)) for pool in pools])
+        held = {pod.node for ref in others for pod in self._pods.pods_of(ref) if pod.node and not pod.finished}
+        return {
+            pool.uid: self._seen(
+                now,
+                pool,
+                nodes[pool.uid],
+                self._count(now, pool),
+                held,
+                blind=not unseen.isdisjoint(targets.get(pool.uid, ())),
+            )
+            for pool in pools
+        }
+
+    def asked(self, pool: GpuNodePool, at: float) -> None:
+        """Its count was raised at unix time ``at``: the start of the next nodes' lead times."""
+        if pool.uid in self._ways:
+            self._ways[pool.uid].asked(at)
+
+    def close(self) -> None:
+        """End the watches."""
+        self._nodes.close()
+
+    def _count(self, now: float, pool: GpuNodePool) -> Reading[int]:
+        call = self._open[pool.uid]
+        if not call.done():
+            said = f"{pool}: its provider's count was not answered within {self._deadline:g} s; it is asked again"
+            return Reading(None, now, Freshness.ERROR, Reason.KUBERNETES_UNREACHABLE, said)
+        del self._open[pool.uid]
+        if (error := call.exception()) is not None:  # a port must not raise: our own fault
+            log.error("reading the count of %s failed: %s; please report it", pool, where(error))
+            return Reading(None, now, Freshness.ERROR, Reason.INTERNAL_ERROR, f"internal error: {where(error)}")
+        return call.result()
+
+    def _seen(
+        self,
+        now: float,
+        pool: GpuNodePool,
+        found: Reading[tuple[Node, ...]],
+        count: Reading[int],
+        held: set[str],
+        *,
+        blind: bool,
+    ) -> PoolSeen:
+        """``held``: names of nodes with pods of ours; ``blind``: not all of them are known."""
+        worst = min((found, count), key=lambda reading: _WORST.index(reading.freshness))
+        if found.value is None or count.value is None:
+            bare = Reading[PoolState](None, now, worst.freshness, worst.reason, worst.detail)
+            return PoolSeen(PoolObservation(pool.uid, bare), count.value)
+        nodes = [node for node in found.value if not node.leaving]
+        up = [node for node in nodes if node.ready is not None and node.gpus >= pool.spec.node.gpus]
+        used = [node for node in up if blind or node.name in held]
+        empty = [node for node in up if node not in used and not node.closed]
+        floor = kept(pool, count.value, len(used))
+        ready, ways = frozenset(node.uid for node in up), self._ways[pool.uid]
+        leads = ways.step(now, nodes, ready, floor) if worst.fresh else ()
+        pending = ways.pending(nodes, ready)
+        state = PoolState(len(used) + len(empty), pending, len(empty), floor)
+        reading = Reading(state, min(found.time, count.time), worst.freshness, worst.reason, worst.detail)
+        number = count.value if count.fresh else None
+        booting = len(nodes) - len(up)
+        return PoolSeen(PoolObservation(pool.uid, reading, leads), number, len(used), tuple(empty), booting)
+
+
+def _selector(pool: GpuNodePool) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(pool.spec.node.selector.items()))
