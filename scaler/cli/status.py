@@ -24,7 +24,7 @@ from scaler.clock import Clock, SystemClock
 )
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def status(url: str, watch: bool, every: float, output: str) -> None:
-    """Show every scaler's newest decision.
+    """Show every scaler's newest decision, and whether the replica that is asked leads.
 
     With --watch, a terminal shows one table that is kept up to date; elsewhere each look is a table, or a line of JSON.
     While the controller does not answer, that is said on stderr, and it is asked again.
@@ -39,7 +39,7 @@ def status(url: str, watch: bool, every: float, output: str) -> None:
     if output == "json":
         click.echo(json.dumps(rows, indent=1))
     else:
-        Console().print(_shown(url, rows))
+        Console().print(_shown(url, rows, _standby(url)))
 
 
 def _watch(url: str, output: str, every: float, clock: Clock) -> None:
@@ -53,7 +53,7 @@ def _watch(url: str, output: str, every: float, clock: Clock) -> None:
         while True:
             try:
                 rows = _ask(url)
-                shown = None if output == "json" else _shown(url, rows)
+                shown = None if output == "json" else _shown(url, rows, _standby(url))
             except click.ClickException as error:
                 click.echo(error.message, err=True)
             else:
@@ -81,9 +81,22 @@ def _ask(url: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _shown(url: str, rows: list[dict[str, Any]]) -> Table:
+def _standby(url: str) -> str | None:
+    """What is to be said of a replica that does not lead; None of one that does."""
     try:
-        return _table(rows)
+        leader = requests.get(f"{url.rstrip('/')}/leader", timeout=5).json()
+        if leader["leads"]:
+            return None
+        return f"standby: {leader['holder'] or 'nobody'} leads; this replica ({leader['identity']}) changes nothing"
+    except (requests.RequestException, ValueError, KeyError, TypeError):
+        return None  # the rows say as much
+
+
+def _shown(url: str, rows: list[dict[str, Any]], caption: str | None) -> Table:
+    try:
+        table = _table(rows)
+        table.caption = caption
+        return table
     except (KeyError, TypeError, AttributeError) as error:
         raise click.ClickException(f"no status from {url}: its answer is not that of `lagcast run`") from error
 

@@ -54,6 +54,21 @@ def test_json_is_what_the_controller_serves(served: tuple[str, list[Any]]) -> No
     assert shown.stderr == ""
 
 
+def test_a_standby_says_who_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "220")
+    told = {"leads": False, "election": True, "identity": "two_1", "holder": "one_1", "secondsLeft": 0.0}
+    endpoints = Endpoints(
+        "127.0.0.1", 0, CollectorRegistry(), lambda: None, lambda: None, lambda: [ROW], leader=lambda: told
+    )
+    try:
+        shown = status("--url", f"http://127.0.0.1:{endpoints.port}").stdout
+        told["leads"] = True
+        assert "standby" not in status("--url", f"http://127.0.0.1:{endpoints.port}").stdout
+    finally:
+        endpoints.close()
+    assert "standby: one_1 leads; this replica (two_1) changes nothing" in " ".join(shown.split())
+
+
 def test_the_table_tells_count_reasons_and_missing_sources(served: tuple[str, list[Any]]) -> None:
     shown = status("--url", served[0] + "/")
     assert shown.exit_code == 0
