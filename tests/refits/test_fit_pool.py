@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -52,7 +53,12 @@ def until(is_so: Callable[[], object], seconds: float = 30.0) -> None:
 
 
 def children() -> list[psutil.Process]:
-    return [c for c in psutil.Process().children() if "forecasting.worker" in " ".join(c.cmdline())]
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # it has ended, and is not reaped yet
+            if "forecasting.worker" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 @pytest.fixture(scope="module")
