@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from scaler.act.apply import Actor, Outcome
+from scaler.act.apply import Actor
+from scaler.act.order import Order, Outcome, ScalerRef
 from scaler.api.predictive_scaler import PredictiveScaler, to_service
 from scaler.clock import Clock
 from scaler.errors import where
@@ -122,6 +123,7 @@ class Controller:
         for uid in renewed:
             self._gatherer.look_back_again(uid)
         self._scalers = scalers
+        self._actor.keep(scalers.keys())
 
     def tick(self, stop: threading.Event | None = None) -> Mapping[str, Row]:
         """Observe, decide and act once for every scaler, or for those whose turn came before ``stop`` was set.
@@ -212,8 +214,7 @@ class Controller:
         if not self._led:
             return Outcome(Reason.STANDBY)
         try:
-            resource = scaler.resource
-            return self._actor.apply(scaler.watched.target, resource.spec.mode, decision, now, resource.paused)
+            return self._actor.apply(_order(scaler, decision, now))
         except Exception as error:  # noqa: BLE001 - as for the decision
             said = f"carrying the decision out failed: {where(error)}"
             log.error("%s/%s: %s; please report it", scaler.who.namespace, scaler.who.name, said)
@@ -244,6 +245,13 @@ class Controller:
         old = self._rows.get(decision.uid)
         if old is None or old.decision.reasons != decision.reasons:
             log.info("%s/%s: %s", scaler.who.namespace, scaler.who.name, ", ".join(decision.reasons))
+
+
+def _order(scaler: _Scaler, decision: ServiceDecision, now: float) -> Order:
+    resource = scaler.resource
+    who = ScalerRef(resource.metadata.namespace, resource.metadata.name, resource.uid)
+    spec = resource.spec
+    return Order(who, scaler.watched.target, spec.mode, decision, now, resource.pause, spec.replicas.max)
 
 
 def _same_subject(old: _Scaler, resource: PredictiveScaler, new: Watched) -> bool:

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary
 
-from scaler.act.apply import Outcome
+from scaler.act.order import Outcome
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.metrics.catalog import METRICS, PREFIX, Kind, Metric
 from scaler.metrics.ledger import Ledger
@@ -26,6 +26,9 @@ OUTCOMES = (
     Reason.PATCH_FAILED,
     Reason.TARGET_NOT_FOUND,
     Reason.OWNED_BY_ANOTHER,
+    Reason.NO_AUTOSCALER,
+    Reason.SEVERAL_AUTOSCALERS,
+    Reason.CONTESTED_TARGET,
     Reason.TARGET_WITHOUT_SCALE,
     Reason.FORBIDDEN,
 )

@@ -20,6 +20,7 @@ import click
 from prometheus_client import CollectorRegistry
 
 from scaler.act.apply import Actor
+from scaler.act.finalizer import NoFinalizers
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.clock import ManualClock
 from scaler.controller import Controller, Row
@@ -30,6 +31,7 @@ from scaler.observe.gather import Gatherer
 from scaler.observe.histories import Histories
 from scaler.observe.watched import watched
 from scaler.predictive import make_policy
+from scaler.standins.autoscalers import FakeFloors
 from scaler.standins.broker import FakeBroker
 from scaler.standins.cluster import FakeCluster
 from scaler.telemetry import Telemetry
@@ -70,7 +72,7 @@ class _Bench:
             self._cluster.deploy(watched(resource).target, 4)
         self.controller = Controller(
             Gatherer(lambda _: self._broker, self._none, self._cluster, pool, Histories(pool), 60.0),
-            Actor(self._cluster, self._cluster, self._cluster),
+            Actor(self._cluster, self._cluster, self._cluster, FakeFloors(), NoFinalizers()),
             make_policy,
             Telemetry(CollectorRegistry()),
             self._clock,

@@ -22,12 +22,14 @@ from rich.table import Table
 
 from forecasting.series import Series
 from scaler.act.apply import Actor
+from scaler.act.finalizer import NoFinalizers
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.controller import Controller, MakePolicy, Row
 from scaler.observe.gather import Gatherer
 from scaler.observe.histories import Histories
 from scaler.observe.watched import watched
 from scaler.policies import find_policy
+from scaler.standins.autoscalers import FakeFloors
 from scaler.telemetry import Telemetry
 from simulations.traces import Pattern, Spike, arrivals_per_second
 from simulations.world import World, WorldSpec
@@ -133,7 +135,7 @@ def run(policy: str, past: Series, load: NDArray[np.float64], terminal: Console 
     pool = Inline()
     controller = Controller(
         Gatherer(lambda _: world.broker, _no_latency, world.cluster, pool, Histories(pool), deadline=60.0),
-        Actor(world.cluster, world.cluster, world.cluster),
+        Actor(world.cluster, world.cluster, world.cluster, FakeFloors(), NoFinalizers()),
         make_policy,
         Telemetry(),
         world,

@@ -6,11 +6,11 @@ a /scale is its object's, and changes with every pod's status.
 
 from __future__ import annotations
 
-from scaler.errors import Conflict, OwnedByAnother, TargetError
-from scaler.kube import Json, KubeClient, failure
+from scaler.act.floors import owners_of
+from scaler.act.managers import last_writer
+from scaler.errors import Conflict, OwnedByAnother, TargetError, TargetNotFound
+from scaler.kube import JSON_PATCH, METADATA, Json, KubeClient, failure
 from scaler.observe.ports import TargetRef
-
-JSON_PATCH = "application/json-patch+json"
 
 
 class ScaleWriter:
@@ -20,8 +20,8 @@ class ScaleWriter:
         self._client = client
 
     def write(self, target: TargetRef, current: int, desired: int) -> None:
-        """Set the target's replicas to ``desired`` if they still are ``current`` and no HorizontalPodAutoscaler owns
-        them (KEDA's ScaledObjects have one, too).
+        """Set the target's replicas to ``desired`` if they still are ``current`` and neither a HorizontalPodAutoscaler
+        nor a ScaledObject owns them (a paused ScaledObject has no HorizontalPodAutoscaler of its own).
 
         Raises TargetNotFound, TargetWithoutScale, OwnedByAnother, Forbidden, Unreachable, Conflict, or TargetError when
         the API server refuses the count itself.
@@ -49,23 +49,24 @@ class ScaleWriter:
             raise Conflict(f"{target} was changed at the same moment; decided anew at the next tick")
         raise TargetError(f"cannot scale {target} from {current} to {desired}: {answer.message}")
 
+    def last_writer(self, target: TargetRef) -> str | None:
+        """From the metadata of the object itself: what /scale shows of it does not hold it."""
+        try:
+            resource = self._client.resource(target.api_version, target.kind)
+        except TargetNotFound:
+            return None
+        # Of one object by a list: the verb that the controller has anyway.
+        query = {"fieldSelector": f"metadata.name={target.name}"}
+        answer = self._client.call("GET", resource.collection(target.namespace), query=query, accept=METADATA.listed)
+        items = answer.body.get("items") if answer.ok else None
+        return last_writer(items[0], ("spec", "replicas")) if items else None
+
     def _leave_to_owner(self, target: TargetRef) -> None:
-        if not target.namespace:  # an autoscaler scales what is in its own namespace
-            return
-        path = f"/apis/autoscaling/v2/namespaces/{target.namespace}/horizontalpodautoscalers"
-        answer = self._client.call("GET", path)
-        if answer.code == 404:  # an API server without autoscaling
-            return
-        if not answer.ok:
-            raise failure(answer, f"look for HorizontalPodAutoscalers of {target}")
-        for item in answer.body.get("items") or []:
-            ref = item["spec"]["scaleTargetRef"]
-            group = str(ref.get("apiVersion", "")).rpartition("/")[0]
-            if (group, ref["kind"], ref["name"]) == (target.api_version.rpartition("/")[0], target.kind, target.name):
-                raise OwnedByAnother(
-                    f"{target} is scaled by HorizontalPodAutoscaler {target.namespace}/{item['metadata']['name']}; "
-                    "its count is not written: delete that one, or set this scaler's mode to Recommend"
-                )
+        for owner in owners_of(self._client, target):
+            raise OwnedByAnother(
+                f"{target} is scaled by {owner}; its count is not written: delete that one, or set this scaler's mode "
+                "to Floor or Recommend"
+            )
 
 
 def _patch(current: int, desired: int, *, written: bool = False) -> list[Json]:

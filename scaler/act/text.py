@@ -7,8 +7,12 @@ from scaler.plan.decision import Numbers, ServiceDecision
 
 def change(decision: ServiceDecision) -> str:
     """One sentence with the numbers, for example "4 -> 9: Forecast; 55 requests/s ..."."""
-    reasons = ", ".join(decision.reasons)
-    return f"{_count(decision.current)} -> {_count(decision.desired)}: {reasons}; {numbers(decision.numbers)}"
+    return f"{_count(decision.current)} -> {_count(decision.desired)}: {because(decision)}"
+
+
+def because(decision: ServiceDecision) -> str:
+    """The reasons and the numbers."""
+    return f"{', '.join(decision.reasons)}; {numbers(decision.numbers)}"
 
 
 def numbers(n: Numbers) -> str:

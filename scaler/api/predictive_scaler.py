@@ -17,6 +17,7 @@ from scaler.api.events import MOST_EVENTS, PlannedEvent
 from scaler.api.forecast import Forecast, ForecastModel
 from scaler.api.kafka import Kafka
 from scaler.api.model import DNS_NAME, Annotations, FieldErrors, Labels, Model, Name, Namespace, matches, once, rules
+from scaler.api.pause import PAUSED, PAUSED_REPLICAS, PAUSED_SCALE_IN, Pause, read_pause
 from scaler.api.quantities import Duration, Fraction, Share, between, duration_between, well_spelled
 from scaler.api.replicas import Fallback, FallbackPolicy, Gpu, Replicas
 from scaler.plan.fallback import FallbackRule
@@ -32,7 +33,6 @@ API_VERSION = "lagcast.io/v1alpha1"
 KIND = "PredictiveScaler"
 # The name space of derived uids. Any UUID would do, but it must never change: a new uid forgets what was learned.
 _UIDS = uuid.UUID("6f2b1d64-4d3c-5b8e-9a37-2f6d0c9a1e55")
-PAUSED = "lagcast.io/paused"
 ApiVersion = Annotated[
     str,
     Field(strict=True, min_length=1, max_length=317),
@@ -81,7 +81,9 @@ class Metadata(OwnMetadata):
 
     annotations: Annotations = Field(
         default_factory=dict,
-        description=f'Kept; read is `{PAUSED}: "true"`: counts are decided and reported, and nothing is changed.',
+        description=f'Kept; read are `{PAUSED}: "true"`: counts are decided and reported, and nothing is changed; '
+        f'`{PAUSED_REPLICAS}: "N"`: the target is brought to N, at most max, and held there; and '
+        f'`{PAUSED_SCALE_IN}: "true"`: nothing is taken away.',
     )
     namespace: Namespace = Field(
         default="default", description="Namespace of this object and of its target. Default as kubectl has it."
@@ -218,9 +220,9 @@ class Spec(Model):
     )
     mode: Mode = Field(
         default=Mode.RECOMMEND,
-        description="`Recommend` decides and reports and changes nothing; `Enforce` patches the target; `Floor`, which "
-        "raises another autoscaler's minimum, is not carried out by this version, and says so. Default: nobody's "
-        "cluster is changed by installing Lagcast.",
+        description="`Recommend` decides and reports and changes nothing; `Floor` raises the minimum of the "
+        "HorizontalPodAutoscaler or KEDA ScaledObject that scales the target, and puts it back; `Enforce` patches the "
+        "target itself, where no other autoscaler does. Default: nobody's cluster is changed by installing Lagcast.",
     )
 
     @field_validator("planned_events")
@@ -274,19 +276,9 @@ class PredictiveScaler(Model):
         return (self.metadata.namespace, target.api_version.rpartition("/")[0], target.kind, target.name)
 
     @property
-    def paused(self) -> bool:
-        """Its annotation asks that nothing be changed."""
-        return self.metadata.annotations.get(PAUSED) == "true"
-
-    @property
-    def not_carried_out(self) -> str:
-        """What of the spec this version cannot do, in words; empty when it can do all."""
-        if self.spec.mode is Mode.FLOOR:
-            return (
-                'spec.mode: found "Floor", which this version does not carry out; '
-                "allowed: Recommend or Enforce (delete the other autoscaler before Enforce)"
-            )
-        return ""
+    def pause(self) -> Pause:
+        """What its annotations ask to be held."""
+        return read_pause(self.metadata.annotations)
 
     def __str__(self) -> str:
         return f"{KIND} {self.metadata.namespace}/{self.metadata.name}"

@@ -40,8 +40,6 @@ class Refusal(StrEnum):
 
     INVALID_SPEC = "InvalidSpec"
     """The models refuse it: its definition in the cluster is of another version."""
-    NOT_CARRIED_OUT = "NotCarriedOut"
-    """It asks for something that this version does not do."""
     TARGET_TAKEN = "TargetTaken"
     """Another scaler, which was there before, has the same target."""
     POLICY_REFUSED = "PolicyRefused"
@@ -67,6 +65,8 @@ class Because(StrEnum):
     """Nothing stands in for anything."""
     REACTIVE_BY_CHOICE = "ReactiveByChoice"
     """`spec.forecast.model` is `none`."""
+    INVALID_ANNOTATION = "InvalidAnnotation"
+    """An annotation asks for something that is not understood; more is held meanwhile, never less."""
     NOT_PAUSED = "NotPaused"
     """No annotation asks for it."""
 

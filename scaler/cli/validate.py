@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from scaler.api.config import Checked, check
+from scaler.api.gpu_node_pool import GpuNodePool
 
 
 @click.command()
@@ -37,7 +38,7 @@ def validate(paths: tuple[Path, ...], output: str) -> None:
 
 def _lines(path: Path, checked: Checked) -> list[str]:
     lines = [f"{path}: {fault}" for fault in checked.faults]
-    lines += [f"{path}: {one}: note: {one.not_carried_out}" for one in checked.resources if one.not_carried_out]
+    lines += [f"{path}: {one}: note: {note}" for one, note in _notes(checked)]
     if not checked.faults:
         count = len(checked.resources)
         others = f", {checked.others} of other kinds passed over" if checked.others else ""
@@ -45,13 +46,17 @@ def _lines(path: Path, checked: Checked) -> list[str]:
     return lines
 
 
+def _notes(checked: Checked) -> list[tuple[GpuNodePool, str]]:
+    """What is right, and yet not carried out by this version."""
+    pools = [one for one in checked.resources if isinstance(one, GpuNodePool)]
+    return [(pool, pool.not_carried_out) for pool in pools if pool.not_carried_out]
+
+
 def _as_dict(path: Path, checked: Checked) -> dict[str, Any]:
     return {
         "file": str(path),
         "right": [str(one) for one in checked.resources],
         "faults": [{"object": fault.object or None, "message": fault.text} for fault in checked.faults],
-        "notes": [
-            {"object": str(one), "message": one.not_carried_out} for one in checked.resources if one.not_carried_out
-        ],
+        "notes": [{"object": str(one), "message": note} for one, note in _notes(checked)],
         "others": checked.others,
     }

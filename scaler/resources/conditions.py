@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from scaler.api.predictive_scaler import PAUSED, ForecastModel
+from scaler.api.pause import PAUSED, PAUSED_REPLICAS, PAUSED_SCALE_IN
+from scaler.api.predictive_scaler import ForecastModel, Mode
 from scaler.api.status import LONGEST_MESSAGE, Because, Condition, ConditionType, Truth
 from scaler.controller import Row
 from scaler.plan.decision import Numbers
@@ -26,6 +27,9 @@ _FAULTS = frozenset(
         Reason.TARGET_NOT_FOUND,
         Reason.TARGET_WITHOUT_SCALE,
         Reason.OWNED_BY_ANOTHER,
+        Reason.NO_AUTOSCALER,
+        Reason.SEVERAL_AUTOSCALERS,
+        Reason.CONTESTED_TARGET,
         Reason.FORBIDDEN,
         Reason.INTERNAL_ERROR,
     }
@@ -145,6 +149,8 @@ def _limited(row: Row) -> Finding:
     kind = ConditionType.SCALING_LIMITED
     if row.decision.desired is None:
         return Finding(kind, Truth.UNKNOWN, Because.NOT_DECIDED, "no count was decided")
+    if row.outcome.limit is not None:  # what was written is what counts
+        return Finding(kind, Truth.TRUE, row.outcome.limit, row.outcome.limited)
     for reason in row.decision.reasons:
         if reason in _LIMITS:
             return Finding(kind, Truth.TRUE, reason, _LIMITS[reason])
@@ -165,6 +171,19 @@ def _fallback(row: Row) -> Finding:
 
 def _paused(row: Row) -> Finding:
     kind = ConditionType.PAUSED
-    if row.resource.paused:
-        return Finding(kind, Truth.TRUE, Reason.PAUSED, f'annotated {PAUSED}: "true"; take it off to go on')
-    return Finding(kind, Truth.FALSE, Because.NOT_PAUSED, "no annotation asks for it")
+    pause, most = row.resource.pause, row.resource.spec.replicas.max
+    if pause.faults:
+        return Finding(kind, Truth.TRUE, Because.INVALID_ANNOTATION, "; ".join(pause.faults))
+    said = []
+    if pause.everything:
+        said.append(f'{PAUSED}: "true": nothing is changed')
+    elif pause.replicas is not None:
+        above = f" (spec.replicas.max; {pause.replicas} was asked for)" if pause.replicas > most else ""
+        held = "the floor is" if row.resource.spec.mode is Mode.FLOOR else "the count is"
+        said.append(f"{PAUSED_REPLICAS}: {held} held at {min(pause.replicas, most)}{above}")
+    elif pause.scale_in:
+        said.append(f'{PAUSED_SCALE_IN}: "true": nothing is taken away')
+    if not said:
+        return Finding(kind, Truth.FALSE, Because.NOT_PAUSED, "no annotation asks for it")
+    who = f"{row.resource.metadata.namespace}/{row.resource.metadata.name}"
+    return Finding(kind, Truth.TRUE, Reason.PAUSED, f"{said[0]}; `lagcast resume {who}` goes on")

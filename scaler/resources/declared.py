@@ -74,8 +74,6 @@ def choose(declared: Iterable[Declared]) -> Choice:
         resource = one.resource
         if resource is None:
             refused.append(Refused(one.place, Refusal.INVALID_SPEC, "; ".join(one.faults)))
-        elif resource.not_carried_out:
-            refused.append(Refused(one.place, Refusal.NOT_CARRIED_OUT, resource.not_carried_out))
         elif (holder := first.setdefault(resource.subject, str(resource))) != str(resource):
             target = resource.spec.target
             said = (

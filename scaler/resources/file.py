@@ -9,19 +9,10 @@ from pathlib import Path
 from scaler.api.config import load
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.controller import Controller
-from scaler.errors import ConfigError, LagcastError, where
+from scaler.errors import LagcastError, where
 from scaler.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
-
-
-def load_to_run(path: Path) -> tuple[PredictiveScaler, ...]:
-    """The scalers of a file, if this version can carry all of them out. Raises ConfigError."""
-    resources = load(path)
-    cannot = [f"{path}: {one}: {one.not_carried_out}" for one in resources if one.not_carried_out]
-    if cannot:
-        raise ConfigError("\n".join(cannot))
-    return resources
 
 
 class ConfigFile:
@@ -57,7 +48,7 @@ class ConfigFile:
             return
         self._seen = seen
         try:
-            resources = load_to_run(self._path)
+            resources = load(self._path)
             self._controller.configure(resources)
         except Exception as error:  # noqa: BLE001 - also a policy may refuse a resource, in any way
             log.error(

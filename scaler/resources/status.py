@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from scaler.act.apply import Outcome
+from scaler.act.order import Outcome
 from scaler.api.quantities import Duration, Fraction
 from scaler.api.status import Condition, ScalerStatus, Truth
 from scaler.controller import Row

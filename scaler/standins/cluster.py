@@ -21,6 +21,7 @@ from scaler.errors import (
     TargetWithoutScale,
     Unreachable,
 )
+from scaler.kube import MANAGER
 from scaler.observe.lead_times import LeadTimes
 from scaler.observe.pods import Pod, newest_template
 from scaler.observe.ports import TargetRef
@@ -94,6 +95,7 @@ class FakeCluster:
         self._deployments: dict[TargetRef, _Deployment] = {}
         self._without_scale: set[TargetRef] = set()
         self._owners: dict[TargetRef, str] = {}
+        self._writers: dict[TargetRef, str] = {}  # who changed the count last
         self._numbers = itertools.count(1)
 
     def deploy(self, target: TargetRef, replicas: int, *, ready: bool = True) -> None:
@@ -118,8 +120,9 @@ class FakeCluster:
         """Another autoscaler owns the target's count from here on."""
         self._owners[target] = owner
 
-    def set_replicas(self, target: TargetRef, replicas: int) -> None:
+    def set_replicas(self, target: TargetRef, replicas: int, manager: str = "kubectl") -> None:
         """Another writer (a user, an HPA) changes the count."""
+        self._writers[target] = manager
         self._scale(target, self._deployments[target], replicas)
 
     def roll(self, target: TargetRef) -> None:
@@ -191,7 +194,14 @@ class FakeCluster:
         if desired < 0:
             raise TargetError(f"cannot scale {target} from {current} to {desired}: a count is not negative")
         self._scale(target, deployment, desired)
+        self._writers[target] = MANAGER
         self.written.append(Written(target, current, desired, self._now))
+
+    def last_writer(self, target: TargetRef) -> str | None:
+        """Who changed the count last."""
+        if self.down:
+            raise Unreachable("the API server does not answer (it was told to be down); it is tried again")
+        return self._writers.get(target)
 
     # EventWriter
 

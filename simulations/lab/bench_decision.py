@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from forecasting.series import Series
 from scaler.act.apply import Actor
+from scaler.act.finalizer import NoFinalizers
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.controller import Controller
 from scaler.observe.gather import Gatherer
@@ -26,6 +27,7 @@ from scaler.plan.decision import GroupDecision, Policy
 from scaler.plan.observation import GroupObservation
 from scaler.plan.service import Service
 from scaler.predictive import make_policy
+from scaler.standins.autoscalers import FakeFloors
 from scaler.telemetry import Telemetry
 from simulations.demo import DAY, DAYS_BEFORE, HOUR, PATTERN, RESOURCE, SPEC, TICK, Inline
 from simulations.traces import arrivals_per_second
@@ -85,7 +87,7 @@ def bench_decision(seed: int = 0) -> DecisionTimes:
     pool = Inline()
     controller = Controller(
         Gatherer(lambda _: world.broker, _no_latency, world.cluster, pool, Histories(pool), deadline=60.0),
-        Actor(world.cluster, world.cluster, world.cluster),
+        Actor(world.cluster, world.cluster, world.cluster, FakeFloors(), NoFinalizers()),
         make,
         Telemetry(),
         world,

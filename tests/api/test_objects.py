@@ -9,7 +9,7 @@ import pytest
 
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.api.objects import is_ours, parse
-from scaler.api.predictive_scaler import KIND, Mode, PredictiveScaler
+from scaler.api.predictive_scaler import KIND, PredictiveScaler
 from tests.configuration.objects import GOOD, POOL, RIGHT, RIGHT_POOLS, WRONG_POOLS, spoil
 
 
@@ -60,14 +60,6 @@ def test_a_null_is_a_field_that_was_left_out_as_for_the_api_server() -> None:
 
 
 def test_what_this_version_does_not_carry_out_is_said() -> None:
-    floor = parse(spoil(GOOD, "spec.mode", "Floor")).resource
-    assert isinstance(floor, PredictiveScaler)
-    assert floor.spec.mode is Mode.FLOOR
-    assert "spec.mode" in floor.not_carried_out
-    assert "Recommend or Enforce" in floor.not_carried_out
-    enforced = parse(spoil(GOOD, "spec.mode", "Enforce")).resource
-    assert enforced is not None
-    assert enforced.not_carried_out == ""
     pool = parse(POOL).resource
     assert isinstance(pool, GpuNodePool)
     assert "spec.provider.karpenter" in pool.not_carried_out

@@ -18,6 +18,7 @@ from tests.cluster.test_kube import APPS, CHAT, SCALE
 
 EVENTS = "/apis/events.k8s.io/v1/namespaces/shop/events"
 OWNERS = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
+SCALED_OBJECTS = "/apis/keda.sh/v1alpha1/namespaces/shop/scaledobjects"
 UNTESTED = status(422, "the server rejected our request due to an error in our request", details={})
 
 
@@ -29,6 +30,7 @@ class Scales:
         self.patches = list(patches)
         self.sent: list[Asked] = []
         self.owners: tuple[int, Any] = (200, {"items": []})
+        self.scaled_objects: tuple[int, Any] = (404, status(404, "the server could not find the requested resource"))
         api.answer = self.answer
 
     def answer(self, asked: Asked) -> tuple[int, Any]:
@@ -36,6 +38,8 @@ class Scales:
             return 200, APPS
         if asked.path == OWNERS:
             return self.owners
+        if asked.path == SCALED_OBJECTS:
+            return self.scaled_objects
         assert asked.path == SCALE
         if asked.method == "GET":
             return 200, {"metadata": {"uid": "u-1"}, "spec": self.spec}
@@ -55,7 +59,7 @@ def test_the_patch_tests_the_old_count(api: ApiServer, client: KubeClient) -> No
 
 
 def autoscaler(called: str, **ref: str) -> Json:
-    return {"metadata": {"name": called}, "spec": {"scaleTargetRef": ref}}
+    return {"metadata": {"name": called, "namespace": "shop"}, "spec": {"scaleTargetRef": ref}}
 
 
 @pytest.mark.parametrize("version", ["apps/v1", "apps/v1beta2"])
@@ -82,6 +86,17 @@ def test_autoscalers_of_others_are_no_concern(api: ApiServer, client: KubeClient
     scales.owners = owners
     ScaleWriter(client).write(CHAT, 4, 9)
     assert len(scales.sent) == 1
+
+
+def test_a_target_of_a_scaled_object_is_not_written_and_that_one_is_named(api: ApiServer, client: KubeClient) -> None:
+    scales = Scales(api, {"replicas": 4})
+    scales.scaled_objects = (200, {"items": [autoscaler("chat", name=CHAT.name)]})  # KEDA's default is a Deployment
+    made = autoscaler("keda-hpa-chat", apiVersion="apps/v1", kind=CHAT.kind, name=CHAT.name)
+    made["metadata"]["ownerReferences"] = [{"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "chat"}]
+    scales.owners = (200, {"items": [made]})
+    with pytest.raises(OwnedByAnother, match="by ScaledObject shop/chat;"):
+        ScaleWriter(client).write(CHAT, 4, 9)
+    assert scales.sent == []
 
 
 def test_without_knowing_the_owners_nothing_is_written(api: ApiServer, client: KubeClient) -> None:

@@ -14,6 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from scaler.act.apply import Actor
+from scaler.act.finalizer import NoFinalizers
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.clock import ManualClock
 from scaler.controller import Controller
@@ -26,6 +27,7 @@ from scaler.plan.decision import GroupDecision, Numbers, ServiceDecision
 from scaler.plan.observation import Freshness, GroupObservation, Reading
 from scaler.plan.reasons import Reason
 from scaler.plan.service import Service
+from scaler.standins.autoscalers import FakeFloors
 from scaler.standins.broker import FakeBroker
 from scaler.standins.cluster import FakeCluster
 from scaler.status import as_dict
@@ -86,7 +88,7 @@ class Bench:
         self.wanted = wanted
         self.controller = Controller(
             Gatherer(lambda _: self.broker, self._none, self.cluster, self.pool, Histories(self.pool), 5.0),
-            Actor(self.cluster, self.cluster, self.cluster),
+            Actor(self.cluster, self.cluster, self.cluster, FakeFloors(), NoFinalizers()),
             self.make,
             self.telemetry,
             self.clock,
@@ -396,7 +398,7 @@ def test_a_fault_in_acting_or_reporting_leaves_the_other_scalers_alone(
     whole = getattr(getattr(b.controller, owner), name)
 
     def broken(who: Any, *rest: Any) -> Any:
-        if who.name == "a":
+        if getattr(who, "scaler", who).name == "a":  # an order, or who it is
             raise ValueError("hunter2")
         return whole(who, *rest)
 

@@ -10,6 +10,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from scaler.act.apply import Actor
+from scaler.act.finalizer import NoFinalizers
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.clock import ManualClock
 from scaler.controller import Controller, Row
@@ -22,6 +23,7 @@ from scaler.observe.histories import Histories
 from scaler.observe.watched import watched
 from scaler.plan.reasons import Reason
 from scaler.predictive import make_policy
+from scaler.standins.autoscalers import FakeFloors
 from scaler.standins.broker import FakeBroker
 from scaler.standins.cluster import FakeCluster
 from scaler.telemetry import Telemetry
@@ -46,7 +48,7 @@ class Bench:
         self.pool = ThreadPoolExecutor(2)
         self.controller = Controller(
             Gatherer(lambda _: self.broker, self._none, self.cluster, self.pool, Histories(self.pool), 5.0),
-            Actor(self.cluster, self.cluster, self.cluster),
+            Actor(self.cluster, self.cluster, self.cluster, FakeFloors(), NoFinalizers()),
             make_policy,
             Telemetry(CollectorRegistry()),
             self.clock,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scaler.act.apply import Outcome
+from scaler.act.order import Outcome
 from scaler.api.objects import parse
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.controller import Row

@@ -61,7 +61,7 @@ def test_an_annotation_is_news_though_it_is_no_generation() -> None:
     store.changed(item("a", metadata__annotations={"lagcast.io/paused": "true"}), AT)
     resource = taken(store)["a"].resource
     assert resource is not None
-    assert resource.paused
+    assert resource.pause.everything
 
 
 def test_one_that_is_being_deleted_is_gone() -> None:
@@ -102,14 +102,6 @@ def test_one_that_the_models_refuse_stops_no_other() -> None:
     assert "spec.replicas.max: found the number 0" in refused.text
 
 
-def test_floor_is_not_run_and_says_so() -> None:
-    made = choice(item("a", spec__mode="Floor"))
-    assert made.run == ()
-    (refused,) = made.refused
-    assert refused.reason is Refusal.NOT_CARRIED_OUT
-    assert "spec.mode" in refused.text
-
-
 def test_of_two_on_one_target_the_older_is_run() -> None:
     young = item("a", created="2024-01-02T00:00:00Z", spec__target={"name": "shared"})
     old = item("z", created="2024-01-01T00:00:00Z", spec__target={"name": "shared", "apiVersion": "apps/v1beta1"})
@@ -121,7 +113,7 @@ def test_of_two_on_one_target_the_older_is_run() -> None:
 
 
 def test_one_that_is_refused_takes_no_target() -> None:
-    old = item("a", created="2023-01-01T00:00:00Z", spec__target={"name": "shared"}, spec__mode="Floor")
+    old = item("a", created="2023-01-01T00:00:00Z", spec__target={"name": "shared"}, spec__replicas__max=0)
     made = choice(old, item("b", created="2024-01-01T00:00:00Z", spec__target={"name": "shared"}))
     assert [one.metadata.name for one in made.run] == ["b"]
 

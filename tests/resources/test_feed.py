@@ -201,14 +201,14 @@ def test_one_status_that_is_refused_stops_no_other(world: Callable[..., World]) 
 
 def test_refused_ones_stop_no_other_and_say_so(world: Callable[..., World], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
-        w = world(item("a", mode="Floor"), item("b"))
+        w = world({**item("a"), "spec": {}}, item("b"))
         w.tick()
         w.tick()
     said = w.written()
-    assert condition(said["a"], "Ready")["reason"] == "NotCarriedOut"
-    assert said["a"]["reason"] == "NotCarriedOut"
+    assert condition(said["a"], "Ready")["reason"] == "InvalidSpec"
+    assert said["a"]["reason"] == "InvalidSpec"
     assert said["b"]["desiredReplicas"] == 9
-    assert len([r for r in caplog.records if "default/a is not run: NotCarriedOut" in r.message]) == 1
+    assert len([r for r in caplog.records if "default/a is not run: InvalidSpec" in r.message]) == 1
     assert w.bench.telemetry.config_ok._value.get() == 0
     assert w.bench.telemetry.config_errors._value.get() == 1
 
@@ -246,14 +246,6 @@ def test_a_paused_one_is_decided_and_nothing_is_changed(world: Callable[..., Wor
     assert (said["desiredReplicas"], condition(said, "Paused")["status"]) == (9, "True")
     assert w.bench.cluster.written == []
     assert [row.outcome.reason for row in w.bench.controller.rows.values()] == [Reason.PAUSED]
-
-
-def test_a_mode_that_is_not_carried_out_is_never_enforced() -> None:
-    b = Bench({"a": 9})
-    b.controller.configure([resource("a", mode="Floor")])
-    (row,) = b.controller.tick().values()
-    assert row.outcome.reason is Reason.RECOMMENDED
-    assert b.cluster.written == []
 
 
 def test_definitions_that_are_missing_are_said_and_waited_for(

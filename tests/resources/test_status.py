@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.act.apply import Outcome
+from scaler.act.order import Outcome
 from scaler.api.crd import SCALER, schema
 from scaler.api.status import Condition, ConditionType, Refusal, ScalerStatus, Truth
 from scaler.plan.decision import Numbers

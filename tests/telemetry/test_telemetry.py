@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from scaler.act.apply import Outcome
+from scaler.act.order import Outcome
 from scaler.api.predictive_scaler import PredictiveScaler, to_service
 from scaler.metrics import reference
 from scaler.metrics.catalog import METRICS, WHO, Kind
