@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ class Schedule:
         self._always = Limits(least, most)
         self._windows = tuple(windows)
         self._spans: list[tuple[float, float, Window]] = []
-        self._known = (0.0, 0.0)  # unix s between which the spans are all that there are
+        self._known = (math.inf, -math.inf)  # unix s between which the spans are all that there are
 
     def limits(self, now: float, ahead: float) -> Limits:
         """At unix s ``now``. A minimum holds ``ahead`` s before its time, so that replicas serve when it begins; a
@@ -79,8 +80,8 @@ class Schedule:
 
 
 def _spans(window: Window, begin: float, end: float) -> list[tuple[float, float]]:
-    """Unix s at which the window begins and ends, on the days from ``begin`` to ``end`` (unix s). One that lies wholly
-    in an hour that the clock leaves out is moved behind it.
+    """Unix s at which the window begins and ends, on the days from ``begin`` to ``end`` (unix s). In spring, a time that
+    the clock leaves out is the one an hour later; in autumn, of an hour that comes twice it begins with the first.
     """
     calendar = Calendar(window.time_zone)
     # Local days by their number since 1970-01-01, which was a Thursday.
