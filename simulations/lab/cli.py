@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # As in lab.py, which is not imported for a help text.
 DEFAULT = ("kafka", "kubernetes", "kwok", "prometheus")
-PARTS = (*DEFAULT, "keda")
+PARTS = (*DEFAULT, "keda", "karpenter", "cluster-api")
 FAILED = 1
 NOT_SERVING = 3
 
@@ -77,7 +77,7 @@ def lab() -> None:
 @lab.command()
 @directory_option
 @click.option(
-    "--only", "parts", metavar="PART,...", help=f"Parts to start: {', '.join(PARTS)}.  [default: all but keda]"
+    "--only", "parts", metavar="PART,...", help=f"Parts to start: {', '.join(PARTS)}.  [default: the first four]"
 )
 def up(directory: Path | None, parts: str | None) -> None:
     """Start the lab; what serves already is left alone, what died is started again.

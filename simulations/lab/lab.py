@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simulations.lab import endpoints, interrupts, ports, state
+from simulations.lab.cluster_api import ClusterApiPart
 from simulations.lab.errors import LabError, NotUp
 from simulations.lab.kafka import KafkaPart
+from simulations.lab.karpenter import KarpenterPart
 from simulations.lab.keda import KedaPart
 from simulations.lab.kubernetes import KubernetesPart
 from simulations.lab.kwok import KwokPart
@@ -23,8 +25,8 @@ from simulations.lab.state import LabState
 from simulations.lab.supervisor import Supervisor
 
 USUAL: tuple[Part, ...] = (KafkaPart(), KubernetesPart(), KwokPart(), PrometheusPart())
-# KEDA takes long to build, and is there for the race only: it starts when it is named.
-PARTS: dict[str, Part] = {part.name: part for part in (*USUAL, KedaPart())}
+# These take long to build or act on everybody's pods: they start when they are named.
+PARTS: dict[str, Part] = {part.name: part for part in (*USUAL, KedaPart(), KarpenterPart(), ClusterApiPart())}
 DEFAULT = tuple(part.name for part in USUAL)
 
 

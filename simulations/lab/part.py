@@ -24,6 +24,7 @@ class Server:
     env: Mapping[str, str] = field(default_factory=dict)
     patience: float = 60.0  # s from start to serving
     grace: float = GRACE  # s from being told to end to being killed
+    first: Callable[[], None] | None = None  # done before each start, once those before it serve
 
 
 @dataclass(frozen=True, slots=True)

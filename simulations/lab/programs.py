@@ -22,6 +22,7 @@ PATIENCE = 3600.0  # s for one build step: a first build on a small machine take
 MAVEN_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 KUBERNETES_VERSION = "1.36.3"
 KEDA_VERSION = "2.21.0"
+KARPENTER_VERSION = "1.14.0"
 
 
 class Progress(Protocol):
@@ -170,10 +171,16 @@ KUBERNETES = Program("kubernetes", KUBERNETES_VERSION, GO_FILES, GO, _kubernetes
 KWOK = Program("kwok", "0.8.0", GO_FILES, GO, (("KWOK", _go_build("sigs.k8s.io/kwok/cmd/kwok", "kwok")),))
 
 
-def _keda_crds(tool: Path, _source: Path, target: Path) -> list[str]:
-    """Its CRDs come with the module's source, and go beside the programs."""
-    copy = 'cp "$("$0" list -m -f "{{.Dir}}" github.com/kedacore/keda/v2)"/config/crd/bases/*.yaml "$1"'
-    return ["sh", "-c", copy, str(tool), str(target)]
+def _copied(module: str, *patterns: str, download: bool = False) -> Callable[[Path, Path, Path], list[str]]:
+    """CRDs come with the source of a module; ``download`` when nothing of it is built."""
+    folder = f'"$("$0" list -m -f "{{{{.Dir}}}}" {module})"'
+    copy = f'cp {" ".join(f"{folder}/{pattern}" for pattern in patterns)} "$1"'
+    script = f'"$0" mod download {module} && {copy}' if download else copy
+
+    def command(tool: Path, _source: Path, target: Path) -> list[str]:
+        return ["sh", "-c", script, str(tool), str(target)]
+
+    return command
 
 
 def _keda_steps() -> tuple[tuple[str, Callable[[Path, Path, Path], list[str]]], ...]:
@@ -182,8 +189,33 @@ def _keda_steps() -> tuple[tuple[str, Callable[[Path, Path, Path], list[str]]], 
     return (
         ("KEDA's operator", _go_build(f"{module}/cmd/operator", "keda-operator", flags)),
         ("KEDA's adapter", _go_build(f"{module}/cmd/adapter", "keda-adapter", flags)),
-        ("KEDA's CRDs", _keda_crds),
+        ("KEDA's CRDs", _copied(module, "config/crd/bases/*.yaml")),
     )
 
 
 KEDA = Program("keda", KEDA_VERSION, GO_FILES, GO, _keda_steps())
+
+
+def _karpenter_steps() -> tuple[tuple[str, Callable[[Path, Path, Path], list[str]]], ...]:
+    module = "sigs.k8s.io/karpenter"
+    flags = f"-X {module}/pkg/operator.Version={KARPENTER_VERSION}"
+    return (
+        ("Karpenter with its KWOK provider", _go_build(f"{module}/kwok", "karpenter", flags)),
+        ("Karpenter's CRDs", _copied(module, "pkg/apis/crds/*.yaml", "kwok/apis/crds/*.yaml")),
+    )
+
+
+KARPENTER = Program("karpenter", KARPENTER_VERSION, GO_FILES, GO, _karpenter_steps())
+# Its kinds only: what they demand of an object is all that Lagcast meets.
+CLUSTER_API = Program(
+    "cluster-api",
+    "1.14.2",
+    GO_FILES,
+    GO,
+    (
+        (
+            "Cluster API's CRDs",
+            _copied("sigs.k8s.io/cluster-api", "core/config/crd/bases/cluster.x-k8s.io_*.yaml", download=True),
+        ),
+    ),
+)

@@ -47,6 +47,8 @@ class Supervisor:
             interrupts.pause(0.05 if coming else 0.0)
 
     def _spawn(self, server: Server) -> None:
+        if server.first is not None:
+            server.first()
         log = self.directory / "logs" / f"{server.name}.log"
         log.parent.mkdir(exist_ok=True)
         try:

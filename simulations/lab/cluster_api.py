@@ -1,0 +1,46 @@
+"""Cluster API's kinds, without its controllers: the API server judges what is written to a MachineDeployment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simulations.lab.access import kubectl
+from simulations.lab.errors import StartFailed
+from simulations.lab.part import Server, Site
+from simulations.lab.programs import CLUSTER_API, Program, Progress
+from simulations.lab.requirements import Requirement
+
+
+def install_kinds(directory: Path, program: Program) -> None:
+    """Give the lab in ``directory`` the CRDs that were built with ``program``, and wait until they are served.
+
+    Raises StartFailed.
+    """
+    files = ("-f", str(program.folder() / "bin"))
+    for arguments in (("apply", "--server-side", *files), ("wait", "--for=condition=Established", *files)):
+        done = kubectl(directory, *arguments)
+        if done.code != 0:
+            raise StartFailed(f"kubectl {arguments[0]} for {program.name} failed: {done.output.strip()}")
+
+
+class ClusterApiPart:
+    """Part "cluster-api"."""
+
+    name = "cluster-api"
+    needs: tuple[str, ...] = ("kubernetes",)
+    port_names: tuple[str, ...] = ()
+    programs: tuple[Program, ...] = (CLUSTER_API,)
+    requirements: tuple[Requirement, ...] = ()
+
+    def prepare(self, site: Site, progress: Progress) -> None:
+        """Nothing but its kinds is needed."""
+
+    def servers(self, site: Site) -> tuple[Server, ...]:
+        return ()
+
+    def finish(self, site: Site, progress: Progress) -> None:
+        progress("giving Cluster API its kinds")
+        install_kinds(site.directory, CLUSTER_API)
+
+    def endpoints(self, site: Site) -> dict[str, str]:
+        return {"group": "cluster.x-k8s.io"}
