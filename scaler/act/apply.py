@@ -15,6 +15,7 @@ from scaler.errors import (
     ContestedTarget,
     Forbidden,
     NoAutoscaler,
+    NotLeader,
     OwnedByAnother,
     SeveralAutoscalers,
     TargetError,
@@ -36,6 +37,7 @@ _FAILURES: tuple[tuple[type[TargetError], Reason], ...] = (
     (SeveralAutoscalers, Reason.SEVERAL_AUTOSCALERS),
     (ContestedTarget, Reason.CONTESTED_TARGET),
     (Conflict, Reason.CONFLICT),
+    (NotLeader, Reason.STANDBY),
 )
 
 
@@ -92,6 +94,8 @@ class Actor:
         if isinstance(error, Unreachable):
             self._silent_at = order.now
         uid, text = order.scaler.uid, str(error)
+        if reason is Reason.STANDBY:  # the election itself says so
+            return Outcome(reason, text)
         if self._said.get(uid) != text:  # once, not at every tick
             log.warning("%s: %s", order.target, text)
             if isinstance(error, ContestedTarget):

@@ -45,7 +45,6 @@ class Floor:
         self._finalizers = finalizers
         self._contests = contests or Contests()
         self._seen: dict[str, _Seen] = {}  # by namespace; one list for all its scalers in a tick
-        self._guarded: dict[str, bool] = {}  # by uid, whether it has the finalizer; absent: not known
 
     def at_once(self, order: Order) -> Outcome | None:
         """Never: a floor may have to be renewed, lowered, or put back."""
@@ -60,7 +59,7 @@ class Floor:
             if one not in scaling and one.mark is not None and one.mark.owner == ours:
                 self._restore(order, one)
         if gone:
-            self._guard_no_more(order.scaler)
+            self._finalizers.take_off(order.scaler)  # there is nothing left to put back
             return Outcome(Reason.TARGET_NOT_FOUND, f"{order.target} is not there: no floor is kept for it")
         found = _only(scaling, order.target)
         _leave_to_owner(found, ours, order.now)
@@ -71,7 +70,6 @@ class Floor:
     def keep(self, uids: Container[str]) -> None:
         """Forget the scalers that are gone; their floors are released by whoever takes their finalizers off."""
         self._contests.keep(uids)
-        self._guarded = {uid: has for uid, has in self._guarded.items() if uid in uids}
         self._seen.clear()
 
     def _keep_floor(self, order: Order, found: Autoscaler, mine: Mark | None) -> Outcome:
@@ -96,7 +94,8 @@ class Floor:
         if settled and mine is not None and mine.expires - order.now >= RENEW:
             return self._unchanged(order, found, floor, limit, limited)
         leave_to_the_other(self._contests, order, str(found))
-        self._guard(order.scaler)
+        if mine is None:  # from here on a deletion waits for the floor to be put back
+            self._finalizers.put(order.scaler)
         self._floors.write(found, Mark(mark_of(order.scaler), floor, found.own, order.now + LIFE))
         self._seen.pop(order.target.namespace, None)
         self._contests.wrote(order.scaler.uid, str(found), floor, order.now)
@@ -136,18 +135,6 @@ class Floor:
         self._floors.restore(found)
         self._seen.pop(order.target.namespace, None)
         self._contests.blameless(order.scaler.uid)  # from here on the value is its user's
-
-    def _guard(self, scaler: ScalerRef) -> None:
-        """Before the first raise: from here on a deletion waits for the floor to be put back."""
-        if not self._guarded.get(scaler.uid):
-            self._finalizers.put(scaler)
-            self._guarded[scaler.uid] = True
-
-    def _guard_no_more(self, scaler: ScalerRef) -> None:
-        """The finalizer goes when there is nothing left to put back."""
-        if self._guarded.get(scaler.uid, True):
-            self._finalizers.take_off(scaler)
-            self._guarded[scaler.uid] = False
 
 
 def _only(found: Sequence[Autoscaler], target: TargetRef) -> Autoscaler:

@@ -6,6 +6,8 @@ import logging
 import random
 from collections.abc import Mapping
 
+from scaler.act.finalizer import ClusterFinalizers
+from scaler.act.floors import KubernetesFloors
 from scaler.api.predictive_scaler import PredictiveScaler, to_service
 from scaler.api.status import ScalerStatus
 from scaler.clock import Clock
@@ -16,6 +18,8 @@ from scaler.observe.watch import Timings, Watches
 from scaler.resources import status
 from scaler.resources.conditions import Lately
 from scaler.resources.declared import Choice, Declared, Place, Refused, ScalerStore, choose, place_of
+from scaler.resources.finalize import Both, Endings, Finalizing
+from scaler.resources.pools import ClusterPools
 from scaler.resources.writer import COLLECTION, StatusWriter
 from scaler.telemetry import Telemetry
 
@@ -47,8 +51,11 @@ class ClusterScalers:
         self._tick = tick
         self._store = ScalerStore()
         self._watches = Watches(client, clock, random.Random(), timings)
-        self._watch = self._watches.begin(COLLECTION, self._store)
+        self._endings = Endings()
+        self._watch = self._watches.begin(COLLECTION, Both(self._store, self._endings))
+        self._finalizing = Finalizing(KubernetesFloors(client), ClusterFinalizers(client))
         self._writer = StatusWriter(client)
+        self._pools = ClusterPools(client, self._watches)
         self._run: tuple[PredictiveScaler, ...] = ()
         self._refused: tuple[Refused, ...] = ()
         self._newest: dict[str, ScalerStatus] = {}  # by uid; what the next one follows
@@ -69,14 +76,16 @@ class ClusterScalers:
     def take_over(self) -> tuple[PredictiveScaler, ...]:
         """Configure the controller with what is known after a while; the scalers that are run."""
         self._watch.settle(FIRST_LIST)
+        self._pools.settle(FIRST_LIST)
         self.before_tick()
         return self._run
 
     def before_tick(self) -> None:
-        """Configure the controller anew if a scaler was made, changed or deleted."""
-        declared = self._store.take()
-        if declared is None:
+        """Configure the controller anew if a scaler or a pool was made, changed or deleted."""
+        taken, pools = self._store.take(), self._pools.take()
+        if taken is None and not pools:
             return
+        declared = self._store.known() if taken is None else taken
         choice = self._configure(choose(declared))
         news = set(choice.refused) - set(self._refused)
         for one in sorted(news, key=lambda r: (r.place.namespace, r.place.name)):
@@ -88,25 +97,30 @@ class ClusterScalers:
         log.info("%d scalers are run, %d are not", len(choice.run), len(choice.refused))
 
     def after_tick(self) -> None:
-        """Say what the newest tick decided in the statuses, where that is due and this replica leads."""
+        """Where this replica leads: say what the newest tick decided in the statuses, where that is due, and put back the
+        floors of scalers that are to go."""
         led, self._led = self._led, self._controller.led
         if not self._led:
             return
+        self._finalizing.finish(self._endings.waiting())
         if not led:  # what the leader before has written is what the first ones follow
             self._newest.clear()
             self._lately.clear()
             self._writer.forget()
             self._remember(self._store.known())
+            self._pools.follow()
         now = self._clock.now()
         made = dict(self._of(row, now) for row in self._controller.rows.values())
         made |= {one.place: status.of_refused(one, self._before(one.place), now) for one in self._refused}
         self._newest |= {place.uid: one for place, one in made.items()}
         self._writer.publish(made, now)
+        self._pools.publish(self._controller.pool_rows, now)
 
     def close(self) -> None:
         """End the watch and the writer."""
         self._watches.close(CLOSE_TIME)
         self._writer.close()
+        self._pools.close()
 
     def _of(self, row: Row, now: float) -> tuple[Place, ScalerStatus]:
         place = place_of(row.resource)
@@ -115,7 +129,7 @@ class ClusterScalers:
     def _before(self, place: Place) -> ScalerStatus:
         return self._newest.get(place.uid) or ScalerStatus()
 
-    def _remember(self, declared: tuple[Declared, ...]) -> None:
+    def _remember(self, declared: tuple[Declared[PredictiveScaler], ...]) -> None:
         """What stands on the server is what the first status follows; what is gone is forgotten."""
         uids = {one.place.uid for one in declared}
         self._newest = {uid: newest for uid, newest in self._newest.items() if uid in uids}
@@ -128,10 +142,10 @@ class ClusterScalers:
 
     def _configure(self, choice: Choice) -> Choice:
         try:
-            self._controller.configure(choice.run)
+            self._controller.configure(choice.run, self._pools.pools)
         except Exception:  # noqa: BLE001 - a policy may refuse a resource in any way; it must not stop the others
             choice = choice.without(self._policy_refuses(choice.run))
-            self._controller.configure(choice.run)
+            self._controller.configure(choice.run, self._pools.pools)
         return choice
 
     def _policy_refuses(self, resources: tuple[PredictiveScaler, ...]) -> Mapping[str, str]:
