@@ -1,6 +1,6 @@
 """The resource ``GpuNodePool``: GPU nodes that are wanted before the pods that need them.
 
-This version reads and checks it; nothing acts on one yet (``PROVIDED``), and whoever meets one says so.
+Each provider of ``PROVIDED`` has a writer in ``scaler.act.nodepools``.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from scaler.api.predictive_scaler import PAUSED, ApiVersion, Kind, OwnMetadata
 from scaler.api.quantities import Duration, Fraction, between, duration_between
 
 POOL_KIND = "GpuNodePool"
-PROVIDED: frozenset[str] = frozenset()
-"""The providers that this version can act on."""
-
 _LEAST_COST, _MOST_COST = Fraction.parse("0.000001"), Fraction.parse("1M")
 _Cost = Annotated[Fraction, between(_LEAST_COST, _MOST_COST)]
 _PROVIDERS = ("karpenter", "capacityBuffer", "machineDeployment", "placeholderPods", "integerField")
+PROVIDED: frozenset[str] = frozenset(_PROVIDERS)
+"""The providers that this version can act on."""
 _Pointer = Annotated[
     str,
     Field(strict=True, min_length=2, max_length=512),
@@ -258,7 +257,7 @@ class GpuNodePool(Model):
     def not_carried_out(self) -> str:
         """What of the spec this version cannot do, in words; empty when it can do all."""
         provider = self.spec.provider.name
-        return "" if provider in PROVIDED else f"spec.provider.{provider}: this version does not act on node pools"
+        return "" if provider in PROVIDED else f"spec.provider.{provider}: this version does not act on it"
 
     def __str__(self) -> str:
         return f"{POOL_KIND} {self.metadata.name}"

@@ -47,7 +47,7 @@ a namespace.
 """
 
 _POOLS = """
-This version checks a pool and does not act on one yet.
+Providers, what is written where, and what becomes of it without Lagcast: docs/node-pools.md.
 """
 
 

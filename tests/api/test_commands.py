@@ -10,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from scaler.api import gpu_node_pool
 from scaler.api.crd import KINDS, definition
 from scaler.cli.crd import crd
 from scaler.cli.validate import validate
@@ -38,12 +39,13 @@ def test_the_definitions_are_printed() -> None:
     assert listed["items"] == [definition(kind) for kind in KINDS]
 
 
-def test_right_files(tmp_path: Path) -> None:
+def test_right_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_node_pool, "PROVIDED", frozenset({"capacityBuffer"}))
     path = written(tmp_path, GOOD, spoil(POOL, "spec.mode", "Recommend"), {"apiVersion": "v1", "kind": "Namespace"})
     code, said = run(path)
     assert code == 0
     assert f"{path}: 2 objects are right, 1 of other kinds passed over\n" in said
-    assert f"{path}: GpuNodePool h100: note: spec.provider.karpenter: this version does not act on node pools" in said
+    assert f"{path}: GpuNodePool h100: note: spec.provider.karpenter: this version does not act on it" in said
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
@@ -77,7 +79,8 @@ def test_a_name_that_stands_twice(tmp_path: Path) -> None:
     assert "PredictiveScaler default/other: spec.target: found Deployment default/chat" in said
 
 
-def test_json(tmp_path: Path) -> None:
+def test_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_node_pool, "PROVIDED", frozenset({"capacityBuffer"}))
     path = written(tmp_path, POOL, spoil(GOOD, "spec.mode", "On"))
     code, said = run("-o", "json", path)
     assert code == 2

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from scaler.api import gpu_node_pool
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.api.objects import is_ours, parse
 from scaler.api.predictive_scaler import KIND, PredictiveScaler
@@ -59,9 +60,11 @@ def test_a_null_is_a_field_that_was_left_out_as_for_the_api_server() -> None:
     assert parse(spoil(GOOD, "spec.kafka", None)).faults == ("spec.kafka: found nothing (null); allowed: a mapping",)
 
 
-def test_what_this_version_does_not_carry_out_is_said() -> None:
+def test_what_this_version_does_not_carry_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = parse(POOL).resource
     assert isinstance(pool, GpuNodePool)
+    assert pool.not_carried_out == ""
+    monkeypatch.setattr(gpu_node_pool, "PROVIDED", frozenset({"capacityBuffer"}))
     assert "spec.provider.karpenter" in pool.not_carried_out
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scaler.act.nodepools import marks
 from scaler.act.nodepools.objects import ObjectRef, Objects
-from scaler.act.nodepools.pointer import as_before, found, integer
+from scaler.act.nodepools.pointer import as_before, found, integer, parts
 from scaler.act.nodepools.ports import Mark, PoolTarget
 from scaler.kube import Json
 
@@ -53,6 +53,7 @@ class FieldWriter:
             most=integer(found(item, field.most)) if field.most else None,
             owner=self.owner(item),
             item=item,
+            way=tuple(parts(field.where)),
         )
 
     def write(self, target: PoolTarget, current: int, desired: int, mark: Mark | None) -> None:

@@ -34,7 +34,7 @@ class StaticPoolWriter:
             f"{self.what} is not static: it states no spec.replicas, and Karpenter lets nobody add them; make a new one"
         )
         limit = integer(found(item, "/spec/limits/nodes"))
-        return PoolTarget(asked, lacks=lacks if asked is None else "", most=limit, item=item)
+        return PoolTarget(asked, lacks=lacks if asked is None else "", most=limit, item=item, way=("spec", "replicas"))
 
     def write(self, target: PoolTarget, current: int, desired: int, mark: Mark | None) -> None:
         ScaleWriter(self._objects.kube).write(TargetRef(VERSION, KIND, "", self._name), current, desired)

@@ -48,7 +48,7 @@ class CountWriter:
         item = self._objects.read(self._ref)
         asked = integer(found(item, "/spec/replicas"))
         lacks = f"{self.what} states no spec.replicas; state it" if asked is None else ""
-        return PoolTarget(asked, lacks=lacks, owner=_owner(item), item=item)
+        return PoolTarget(asked, lacks=lacks, owner=_owner(item), item=item, way=("spec", "replicas"))
 
     def write(self, target: PoolTarget, current: int, desired: int, mark: Mark | None) -> None:
         ref = self._ref

@@ -9,18 +9,15 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from scaler.act.floor import BEFORE, EXPIRES, LIFE, OWNER, RENEW, VALUE
 from scaler.act.nodepools.pointer import integer, pointer
 from scaler.act.nodepools.ports import Mark
 from scaler.kube import Json
 
-OWNER = "lagcast.io/floor-owner"
-VALUE = "lagcast.io/floor-value"
-BEFORE = "lagcast.io/floor-before"
-EXPIRES = "lagcast.io/floor-expires"
 FIELD = "lagcast.io/floor-field"  # JSON pointer to the number; of a placeholders' pool: namespace/name of them
+__all__ = ["BEFORE", "EXPIRES", "FIELD", "LIFE", "OWNER", "VALUE"]
 NAMES = (OWNER, VALUE, BEFORE, EXPIRES, FIELD)
-LIFE = 900.0  # s from a write to the expiry
-RENEWED = 2 / 3  # of its life is left when it is renewed: outages of minutes, and two passes of the job, fit in
+RENEWED = RENEW / LIFE  # of its life is left when it is renewed
 
 _OWNED = "GpuNodePool/"
 
@@ -58,7 +55,7 @@ def changes(item: Json, wanted: Mark | None, field: str) -> tuple[dict[str, obje
         held = [name for name in NAMES if name in found]
         return _tests(found), [{"op": "remove", "path": _path(name)} for name in held]
     numbers = {VALUE: str(wanted.value), BEFORE: str(wanted.before)}
-    values = {OWNER: wanted.owner, **numbers, EXPIRES: _text(wanted.expires), FIELD: field}
+    values = {OWNER: wanted.owner, **numbers, EXPIRES: told(wanted.expires), FIELD: field}
     if not found:  # to add one, the map has to be there; to add the map would drop one that was just made
         version = (item.get("metadata") or {}).get("resourceVersion")
         whole = {"op": "add", "path": "/metadata/annotations", "value": values}
@@ -75,7 +72,8 @@ def _path(name: str) -> str:
     return pointer("metadata", "annotations", name)
 
 
-def _text(time: float) -> str:
+def told(time: float) -> str:
+    """A unix time as it stands in EXPIRES."""
     return datetime.datetime.fromtimestamp(round(time), tz=datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

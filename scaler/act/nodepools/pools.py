@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from scaler.act.contest import Contests
+from scaler.act.managers import last_writer
 from scaler.act.nodepools import marks
 from scaler.act.nodepools.capacity_buffer import BufferWriter
 from scaler.act.nodepools.integer_field import IntegerWriter
@@ -16,13 +18,14 @@ from scaler.api.gpu_node_pool import GpuNodePool, Provider
 from scaler.clock import Clock
 from scaler.errors import (
     Conflict,
+    ContestedTarget,
     Forbidden,
     OwnedByAnother,
     TargetError,
     TargetNotFound,
     TargetWithoutScale,
 )
-from scaler.kube import KubeClient
+from scaler.kube import MANAGER, KubeClient
 from scaler.plan.observation import Freshness, Reading
 from scaler.plan.reasons import Reason
 
@@ -58,6 +61,7 @@ class ProviderPools:
         self._objects = Objects(kube)
         self._clock = clock
         self._life = life
+        self._contests = Contests()
         self._seen: dict[str, tuple[Provider, PoolTarget]] = {}  # what was read last of each pool, by its name
         self._lock = threading.Lock()
 
@@ -93,12 +97,14 @@ class ProviderPools:
                 f"{writer.what} states {target.asked}, not the {current} that were read: "
                 "somebody else changed it; decided anew at the next tick"
             )
+        self._leave_to_the_other(pool, writer.what, target)
         # What is above the limit already stays; to be lowered is always allowed.
         most = desired if target.most is None else max(target.most, min(current, desired))
         goal = min(desired, most)
         mark = self._mark(pool, current, target.mark, goal) if writer.marks else None
         if goal != current or mark != target.mark:
             writer.write(target, current, goal, mark)
+            self._contests.wrote(pool.uid, writer.what, goal, self._clock.now())
             self._forget(pool)
         if goal < desired:
             raise TargetError(
@@ -117,7 +123,26 @@ class ProviderPools:
         if asked is None or mark is None or mark.owner != marks.owner(pool.metadata.name):
             return
         writer.write(target, asked, mark.before if asked == mark.value else asked, None)
+        self._contests.blameless(pool.uid)
         self._forget(pool)
+
+    def _leave_to_the_other(self, pool: GpuNodePool, what: str, target: PoolTarget) -> None:
+        """Raises ContestedTarget while somebody puts back what is written here, time and again."""
+        now = self._clock.now()
+        if target.asked is not None and self._contests.suspect(pool.uid, what, target.asked):
+            by = (last_writer(target.item, target.way) if target.way else None) or ""
+            if by == MANAGER:  # `lagcast release`
+                self._contests.blameless(pool.uid)
+            else:
+                self._contests.reversed(pool.uid, what, by, now)
+        contested = self._contests.contested(pool.uid, what, now)
+        if contested is not None:
+            by, until = contested
+            who = f"the field manager {by!r}" if by else "somebody who left no field manager"
+            raise ContestedTarget(
+                f"{what}: what was written is put back again and again, last by {who}; nothing is written before "
+                f"{marks.told(until)}: have it leave the number alone, or set the mode of {pool} to Recommend"
+            )
 
     def _read(self, pool: GpuNodePool) -> tuple[NodePoolWriter, PoolTarget]:
         writer = writer_for(pool, self._objects)

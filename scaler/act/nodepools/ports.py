@@ -70,6 +70,7 @@ class PoolTarget:
     most: int | None = None  # the object's own upper limit; None: it states none
     owner: str = ""  # another controller that owns the number, and what to do about it; empty: none
     item: Json = field(default_factory=dict, repr=False, compare=False)  # what was read: the patch tests it
+    way: tuple[str, ...] = ()  # the names on the way to the number in ``item``; none: it is not in there
 
 
 class NodePoolWriter(Protocol):
