@@ -9,16 +9,20 @@ from dataclasses import dataclass, replace
 
 from scaler.act.apply import Actor
 from scaler.act.order import Order, Outcome, ScalerRef
-from scaler.api.predictive_scaler import PredictiveScaler, to_service
+from scaler.api.gpu_node_pool import GpuNodePool
+from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.clock import Clock
 from scaler.errors import where
 from scaler.explain.week import Week, remember
 from scaler.observe.gather import Gatherer
 from scaler.observe.watched import Watched, watched
-from scaler.plan.decision import Numbers, Policy, ServiceDecision
+from scaler.plan.decision import GroupDecision, Numbers, Policy, PoolDecision, ServiceDecision
 from scaler.plan.observation import GroupObservation, ServiceObservation
 from scaler.plan.reasons import Reason
 from scaler.plan.service import Service
+from scaler.pools.groups import Group, TakesOver, arrange, planning_groups, say
+from scaler.pools.pools import Pools
+from scaler.pools.row import PoolRow, PoolSeen
 from scaler.telemetry import Telemetry, Who
 
 log = logging.getLogger(__name__)
@@ -35,6 +39,7 @@ class Row:
     decision: ServiceDecision
     outcome: Outcome
     last_week: float | None = None  # requests/s a week before the time at which a replica asked for now would serve
+    alone: str = ""  # why it is planned without the pool that it names; empty: it names none, or is planned with it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,12 +47,20 @@ class _Scaler:
     resource: PredictiveScaler
     service: Service
     watched: Watched
-    policy: Policy
     week: Week
+    alone: str
 
     @property
     def who(self) -> Who:
         return Who(self.resource.metadata.namespace, self.resource.metadata.name)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Planned:
+    """Scalers that one policy decides for."""
+
+    group: Group
+    policy: Policy
 
 
 class Controller:
@@ -63,10 +76,11 @@ class Controller:
         tick: float,
         note: Callable[[Row], None] | None = None,
         leads: Callable[[], bool] = lambda: True,
+        pools: Pools | None = None,
     ) -> None:
         """``note`` is told each row in the tick, and must not block: the journal. ``leads`` says whether this replica
         carries decisions out; one that does not observes, learns and decides all the same, and shows no series of its
-        scalers: those are the leader's.
+        scalers: those are the leader's. Without ``pools``, no pool of GPU nodes is planned.
         """
         self._gatherer = gatherer
         self._actor = actor
@@ -78,14 +92,23 @@ class Controller:
         self._note = note
         self._leads = leads
         self._led = leads()  # at the newest tick
+        self._pools = pools
         self._scalers: dict[str, _Scaler] = {}
+        self._planned: dict[str, _Planned] = {}  # by the group's key
+        self._declared: tuple[GpuNodePool, ...] = ()
         self._rows: Mapping[str, Row] = {}
+        self._pool_rows: Mapping[str, PoolRow] = {}
         self._last_tick: float | None = None
 
     @property
     def rows(self) -> Mapping[str, Row]:
         """The newest tick's rows by uid; a new object each tick, safe to read from another thread."""
         return self._rows
+
+    @property
+    def pool_rows(self) -> Mapping[str, PoolRow]:
+        """The newest tick's pools by uid, as ``rows``."""
+        return self._pool_rows
 
     @property
     def last_tick(self) -> float | None:
@@ -97,33 +120,37 @@ class Controller:
         """Whether this replica led at the newest tick."""
         return self._led
 
-    def configure(self, resources: Sequence[PredictiveScaler]) -> None:
+    def configure(self, resources: Sequence[PredictiveScaler], pools: Sequence[GpuNodePool] = ()) -> None:
         """Take over a new configuration. A scaler keeps its policy, and what it learned, unless its plan changed, or
-        what it watches or scales: then its history is read again. Whatever a policy raises for a resource goes to the
-        caller, and nothing has changed then.
+        what it watches or scales: then its history is read again. Scalers on one of ``pools`` are planned together.
+        Whatever a policy raises for a resource goes to the caller, and nothing has changed then.
         """
-        scalers = {}
-        renewed = []
-        for resource in resources:
-            service = to_service(resource, self._tick)
-            old = self._scalers.get(resource.uid)
-            new = watched(resource)
-            if old is not None and old.service == service and _same_subject(old, resource, new):
-                policy, week = old.policy, old.week
-            else:
-                policy, week = self._make_policy(resource, service), Week()
-                renewed.append(resource.uid)
-            scalers[resource.uid] = _Scaler(resource, service, new, policy, week)
+        able = self._pools is not None and planning_groups(self._make_policy) is not None
+        groups = arrange(resources, pools, self._tick, together=able)
+        planned = {group.key: self._plan(group) for group in groups}  # raises before anything has changed
+        scalers: dict[str, _Scaler] = {}
+        renewed: list[str] = []
+        for one in planned.values():
+            kept = self._learned(one)
+            for member in one.group.members:
+                uid = member.service.uid
+                week = self._scalers[uid].week if uid in kept else Week()
+                scalers[uid] = _Scaler(member.resource, member.service, watched(member.resource), week, member.alone)
+                if uid not in kept:
+                    renewed.append(uid)
         before = {s.who for s in self._scalers.values()}
         after = {s.who for s in scalers.values()}
         for who in before - after:
             self._telemetry.gone(who)
+        for pool in {p.metadata.name for p in self._declared} - {p.metadata.name for p in pools}:
+            self._telemetry.pools.gone(pool)
         for scaler in scalers.values() if self._led else ():
             self._telemetry.configured(scaler.who, scaler.resource, scaler.service)
         for uid in renewed:
             self._gatherer.look_back_again(uid)
-        self._scalers = scalers
+        self._scalers, self._planned = scalers, planned
         self._actor.keep(scalers.keys())
+        self._declared = tuple(pools) if self._pools is not None else ()
 
     def tick(self, stop: threading.Event | None = None) -> Mapping[str, Row]:
         """Observe, decide and act once for every scaler, or for those whose turn came before ``stop`` was set.
@@ -132,16 +159,29 @@ class Controller:
         """
         now = self._clock.now()
         self._take_role(self._leads())
+        groups = [one.group for one in self._planned.values()]
+        if self._pools is not None:
+            self._pools.begin(self._declared)
         observed = self._gatherer.gather(now, [s.watched for s in self._scalers.values()])
-        rows = {}
-        for uid, scaler in self._scalers.items():
+        pools = self._look(now, groups, observed)
+        rows: dict[str, Row] = {}
+        pool_rows: dict[str, PoolRow] = {}
+        for one in self._planned.values():
             if stop is not None and stop.is_set():  # each patch may take a while
                 break
-            seen = observed[uid]
-            decision = _decide(scaler, seen, now)
-            outcome = self._act(scaler, decision, now)
-            rows[uid] = self._report(scaler, seen, decision, outcome)
-        self._rows = rows
+            seen = tuple(observed[member.service.uid] for member in one.group.members)
+            decided = _decide(one, seen, pools, now)
+            self._vacate(one.group, decided)
+            for member, decision in zip(one.group.members, decided.services, strict=True):
+                scaler = self._scalers[member.service.uid]
+                outcome = self._act(scaler, decision, now)
+                rows[member.service.uid] = self._report(scaler, observed[member.service.uid], decision, outcome)
+            for pool in decided.pools if one.group.key in pools else ():
+                pool_rows[pool.uid] = self._carry_out(one.group, pools[pool.uid], pool, now)
+        for bare in self._declared:
+            if bare.uid not in self._planned and bare.uid in pools:  # no scaler names it
+                pool_rows[bare.uid] = self._carry_out(Group(bare.uid, (), bare), pools[bare.uid], None, now)
+        self._rows, self._pool_rows = rows, pool_rows
         self._last_tick = self._clock.now()
         return rows
 
@@ -179,6 +219,73 @@ class Controller:
     def close(self) -> None:
         """Close every source."""
         self._gatherer.close()
+        if self._pools is not None:
+            self._pools.close()
+
+    def _plan(self, group: Group) -> _Planned:
+        """The group with its policy: the one that it has, if nothing has changed that its plan knows of."""
+        old = self._planned.get(group.key)
+        if old is not None and _services(old.group) == _services(group) and self._same(group) == set(_services(group)):
+            return _Planned(group, old.policy)
+        together = None if group.pool is None else planning_groups(self._make_policy)
+        if together is not None:
+            return _Planned(group, together.together(group.members))
+        (member,) = group.members
+        return _Planned(group, self._make_policy(member.resource, member.service))
+
+    def _learned(self, new: _Planned) -> frozenset[str]:
+        """The services of which the group's policy knows what was learned."""
+        old = self._planned.get(new.group.key)
+        if old is None:
+            return frozenset()
+        if old.policy is new.policy:
+            return frozenset(_services(new.group))
+        if new.group.pool is None or not isinstance(new.policy, TakesOver):
+            return frozenset()
+        return new.policy.take_over(old.policy, self._same(new.group))
+
+    def _same(self, group: Group) -> frozenset[str]:
+        """The services of a group that are run already, and whose subject is the same."""
+        return frozenset(
+            member.service.uid
+            for member in group.members
+            if (old := self._scalers.get(member.service.uid)) is not None
+            and _same_subject(old, member.resource, watched(member.resource))
+        )
+
+    def _look(
+        self, now: float, groups: Sequence[Group], observed: Mapping[str, ServiceObservation]
+    ) -> Mapping[str, PoolSeen]:
+        """What is seen of the pools; nothing when that fails, and then their groups are held."""
+        if self._pools is None:
+            return {}
+        try:
+            return self._pools.gather(now, self._declared, groups, observed)
+        except Exception as error:  # noqa: BLE001 - the services that stand on no pool go on
+            log.error("observing the pools failed: %s; their services are held; please report it", where(error))
+            return {}
+
+    def _vacate(self, group: Group, decided: GroupDecision) -> None:
+        if self._pools is None or not self._led:
+            return
+        try:
+            self._pools.vacate(group, decided)
+        except Exception as error:  # noqa: BLE001 - it costs an emptier node, and stops no scaler
+            log.error("marking the pods of %s failed: %s; please report it", group.pool, where(error))
+
+    def _carry_out(self, group: Group, seen: PoolSeen, decision: PoolDecision | None, now: float) -> PoolRow:
+        assert self._pools is not None  # noqa: S101 - else none was seen
+        assert group.pool is not None  # noqa: S101 - as above
+        row = self._pools.carry_out(group.pool, seen, decision, now, leads=self._led, services=len(group.members))
+        old = self._pool_rows.get(group.pool.uid)
+        if decision is not None and (old is None or old.decision is None or old.decision.reasons != decision.reasons):
+            log.info("%s: %s", group.pool, ", ".join(decision.reasons))
+        if self._led:
+            try:
+                self._telemetry.pools.decided(row)
+            except Exception as error:  # noqa: BLE001 - a number that cannot be shown stops no pool
+                log.error("reporting %s failed: %s; please report it", group.pool, where(error))
+        return row
 
     def _take_over(self, stop: threading.Event, after_tick: Callable[[], None]) -> None:
         """Carry out what a new leader decided at its newest tick. Nothing is observed for it: arrivals of an instant
@@ -195,6 +302,12 @@ class Controller:
                 rows[uid] = replace(row, outcome=self._act(scaler, row.decision, self._clock.now()))
                 self._show(scaler, rows[uid])
             self._rows = rows
+            pool_rows = dict(self._pool_rows)
+            for uid, pool in self._pool_rows.items():
+                planned = self._planned.get(uid)
+                if planned is not None and not stop.is_set() and pool.outcome.reason is Reason.STANDBY:
+                    pool_rows[uid] = self._carry_out(planned.group, pool.seen, pool.decision, self._clock.now())
+            self._pool_rows = pool_rows
             after_tick()
         except Exception as error:  # noqa: BLE001 - as for a tick
             log.error("taking over failed: %s; it is decided anew at the next tick; please report it", where(error))
@@ -208,6 +321,8 @@ class Controller:
                 self._telemetry.configured(scaler.who, scaler.resource, scaler.service)
             else:
                 self._telemetry.gone(scaler.who)
+        for pool in () if leads else self._declared:
+            self._telemetry.pools.gone(pool.metadata.name)
 
     def _act(self, scaler: _Scaler, decision: ServiceDecision, now: float) -> Outcome:
         """Carry a decision out; a fault of ours in it leaves the other scalers alone."""
@@ -221,7 +336,7 @@ class Controller:
             return Outcome(Reason.INTERNAL_ERROR, said)
 
     def _report(self, scaler: _Scaler, seen: ServiceObservation, decision: ServiceDecision, outcome: Outcome) -> Row:
-        row = Row(scaler.resource, replace(seen, history=None), decision, outcome)
+        row = Row(scaler.resource, replace(seen, history=None), decision, outcome, alone=scaler.alone)
         try:
             row = replace(row, last_week=remember(scaler.week, seen, decision, scaler.service))
             self._say(scaler, decision)
@@ -254,6 +369,10 @@ def _order(scaler: _Scaler, decision: ServiceDecision, now: float) -> Order:
     return Order(who, scaler.watched.target, spec.mode, decision, now, resource.pause, spec.replicas.max)
 
 
+def _services(group: Group) -> Mapping[str, Service]:
+    return {member.service.uid: member.service for member in group.members}
+
+
 def _same_subject(old: _Scaler, resource: PredictiveScaler, new: Watched) -> bool:
     """Whether what was learned speaks of the new resource, too: offsets, rates and lead times are of one topic, group
     and target. How its cluster is reached (credentials), its latency source and its mode may differ.
@@ -263,18 +382,28 @@ def _same_subject(old: _Scaler, resource: PredictiveScaler, new: Watched) -> boo
         (before.target, before.topic) == (new.target, new.topic)
         and before.kafka.bootstrap_servers == new.kafka.bootstrap_servers
         and old.resource.spec.forecast == resource.spec.forecast
+        and old.resource.spec.planned_events == resource.spec.planned_events
     )
 
 
-def _decide(scaler: _Scaler, seen: ServiceObservation, now: float) -> ServiceDecision:
-    """One policy's decision; a fault in it holds this scaler and leaves the others alone."""
+def _decide(
+    one: _Planned, seen: Sequence[ServiceObservation], pools: Mapping[str, PoolSeen], now: float
+) -> GroupDecision:
+    """One policy's decision; a fault in it holds its group and leaves the others alone."""
+    members, pool = one.group.members, one.group.pool
     try:
-        return scaler.policy.step(now, GroupObservation((seen,))).services[0]
+        told = () if pool is None else (pools[pool.uid].observation,)
+        decided = one.policy.step(now, GroupObservation(tuple(seen), told))
+        if len(decided.services) != len(members):
+            raise ValueError("a decision for each service was asked for")
+        return say(decided, members)
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the other scalers
-        who = scaler.who
-        log.error(
-            "deciding for %s/%s failed: %s; its count is held; please report it", who.namespace, who.name, where(error)
-        )
-        state = seen.replicas.value
+        whom = ", ".join(f"{m.resource.metadata.namespace}/{m.resource.metadata.name}" for m in members)
+        log.error("deciding for %s failed: %s; its count is held; please report it", whom, where(error))
+    services = []
+    for service in seen:
+        state = service.replicas.value
         current = state.desired if state is not None else None
-        return ServiceDecision(scaler.service.uid, now, current, current, (Reason.INTERNAL_ERROR,), Numbers())
+        services.append(ServiceDecision(service.uid, now, current, current, (Reason.INTERNAL_ERROR,), Numbers()))
+    held = () if pool is None else (PoolDecision(pool.uid, now, None, (Reason.INTERNAL_ERROR,)),)
+    return GroupDecision(tuple(services), held)

@@ -13,6 +13,7 @@ from scaler.act.order import Outcome
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.metrics.catalog import METRICS, PREFIX, Kind, Metric
 from scaler.metrics.ledger import Ledger
+from scaler.metrics.pools import PoolSeries
 from scaler.metrics.scores import QUANTILES
 from scaler.plan.decision import ServiceDecision
 from scaler.plan.observation import Freshness, LatencySample, LeadTime, Reading, ServiceObservation
@@ -74,6 +75,7 @@ class Telemetry:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
         self._series: dict[str, _Series] = {metric.name: self._make(metric) for metric in METRICS}
+        self.pools = PoolSeries(self._series)
         self._fields = {metric.name: metric.field for metric in METRICS if metric.field}
         self._shown: dict[Who, _Shown] = {}
         # Unix s of the newest value of each source that is told; None before the first.

@@ -98,10 +98,19 @@ POOL = Kind(
     columns=(
         Column("Mode", ".spec.mode"),
         Column("Min", ".spec.nodes.min", "integer"),
-        Column("Max", ".spec.nodes.max", "integer"),
-        Column("GPUs", ".spec.node.gpus", "integer", "GPUs of a node"),
-        Column("Lead Time", ".spec.node.leadTime", description="Where to start until it is learned"),
+        Column("Max", ".status.maxNodes", "integer", "Most nodes: nodes.max, or what the budget pays for"),
+        Column("Current", ".status.currentNodes", "integer", "Nodes that its provider's count keeps"),
+        Column("Desired", ".status.desiredNodes", "integer", "Nodes that were decided to be kept"),
+        Column("Nodes", ".status.readyNodes", "integer", "Nodes that are Ready"),
+        Column("Pending", ".status.pendingNodes", "integer", "Nodes asked for that are not Ready"),
+        Column("Ready", '.status.conditions[?(@.type=="Ready")].status', description="Whether it can decide and act"),
+        Column("Reason", ".status.reason", description="What decided the count"),
         _AGE,
+        Column("GPUs", ".spec.node.gpus", "integer", "GPUs of a node", priority=1),
+        Column("Empty", ".status.emptyNodes", "integer", "Ready nodes without a pod of a scaled target", priority=1),
+        Column("Lead Time", ".status.leadTime", description="From asking for a node to its being Ready", priority=1),
+        Column("Cost", ".status.costPerHour", description="Cost an hour, as declared for a node", priority=1),
+        Column("Last Scale", ".status.lastScaleTime", "date", "When its count was last written", priority=1),
     ),
 )
 KINDS = (SCALER, POOL)

@@ -67,6 +67,8 @@ class Because(StrEnum):
     """`spec.forecast.model` is `none`."""
     INVALID_ANNOTATION = "InvalidAnnotation"
     """An annotation asks for something that is not understood; more is held meanwhile, never less."""
+    NO_SCALER = "NoScaler"
+    """No PredictiveScaler names the pool: nothing is decided for it."""
     NOT_PAUSED = "NotPaused"
     """No annotation asks for it."""
 
@@ -90,6 +92,12 @@ class Condition(Model):
     observed_generation: _Generation | None = Field(
         default=None, description="The version of the spec (`metadata.generation`) that this speaks of."
     )
+
+
+Conditions = Annotated[
+    list[Condition],
+    Field(max_length=len(ConditionType), json_schema_extra={"x-kubernetes-list-type": "map"}),
+]
 
 
 class ForecastStatus(Model):
@@ -125,19 +133,55 @@ class ScalerStatus(Model):
     )
     forecast: ForecastStatus | None = Field(default=None, description="Forecast arrivals at the lead time.")
     last_scale_time: _Time | None = Field(default=None, description="When the target was last patched.")
-    conditions: Annotated[
-        list[Condition],
-        Field(max_length=len(ConditionType), json_schema_extra={"x-kubernetes-list-type": "map"}),
-    ] = Field(
+    conditions: Conditions = Field(
         default_factory=list,
         description="What is so, since when, and why.",
         json_schema_extra={"x-kubernetes-list-map-keys": ["type"]},
     )
 
+    @property
+    def desired(self) -> int | None:
+        """The count that was decided."""
+        return self.desired_replicas
+
 
 class PoolStatus(Model):
-    """What was decided last. This version writes none."""
+    """What was decided last for a pool, and why. What is not known is left out."""
 
     observed_generation: _Generation | None = Field(
         default=None, description="The version of the spec (`metadata.generation`) that was decided on."
     )
+    current_nodes: _Count | None = Field(
+        default=None, description="Nodes that the pool keeps by its provider's count, as it was read."
+    )
+    desired_nodes: _Count | None = Field(default=None, description="Nodes that were decided to be kept.")
+    ready_nodes: _Count | None = Field(default=None, description="Nodes that are Ready with all their GPUs.")
+    pending_nodes: _Count | None = Field(default=None, description="Nodes that were asked for and are not Ready.")
+    empty_nodes: _Count | None = Field(
+        default=None, description="Of the Ready nodes, those without a pod of a scaled target."
+    )
+    max_nodes: _Count | None = Field(
+        default=None, description="Most nodes: `spec.nodes.max`, or what the budget pays for."
+    )
+    services: _Count | None = Field(default=None, description="PredictiveScalers that are planned on it.")
+    lead_time: Duration | None = Field(
+        default=None, description="From asking for a node to its being Ready: 95 % take no longer, as learned."
+    )
+    cost_per_hour: Fraction | None = Field(
+        default=None,
+        description="Of the nodes that are Ready or asked for, in the currency of `spec.node.costPerHour`.",
+    )
+    reason: Annotated[str, Field(max_length=LONGEST_REASON)] | None = Field(
+        default=None, description="What decided the count, as one word of a closed list."
+    )
+    last_scale_time: _Time | None = Field(default=None, description="When the provider's count was last written.")
+    conditions: Conditions = Field(
+        default_factory=list,
+        description="What is so, since when, and why: `Ready`, `ScalingLimited`, `Paused`.",
+        json_schema_extra={"x-kubernetes-list-map-keys": ["type"]},
+    )
+
+    @property
+    def desired(self) -> int | None:
+        """The count that was decided."""
+        return self.desired_nodes

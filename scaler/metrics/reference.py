@@ -33,8 +33,6 @@ The label `namespace` is that of the scaler, not that of the controller's pod. P
 Where the tests run there is no Grafana. They hold the dashboards to the rules of Grafana's own linter, and run every
 panel's queries on a real Prometheus that has scraped a real controller; how a panel looks is not tested.
 
-Not there yet: metrics of GPU nodes and their lead time, and of leadership, and what would be drawn or alerted of them.
-
 ## Metrics, one by one
 """
 

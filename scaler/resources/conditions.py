@@ -20,8 +20,9 @@ _LIMITS: Mapping[Reason, str] = {
     Reason.SCALE_OUT_LIMIT: "spec.replicas.maxScaleOut holds the step back",
     Reason.SCALE_IN_LIMIT: "spec.replicas.maxScaleIn holds the step back",
     Reason.PARTITIONS: "more replicas could not be given work: the topic's partitions bind",
+    Reason.POOL_FULL: "its pool has all the nodes that it may have: see the GpuNodePool's status",
 }
-_FAULTS = frozenset(
+FAULTS = frozenset(
     {
         Reason.PATCH_FAILED,
         Reason.TARGET_NOT_FOUND,
@@ -117,7 +118,7 @@ def rfc3339(now: float) -> str:
 
 def _ready(row: Row) -> Finding:
     kind, no = ConditionType.READY, Truth.FALSE
-    if row.outcome.reason in _FAULTS:
+    if row.outcome.reason in FAULTS:
         return Finding(kind, no, row.outcome.reason, row.outcome.detail or f"{row.outcome.reason}: see the log")
     if Reason.INTERNAL_ERROR in row.decision.reasons:
         return Finding(kind, no, Reason.INTERNAL_ERROR, "deciding failed; its count is held; please report it")
@@ -162,6 +163,9 @@ def _fallback(row: Row) -> Finding:
     for reason in _INPUTS:
         if reason in reasons:
             return Finding(kind, Truth.TRUE, reason, "a source is missing: the count is never lowered meanwhile")
+    if row.alone:
+        said = f"{row.alone}; it is planned alone, and nodes come for pending pods"
+        return Finding(kind, Truth.TRUE, Reason.POOL_UNKNOWN, said)
     if row.resource.spec.forecast.model is ForecastModel.NONE:
         return Finding(kind, Truth.FALSE, Because.REACTIVE_BY_CHOICE, "spec.forecast.model is none")
     if Reason.NO_FORECAST in reasons:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.api.objects import parse
 from scaler.api.predictive_scaler import KIND, PredictiveScaler
 from scaler.api.status import Refusal
@@ -23,13 +24,16 @@ class Place:
     generation: int | None
 
 
+R = TypeVar("R", PredictiveScaler, GpuNodePool)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Declared:
+class Declared(Generic[R]):
     """One object of the cluster: read, or with what is wrong; and the newest status that was seen of it."""
 
     place: Place
     created: str  # RFC 3339, UTC: sorts as text
-    resource: PredictiveScaler | None
+    resource: R | None
     faults: tuple[str, ...]
     status: Json
 
@@ -65,7 +69,7 @@ def place_of(resource: PredictiveScaler) -> Place:
     return Place(metadata.namespace, metadata.name, resource.uid, metadata.generation)
 
 
-def choose(declared: Iterable[Declared]) -> Choice:
+def choose(declared: Iterable[Declared[PredictiveScaler]]) -> Choice:
     """Which scalers are run. Of several on one target it is the oldest, so that a new one takes nothing away."""
     run: list[PredictiveScaler] = []
     refused: list[Refused] = []
@@ -86,16 +90,19 @@ def choose(declared: Iterable[Declared]) -> Choice:
 
 
 @dataclass(slots=True)
-class _Kept:
-    declared: Declared
+class _Kept(Generic[R]):
+    declared: Declared[R]
     seen: tuple[Any, ...] = field(default=())  # what of the object matters here
 
 
-class ScalerStore:
+class Store(Generic[R]):
     """The handler of the watch; ``take`` is for the controller's thread."""
 
-    def __init__(self) -> None:
-        self._kept: dict[str, _Kept] = {}
+    def __init__(self, kind: str, model: type[R]) -> None:
+        """``model`` reads the objects of this ``kind``."""
+        self._kind = kind
+        self._model: type[R] = model
+        self._kept: dict[str, _Kept[R]] = {}
         self._changed = False
         self._lock = threading.Lock()
 
@@ -120,7 +127,7 @@ class ScalerStore:
         """One is gone."""
         self._drop([item["metadata"]["uid"]])
 
-    def take(self) -> tuple[Declared, ...] | None:
+    def take(self) -> tuple[Declared[R], ...] | None:
         """All that there are; None when nothing but statuses changed since the last call."""
         with self._lock:
             if not self._changed:
@@ -128,7 +135,7 @@ class ScalerStore:
             self._changed = False
             return tuple(kept.declared for kept in self._kept.values())
 
-    def known(self) -> tuple[Declared, ...]:
+    def known(self) -> tuple[Declared[R], ...]:
         """All that there are, whether or not they were taken."""
         with self._lock:
             return tuple(kept.declared for kept in self._kept.values())
@@ -142,7 +149,7 @@ class ScalerStore:
             with self._lock:
                 known.declared = replace(known.declared, status=_status(item))
             return
-        made = _declared(item)
+        made = self._declared(item)
         with self._lock:
             self._kept[uid] = _Kept(made, seen)
             self._changed = True
@@ -152,25 +159,31 @@ class ScalerStore:
             for uid in list(uids):
                 self._changed |= self._kept.pop(uid, None) is not None
 
+    def _declared(self, item: Json) -> Declared[R]:
+        metadata = item["metadata"]
+        generation = metadata.get("generation")
+        place = Place(
+            str(metadata.get("namespace", "")),
+            str(metadata["name"]),
+            str(metadata["uid"]),
+            generation if isinstance(generation, int) else None,
+        )
+        parsed = parse(item, (self._kind,))
+        resource = parsed.resource if isinstance(parsed.resource, self._model) else None
+        created = str(metadata.get("creationTimestamp", ""))
+        return Declared(place, created, resource, parsed.faults, _status(item))
+
+
+class ScalerStore(Store[PredictiveScaler]):
+    """Of PredictiveScalers."""
+
+    def __init__(self) -> None:
+        super().__init__(KIND, PredictiveScaler)
+
 
 def _going(item: Json) -> bool:
     """It is being deleted: nothing is decided for it any more."""
     return bool(item["metadata"].get("deletionTimestamp"))
-
-
-def _declared(item: Json) -> Declared:
-    metadata = item["metadata"]
-    generation = metadata.get("generation")
-    place = Place(
-        str(metadata.get("namespace", "")),
-        str(metadata["name"]),
-        str(metadata["uid"]),
-        generation if isinstance(generation, int) else None,
-    )
-    parsed = parse(item, (KIND,))
-    resource = parsed.resource if isinstance(parsed.resource, PredictiveScaler) else None
-    created = str(metadata.get("creationTimestamp", ""))
-    return Declared(place, created, resource, parsed.faults, _status(item))
 
 
 def _status(item: Json) -> Json:

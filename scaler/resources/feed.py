@@ -97,8 +97,8 @@ class ClusterScalers:
         log.info("%d scalers are run, %d are not", len(choice.run), len(choice.refused))
 
     def after_tick(self) -> None:
-        """Where this replica leads: say what the newest tick decided in the statuses, where that is due, and put back the
-        floors of scalers that are to go."""
+        """Where this replica leads: put back the floors of scalers that are to go, and say in the statuses what the
+        newest tick decided, where that is due."""
         led, self._led = self._led, self._controller.led
         if not self._led:
             return

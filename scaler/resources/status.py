@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
 from scaler.act.order import Outcome
 from scaler.api.quantities import Duration, Fraction
-from scaler.api.status import Condition, ScalerStatus, Truth
+from scaler.api.status import Condition, PoolStatus, ScalerStatus, Truth
 from scaler.controller import Row
 from scaler.kube import Json
 from scaler.plan.decision import Forecast
@@ -70,10 +70,21 @@ def read(status: Json) -> ScalerStatus:
         return ScalerStatus()
 
 
-def patch(place: Place, status: ScalerStatus) -> Json:
+class Status(Protocol):
+    """Of a scaler or a pool."""
+
+    @property
+    def observed_generation(self) -> int | None: ...
+    @property
+    def desired(self) -> int | None: ...
+    @property
+    def conditions(self) -> list[Condition]: ...
+
+
+def patch(place: Place, status: ScalerStatus | PoolStatus) -> Json:
     """A merge patch that makes ``status`` of the object with this uid the whole status, and of no other object."""
     known: Json = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-    fields = (field.alias or name for name, field in ScalerStatus.model_fields.items())
+    fields = (field.alias or name for name, field in type(status).model_fields.items())
     return {"metadata": {"uid": place.uid}, "status": {field: known.get(field) for field in fields}}
 
 
@@ -81,11 +92,11 @@ def patch(place: Place, status: ScalerStatus) -> Json:
 class Written:
     """What stands on the server, and since when (unix s)."""
 
-    status: ScalerStatus
+    status: ScalerStatus | PoolStatus
     at: float
 
 
-def due(last: Written | None, fresh: ScalerStatus, now: float) -> bool:
+def due(last: Written | None, fresh: ScalerStatus | PoolStatus, now: float) -> bool:
     """Whether ``fresh`` is to be written at ``now`` (unix s): at once when the desired count or a condition changed,
     once in ``REST`` when only numbers did, never when nothing did.
     """
@@ -95,10 +106,10 @@ def due(last: Written | None, fresh: ScalerStatus, now: float) -> bool:
     return fresh != last.status and abs(now - last.at) >= REST
 
 
-def _urgent(status: ScalerStatus) -> tuple[Any, ...]:
+def _urgent(status: Status) -> tuple[Any, ...]:
     return (
         status.observed_generation,
-        status.desired_replicas,
+        status.desired,
         tuple((c.type, c.status, c.reason) for c in status.conditions),
     )
 

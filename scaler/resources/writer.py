@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from urllib.parse import quote
 
-from scaler.api.crd import SCALER
+from scaler.api.crd import SCALER, Kind
 from scaler.api.predictive_scaler import API_VERSION
-from scaler.api.status import ScalerStatus
+from scaler.api.status import PoolStatus, ScalerStatus
 from scaler.errors import TargetError, TargetNotFound, Unreachable
 from scaler.kube import KubeClient, failure
 from scaler.resources.declared import Place
@@ -20,14 +20,17 @@ log = logging.getLogger(__name__)
 MERGE_PATCH = "application/merge-patch+json"
 COLLECTION = f"/apis/{API_VERSION}/{SCALER.plural}"  # of all namespaces
 
-Batch = Sequence[tuple[Place, ScalerStatus]]
+AnyStatus = ScalerStatus | PoolStatus
+Batch = Sequence[tuple[Place, AnyStatus]]
 
 
 class StatusWriter:
     """Writes what is due, one batch at a time; what could not be written is due again."""
 
-    def __init__(self, client: KubeClient) -> None:
+    def __init__(self, client: KubeClient, kind: Kind = SCALER) -> None:
+        """``kind`` of the objects."""
         self._client = client
+        self._kind = kind
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="status")
         self._written: dict[str, Written] = {}
         self._going: Future[Sequence[tuple[str, Written]]] | None = None
@@ -37,7 +40,7 @@ class StatusWriter:
         """Whether it is known what stands on the server for this object."""
         return uid in self._written
 
-    def stands(self, uid: str, status: ScalerStatus) -> None:
+    def stands(self, uid: str, status: AnyStatus) -> None:
         """``status`` was read from the server; when it was written is not known."""
         self._written.setdefault(uid, Written(status, float("-inf")))
 
@@ -46,7 +49,7 @@ class StatusWriter:
         self._written.clear()
         self._going = None
 
-    def publish(self, statuses: Mapping[Place, ScalerStatus], now: float) -> None:
+    def publish(self, statuses: Mapping[Place, AnyStatus], now: float) -> None:
         """Take over the newest status of every object, and begin to write those that are due at ``now`` (unix s)."""
         if self._going is not None:
             if not self._going.done():
@@ -88,12 +91,15 @@ class StatusWriter:
             self._said = ""
         return done
 
-    def _put(self, place: Place, status: ScalerStatus) -> None:
-        namespace, name = quote(place.namespace, safe=""), quote(place.name, safe="")
-        path = f"/apis/{API_VERSION}/namespaces/{namespace}/{SCALER.plural}/{name}/status"
+    def _put(self, place: Place, status: AnyStatus) -> None:
+        kind, name = self._kind, quote(place.name, safe="")
+        scope = f"/namespaces/{quote(place.namespace, safe='')}" if kind.namespaced else ""
+        path = f"/apis/{API_VERSION}{scope}/{kind.plural}/{name}/status"
         answer = self._client.call("PATCH", path, body=patch(place, status), content_type=MERGE_PATCH)
         if not answer.ok:
-            raise failure(answer, f"write the status of {SCALER.kind} {place.namespace}/{place.name}")
+            raise failure(
+                answer, f"write the status of {kind.kind} {f'{place.namespace}/' * kind.namespaced}{place.name}"
+            )
 
     def _say(self, text: str) -> None:
         log.log(logging.DEBUG if text == self._said else logging.WARNING, "%s", text)

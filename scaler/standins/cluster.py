@@ -145,6 +145,11 @@ class FakeCluster:
         """All pods, also those that are terminating."""
         return list(self._deployments[target].pods)
 
+    def pods_of(self, target: TargetRef) -> list[Pod]:
+        """The same as the API server would write them."""
+        deployment = self._deployments.get(target)
+        return [] if deployment is None else [self._view(target, pod) for pod in deployment.pods]
+
     def advance(self, now: float) -> None:
         """Let everything happen until ``now`` (unix s); an earlier time changes nothing."""
         self._now = max(self._now, now)

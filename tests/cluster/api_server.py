@@ -59,6 +59,8 @@ class ApiServer:
         self.watches: deque[Watched] = deque([Watched(then="hang")])
         self.target_lists: deque[tuple[int, Json]] = deque([listed([])])  # of all collections that are no pods
         self.target_watches: deque[Watched] = deque([Watched(then="hang")])
+        self.pool_lists: deque[tuple[int, Json]] = deque([listed([])])  # of GpuNodePools
+        self.pool_watches: deque[Watched] = deque([Watched(then="hang")])
         self.answer: Callable[[Asked], tuple[int, Any]] = lambda asked: (404, status(404, "not found"))
         self.closing = threading.Event()
         self._lock = threading.Lock()
@@ -126,7 +128,13 @@ class _Handler(BaseHTTPRequestHandler):
         asked = Asked(self.command, split.path, dict(parse_qsl(split.query)), dict(self.headers.items()), body)
         api.asked.append(asked)
         pods = split.path.endswith("/pods")
-        if asked.query.get("watch"):
+        pools = split.path.endswith("/gpunodepools")
+        if pools and asked.method == "GET":
+            if asked.query.get("watch"):
+                self._watch(api.take(api.pool_watches))
+            else:
+                self._answer(*api.take(api.pool_lists))
+        elif asked.query.get("watch"):
             self._watch(api.take(api.watches if pods else api.target_watches))
         elif asked.query.get("limit") and not pods:
             self._answer(*api.take(api.target_lists))

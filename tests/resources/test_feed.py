@@ -119,7 +119,8 @@ def test_all_namespaces_are_watched_and_what_is_declared_is_run(world: Callable[
     w = world(item("a"), item("b"))
     assert w.running() == {"a", "b"}
     asked = [a for a in api.asked if not a.query.get("watch")]
-    assert {a.path for a in asked} == {"/apis/lagcast.io/v1alpha1/predictivescalers"}
+    kinds = ("predictivescalers", "gpunodepools")
+    assert {a.path for a in asked} == {f"/apis/lagcast.io/v1alpha1/{kind}" for kind in kinds}
     w.until(lambda: [a for a in api.asked if a.query.get("allowWatchBookmarks") == "true"])
     assert w.feed.missing is None
 

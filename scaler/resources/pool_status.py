@@ -1,0 +1,116 @@
+"""A pool's status and conditions, from one tick's row. Pure: what they were, and what is so now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from scaler.api.gpu_node_pool import GpuNodePool
+from scaler.api.pause import PAUSED
+from scaler.api.status import Because, ConditionType, PoolStatus, Refusal, Truth
+from scaler.kube import Json
+from scaler.plan.reasons import Reason
+from scaler.pools.limits import cost_per_hour, most_nodes
+from scaler.pools.row import PoolRow
+from scaler.resources.conditions import FAULTS, Finding, Lately, dated, rfc3339
+from scaler.resources.declared import Place
+from scaler.resources.status import duration, quantity
+
+_LIMITS: Mapping[Reason, str] = {
+    Reason.MIN_NODES: "spec.nodes.min keeps the count up",
+    Reason.MAX_NODES: "more is wanted than spec.nodes.max; raise it if the cloud has more",
+    Reason.GPU_BUDGET: "more is wanted than spec.budget.gpus pays for",
+    Reason.COST_BUDGET: "more is wanted than spec.budget.costPerHour pays for",
+    Reason.NODES_IN_USE: "it is lowered by its empty nodes only, and not so many are empty",
+}
+
+
+def place_of(pool: GpuNodePool) -> Place:
+    """Where its status is written."""
+    return Place("", pool.metadata.name, pool.uid, pool.metadata.generation)
+
+
+def of_row(row: PoolRow, before: PoolStatus, now: float, lately: Lately) -> PoolStatus:
+    """The status after a tick; ``before`` is the one that it follows, ``now`` unix s, ``lately`` remembers."""
+    pool, state = row.resource, row.seen.observation.state
+    place, seen = place_of(pool), state.value if state.fresh else None
+    findings = lately.steady((_ready(row), _limited(row), _paused(pool)), now)
+    ready = findings[0]
+    decided = None if row.decision is None else str(row.decision.reasons[0])
+    return _status(
+        observedGeneration=place.generation,
+        currentNodes=None if seen is None else seen.floor,
+        desiredNodes=row.nodes,
+        readyNodes=None if seen is None else seen.ready,
+        pendingNodes=None if seen is None else len(seen.pending_since),
+        emptyNodes=None if seen is None else seen.empty,
+        maxNodes=most_nodes(pool).nodes,
+        services=row.services,
+        leadTime=duration(None if row.decision is None else row.decision.lead_time),
+        costPerHour=quantity(None if seen is None else cost_per_hour(pool, seen.ready + len(seen.pending_since))),
+        reason=decided if ready.status is Truth.TRUE else str(ready.reason),
+        lastScaleTime=rfc3339(now) if row.outcome.patched else before.last_scale_time,
+        conditions=[c.model_dump(by_alias=True) for c in dated(findings, before.conditions, place, now)],
+    )
+
+
+def of_refused(place: Place, faults: tuple[str, ...], before: PoolStatus, now: float) -> PoolStatus:
+    """The status of a pool that cannot be read."""
+    finding = Finding(ConditionType.READY, Truth.FALSE, Refusal.INVALID_SPEC, "; ".join(faults))
+    return _status(
+        observedGeneration=place.generation,
+        reason=str(Refusal.INVALID_SPEC),
+        lastScaleTime=before.last_scale_time,
+        conditions=[c.model_dump(by_alias=True) for c in dated((finding,), before.conditions, place, now)],
+    )
+
+
+def read(status: Json) -> PoolStatus:
+    """What the API server has; empty where another version wrote something that cannot be read."""
+    try:
+        return PoolStatus.model_validate(status)
+    except ValidationError:
+        return PoolStatus()
+
+
+def _ready(row: PoolRow) -> Finding:
+    kind, no, state = ConditionType.READY, Truth.FALSE, row.seen.observation.state
+    if row.outcome.reason in FAULTS:
+        return Finding(kind, no, row.outcome.reason, row.outcome.detail or f"{row.outcome.reason}: see the log")
+    if not state.fresh:
+        said = state.detail or f"the reading of its nodes is {state.freshness}"
+        return Finding(kind, no, state.reason or Reason.INPUT_ERROR, said)
+    if row.decision is None:
+        said = "no PredictiveScaler names it in spec.gpu.pool: nothing is decided for it"
+        return Finding(kind, no, Because.NO_SCALER, said)
+    if Reason.INTERNAL_ERROR in row.decision.reasons:
+        return Finding(kind, no, Reason.INTERNAL_ERROR, "deciding failed; its count is held; please report it")
+    if row.nodes is None:
+        said = "the load or the replicas of a service on it are not known: its count is held"
+        return Finding(kind, no, Because.NOT_DECIDED, said)
+    return Finding(kind, Truth.TRUE, Because.DECIDING, "its nodes and its services are seen, and it is decided")
+
+
+def _limited(row: PoolRow) -> Finding:
+    kind = ConditionType.SCALING_LIMITED
+    if row.decision is None or row.nodes is None:
+        return Finding(kind, Truth.UNKNOWN, Because.NOT_DECIDED, "no count was decided")
+    for reason in row.decision.reasons:
+        if reason in _LIMITS:
+            return Finding(kind, Truth.TRUE, reason, _LIMITS[reason])
+    if row.outcome.reason is Reason.NODES_IN_USE:
+        return Finding(kind, Truth.TRUE, Reason.NODES_IN_USE, row.outcome.detail)
+    return Finding(kind, Truth.FALSE, Because.WITHIN_LIMITS, "no limit moved the desired count")
+
+
+def _paused(pool: GpuNodePool) -> Finding:
+    kind = ConditionType.PAUSED
+    if pool.paused:
+        return Finding(kind, Truth.TRUE, Reason.PAUSED, f'{PAUSED}: "true": nothing is changed')
+    return Finding(kind, Truth.FALSE, Because.NOT_PAUSED, "no annotation asks for it")
+
+
+def _status(**fields: Any) -> PoolStatus:
+    return PoolStatus.model_validate(fields)

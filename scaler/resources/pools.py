@@ -1,0 +1,88 @@
+"""The cluster's GpuNodePools and the controller: what is declared goes in before a tick, what was decided out after."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from scaler.api.crd import POOL
+from scaler.api.gpu_node_pool import POOL_KIND, GpuNodePool
+from scaler.api.predictive_scaler import API_VERSION
+from scaler.api.status import PoolStatus
+from scaler.kube import KubeClient
+from scaler.observe.watch import Watches
+from scaler.pools.row import PoolRow
+from scaler.resources import pool_status
+from scaler.resources.conditions import Lately
+from scaler.resources.declared import Declared, Store
+from scaler.resources.writer import StatusWriter
+
+log = logging.getLogger(__name__)
+
+COLLECTION = f"/apis/{API_VERSION}/{POOL.plural}"
+
+
+class ClusterPools:
+    """Knows which pools are declared, and writes their statuses."""
+
+    def __init__(self, client: KubeClient, watches: Watches) -> None:
+        """The watch, one of ``watches``, begins at once."""
+        self._store: Store[GpuNodePool] = Store(POOL_KIND, GpuNodePool)
+        self._watch = watches.begin(COLLECTION, self._store)
+        self._writer = StatusWriter(client, POOL)
+        self._refused: tuple[Declared[GpuNodePool], ...] = ()
+        self._newest: dict[str, PoolStatus] = {}  # by uid; what the next one follows
+        self._lately: dict[str, Lately] = {}  # by uid
+        self.pools: tuple[GpuNodePool, ...] = ()
+
+    def settle(self, seconds: float) -> None:
+        """Wait until it is known which there are, at most ``seconds``. A cluster without the definition has none."""
+        self._watch.settle(seconds)
+
+    def take(self) -> bool:
+        """Take in what changed; whether anything did."""
+        declared = self._store.take()
+        if declared is None:
+            return False
+        pools = [one.resource for one in declared if one.resource is not None]
+        self.pools = tuple(sorted(pools, key=lambda pool: pool.metadata.name))
+        refused = tuple(one for one in declared if one.resource is None)
+        for one in refused:
+            if one.faults not in [before.faults for before in self._refused]:
+                log.error("%s %s is refused: %s", POOL_KIND, one.place.name, "; ".join(one.faults))
+        self._refused = refused
+        self._remember(declared)
+        return True
+
+    def publish(self, rows: Mapping[str, PoolRow], now: float) -> None:
+        """Write the statuses that are due at ``now`` (unix s), of the newest tick's ``rows``."""
+        made = {}
+        for uid, row in rows.items():
+            before, lately = self._newest.get(uid) or PoolStatus(), self._lately.setdefault(uid, Lately())
+            made[pool_status.place_of(row.resource)] = pool_status.of_row(row, before, now, lately)
+        for one in self._refused:
+            before = self._newest.get(one.place.uid) or PoolStatus()
+            made[one.place] = pool_status.of_refused(one.place, one.faults, before, now)
+        self._newest |= {place.uid: status for place, status in made.items()}
+        self._writer.publish(made, now)
+
+    def follow(self) -> None:
+        """Another replica has written until now: what stands on the server is what the next statuses follow."""
+        self._newest.clear()
+        self._lately.clear()
+        self._writer.forget()
+        self._remember(self._store.known())
+
+    def close(self) -> None:
+        """End the writer; the watch is its owner's."""
+        self._writer.close()
+
+    def _remember(self, declared: tuple[Declared[GpuNodePool], ...]) -> None:
+        uids = {one.place.uid for one in declared}
+        self._newest = {uid: newest for uid, newest in self._newest.items() if uid in uids}
+        self._lately = {uid: lately for uid, lately in self._lately.items() if uid in uids}
+        for one in declared:
+            if one.place.uid not in self._newest:
+                found = pool_status.read(one.status)
+                self._newest[one.place.uid] = found
+                self._writer.stands(one.place.uid, found)
