@@ -16,6 +16,7 @@ from scaler.api.events import to_events
 from scaler.api.moments import DAY, MOMENT, to_seconds, to_unix
 from scaler.api.objects import parse
 from scaler.api.predictive_scaler import PredictiveScaler, to_service
+from scaler.api.yamlfile import read_documents
 from scaler.plan.fallback import FallbackRule
 from tests.configuration.objects import GOOD, OFFICE, SALE, spoil
 
@@ -145,3 +146,17 @@ def test_a_moment_is_what_python_reads(moment: datetime, offset: int) -> None:
 
 def test_a_time_of_day() -> None:
     assert [to_seconds(t) for t in ("00:00", "08:30", "24:00")] == [0.0, 30_600.0, 86_400.0]
+
+
+def test_the_examples_of_the_page_are_right() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "planned.md").read_text(encoding="utf-8")
+    fragments = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(fragments) == 5
+    for fragment in fragments:
+        (made,) = read_documents(fragment.encode())
+        assert isinstance(made, dict)
+        item = spoil(GOOD, "spec.replicas.max", 40)
+        for part, value in made["spec"].items():
+            below = item["spec"].get(part)
+            item["spec"][part] = {**below, **value} if isinstance(below, dict) else value
+        assert parse(item).faults == (), fragment
