@@ -9,14 +9,18 @@ from forecasting.series import Series
 from scaler.api.predictive_scaler import PredictiveScaler, to_service
 from scaler.controller import MakePolicy
 from scaler.fits import fitted_by
+from scaler.plan.nodes_need import PoolSpec
 from scaler.plan.observation import (
     Freshness,
     GroupObservation,
+    PoolObservation,
+    PoolState,
     Reading,
     ReplicaState,
     ServiceObservation,
     TopicOffsets,
 )
+from scaler.pools.groups import Member, planning_groups
 
 EXAMPLE = PredictiveScaler.model_validate(
     {
@@ -32,11 +36,18 @@ EXAMPLE = PredictiveScaler.model_validate(
     }
 )
 """A scaler to warm up with where there is none yet."""
+POOL = PoolSpec("warm-up", size=8, lead_time=300.0)
+NODES = PoolState(ready=1, pending_since=(), empty=0, floor=1)
 
 
 def warm_up(make_policy: MakePolicy, resource: PredictiveScaler, tick: float) -> None:
     """Decide a few ticks with a policy that is then thrown away."""
-    policy = fitted_by(make_policy, InPlace())(resource, to_service(resource, tick))
+    make_policy = fitted_by(make_policy, InPlace())
+    together = None if resource.spec.gpu is None else planning_groups(make_policy)
+    if together is None:
+        policy = make_policy(resource, to_service(resource, tick))
+    else:
+        policy = together.together([Member(resource, to_service(resource, tick, POOL))])
     step = resource.spec.forecast.step
     span = int(2 * resource.spec.forecast.season / step) + 10
     start = 0.0
@@ -57,6 +68,7 @@ def warm_up(make_policy: MakePolicy, resource: PredictiveScaler, tick: float) ->
                         Reading(ReplicaState(1, 1, (), 0, "warm-up", updating=False), now, Freshness.FRESH),
                         history=Reading(past, now, Freshness.FRESH) if n == 1 else None,
                     ),
-                )
+                ),
+                () if together is None else (PoolObservation(POOL.uid, Reading(NODES, now, Freshness.FRESH)),),
             ),
         )

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.api.objects import KINDS, Resource, is_ours, parse
 from scaler.api.predictive_scaler import API_VERSION, KIND, PredictiveScaler
 from scaler.api.yamlfile import YamlError, read_documents
@@ -40,19 +41,39 @@ class Checked:
     others: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a file declares, in its order."""
+
+    scalers: tuple[PredictiveScaler, ...] = ()
+    pools: tuple[GpuNodePool, ...] = ()
+
+
 def load(path: Path | str) -> tuple[PredictiveScaler, ...]:
-    """All scalers of the YAML file ``path``, in its order.
+    """All scalers of a YAML file that holds nothing else, in its order; see ``load_all``."""
+    return _load(path, (KIND,)).scalers
+
+
+def load_all(path: Path | str) -> Declared:
+    """All scalers and pools of the YAML file ``path``.
 
     The file holds one or several documents, each an object, a ``kind: List`` or a YAML list of objects. Raises
     ConfigError, whose message has one line for each thing that is wrong.
     """
-    checked = _check(Path(path), (KIND,), others_pass=False)
+    return _load(path, KINDS)
+
+
+def _load(path: Path | str, kinds: Sequence[str]) -> Declared:
+    checked = _check(Path(path), kinds, others_pass=False)
     if faults := checked.faults:
         shown = [f"{path}: {fault}" for fault in faults[:_MOST_LINES]]
         if len(faults) > _MOST_LINES:
             shown.append(f"{path}: and {len(faults) - _MOST_LINES} more")
         raise ConfigError("\n".join(shown))
-    return tuple(resource for resource in checked.resources if isinstance(resource, PredictiveScaler))
+    return Declared(
+        tuple(resource for resource in checked.resources if isinstance(resource, PredictiveScaler)),
+        tuple(resource for resource in checked.resources if isinstance(resource, GpuNodePool)),
+    )
 
 
 def check(path: Path | str) -> Checked:

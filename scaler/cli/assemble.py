@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scaler.act.apply import Actor
+from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.cli.pages import Pages
 from scaler.clock import SystemClock
@@ -27,6 +28,8 @@ from scaler.observe.gather import Gatherer
 from scaler.observe.histories import Histories
 from scaler.observe.ports import ClusterSource, LatencySource
 from scaler.observe.watched import watched
+from scaler.pools.gather import PodsOf
+from scaler.pools.pools import Pools
 from scaler.resources.feed import ClusterScalers
 from scaler.resources.file import ConfigFile
 from scaler.telemetry import Telemetry
@@ -49,6 +52,7 @@ class Settings:
     path: Path | None  # of scalers; None: those of the cluster
     seen: bytes | None  # digest of the file from which ``resources`` were read
     resources: tuple[PredictiveScaler, ...]
+    pools: tuple[GpuNodePool, ...]
     make_policy: MakePolicy
     tick: float  # s
     host: str
@@ -126,6 +130,7 @@ def assemble(settings: Settings, signals: Signals) -> None:
             settings.tick,
             None if journal is None else noting(journal.note, settings.tick, settings.journal_every),
             leadership.leads,
+            _pools(settings, kube, cluster, threads, clock),
         )
         parts.callback(controller.close)
         parts.callback(threads.close)
@@ -147,7 +152,8 @@ def assemble(settings: Settings, signals: Signals) -> None:
         log.info("metrics, probes and status on %s:%d", settings.host, endpoints.port)
         first = scalers.take_over()
         gatherer.prepare([watched(resource) for resource in first])
-        warm_up(make_policy, first[0] if first else EXAMPLE, settings.tick)
+        pooled = (resource for resource in first if resource.spec.gpu is not None)  # has all of the others' plan, too
+        warm_up(make_policy, next(pooled, first[0] if first else EXAMPLE), settings.tick)
         pages.warm.set()
         log.info("warm; %d scalers from %s", len(first), settings.path or "the cluster")
         leadership.begin()
@@ -204,6 +210,18 @@ def _actor(kube: KubeClient, cluster: ClusterSource, *, declared: bool) -> Actor
     return Actor(ScaleWriter(kube), EventRecorder(kube), cluster, KubernetesFloors(kube), finalizers)
 
 
+def _pools(settings: Settings, kube: KubeClient, cluster: PodsOf, threads: Threads, clock: SystemClock) -> Pools:
+    from scaler.act.nodepools.pools import ProviderPools
+    from scaler.observe.nodes import KubernetesNodes
+    from scaler.pools.act import KubernetesNodePods, PoolActor
+    from scaler.pools.gather import PoolGatherer
+
+    counts = ProviderPools(kube, clock)
+    nodes = KubernetesNodes(kube, clock)
+    gatherer = PoolGatherer(nodes, cluster, counts, threads.samplers, settings.patience)
+    return Pools(gatherer, PoolActor(counts, KubernetesNodePods(kube)), cluster)
+
+
 def _scalers(
     settings: Settings,
     make_policy: MakePolicy,
@@ -214,7 +232,7 @@ def _scalers(
 ) -> Scalers:
     if settings.path is None:
         return ClusterScalers(kube, controller, make_policy, telemetry, clock, settings.tick)
-    return ConfigFile(settings.path, settings.seen, controller, telemetry, settings.resources)
+    return ConfigFile(settings.path, settings.seen, controller, telemetry, settings.resources, settings.pools)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from scaler.api.config import load
+from scaler.api.config import Declared, load_all
 from scaler.cli.assemble import Settings, Signals, assemble
 from scaler.cli.units import DURATION
 from scaler.errors import ConfigError, LagcastError
@@ -87,7 +87,7 @@ def run(
     try:
         # The digest before the content: a change while the controller starts is not missed.
         seen = None if path is None else digest(path)
-        resources = () if path is None else load(path)
+        declared = Declared() if path is None else load_all(path)
         make_policy = find_policy(policy, _options(options))
         host, port = _address(listen)
     except ConfigError as error:
@@ -98,7 +98,8 @@ def run(
     settings = Settings(
         path,
         seen,
-        resources,
+        declared.scalers,
+        declared.pools,
         make_policy,
         tick,
         host,

@@ -13,6 +13,7 @@ from scaler.act.order import Outcome
 from scaler.api.gpu_node_pool import GpuNodePool, PoolMode
 from scaler.errors import (
     Conflict,
+    ContestedTarget,
     Forbidden,
     NotLeader,
     OwnedByAnother,
@@ -38,6 +39,7 @@ _FAILURES: tuple[tuple[type[TargetError], Reason], ...] = (
     (TargetWithoutScale, Reason.TARGET_WITHOUT_SCALE),
     (Forbidden, Reason.FORBIDDEN),
     (OwnedByAnother, Reason.OWNED_BY_ANOTHER),
+    (ContestedTarget, Reason.CONTESTED_TARGET),
     (Conflict, Reason.CONFLICT),
     (NotLeader, Reason.STANDBY),
 )

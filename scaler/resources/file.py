@@ -6,7 +6,8 @@ import hashlib
 import logging
 from pathlib import Path
 
-from scaler.api.config import load
+from scaler.api.config import Declared, load_all
+from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.controller import Controller
 from scaler.errors import LagcastError, where
@@ -27,10 +28,11 @@ class ConfigFile:
         controller: Controller,
         telemetry: Telemetry,
         first: tuple[PredictiveScaler, ...] = (),
+        pools: tuple[GpuNodePool, ...] = (),
     ) -> None:
-        """``first`` is what was read when the content was ``seen``."""
+        """``first`` and ``pools`` are what was read when the content was ``seen``."""
         self._path = path
-        self._first = first
+        self._first = Declared(first, pools)
         self._controller = controller
         self._telemetry = telemetry
         self._seen = seen
@@ -38,8 +40,8 @@ class ConfigFile:
 
     def take_over(self) -> tuple[PredictiveScaler, ...]:
         """Configure the controller with what was read first."""
-        self._controller.configure(self._first)
-        return self._first
+        self._controller.configure(self._first.scalers, self._first.pools)
+        return self._first.scalers
 
     def check(self) -> None:
         """Reload if the file changed. An error keeps the running configuration; it is logged once and counted."""
@@ -48,8 +50,8 @@ class ConfigFile:
             return
         self._seen = seen
         try:
-            resources = load(self._path)
-            self._controller.configure(resources)
+            declared = load_all(self._path)
+            self._controller.configure(declared.scalers, declared.pools)
         except Exception as error:  # noqa: BLE001 - also a policy may refuse a resource, in any way
             log.error(
                 "the running configuration is kept: %s", error if isinstance(error, LagcastError) else where(error)
@@ -58,7 +60,7 @@ class ConfigFile:
             self._telemetry.config_ok.set(0)
             return
         self._telemetry.config_ok.set(1)
-        log.info("%s: %d scalers", self._path, len(resources))
+        log.info("%s: %d scalers, %d pools", self._path, len(declared.scalers), len(declared.pools))
 
     before_tick = check
 
