@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from simulations.lab import ports
+from simulations.lab import audit, ports
 from simulations.lab.access import program, tokens, user_kubeconfig
 from simulations.lab.certificates import SERVER_NAME
 from simulations.lab.part import Server, Site
@@ -75,6 +75,7 @@ def _apiserver(site: Site, home: Path) -> Server:
         f"--proxy-client-cert-file={home / 'server.crt'}",
         f"--proxy-client-key-file={home / 'server.key'}",
         "--profiling=false",
+        *audit.flags(home),
     )
     url = f"https://{ports.HOST}:{port}/readyz"
     token = tokens(home)["lab-admin"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from simulations.lab import audit
 from simulations.lab.access import kubectl
 from simulations.lab.kwok import add_nodes
 from simulations.lab.process import Finished
@@ -66,6 +67,11 @@ class Kubernetes(_Endpoint):
     @property
     def main_server(self) -> str:
         return "kube-apiserver"
+
+    @property
+    def audit_log(self) -> Path:
+        """What the controller changed, and who held its Lease; see ``simulations.lab.audit``."""
+        return audit.log_file(self.directory / "kubernetes")
 
     def stop(self) -> None:
         """End the API server."""

@@ -6,7 +6,7 @@ import datetime
 import time
 from pathlib import Path
 
-from simulations.lab import interrupts
+from simulations.lab import audit, interrupts
 from simulations.lab.access import USERS, kubectl, program, server_url, tokens, user_kubeconfig, write_kubeconfig
 from simulations.lab.certificates import write_all
 from simulations.lab.control_plane import control_plane
@@ -33,6 +33,7 @@ class KubernetesPart:
     def prepare(self, site: Site, progress: Progress) -> None:
         home = site.folder("kubernetes")
         write_all(home, datetime.datetime.now(tz=datetime.UTC))
+        audit.write_policy(home)
         token_of = tokens(home)
         for user in USERS:
             write_kubeconfig(user_kubeconfig(home, user), server_url(site), home / "ca.crt", user, token_of[user])

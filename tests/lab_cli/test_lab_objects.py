@@ -89,7 +89,8 @@ class TestKubeconfigs:
 class TestRights:
     def test_only_the_verbs_that_are_used(self) -> None:
         objects = {each["kind"]: each for each in yaml.safe_load_all(rbac_manifest().read_text())}
-        assert set(objects) == {"Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding"}
+        roles = {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
+        assert set(objects) == {"Namespace", "ServiceAccount"} | roles
         allowed = {
             (resource, verb)
             for rule in objects["ClusterRole"]["rules"]
@@ -102,6 +103,12 @@ class TestRights:
         scales = {("deployments/scale", "patch"), ("statefulsets/scale", "patch")}
         statuses = {("predictivescalers/status", "patch")}
         assert writes == scales | statuses | {("events", "create"), ("events", "patch")}
+
+    def test_one_lease_and_nothing_else_of_the_namespace(self) -> None:
+        (role,) = (each for each in yaml.safe_load_all(rbac_manifest().read_text()) if each["kind"] == "Role")
+        assert {resource for rule in role["rules"] for resource in rule["resources"]} == {"leases"}
+        assert role["rules"][0]["resourceNames"] == ["lagcast"]
+        assert [rule["verbs"] for rule in role["rules"]] == [["get", "update"], ["create"]]
 
 
 class TestPods:
