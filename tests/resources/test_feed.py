@@ -273,3 +273,18 @@ def test_an_api_server_that_is_away_takes_no_scaler_away(world: Callable[..., Wo
     for _ in range(5):
         time.sleep(0.02)
         assert w.running() == {"a"}
+
+
+def test_only_a_leader_writes_statuses_and_a_new_one_goes_on_from_what_stands(world: Callable[..., World]) -> None:
+    w = world(item("a"))
+    w.bench.controller._leads = lambda: False
+    w.tick()
+    assert w.written() == {}
+    since = {"lastScaleTime": "2024-05-05T05:05:05Z", "reason": "Forecast"}
+    w.feed._store.changed(item("a") | {"status": since}, 1.0)  # the leader of then wrote it
+    w.bench.controller._leads = lambda: True
+    w.bench.cluster.written.clear()
+    w.bench.wanted["a"] = 4
+    w.policies["a"].wanted = 4  # nothing to scale
+    w.tick()
+    assert w.written()["a"]["lastScaleTime"] == "2024-05-05T05:05:05Z"
