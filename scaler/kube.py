@@ -53,6 +53,7 @@ class Content:
 
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
 WHOLE = Content(JSON, JSON)
 # Without spec and status, where the server can; a pod template's environment may hold secrets, and most of the bytes.
 METADATA = Content(
@@ -208,6 +209,13 @@ class KubeClient:
         self._resources: dict[tuple[str, str], Resource] = {}
         self._lock = threading.Lock()
         self._fence: Fence | None = None
+        self._dry = False
+
+    def dry(self) -> KubeClient:
+        """The same client, whose changes the API server checks, answers as if they were made, and drops."""
+        made = copy.copy(self)
+        made._dry = True
+        return made
 
     def fenced(self, fence: Fence, instance: str = "") -> KubeClient:
         """The same client, which changes something only where ``fence`` lets it, and says as which ``instance``.
@@ -380,6 +388,8 @@ class KubeClient:
     ) -> urllib3.BaseHTTPResponse:
         headers = {"Accept": accept, "User-Agent": self._agent}
         content: bytes | Iterator[bytes] | None = None if body is None else json.dumps(body).encode()
+        if self._dry and method != "GET":
+            query = {**(query or {}), "dryRun": "All"}
         if fence is not None:
             whole = content if isinstance(content, bytes) else b"{}"  # something to hold back: no options for a DELETE
             query = {**(query or {}), "timeout": f"{math.floor(fence.patience * 1000)}ms"}

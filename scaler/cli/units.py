@@ -21,4 +21,19 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+class ScalerName(click.ParamType[tuple[str, str]]):
+    """ "shop/chat": the namespace and the name of a PredictiveScaler."""
+
+    name = "namespace/name"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        namespace, slash, name = str(value).partition("/")
+        if not (namespace and slash and name) or "/" in name:
+            self.fail(f"found {value!r}; allowed: NAMESPACE/NAME, such as shop/chat", param, ctx)
+        return namespace, name
+
+
 DURATION = Duration()
+SCALER = ScalerName()

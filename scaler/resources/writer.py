@@ -11,13 +11,12 @@ from scaler.api.crd import SCALER, Kind
 from scaler.api.predictive_scaler import API_VERSION
 from scaler.api.status import PoolStatus, ScalerStatus
 from scaler.errors import TargetError, TargetNotFound, Unreachable
-from scaler.kube import KubeClient, failure
+from scaler.kube import MERGE_PATCH, KubeClient, failure
 from scaler.resources.declared import Place
 from scaler.resources.status import Written, due, patch
 
 log = logging.getLogger(__name__)
 
-MERGE_PATCH = "application/merge-patch+json"
 COLLECTION = f"/apis/{API_VERSION}/{SCALER.plural}"  # of all namespaces
 
 AnyStatus = ScalerStatus | PoolStatus
