@@ -89,3 +89,20 @@ def test_a_name_that_is_looked_up_without_end_does_not_hold_up_the_stop(
     assert code == 0
     assert took < 5.0
     assert running.log.rstrip().endswith("stopped")
+
+
+def test_a_replica_that_cannot_reach_the_lease_is_a_standby_and_ends_as_soon(
+    start: Callable[..., ControllerProcess],
+) -> None:
+    running = start(scaler(), more=["--leader-elect"]).ready()
+    running.until(lambda: (running.metric("lagcast_lease_errors_total") or 0) >= 1, "it has asked for the lease")
+    assert running.metric("lagcast_leader") == 0
+    assert running.status()[0]["outcome"]["reason"] == "Standby"
+    assert "the API server https://127.0.0.1:9 does not answer" in running.log
+    code, took = running.stop(signal.SIGTERM)
+    assert (code, "Traceback" in running.log) == (0, False)
+    assert took < 5.0
+
+
+def test_without_an_election_it_leads(missing: ControllerProcess) -> None:
+    assert missing.metric("lagcast_leader") == 1
