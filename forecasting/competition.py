@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -329,14 +330,15 @@ class Competition:
         if out is None:
             out = np.empty((count, steps), np.float32)
         seeds = rng.integers(0, 2**63, size=len(self._weights))
-        edges = np.rint(np.concatenate(([0.0], np.cumsum(self._weights))) * count).astype(np.intp)
-        own = np.random.default_rng(seeds[-1])
-        for k, member in enumerate(self.members):
-            part = out[edges[k] : edges[k + 1]]
-            if len(part) and not self._drawn(member, part, np.random.default_rng(seeds[k])):
-                self.naive.paths(steps, len(part), own, part)
-        if edges[-1] > edges[-2]:
-            self.naive.paths(steps, int(edges[-1] - edges[-2]), own, out[edges[-2] :])
+        edges = [round(share * count) for share in accumulate(self._weights.tolist(), initial=0.0)]
+        own: np.random.Generator | None = None
+        for k, (begin, end) in enumerate(pairwise(edges)):
+            part = out[begin:end]
+            member = self.members[k] if k < len(self.members) else None
+            if not len(part) or (member and self._drawn(member, part, np.random.default_rng(seeds[k]))):
+                continue
+            own = own or np.random.default_rng(seeds[-1])
+            self.naive.paths(steps, len(part), own, part)
         return out
 
     def _drawn(self, member: _Member, part: Paths, rng: np.random.Generator) -> bool:

@@ -132,6 +132,8 @@ class FitPool:
                 break
             if outcome.error:
                 log.warning("%s: the fit of its forecaster failed: %s%s", run.of, outcome.error, _next(outcome))
+            else:
+                log.info("%s: its forecaster was fitted in %.1f s", run.of, used - began)
             run.end(outcome)
             if self._told is not None:
                 self._told(used - began, outcome)

@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 LEAST_SEEN = 0.5
 # Unix seconds divided by a step are not exact in floating point: this share of a step counts as "on the boundary".
 _ON_BOUNDARY = 1e-6
+_FEW = 8  # steps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,6 +178,8 @@ class Recorder:
     def _advance(self, index: int) -> range:
         """Open step ``index``; the steps between become empty ones."""
         closed = range(self._open, index)
+        if not closed:
+            return closed
         fresh = np.arange(max(self._open + 1, index + 1 - self.capacity), index + 1) % self.capacity
         self._counts[fresh] = 0.0
         self._seen[fresh] = 0.0
@@ -189,6 +192,12 @@ class Recorder:
         if first >= last:
             self._counts[last % self.capacity] += count
             self._seen[last % self.capacity] += end - begin
+            return
+        if last - first < _FEW:  # as below, without numpy's overhead
+            for step in range(max(first, self._first), last + 1):
+                part = max(min(end, (step + 1) * self.step) - max(begin, step * self.step), 0.0)
+                self._counts[step % self.capacity] += count * part / (end - begin)
+                self._seen[step % self.capacity] += part
             return
         steps = np.arange(max(first, self._first), last + 1)
         overlap = np.minimum(end, (steps + 1) * self.step) - np.maximum(begin, steps * self.step)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from forecasting.compiled import compiled
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -29,16 +32,26 @@ class Ridge:
 
     def standardised(self, features: Singles) -> Singles:
         """Features [n, features] around 0; 0 where not known."""
-        z: Singles = (features - self.centre) / self.scale
-        np.nan_to_num(z, copy=False, nan=0.0, posinf=_CLIP, neginf=-_CLIP)
-        np.clip(z, self.low, self.high, out=z)
+        z = np.empty_like(features)
+        standardise(features, self.centre, self.scale, self.low, self.high, z)
         return z
 
     def predict(self, standardised: Singles) -> Singles:
         """Log ratios [n, horizons]."""
         values: Singles = standardised @ self.weights[:-1] + self.weights[-1]
-        np.clip(values, self.least, self.most, out=values)
-        return values
+        np.maximum(values, self.least, out=values)
+        return np.minimum(values, self.most, out=values)
+
+
+@compiled
+def standardise(features: Singles, centre: Singles, scale: Singles, low: Singles, high: Singles, out: Singles) -> None:
+    """``features`` [n, features] less their centre, over their scale, from low to high, into ``out``; NaN gives 0."""
+    for row in range(len(features)):
+        for k in range(features.shape[1]):
+            z = (features[row, k] - centre[k]) / scale[k]
+            if math.isnan(z):
+                z = np.float32(0.0)
+            out[row, k] = min(max(z, low[k]), high[k])
 
 
 def fit_ridge(features: Singles, targets: Singles, blocks: NDArray[np.int64]) -> tuple[Ridge, Singles]:

@@ -267,6 +267,7 @@ class PartitionSplit:
         self._counts: Floats = np.zeros(0)
         self._shares: Floats = np.zeros(0)
         self._table: Floats = np.arange(self._most + 1, dtype=np.float64)
+        self._cap: int | None = None
 
     @property
     def partitions(self) -> int | None:
@@ -299,12 +300,13 @@ class PartitionSplit:
     def _use(self, shares: Floats) -> None:
         self._shares = shares
         self._table = usable_table(shares, self._most, self._round_robin)
+        top = int(np.argmax(self._table >= self._table[-1] * (1 - 1e-9)))
+        self._cap = top if len(shares) > 0 and (top < self._most or len(shares) <= self._most) else None
 
     @property
     def cap(self) -> int | None:
         """The smallest count that gives all that the partitions let replicas give; None where ``most`` comes first."""
-        top = int(np.argmax(self._table >= self._table[-1] * (1 - 1e-9)))
-        return top if len(self._shares) > 0 and (top < self._most or len(self._shares) <= self._most) else None
+        return self._cap
 
     def worth(self, replicas: int) -> float:
         """What so many replicas can give, in replicas."""
@@ -317,7 +319,7 @@ class PartitionSplit:
 
     def least(self, needed: float) -> int:
         """The smallest count that gives ``needed`` replicas' worth; above ``most`` when none does."""
-        count = int(np.searchsorted(self._table, needed - 1e-9))
+        count = int(self._table.searchsorted(needed - 1e-9))
         return count if count <= self._most else max(count, math.ceil(needed))
 
 

@@ -54,7 +54,7 @@ def difference(before: TopicOffsets, then: float, after: TopicOffsets, now: floa
     """
     if now <= then:
         return None
-    same = np.array_equal(before.partitions, after.partitions)
+    same = before.partitions.tobytes() == after.partitions.tobytes()
     known, found = (None, None) if same else _among(after.partitions, before.partitions)
     kept = known is None or int(known.sum()) == len(before.partitions)
 
@@ -65,18 +65,20 @@ def difference(before: TopicOffsets, then: float, after: TopicOffsets, now: floa
 
     end = earlier(before.end, after.begin)
     begin = earlier(before.begin, after.begin)
-    recreated = not kept or bool(np.any(after.end < end) or np.any(after.begin < begin))
-    left = backlog(after).astype(np.float64)
+    recreated = not kept or bool((after.end < end).any() or (after.begin < begin).any())
+    consumed = consumed_up_to(after)
+    left = np.maximum(after.end - consumed, 0).astype(np.float64)
     if recreated:
         nothing = np.zeros(len(after.partitions))
         return Progress(now, now - then, None, nothing, nothing, left, True)
-    position = np.maximum(earlier(consumed_up_to(before), after.begin), after.begin)
+    then_consumed = consumed_up_to(before)
+    position = np.maximum(earlier(then_consumed, after.begin), after.begin)
     return Progress(
         end=now,
         seconds=now - then,
         arrived=(after.end - end).astype(np.float64),
-        consumed=np.maximum(consumed_up_to(after) - position, 0).astype(np.float64),
-        backlog_before=earlier(backlog(before), np.zeros_like(after.end)).astype(np.float64),
+        consumed=np.maximum(consumed - position, 0).astype(np.float64),
+        backlog_before=earlier(np.maximum(before.end - then_consumed, 0), np.zeros_like(after.end)).astype(np.float64),
         backlog_after=left,
         recreated=False,
     )

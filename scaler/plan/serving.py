@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from scaler.plan.capacity import ServiceRate
 from scaler.plan.observation import LatencySample
-from scaler.plan.paths import Futures
+from scaler.plan.paths import Futures, peaks, quantiles
 from scaler.plan.probe import Probe, Situation
 from scaler.plan.progress import Progress
 from scaler.plan.service import Service
@@ -94,7 +92,6 @@ class Serving:
 
         By the believed rate, for as much as half of the slack may be lost in the lead time until the count is back.
         """
-        peaks = futures.rates.max(axis=1)
-        high, middle = np.quantile(peaks, [CALM, 0.5]) / self.rate
+        high, middle = quantiles(peaks(futures.rates), (CALM, 0.5))
         short = min(self._slack / (2.0 * lead), SHORT)
-        return float(high) / (1.0 + short), float(middle) / (1.0 + short)
+        return high / self.rate / (1.0 + short), middle / self.rate / (1.0 + short)
