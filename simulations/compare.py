@@ -135,7 +135,7 @@ def playable(policy: str) -> Entry:
     found = entry(policy)
     if found.needs_latency:
         raise ConfigError(
-            f"policy {policy!r} needs end-to-end latency, from arrival to finish, which"
+            f"policy {policy!r} needs end-to-end latency or a total that services share, which"
             f" only the request-level simulation shows; run it with `python -m simulations.faro --policy {policy}`"
         )
     return found

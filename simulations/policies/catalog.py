@@ -18,7 +18,8 @@ class Entry:
     """A policy: how to make it from options (as text, as on the command line), and what a sweep varies.
 
     ``parameter`` None: nothing to sweep. ``sweep`` holds values from cheap to safe. ``needs_latency``: it decides by
-    the latency from arrival to finish, which only the request-level simulation (simulations.request_level) shows.
+    the latency from arrival to finish, or a total that services share: only the request-level simulation
+    (simulations.request_level) shows them.
     """
 
     name: str
@@ -55,6 +56,7 @@ _HEADROOMS = (0.0, 0.15, 0.4, 1.0, 2.5, 6.0, 12.0)
 _KNOWN: dict[str, tuple[str, str | None, tuple[float, ...]]] = {
     "lagcast": ("lagcast", None, ()),
     "lagcast_reactive": ("lagcast_reactive", "headroom", _HEADROOMS),
+    "lagcast_shared": ("lagcast_shared", None, ()),
     "static": ("static", "share", _SHARES),
     "hpa_rate": ("hpa_rate", "utilization", _UTILIZATIONS),
     "keda_lag": ("keda", "seconds", _SECONDS),
@@ -63,7 +65,7 @@ _KNOWN: dict[str, tuple[str, str | None, tuple[float, ...]]] = {
     "rate_and_lag": ("rate_and_lag", "factor", _FACTORS),
     "aiad": ("aiad", None, ()),
 }
-_NEED_LATENCY = frozenset({"aiad"})
+_NEED_LATENCY = frozenset({"aiad", "lagcast_shared"})
 
 
 def entries() -> dict[str, Entry]:

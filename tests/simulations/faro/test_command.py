@@ -109,3 +109,16 @@ def test_the_published_baseline_is_reproduced(total: int) -> None:
     assert result.missed == pytest.approx(published, rel=0.25)
     (cell,) = cells_of([result], read_published(faro_folder() / "published_results.csv"))
     assert cell.difference == pytest.approx(result.missed / published - 1)
+
+
+@HAVE
+@pytest.mark.parametrize("total", TOTALS)
+def test_lagcast_misses_fewer_than_the_published_baselines(total: int) -> None:
+    """One seed of five; the whole table is the command's."""
+    result = run_faro(FaroRun("lagcast_shared", total, 24))
+    published = read_published(faro_folder() / "published_results.csv")
+    for policy in ("aiad", "mark(pred_max nhits)"):
+        theirs = published_mean(published, policy, total, {24})
+        assert theirs is not None
+        assert result.missed < theirs
+    assert result.replicas == pytest.approx(total, rel=0.01)
