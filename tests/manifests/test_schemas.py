@@ -20,6 +20,7 @@ OTHERS = {
     "kustomize.config.k8s.io/v1beta1": {"Kustomization"},
     "kustomize.config.k8s.io/v1alpha1": {"Component"},
     "monitoring.coreos.com/v1": {"PodMonitor", "PrometheusRule"},
+    "keda.sh/v1alpha1": {"ScaledObject"},  # tests/lab/test_floors.py
     "kind.x-k8s.io/v1alpha4": {"Cluster"},
 }
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
