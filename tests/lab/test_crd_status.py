@@ -167,7 +167,7 @@ def test_a_change_is_taken_up_and_its_generation_is_the_observed_one(cluster: Cl
 def test_what_cannot_be_run_says_so_and_stops_no_other(cluster: Cluster) -> None:
     cluster.declare("floor", target={"name": "elsewhere"}, mode="Floor")
     cluster.declare("twin")
-    cluster.until(lambda: cluster.condition("floor", "Ready") == ("False", "NotCarriedOut"), "Floor is refused")
+    cluster.until(lambda: cluster.condition("floor", "Ready") == ("False", "TargetNotFound"), "what it lacks is said")
     cluster.until(lambda: cluster.condition("twin", "Ready") == ("False", "TargetTaken"), "a second one is refused")
     assert cluster.condition(NAME, "Ready")[0] == "True"
     before = cluster.item("floor")["metadata"]["resourceVersion"]
