@@ -35,6 +35,7 @@ SLOW = (  # whole commands, days of load, libraries' fits, processes and cluster
     "lab_cli/test_lab_skip_line.py",
     "observe/test_kafka_process.py",
     "plan/test_learning_in_the_loop.py",
+    "pools/test_loop.py",
     "process/",
     "refits/test_fit_pool.py",
     "simulations/commands/",

@@ -114,7 +114,7 @@ class PoolGatherer:
         """``held``: names of nodes with pods of ours; ``blind``: not all of them are known."""
         worst = min((found, count), key=lambda reading: _WORST.index(reading.freshness))
         if found.value is None or count.value is None:
-            bare = Reading[PoolState](None, now, worst.freshness, worst.reason, worst.detail)
+            bare: Reading[PoolState] = Reading(None, now, worst.freshness, worst.reason, worst.detail)
             return PoolSeen(PoolObservation(pool.uid, bare), count.value)
         nodes = [node for node in found.value if not node.leaving]
         up = [node for node in nodes if node.ready is not None and node.gpus >= pool.spec.node.gpus]

@@ -233,11 +233,13 @@ class FakeCluster:
             deployment.due.append(self._now + self._created_delay)
         while deployment.due and len(living) + len(deployment.due) > replicas:
             deployment.due.pop()
-        # As the ReplicaSet controller does: pods that are not Ready first, then the newest.
-        order = sorted(living, key=lambda p: (p.ready(self._now), -p.created))
-        for pod in order[: max(0, len(living) - replicas)]:
+        for pod in self._first_to_go(living)[: max(0, len(living) - replicas)]:
             pod.gone_at = self._now + self._drain
         self.advance(self._now)
+
+    def _first_to_go(self, pods: Sequence[FakePod]) -> Sequence[FakePod]:
+        """As the ReplicaSet controller does: pods that are not Ready first, then the newest."""
+        return sorted(pods, key=lambda p: (p.ready(self._now), -p.created))
 
     def _finish_roll(self, deployment: _Deployment) -> None:
         new = sum(p.template == deployment.template and p.ready(self._now) for p in deployment.pods)

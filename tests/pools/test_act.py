@@ -1,0 +1,154 @@
+"""A pool's count is written in Enforce only, over what was read, and lowered by nodes only that are empty just then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from scaler.act.order import Outcome
+from scaler.api.gpu_node_pool import GpuNodePool
+from scaler.errors import Forbidden, OwnedByAnother
+from scaler.kube import KubeClient
+from scaler.observe.nodes import Node
+from scaler.observe.pods import DELETION_COST, MARKED
+from scaler.plan.observation import Freshness, PoolObservation, PoolState, Reading
+from scaler.plan.reasons import Reason
+from scaler.pools.act import KubernetesNodePods, PoolActor, PoolOrder
+from scaler.pools.limits import Bounded
+from scaler.pools.row import PoolSeen
+from scaler.pools.vacate import Mark
+from tests.cluster.api_server import ApiServer
+from tests.pools.made import pool
+
+
+class Api:
+    """NodePools and NodePods that remember."""
+
+    def __init__(self, *held: str) -> None:
+        self.held, self.written, self.fault = held, [], None  # type: ignore[var-annotated]
+
+    def floor(self, pool: GpuNodePool) -> Reading[int]:
+        raise AssertionError
+
+    def write(self, pool: GpuNodePool, current: int, desired: int) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.written.append((current, desired))
+
+    def release(self, pool: GpuNodePool) -> None:
+        raise AssertionError
+
+    def holds(self, node: str) -> str:
+        return "ml/other-0" if node in self.held else ""
+
+    def mark(self, mark: Mark) -> None:
+        raise AssertionError
+
+
+def node(name: str) -> Node:
+    return Node(name, name, 0.0, 1.0, 8, closed=False, leaving=False)
+
+
+def order(
+    nodes: int | None, *, floor: int = 4, empty: tuple[str, ...] = (), made: GpuNodePool | None = None
+) -> PoolOrder:
+    state = PoolState(4, (), len(empty), floor)
+    made = made or pool()
+    seen = PoolSeen(
+        PoolObservation("u", Reading(state, 0.0, Freshness.FRESH)),
+        floor - (4 - len(empty)) if "capacityBuffer" in made.spec.provider.name else floor,
+        4 - len(empty),
+        tuple(map(node, empty)),
+    )
+    return PoolOrder(made, seen, None if nodes is None else Bounded(nodes), 0.0)
+
+
+def test_up_at_once_and_down_by_the_empty() -> None:
+    api = Api()
+    assert PoolActor(api, api).apply(order(6)).reason is Reason.APPLIED
+    assert PoolActor(api, api).apply(order(2, empty=("a", "b"))).reason is Reason.APPLIED
+    assert api.written == [(4, 6), (4, 2)]
+
+
+def test_a_node_that_holds_anybodys_pod_is_not_given_up() -> None:
+    api = Api("a")
+    assert PoolActor(api, api).apply(order(2, empty=("a", "b"))) == Outcome(Reason.APPLIED, "4 -> 3 nodes")
+    api = Api("a", "b")
+    outcome = PoolActor(api, api).apply(order(2, empty=("a", "b")))
+    assert outcome.reason is Reason.NODES_IN_USE
+    assert "holds pod ml/other-0" in outcome.detail
+    assert api.written == [(4, 4)]
+
+
+def test_what_is_not_decided_is_held_and_its_mark_renewed() -> None:
+    api = Api()
+    assert PoolActor(api, api).apply(order(None)).reason is Reason.UNCHANGED
+    assert api.written == [(4, 4)]
+
+
+@pytest.mark.parametrize(("mode", "said"), [("Recommend", Reason.RECOMMENDED), ("Enforce", Reason.PAUSED)])
+def test_nothing_is_written_in_recommend_or_when_paused(mode: str, said: Reason) -> None:
+    api, made = Api(), pool(mode=mode)
+    if mode == "Enforce":
+        made = made.model_copy(
+            update={"metadata": made.metadata.model_copy(update={"annotations": {"lagcast.io/paused": "true"}})}
+        )
+    assert PoolActor(api, api).apply(order(6, made=made)) == Outcome(said, "4 -> 6 nodes")
+    assert api.written == []
+
+
+def test_spare_nodes_are_what_a_buffer_counts() -> None:
+    api, made = Api("a"), pool(provider={"capacityBuffer": {"namespace": "gpu", "name": "warm"}})
+    assert PoolActor(api, api).apply(order(6, made=made, empty=("a",))).reason is Reason.APPLIED
+    assert PoolActor(api, api).apply(order(3, made=made, empty=("a",))).reason is Reason.APPLIED
+    assert api.written == [(1, 3), (1, 0)], "three of four nodes hold pods; a buffer takes no node away by itself"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(Forbidden("no"), Reason.FORBIDDEN), (OwnedByAnother("his"), Reason.OWNED_BY_ANOTHER)]
+)
+def test_a_refusal_is_told(error: Exception, reason: Reason, caplog: pytest.LogCaptureFixture) -> None:
+    api = Api()
+    api.fault = error
+    actor = PoolActor(api, api)
+    assert actor.apply(order(6)) == Outcome(reason, str(error))
+    assert actor.apply(order(6)).reason is reason
+    assert len(caplog.records) == 1, "once, not at every tick"
+
+
+def test_what_is_not_known_is_not_written() -> None:
+    api = Api()
+    gone = PoolSeen(PoolObservation("u", Reading(None, 0.0, Freshness.ERROR, Reason.KUBERNETES_UNREACHABLE, "away")))
+    outcome = PoolActor(api, api).apply(PoolOrder(pool(), gone, Bounded(1), 0.0))
+    assert outcome == Outcome(Reason.KUBERNETES_UNREACHABLE, "away")
+    assert api.written == []
+
+
+def test_pods_that_would_be_lost(api: ApiServer, client: KubeClient) -> None:
+    def pods(*owners: str, **more: object) -> Callable[[object], tuple[int, object]]:
+        metadata = {"namespace": "ml", "name": "p", "ownerReferences": [{"kind": kind} for kind in owners]}
+        return lambda _: (200, {"items": [{"metadata": metadata, **more}]})
+
+    there = KubernetesNodePods(client)
+    for found, expected in (
+        (pods("ReplicaSet"), "ml/p"),
+        (pods(), "ml/p"),
+        (pods("DaemonSet"), ""),
+        (pods("Node"), ""),
+        (pods("Job", status={"phase": "Succeeded"}), ""),
+    ):
+        api.lists.clear()
+        api.lists.append(found(None))  # type: ignore[arg-type]
+        assert there.holds("gpu-1") == expected
+    assert api.asked[-1].query == {"fieldSelector": "spec.nodeName=gpu-1"}
+
+
+def test_a_mark_goes_to_this_very_pod(api: ApiServer, client: KubeClient) -> None:
+    api.answer = lambda asked: (200, {})
+    KubernetesNodePods(client).mark(Mark("ml", "chat-0", "uid-0", -1000))
+    KubernetesNodePods(client).mark(Mark("ml", "chat-0", "uid-0", None))
+    (first, second) = api.asked
+    assert first.path == "/api/v1/namespaces/ml/pods/chat-0"
+    assert first.body == {"metadata": {"uid": "uid-0", "annotations": {DELETION_COST: "-1000", MARKED: "-1000"}}}
+    assert second.body["metadata"]["annotations"] == {DELETION_COST: None, MARKED: None}

@@ -1,0 +1,102 @@
+"""The whole way around: load, plan, nodes, pods. No serving pod is evicted, no outage lowers, no budget is passed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scaler.plan.reasons import Reason
+from tests.pools.made import START, TICK, Bench, pool, scaler
+
+
+def hill(low: float, high: float, begin: float, end: float) -> Callable[[float], float]:
+    return lambda t: high if begin <= t < end else low
+
+
+def test_nodes_come_for_more_load_and_go_empty_for_less(bench: Callable[..., Bench]) -> None:
+    b = bench({"chat": hill(10.0, 40.0, 300.0, 2400.0), "embed": lambda t: 6.0}, pool())
+    b.run(300)
+    most = max(count for _, count in b.cluster.counts)
+    assert 4 <= most <= 12
+    assert b.cluster.count <= 3, "20 and 3 GPUs are needed in calm; a node is shared in part"
+    assert b.cluster.evicted == []
+    assert b.cluster.marked > 0
+    rises = sum(max(after - before, 0) for before, after in pairwise([2, *(count for _, count in b.cluster.counts)]))
+    assert b.value("lagcast_node_lead_time_seconds_count") == rises, "each node that was asked for is learned from once"
+    assert b.value("lagcast_pool_lead_time_seconds") == pytest.approx(300.0, abs=TICK)
+    assert b.value("lagcast_pool_writes_total", outcome="Applied") == len(b.cluster.counts)
+    assert b.value("lagcast_pool_cost_per_hour") == pytest.approx(31.2 * b.cluster.count)
+    assert b.value("lagcast_pool_ready_nodes") == b.cluster.count
+    marks = [pod for name in b.loads for pod in b.cluster.pods_of(b.target(name)) if pod.marked is not None]
+    assert marks == [], "who stays is as he was"
+
+
+def test_recommend_changes_no_count_and_marks_no_pod(bench: Callable[..., Bench]) -> None:
+    b = bench({"chat": hill(10.0, 40.0, 300.0, 900.0)}, pool(mode="Recommend"))
+    b.run(120)
+    assert b.cluster.counts == []
+    assert b.cluster.marked == 0
+    assert b.value("lagcast_pool_desired_nodes") == 1, "four replicas stand on one of the two nodes"
+    assert b.value("lagcast_pool_current_nodes") == 2
+
+
+def test_an_outage_of_nodes_is_told_and_nothing_is_written(bench: Callable[..., Bench]) -> None:
+    b = bench({"chat": lambda t: 6.0}, pool(), nodes=4)
+    b.run(2)
+    b.cluster.down = True
+    row = b.tick()
+    assert row is not None
+    assert row.nodes is None
+    assert row.outcome.reason is Reason.KUBERNETES_UNREACHABLE
+    assert b.value("lagcast_pool_input_status", status="error") == 1
+    assert b.value("lagcast_pool_ready_nodes") != 0
+    b.controller.configure([scaler("chat")], [])
+    assert b.value("lagcast_pool_input_status", status="error") is None, "a pool's series go with it"
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from([2.0, 10.0, 40.0, 90.0]),
+        st.sampled_from([2.0, 30.0]),
+        st.sampled_from(["", "", "cluster", "node", "budget"]),
+    ),
+    min_size=4,
+    max_size=8,
+)
+
+
+@given(steps=steps, gpus=st.sampled_from([24, 64, 200]))
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_whatever_comes(steps: list[tuple[float, float, str]], gpus: int) -> None:
+    """Load, outages and broken nodes as they come, ten ticks each."""
+    now = [2.0, 2.0]
+    b = Bench(
+        {"chat": lambda t: now[0], "embed": lambda t: now[1]},
+        pool(budget={"gpus": gpus}),
+        nodes=3,
+        node_lead_time=lambda: 100.0,
+    )
+    try:
+        for chat, embed, what in steps:
+            now[:] = [chat, embed]
+            b.cluster.down = what == "cluster"
+            if what == "node" and len(b.cluster.nodes()) > 1:
+                b.cluster.lose(b.cluster.nodes()[0].name)
+                b.cluster.evicted.clear()  # by that
+            before = b.cluster.count
+            b.run(10)
+            if what == "cluster":
+                assert b.cluster.count == before
+            b.cluster.down = False
+            assert b.cluster.evicted == []
+        counts = [count for _, count in b.cluster.counts]
+        assert all(count <= max(gpus // 8, 3) for count in counts)
+        rises = [after for before, after in pairwise([3, *counts]) if after > before]
+        assert all(count * 8 <= gpus for count in rises)
+        assert b.clock.now() == START + 10 * len(steps) * TICK
+    finally:
+        b.close()
