@@ -340,6 +340,8 @@ class TestRelease:
         world.kube.call = some  # type: ignore[method-assign]
         (line,) = release(world.kube, expired_only=True, now=START)
         assert (line.what, line.fault) == ("CapacityBuffer", "may not list")
+        world.kube.objects.pop("/apis/lagcast.io/v1alpha1/gpunodepools/h100")  # and so nothing was written there
+        assert release(world.kube, expired_only=True, now=START) == []
 
 
 @pytest.mark.parametrize(("floor", "busy", "number"), [(5, 2, 3), (2, 4, 0), (0, 0, 0)])

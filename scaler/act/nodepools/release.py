@@ -13,7 +13,7 @@ from scaler.act.nodepools.ports import Mark
 from scaler.act.replicas import ScaleWriter
 from scaler.api.gpu_node_pool import POOL_KIND
 from scaler.api.predictive_scaler import API_VERSION
-from scaler.errors import TargetError
+from scaler.errors import Forbidden, TargetError
 from scaler.kube import Json, KubeClient, failure
 
 
@@ -38,29 +38,45 @@ def release(kube: KubeClient, *, expired_only: bool, now: float) -> list[Release
     objects = Objects(kube)
     pools = list(objects.every((API_VERSION,), POOL_KIND))
     done = []
-    for kinds, kind in _kinds(pools):
+    for one in _kinds(pools):
         try:
-            listed = objects.every(kinds, kind)
+            listed = objects.every(one.versions, one.kind)
             marked = [(item, mark) for item in listed if (mark := _due(item, expired_only, now)) is not None]
-        except TargetError as error:
-            done.append(Released(kind, "", None, None, str(error)))
+        except Forbidden as error:
+            if one.named:  # else nothing was ever written there: its provider's ClusterRole was left out
+                done.append(Released(one.kind, "", None, None, str(error)))
             continue
-        done += [_release_field(objects, ObjectRef(kinds, kind, *_name(item)), item, mark) for item, mark in marked]
+        except TargetError as error:
+            done.append(Released(one.kind, "", None, None, str(error)))
+            continue
+        refs = [(ObjectRef(one.versions, one.kind, *_name(item)), item, mark) for item, mark in marked]
+        done += [_release_field(objects, ref, item, mark) for ref, item, mark in refs]
     held = [(pool, mark) for pool in pools if (mark := _due(pool, expired_only, now)) is not None]
     done += [_release_placeholders(objects, pool, mark) for pool, mark in held]
     return done
 
 
-def _kinds(pools: list[Json]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The kinds on which marks may stand, each once."""
-    known = {
-        capacity_buffer.KIND: capacity_buffer.VERSIONS,
-        machine_deployment.KIND: machine_deployment.VERSIONS,
-    }
-    yield from ((versions, kind) for kind, versions in known.items())
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    """A kind on which marks may stand."""
+
+    versions: tuple[str, ...]
+    kind: str
+    named: bool  # by one of the pools
+
+
+def _kinds(pools: list[Json]) -> Iterator[_Marked]:
+    """Each once. Marks of pools that are gone stand on the providers' own kinds, too."""
+    own = (
+        (capacity_buffer.VERSIONS, capacity_buffer.KIND, "/spec/provider/capacityBuffer"),
+        (machine_deployment.VERSIONS, machine_deployment.KIND, "/spec/provider/machineDeployment"),
+    )
+    for versions, kind, where in own:
+        yield _Marked(versions, kind, any(found(pool, where) is not None for pool in pools))
+    known = {(version, kind) for versions, kind, _ in own for version in versions}
     given = [found(pool, "/spec/provider/integerField") for pool in pools]
     pairs = {(str(one.get("apiVersion")), str(one.get("kind"))) for one in given if isinstance(one, dict)}
-    yield from (((version,), kind) for version, kind in sorted(pairs) if version not in known.get(kind, ()))
+    yield from (_Marked((version,), kind, True) for version, kind in sorted(pairs - known))
 
 
 def _due(item: Json, expired_only: bool, now: float) -> Mark | None:
