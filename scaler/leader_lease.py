@@ -124,6 +124,8 @@ class Elector:
     def start(self) -> None:
         """Begin; the first round is awaited."""
         self.round()
+        if not self._leads:
+            log.info("standby: %s leads", self.holder or "nobody")
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
         self._thread.start()
 
