@@ -60,10 +60,13 @@ def query_range(
     step: float,
     headers: Mapping[str, str] | None = None,
     timeout: float = 30.0,
+    authorities: str | bool = True,
+    pair: tuple[str, str] | None = None,
 ) -> Series:
     """What the server at ``url`` knows of ``query`` in the whole steps inside [start, end).
 
-    ``headers`` may hold an authorization; it and a password in ``url`` are never told. ``step``: whole seconds.
+    ``headers`` may hold an authorization; it and a password in ``url`` are never told. ``authorities``: a file that the
+    server's certificate is checked against; ``pair``: files of an own certificate and its key. ``step``: whole seconds.
     ``timeout`` (s) bounds each request. Raises LagcastError when it does not answer or refuses, BadSeries when what it
     answers is not one series of rates.
     """
@@ -79,6 +82,7 @@ def query_range(
     if not 0 < last - first <= MOST_STEPS:
         raise BadSeries(f"range: found {last - first} steps of {step:g} s; allowed: 1 to {MOST_STEPS}")
     session = requests.Session()
+    session.verify, session.cert = authorities, pair
     retry = Retry(total=1, connect=0, read=1, status=0, redirect=1, other=0, backoff_factor=0)
     connect: Any = PrometheusConnect(
         url=url.rstrip("/"), headers=dict(headers or {}) or None, retry=retry, session=session

@@ -44,13 +44,15 @@ def once(entries: tuple[M, ...], key: str) -> tuple[M, ...]:
     return entries
 
 
-def matches(pattern: str, allowed: str, *, but: tuple[str, ...] = ()) -> Checked:
-    """Refuse a string that is not wholly ``pattern``, or is one of ``but``; ``allowed`` says in words what is taken."""
+def matches(pattern: str, allowed: str, *, but: tuple[str, ...] = (), shown: bool = True) -> Checked:
+    """Refuse a string that is not wholly ``pattern``, or is one of ``but``; ``allowed`` says in words what is taken.
+    One that is not ``shown`` may be a secret in the wrong place: a refusal does not quote it.
+    """
     compiled = re.compile(pattern, re.ASCII)
 
     def check(value: str) -> str:
         if compiled.fullmatch(value) is None or value in but:
-            raise ValueError(f"found {found(value)}; allowed: {allowed}")
+            raise ValueError(f"found {found(value) if shown else 'something else'}; allowed: {allowed}")
         return value
 
     never = f" && !(self in {texts(but)})" if but else ""

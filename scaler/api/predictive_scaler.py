@@ -16,6 +16,7 @@ from scaler.api.cel import Rule, milliseconds
 from scaler.api.events import MOST_EVENTS, PlannedEvent
 from scaler.api.forecast import Forecast, ForecastModel
 from scaler.api.kafka import Kafka
+from scaler.api.latency import Latency
 from scaler.api.model import DNS_NAME, Annotations, FieldErrors, Labels, Model, Name, Namespace, matches, once, rules
 from scaler.api.pause import PAUSED, PAUSED_REPLICAS, PAUSED_SCALE_IN, Pause, read_pause
 from scaler.api.quantities import Duration, Fraction, Share, between, duration_between, well_spelled
@@ -98,43 +99,6 @@ class Target(Model):
     )
     kind: Kind = Field(default="Deployment", description="Kind of the target. Default: what nearly all services are.")
     name: Name = Field(description="Name of the target.")
-
-
-class Latency(Model):
-    """Where the service's latency histogram is found. Without it, latency is not observed."""
-
-    prometheus: Annotated[
-        str,
-        Field(strict=True, min_length=1, max_length=2048),
-        matches(
-            r"https?://(?:[A-Za-z0-9][-A-Za-z0-9.]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?:/[-A-Za-z0-9._~/]*)?",
-            "an http or https URL without user, password or query",
-        ),
-    ] = Field(description="Base URL of the Prometheus server, without user or password.")
-    metric: Annotated[
-        str,
-        Field(strict=True, min_length=1, max_length=200),
-        matches(r"[a-zA-Z_:][a-zA-Z0-9_:]*", "a Prometheus metric name"),
-    ] = Field(
-        default="inference_latency_seconds",
-        description="Histogram of seconds a request spent in service, without the suffix `_bucket`. Default: what "
-        "the workers of the lab export.",
-    )
-    selector: Annotated[
-        str,
-        Field(strict=True, min_length=1, max_length=1024),
-        matches(
-            r'[a-zA-Z_]\w*(?:=~|!~|!=|=)"(?:[^"\\\n]|\\.)*"(?:, ?[a-zA-Z_]\w*(?:=~|!~|!=|=)"(?:[^"\\\n]|\\.)*")*',
-            'label matchers without braces, such as app="chat"',
-        ),
-    ] = Field(
-        description="Label matchers without braces that pick this service's series. No default: without one, the "
-        "latency of all services would be mixed."
-    )
-    window: Annotated[Duration, duration_between("1s", "1h")] = Field(
-        default=Duration.parse("1m"),
-        description="Window of the rates and quantiles. Default: four scrapes at the usual 15 s.",
-    )
 
 
 class Objective(Model):

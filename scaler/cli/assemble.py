@@ -27,7 +27,7 @@ from scaler.leadership import Alone, Elected, Leadership, LeaseName, identity
 from scaler.observe.gather import Gatherer
 from scaler.observe.histories import Histories
 from scaler.observe.ports import ClusterSource, LatencySource
-from scaler.observe.watched import watched
+from scaler.observe.watched import PrometheusServer, watched
 from scaler.pools.gather import PodsOf
 from scaler.pools.pools import Pools
 from scaler.resources.feed import ClusterScalers
@@ -190,7 +190,7 @@ def _gatherer(settings: Settings, cluster: ClusterSource, threads: Threads) -> G
     patience = settings.patience
     return Gatherer(
         lambda kafka: KafkaProcess({"bootstrap.servers": kafka.bootstrap_servers, **dict(kafka.properties)}, patience),
-        lambda url: _latency(url, patience),
+        lambda server: _latency(server, patience),
         cluster,
         threads.samplers,
         Histories(threads.background),
@@ -253,7 +253,7 @@ def _journal(path: Path) -> Journal:
         ) from error
 
 
-def _latency(url: str, timeout: float) -> LatencySource:
+def _latency(server: PrometheusServer, timeout: float) -> LatencySource:
     from scaler.observe.prometheus import PrometheusLatency  # heavy, and latency is optional
 
-    return PrometheusLatency(url, timeout)
+    return PrometheusLatency(server.url, timeout, access=dict(server.access))

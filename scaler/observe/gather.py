@@ -14,7 +14,7 @@ from scaler.errors import where
 from scaler.observe.histories import Histories
 from scaler.observe.joins import SPAN, Joins
 from scaler.observe.ports import ClusterSource, LatencySource, OffsetSource, Served
-from scaler.observe.watched import KafkaCluster, Watched
+from scaler.observe.watched import KafkaCluster, PrometheusServer, Watched
 from scaler.plan.observation import Freshness, LeadTime, Reading, ServiceObservation
 from scaler.plan.reasons import Reason
 
@@ -43,7 +43,7 @@ class Gatherer:
     def __init__(
         self,
         offsets: Callable[[KafkaCluster], OffsetSource],
-        latency: Callable[[str], LatencySource],
+        latency: Callable[[PrometheusServer], LatencySource],
         cluster: ClusterSource,
         executor: Executor,
         histories: Histories,
@@ -58,7 +58,7 @@ class Gatherer:
         self._histories = histories
         self._deadline = deadline
         self._offsets: dict[KafkaCluster, OffsetSource] = {}
-        self._latency: dict[str, LatencySource] = {}
+        self._latency: dict[PrometheusServer, LatencySource] = {}
         self._open: dict[SourceKey, Future[Any]] = {}
         self._joins = Joins()
         self._looking: dict[str, Future[Mapping[str, Sequence[Served]]]] = {}
@@ -81,9 +81,9 @@ class Gatherer:
         for cluster, wanted_topics in topics.items():
             source = self._offset_source(cluster)
             calls[KAFKA, cluster] = (lambda s=source, w=wanted_topics: s.sample(now, w), wanted_topics)  # type: ignore[misc]
-        for url, wanted_queries in queries.items():
-            prometheus = self._latency_source(url)
-            calls[PROMETHEUS, url] = (lambda s=prometheus, w=wanted_queries: s.sample(now, w), wanted_queries)  # type: ignore[misc]
+        for server, wanted_queries in queries.items():
+            prometheus = self._latency_source(server)
+            calls[PROMETHEUS, server] = (lambda s=prometheus, w=wanted_queries: s.sample(now, w), wanted_queries)  # type: ignore[misc]
         answers = self._ask(now, calls)
 
         observed = {}
@@ -168,10 +168,10 @@ class Gatherer:
             self._offsets[cluster] = self._make_offsets(cluster)
         return self._offsets[cluster]
 
-    def _latency_source(self, url: str) -> LatencySource:
-        if url not in self._latency:
-            self._latency[url] = self._make_latency(url)
-        return self._latency[url]
+    def _latency_source(self, server: PrometheusServer) -> LatencySource:
+        if server not in self._latency:
+            self._latency[server] = self._make_latency(server)
+        return self._latency[server]
 
     def _retire(self, scalers: Sequence[Watched]) -> None:
         """Close sources that no scaler uses any more."""
@@ -180,13 +180,13 @@ class Gatherer:
         self._joins.forget(uids)
         self._looking = {uid: future for uid, future in self._looking.items() if uid in uids}
         clusters = {s.kafka for s in scalers}
-        urls = {s.prometheus for s in scalers}
+        servers = {s.prometheus for s in scalers}
         for cluster in [c for c in self._offsets if c not in clusters]:
             self._offsets.pop(cluster).close()
             self._open.pop((KAFKA, cluster), None)
-        for url in [u for u in self._latency if u not in urls]:
-            self._latency.pop(url).close()
-            self._open.pop((PROMETHEUS, url), None)
+        for server in [u for u in self._latency if u not in servers]:
+            self._latency.pop(server).close()
+            self._open.pop((PROMETHEUS, server), None)
 
 
 def _by(

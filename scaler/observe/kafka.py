@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from forecasting.series import Series
 from scaler.clock import Clock, SystemClock
 from scaler.observe.history import LogBounds, boundaries, known_from, rates
-from scaler.observe.kafka_client import LONGEST, Client, Fault, bury, outcome, resolve
+from scaler.observe.kafka_client import LONGEST, Client, Fault, bury, certificates, outcome, resolve
 from scaler.observe.ports import GroupTopic
 from scaler.plan.observation import Freshness, Reading, TopicOffsets
 from scaler.plan.reasons import Reason
@@ -122,19 +122,21 @@ class _Connection:
         self._config = config
         self._give_up = give_up
         self._client: Client | None = None
+        self._certificates = b""  # that the client was made with
 
     def client(self, seconds: float) -> Client:
         """Waits at most ``seconds`` for what an old one owes. Raises Fault when there is none to be used."""
         bury()
         settings, secrets = resolve(self._config)
+        shown = certificates(self._config)
         old = self._client
         if old is not None and old.spent and not old.replaceable(seconds):
             if old.stuck:
                 self._give_up()
             raise old.fault(TimeoutError(), "the cluster", seconds)
-        if old is None or old.spent or old.settings != settings:
+        if old is None or old.spent or old.settings != settings or self._certificates != shown:
             self.close()
-            self._client = Client(settings, secrets)
+            self._client, self._certificates = Client(settings, secrets), shown
             return self._client
         return old
 

@@ -9,7 +9,8 @@ client that owes anything else may never get it; it is set aside, not destroyed,
 most are: that bounds what outages can pile up.
 
 ``<setting>.file`` in the configuration is read from that file each time, so that a secret that is rotated or mounted
-late is taken up without a restart. No secret leaves this module except into librdkafka.
+late is taken up without a restart. Of certificates and keys librdkafka is told the paths and reads them once: another
+client takes up new ones (``certificates``). No secret leaves this module except into librdkafka.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from scaler.observe.files import Unreadable, fingerprint, read_secret
 from scaler.plan.reasons import Reason
 
 log = logging.getLogger("scaler.observe.kafka.librdkafka")
@@ -242,18 +243,33 @@ def resolve(config: Mapping[str, str | int]) -> tuple[dict[str, str | int], froz
         if name.endswith(".file"):
             key = name.removesuffix(".file")
             try:
-                value = Path(str(value)).read_text(encoding="utf-8").rstrip("\r\n")  # noqa: PLW2901
-            except (OSError, UnicodeDecodeError) as error:
-                why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-                raise Fault(
-                    Reason.INPUT_ERROR,
-                    f"cannot read the file of {name} in spec.kafka.properties ({why}); "
-                    "check the path, the mounted Secret and its permissions",
-                ) from None
+                value = read_secret(str(value))  # noqa: PLW2901
+            except Unreadable as error:
+                raise _unreadable(name, error) from None
         settings[key] = value
         if value != "" and any(word in key for word in _SECRET_WORDS) and "location" not in key:
             secrets.add(str(value))
     return settings, frozenset(secrets)
+
+
+def certificates(config: Mapping[str, str | int]) -> bytes:
+    """A digest of the certificates and keys that a configuration names: another when one was rotated. Raises Fault."""
+    found = b""
+    for name, value in config.items():
+        if name.endswith(".location"):
+            try:
+                found += fingerprint([str(value)])
+            except Unreadable as error:
+                raise _unreadable(name, error) from None
+    return found
+
+
+def _unreadable(name: str, why: Unreadable) -> Fault:
+    return Fault(
+        Reason.INPUT_ERROR,
+        f"cannot read the file of {name} in spec.kafka.properties ({why}); "
+        "check the path, the mounted Secret and its permissions",
+    )
 
 
 def outcome(future: Future[Any]) -> Any:

@@ -13,6 +13,8 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from typing import Any
 from urllib.parse import urlsplit
 
+from scaler.observe.access import Access
+from scaler.observe.files import Unreadable
 from scaler.observe.ports import LatencyQuery, Served
 from scaler.plan.observation import Freshness, LatencySample, Reading
 from scaler.plan.reasons import Reason
@@ -56,17 +58,18 @@ class PrometheusLatency:
     """The real LatencySource.
 
     ``timeout`` (s) bounds each sample, however many services it asks for. ``max_age`` (s): an older newest sample is
-    stale. ``headers`` may hold an authorization; it and a password in ``url`` are never told.
+    stale. ``access``: files by which the server lets us in, by their names in ``spec.latency.access``; they are read
+    again for each query. What they hold, and a password in ``url``, is never told.
     """
 
     def __init__(
-        self, url: str, timeout: float, max_age: float = MAX_AGE, headers: Mapping[str, str] | None = None
+        self, url: str, timeout: float, max_age: float = MAX_AGE, access: Mapping[str, str] | None = None
     ) -> None:
         self._url = url.rstrip("/")
         self._shown = _without_secret(self._url)
         self._timeout = timeout
         self._max_age = max_age
-        self._headers = dict(headers or {})
+        self._access = Access(access or {})
         self._threads = threading.local()
         self._sessions: list[Any] = []
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="prometheus")
@@ -119,18 +122,30 @@ class PrometheusLatency:
             session.close()
 
     def _connect(self) -> Any:
-        """This thread's connection. The library's own retries would wait for seconds: a tick asks again anyway."""
-        if not hasattr(self._threads, "connect"):
+        """This thread's connection; a new one when a certificate was rotated. Raises Unreadable.
+
+        The library's own retries would wait for seconds: a tick asks again anyway.
+        """
+        shown = self._access.certificates()
+        if getattr(self._threads, "shown", None) != shown:
+            import requests
             from prometheus_api_client import PrometheusConnect
             from urllib3.util.retry import Retry
 
             # Only a connection that was closed while idle is worth a second try.
             retry = Retry(total=1, connect=0, read=1, status=0, redirect=1, other=0, backoff_factor=0)
+            session = requests.Session()
+            session.verify, session.cert = self._access.authorities, self._access.pair
             connect = PrometheusConnect(
-                url=self._url, headers=self._headers or None, retry=retry, timeout=self._timeout, method="POST"
+                url=self._url, session=session, retry=retry, timeout=self._timeout, method="POST"
             )
-            self._sessions.append(connect)
-            self._threads.connect = connect
+            old, self._threads.session = getattr(self._threads, "session", None), session
+            if old is not None:
+                self._sessions.remove(old)
+                old.close()
+            self._sessions.append(session)
+            self._threads.connect, self._threads.shown = connect, shown
+        self._threads.connect.headers = self._access.headers()
         return self._threads.connect
 
     def _ask(self, now: float, query: LatencyQuery) -> Reading[LatencySample]:
@@ -140,14 +155,10 @@ class PrometheusLatency:
         try:
             vector = self._connect().custom_query(promql(query, self._max_age))
             values = {one["metric"]["part"]: float(one["value"][1]) for one in vector}
-        except requests.Timeout:
-            return self._unreachable(now, f"did not answer within {self._timeout:g} s")
-        except requests.ConnectionError:
-            return self._unreachable(now, "cannot be reached")
         except PrometheusApiClientException as error:
             return self._refused(now, query, str(error))
-        except (requests.RequestException, ValueError, KeyError, TypeError, IndexError):
-            return self._unreachable(now, "answers, but not as Prometheus does")
+        except (Unreadable, requests.RequestException, LookupError, ValueError, TypeError) as error:
+            return self._failed(now, error)
         return read(now, query, values, self._max_age, self._shown)
 
     def _ask_served(self, query: LatencyQuery, pods: Sequence[str], span: float) -> Mapping[str, Sequence[Served]]:
@@ -156,8 +167,33 @@ class PrometheusLatency:
 
         try:
             return read_served(self._connect().custom_query(served_promql(query, pods, span)))
-        except (PrometheusApiClientException, requests.RequestException, ValueError, KeyError, TypeError, IndexError):
+        except (
+            Unreadable,
+            PrometheusApiClientException,
+            requests.RequestException,
+            LookupError,
+            ValueError,
+            TypeError,
+        ):
             return {}  # the sample of the same tick says what is wrong
+
+    def _failed(self, now: float, error: Exception) -> Reading[LatencySample]:
+        """What became of a query that was not answered as Prometheus answers."""
+        import requests
+
+        if isinstance(error, Unreadable):
+            return Reading(None, now, Freshness.ERROR, Reason.INPUT_ERROR, f"Prometheus at {self._shown}: {error}")
+        if isinstance(error, requests.Timeout):
+            return self._unreachable(now, f"did not answer within {self._timeout:g} s")
+        if isinstance(error, requests.exceptions.SSLError):
+            detail = (
+                f"Prometheus at {self._shown} and this client do not agree on a TLS connection; check caFile, "
+                "certificateFile and keyFile in spec.latency.access, and the name in the server's certificate"
+            )
+            return Reading(None, now, Freshness.ERROR, Reason.PROMETHEUS_UNREACHABLE, detail)
+        if isinstance(error, requests.ConnectionError):
+            return self._unreachable(now, "cannot be reached")
+        return self._unreachable(now, "answers, but not as Prometheus does")
 
     def _unreachable(self, now: float, what: str) -> Reading[LatencySample]:
         detail = f"Prometheus at {self._shown} {what}; check the URL, that it runs, and the network path to it"
@@ -173,7 +209,8 @@ class PrometheusLatency:
             )
             return Reading(None, now, Freshness.ERROR, Reason.INPUT_ERROR, detail)
         if code in ("401", "403"):
-            detail = f"Prometheus at {self._shown} refuses access (HTTP {code}); check the credentials"
+            remedy = "check the credentials, which are files in spec.latency.access"
+            detail = f"Prometheus at {self._shown} refuses access (HTTP {code}); {remedy}"
             return Reading(None, now, Freshness.ERROR, Reason.INPUT_ERROR, detail)
         return self._unreachable(now, f"answers with HTTP {code or 'error'}")
 

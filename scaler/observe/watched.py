@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from scaler.api.latency import Latency
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.observe.ports import GroupTopic, LatencyQuery, TargetRef
 
@@ -17,6 +18,17 @@ class KafkaCluster:
 
     bootstrap_servers: str
     properties: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusServer:
+    """One Prometheus server and the files by which it lets us in, by their names in ``spec.latency.access``."""
+
+    url: str
+    access: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return self.url
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +47,7 @@ class Watched:
     target: TargetRef
     kafka: KafkaCluster
     topic: GroupTopic
-    prometheus: str | None  # URL
+    prometheus: PrometheusServer | None
     latency: LatencyQuery | None
     history: HistoryWindow | None
 
@@ -49,10 +61,15 @@ def watched(resource: PredictiveScaler) -> Watched:
         target=TargetRef(spec.target.api_version, spec.target.kind, meta.namespace, spec.target.name),
         kafka=KafkaCluster(spec.kafka.bootstrap_servers, tuple(sorted(spec.kafka.properties.items()))),
         topic=GroupTopic(spec.kafka.consumer_group, spec.kafka.topic),
-        prometheus=latency.prometheus if latency else None,
+        prometheus=_server(latency) if latency else None,
         latency=LatencyQuery(latency.metric, latency.selector, latency.window) if latency else None,
         history=_window(spec.forecast.history, spec.forecast.step) if spec.forecast.history > 0 else None,
     )
+
+
+def _server(latency: Latency) -> PrometheusServer:
+    files = {} if latency.access is None else latency.access.files
+    return PrometheusServer(latency.prometheus, tuple(sorted(files.items())))
 
 
 def _window(span: float, step: float) -> HistoryWindow:

@@ -77,8 +77,11 @@ def from_prometheus(
 ) -> Series:
     """What Prometheus knows of the arrival rate over the last ``span`` s, in the resource's steps.
 
-    ``url`` None: where the resource finds its latency. Raises BadSetting, LagcastError or BadSeries.
+    ``url`` None: where the resource finds its latency, let in as it says there. Raises BadSetting, LagcastError or
+    BadSeries.
     """
+    from scaler.observe.access import Access
+    from scaler.observe.files import Unreadable
     from simulations.prometheus_load import query_range
 
     latency = resource.spec.latency
@@ -92,7 +95,14 @@ def from_prometheus(
         )
     step = float(resource.spec.forecast.step)
     now = (clock or SystemClock()).now()
-    series = query_range(where, query, now - span, now, step)
+    declared = latency.access if latency is not None and url is None else None
+    access = Access({} if declared is None else declared.files)
+    try:
+        access.certificates()  # all that can be read is read before anybody is asked
+        headers = access.headers()
+    except Unreadable as error:
+        raise LagcastError(f"{resource}: {error}") from None
+    series = query_range(where, query, now - span, now, step, headers, authorities=access.authorities, pair=access.pair)
     return _known_part(series, f"query {query}")
 
 

@@ -183,6 +183,21 @@ WRONG: list[tuple[str, Any, list[str]]] = [
         4,
         ["spec.replicas.serviceTime: found nothing, so it is concurrency / serviceRate = 13.3"],
     ),
+    # how Prometheus lets us in
+    ("spec.latency.access", {"usernameFile": "/u"}, ["latency.access.passwordFile: found only one of user name and"]),
+    (
+        "spec.latency.access",
+        {"keyFile": "/k"},
+        ["latency.access.certificateFile: found only one of certificate and key"],
+    ),
+    ("spec.latency.access", {"tokenFile": "hunter2"}, ["access.tokenFile: found something else", "absolute path"]),
+    ("spec.latency.access", {"caFile": "/ca"}, ["spec.latency.prometheus: found an http URL; allowed: an https URL"]),
+    (
+        "spec.latency.access",
+        {"tokenFile": "/t", "usernameFile": "/u", "passwordFile": "/p"},
+        ["access.tokenFile: found both a token and a user name"],
+    ),
+    ("spec.latency.access", {"password": "x"}, ["access.password: found an unknown field; allowed here: tokenFile"]),
     # names and closed choices
     ("metadata.name", "Chat", ['metadata.name: found "Chat"', "a Kubernetes name"]),
     ("metadata.name", "a..b", ['found "a..b"', "a Kubernetes name"]),
@@ -309,6 +324,16 @@ RIGHT: list[tuple[str, Any]] = [
         },
     ),
     ("spec.latency.selector", 'app="chat", zone=~"a|b"'),
+    ("spec.latency.access", {}),
+    ("spec.latency.access", {"usernameFile": "/c/user name", "passwordFile": "/c/p"}),
+    (
+        "spec.latency",
+        {
+            "prometheus": "https://prometheus:9090",
+            "selector": 'app="chat"',
+            "access": {"tokenFile": "/t", "caFile": "/ca", "certificateFile": "/c", "keyFile": "/k"},
+        },
+    ),
     ("metadata.labels", {"app.kubernetes.io/name": "chat", "empty": ""}),
     ("metadata.annotations", {"lagcast.io/paused": "true", "note": "any text at all"}),
     ("metadata.finalizers", ["example.com/kept"]),
