@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -18,11 +20,17 @@ from rich.console import Console
 from rich.table import Table
 
 from simulations.commands.shell import executor_options, options_of, progress, told
+from simulations.errors import BadSetting
 from simulations.executor import make_executor
 from simulations.faro_input import Published, faro_folder, published_mean, read_published
 from simulations.faro_run import READINGS, SEEDS, TOTALS, FaroResult, FaroRun, run_faro
+from simulations.faro_tables import evaluation
+from simulations.results_page import section, with_section
+from simulations.version import version
+from simulations.whole_file import make_ready, write_whole
 
 WIDTH = 140  # of the table where stdout is no terminal
+SECTION, TITLE = "faro", "Faro's evaluation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,9 @@ class Cell:
     help="How the published setting is understood.",
 )
 @click.option("--sensitivity", is_flag=True, help="All readings, one below the other.")
+@click.option(
+    "--write", type=click.Path(path_type=Path, dir_okay=False), help="Write the results as this page's section."
+)
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @executor_options
 def faro(
@@ -81,6 +92,7 @@ def faro(
     seeds: Sequence[int],
     readings: Sequence[str],
     sensitivity: bool,
+    write: Path | None,
     output: str,
     executor: str,
     workers: int | None,
@@ -95,6 +107,13 @@ def faro(
     with told():
         named = tuple(READINGS) if sensitivity else readings
         options = tuple(options_of(pairs).items())
+        old = ""
+        if write is not None:
+            if tuple(named) != ("chosen",):
+                raise BadSetting("--write: the page holds the reading 'chosen' alone; leave --reading out")
+            make_ready(write)
+            old = write.read_text(encoding="utf-8") if write.exists() else ""
+            with_section(old, SECTION, "")  # a broken page is said before anything runs
         jobs = [FaroRun(p, t, s, r, options) for p in policies for t in totals for r in named for s in seeds]
         published = read_published(faro_folder() / "published_results.csv")
         with make_executor(executor, workers, ray_address) as pool, progress("faro", len(jobs)) as tell:
@@ -106,12 +125,36 @@ def faro(
 
             results = pool.map(run_faro, jobs, name=lambda job: job.name, done=count)
         cells = cells_of(results, published)
+        if write is not None:
+            text = section(TITLE, _command(policies, pairs, totals, seeds, write), version(), _about(seeds),
+                           [evaluation(results, published)])  # fmt: skip
+            write_whole(write, with_section(old, SECTION, text))
         if output == "json":
             click.echo(json.dumps([plain(cell) for cell in cells], indent=1))
         else:
             Console(width=None if sys.stdout.isatty() else WIDTH).print(table(cells))
             for reading in named:
                 click.echo(f"{reading}: {READINGS[reading].why}")
+
+
+def _command(
+    policies: Sequence[str], pairs: Sequence[str], totals: Sequence[int], seeds: Sequence[int], write: Path
+) -> str:
+    """The command that makes these results, without where this machine keeps things."""
+    words = [word for policy in policies for word in ("--policy", policy)]
+    words += [word for pair in pairs for word in ("--policy-option", pair)]
+    if tuple(totals) != TOTALS:
+        words += [word for total in totals for word in ("--total", str(total))]
+    if tuple(seeds) != SEEDS:
+        words += [word for seed in seeds for word in ("--seed", str(seed))]
+    return shlex.join(["python", "-m", "simulations.faro", *words, "--write", f"docs/{write.name}"])
+
+
+def _about(seeds: Sequence[int]) -> str:
+    return (
+        f"Ten services share 32 or 36 replicas for six hours; {len(seeds)} seed{'' if len(seeds) == 1 else 's'} of "
+        "arrivals, see [benchmarks.md](benchmarks.md)."
+    )
 
 
 def cells_of(results: Sequence[FaroResult], published: tuple[Published, ...]) -> list[Cell]:

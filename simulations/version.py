@@ -34,6 +34,7 @@ NOT_FILES = (
     ),
     *(
         "faro.py",
+        "faro_tables.py",
         "picture.py",
         "reference_cells.py",
         "results_page.py",

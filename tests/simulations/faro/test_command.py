@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from simulations.faro import cells_of, faro
-from simulations.faro_input import arrivals, faro_folder, published_mean, read_jobs, read_published
-from simulations.faro_run import READINGS, TOTALS, FaroRun, faro_setting, run_faro
+from simulations.faro_input import Published, arrivals, faro_folder, published_mean, read_jobs, read_published
+from simulations.faro_run import READINGS, TOTALS, FaroResult, FaroRun, faro_setting, run_faro
+from simulations.faro_tables import evaluation
 from simulations.policies.catalog import entry
 from simulations.request_level.run import simulate_requests
 
@@ -79,6 +80,41 @@ def test_wrong_usage_is_told_without_a_traceback(folder: Path, arguments: list[s
     assert done.exit_code in (1, 2)
     assert said in done.stderr
     assert "Traceback" not in done.output
+
+
+def test_results_are_written_as_a_section_of_the_page(folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "results.md"
+    page.write_text("# Results\n")
+    arguments = ["--policy", "aiad", "--total", "32", "--seed", "7", "--write", str(page), *HERE]
+    done = CliRunner().invoke(faro, arguments)
+    assert done.exit_code == 0, done.output
+    text = page.read_text()
+    assert text.startswith(
+        "# Results\n\n<!-- begin faro -->\n## Faro's evaluation\n\nMade by `python -m simulations.faro"
+    )
+    assert "--policy aiad --total 32 --seed 7 --write docs/results.md`" in text
+    assert "| 32 | AIAD | published, simulated | 2 | 15.00% | 10.00% | 20.00% |" in text
+    assert "| 32 | AIAD | published, a real cluster | 1 | 40.00% | 40.00% | 40.00% |" in text
+    refused = CliRunner().invoke(faro, [*arguments, "--sensitivity"])
+    assert refused.exit_code == 2
+    assert "--write: the page holds the reading 'chosen' alone" in refused.stderr
+    assert page.read_text() == text
+
+
+def test_the_best_of_the_published_policies_is_that_with_the_lowest_mean() -> None:
+    def one(policy: str, missed: float, simulated: bool = True) -> Published:
+        return Published(policy, simulated, 32, None, missed, missed, None)
+
+    simulated = (("faro:a", 0.05), ("faro:b", 0.02), ("faro:b", 0.06), ("mark(x)", 0.14), ("oneshot", 0.4))
+    real = (("faro_sum", 0.1), ("faro_sum_1", 0.3), ("faro_fair_2", 0.15))
+    published = [one(*shown) for shown in simulated] + [one(*shown, simulated=False) for shown in real]
+    ours = FaroResult(FaroRun("aiad", 32, 7), 100, 0.10001, 0.1, 0.0, 0.3, 1.0, 32.0, 5)
+    assert evaluation([ours], published).lines == (
+        ("32", "aiad", "here", "1", "10.01%", "10.01%", "10.01%"),  # rounded up
+        ("32", "MArk", "published, simulated", "1", "14.00%", "14.00%", "14.00%"),
+        ("32", "Faro, its best", "published, simulated", "2", "4.00%", "2.00%", "6.00%"),
+        ("32", "Faro, its best", "published, a real cluster", "1", "15.00%", "15.00%", "15.00%"),
+    )
 
 
 def test_missing_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
