@@ -44,7 +44,8 @@ class Floor:
         self._floors = floors
         self._finalizers = finalizers
         self._contests = contests or Contests()
-        self._seen: dict[str, _Seen] = {}  # by namespace; one list for all its scalers in a tick
+        # By namespace: one list for all its scalers in a tick. What is written meanwhile is nobody else's.
+        self._seen: dict[str, _Seen] = {}
 
     def at_once(self, order: Order) -> Outcome | None:
         """Never: a floor may have to be renewed, lowered, or put back."""
@@ -97,7 +98,6 @@ class Floor:
         if mine is None:  # from here on a deletion waits for the floor to be put back
             self._finalizers.put(order.scaler)
         self._floors.write(found, Mark(mark_of(order.scaler), floor, found.own, order.now + LIFE))
-        self._seen.pop(order.target.namespace, None)
         self._contests.wrote(order.scaler.uid, str(found), floor, order.now)
         if settled:
             return self._unchanged(order, found, floor, limit, limited)
@@ -133,7 +133,6 @@ class Floor:
 
     def _restore(self, order: Order, found: Autoscaler) -> None:
         self._floors.restore(found)
-        self._seen.pop(order.target.namespace, None)
         self._contests.blameless(order.scaler.uid)  # from here on the value is its user's
 
 
