@@ -116,9 +116,13 @@ class Autoscaler:
         return self.fields.usual_most if self.most is None else self.most
 
     def scales(self, target: TargetRef) -> bool:
-        """Whether it is this target's. A group's versions are views of one object."""
-        group = target.api_version.rpartition("/")[0]
-        return (self.namespace, self.target) == (target.namespace, (group, target.kind, target.name))
+        """Whether it is this target's."""
+        return (self.namespace, self.target) == (target.namespace, scaled(target))
+
+
+def scaled(target: TargetRef) -> tuple[str, str, str]:
+    """As ``Autoscaler.target`` has it. A group's versions are views of one object."""
+    return (target.api_version.rpartition("/")[0], target.kind, target.name)
 
 
 def read_autoscaler(item: Json, fields: Fields, writer: str | None) -> Autoscaler:

@@ -6,11 +6,11 @@ The autoscaler goes on scaling above it, by its own metrics; below it, it would 
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scaler.act.contest import Contests
-from scaler.act.floor import LIFE, RENEW, Autoscaler, Mark
+from scaler.act.floor import LIFE, RENEW, Autoscaler, Mark, scaled
 from scaler.act.modes import leave_to_the_other
 from scaler.act.order import Order, Outcome, ScalerRef
 from scaler.act.ports import Finalizers, FloorWriter
@@ -34,7 +34,19 @@ class _Seen:
     """The autoscalers of one namespace in one tick."""
 
     at: float
-    autoscalers: Sequence[Autoscaler]
+    by_target: Mapping[tuple[str, str, str], list[Autoscaler]]
+    by_owner: Mapping[str, list[Autoscaler]]
+
+
+def _seen(at: float, autoscalers: Iterable[Autoscaler]) -> _Seen:
+    """In a namespace of hundreds, each is looked at once."""
+    by_target: dict[tuple[str, str, str], list[Autoscaler]] = {}
+    by_owner: dict[str, list[Autoscaler]] = {}
+    for one in autoscalers:
+        by_target.setdefault(one.target, []).append(one)
+        if one.mark is not None:
+            by_owner.setdefault(one.mark.owner, []).append(one)
+    return _Seen(at, by_target, by_owner)
 
 
 class Floor:
@@ -52,12 +64,12 @@ class Floor:
         return None
 
     def act(self, order: Order) -> Outcome:
-        there = self._autoscalers(order)
+        there = self._there(order)
         ours = mark_of(order.scaler)
         gone = Reason.TARGET_NOT_FOUND in order.decision.reasons
-        scaling = [] if gone else [one for one in there if one.scales(order.target)]
-        for one in there:  # also where the target, or its autoscaler, was another one before
-            if one not in scaling and one.mark is not None and one.mark.owner == ours:
+        scaling = [] if gone else there.by_target.get(scaled(order.target), [])
+        for one in there.by_owner.get(ours, ()):  # also where the target, or its autoscaler, was another one before
+            if one not in scaling:
                 self._restore(order, one)
         if gone:
             self._finalizers.take_off(order.scaler)  # there is nothing left to put back
@@ -124,12 +136,12 @@ class Floor:
         else:
             self._contests.reversed(uid, where, found.writer or "", order.now)
 
-    def _autoscalers(self, order: Order) -> Sequence[Autoscaler]:
+    def _there(self, order: Order) -> _Seen:
         namespace = order.target.namespace
-        seen = self._seen.get(namespace)
-        if seen is None or seen.at != order.now:
-            seen = self._seen[namespace] = _Seen(order.now, self._floors.autoscalers(namespace))
-        return seen.autoscalers
+        there = self._seen.get(namespace)
+        if there is None or there.at != order.now:
+            there = self._seen[namespace] = _seen(order.now, self._floors.autoscalers(namespace))
+        return there
 
     def _restore(self, order: Order, found: Autoscaler) -> None:
         self._floors.restore(found)
