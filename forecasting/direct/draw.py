@@ -16,7 +16,7 @@ from forecasting.direct.forest import Forest
 class Origins(NamedTuple):
     """Past origins, and what is needed to compute their errors from the rates that are kept anyway."""
 
-    columns: NDArray[np.int32]  # [n]; the first step that an origin does not know
+    columns: NDArray[np.uint16] | NDArray[np.int32]  # [n]; the first step that an origin does not know
     levels: Singles  # [n]; logs
     predicted: NDArray[np.int16]  # [n, rank]; x parts = log ratios, each by a regression without its own day
     parts: Singles  # [rank, horizons]

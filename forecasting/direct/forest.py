@@ -22,7 +22,7 @@ _MOST = 65_535  # what 16 bits number: origins, nodes of a tree, members of all 
 class Forest(NamedTuple):
     """Trees as arrays [trees, nodes]; a leaf's ``feature`` is -1; ``members`` of all leaves, one after another."""
 
-    feature: NDArray[np.int16]
+    feature: NDArray[np.int8] | NDArray[np.int16]  # as short as their number allows
     threshold: Singles
     to: Small  # the left child, which the right one follows; of a leaf its first member
     size: NDArray[np.uint8]  # members that a leaf lists
@@ -76,7 +76,7 @@ def grow_forest(
     share = (place + rng.random(len(place))) / short[leaf]
     chosen = np.minimum((share * size[leaf]).astype(np.int64), size[leaf] - 1)
     return Forest(
-        feature.copy(),
+        feature.astype(np.int8) if inputs.shape[1] < 128 else feature.copy(),
         threshold.copy(),
         np.where(feature < 0, begin, child).astype(np.uint16),
         short.astype(np.uint8),

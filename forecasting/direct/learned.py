@@ -127,7 +127,9 @@ def learn(
         )
 
     forest = grown(order)
-    origins = Origins(columns.astype(np.int32), levels, predicted, parts)
+    # Of steps of 15 s, a week fits into 16 bits.
+    short = columns.astype(np.uint16) if len(rates) < 2**16 else columns.astype(np.int32)
+    origins = Origins(short, levels, predicted, parts)
     busy = busy_range(levels)
     factors = None
     if feedback is not None:

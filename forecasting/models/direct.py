@@ -190,7 +190,7 @@ class Direct:
         features = np.empty((1, self.layout.size), np.float32)
         level = np.empty(1, np.float32)
         describe(rates, series.base, np.array([len(rates)]), learned.calm, self.layout, features, level)
-        if math.isnan(level[0]) or learned.origins.columns[-1] + shift < 0:
+        if math.isnan(level[0]) or int(learned.origins.columns[-1]) + shift < 0:
             return None
         standardised = learned.ridge.standardised(features)
         predicted = learned.ridge.predict(standardised)[0]
