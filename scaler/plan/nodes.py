@@ -234,7 +234,8 @@ class NodePlanner:
         released = max(math.ceil(self.settings.release * state.ready), self.settings.release_least)
         stays = max(stays, state.ready - released)
         kept, counts = self._keep(tick, base[1], state.ready if ordered else stays)
-        replicas = self._fill(tick, kept + len(tick.booting) + ordered, counts)
+        # Where nodes come for pending pods only, the pods of those that are on their way have to be there, too.
+        replicas = counts if self.pool.enforced else self._fill(tick, kept + len(tick.booting) + ordered, counts)
         occupied = state.ready - state.empty
         floor = max(occupied, kept) + len(tick.booting) + ordered
         reasons = [reason if ordered or kept < occupied else Reason.STEADY]

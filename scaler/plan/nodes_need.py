@@ -21,6 +21,7 @@ class PoolSpec:
     lead_time: float  # from asked for to Ready: the start value, until it is learned
     idle: float = 600.0  # after which an autoscaler takes an empty node away
     max_nodes: int | None = None  # None: as many as the services' limits fill
+    enforced: bool = False  # its count is written: nodes come before pods, which then wait for none
 
     def __post_init__(self) -> None:
         if self.size < 1:

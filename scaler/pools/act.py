@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from scaler.act.nodepools.ports import SPARE, NodePools, written
 from scaler.act.order import Outcome
-from scaler.api.gpu_node_pool import GpuNodePool, PoolMode
+from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.errors import (
     Conflict,
     ContestedTarget,
@@ -25,7 +25,7 @@ from scaler.kube import Json, KubeClient, failure
 from scaler.observe.nodes import Node
 from scaler.observe.pods import DELETION_COST, MARKED
 from scaler.plan.reasons import Reason
-from scaler.pools.limits import Bounded
+from scaler.pools.limits import Bounded, enforced
 from scaler.pools.row import PoolSeen
 from scaler.pools.vacate import Mark, Tenant, marks
 
@@ -80,7 +80,7 @@ class PoolActor:
         """Before services scale in: the pods that are to go first; afterwards they are put back. A mark that cannot be
         written costs an emptier node, not a request: the services' counts are written all the same.
         """
-        if not _enforced(pool):
+        if not enforced(pool):
             tenants = [Tenant(t.namespace, t.pods, t.gpus, 0) for t in tenants]
         for mark in marks(tenants)[:MOST_MARKS]:
             try:
@@ -100,7 +100,7 @@ class PoolActor:
         bounded = order.bounded or Bounded(floor)  # nothing decided: what stands is held, and a mark's life renewed
         nodes, why = bounded.nodes, ", ".join(bounded.limits)
         text = f"{floor} -> {nodes} nodes{f' ({why})' if why else ''}"
-        if not _enforced(pool):
+        if not enforced(pool):
             same = Reason.UNCHANGED if nodes == floor else Reason.RECOMMENDED
             return Outcome(Reason.PAUSED if pool.paused else same, text if nodes != floor else "")
         held = ""
@@ -160,10 +160,6 @@ class KubernetesNodePods:
         answer = self._client.call("PATCH", path, body=body, content_type=_MERGE)
         if not answer.ok:
             raise failure(answer, f"write the deletion cost of pod {mark.namespace}/{mark.pod}")
-
-
-def _enforced(pool: GpuNodePool) -> bool:
-    return pool.spec.mode is PoolMode.ENFORCE and not pool.paused
 
 
 def _would_be_lost(item: Json) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scaler.api.gpu_node_pool import GpuNodePool
+from scaler.api.gpu_node_pool import GpuNodePool, PoolMode
 from scaler.plan.nodes_need import PoolSpec
 from scaler.plan.observation import PoolState
 from scaler.plan.reasons import Reason
@@ -40,7 +40,13 @@ def most_nodes(pool: GpuNodePool) -> Most:
 def pool_spec(pool: GpuNodePool) -> PoolSpec:
     """The pool as the plan sees it."""
     node = pool.spec.node
-    return PoolSpec(pool.uid, node.gpus, float(node.lead_time), float(node.idle), most_nodes(pool).nodes)
+    most, lead, idle = most_nodes(pool).nodes, float(node.lead_time), float(node.idle)
+    return PoolSpec(pool.uid, node.gpus, lead, idle, most, enforced(pool))
+
+
+def enforced(pool: GpuNodePool) -> bool:
+    """Whether its count is written."""
+    return pool.spec.mode is PoolMode.ENFORCE and not pool.paused
 
 
 def bounded(pool: GpuNodePool, decided: int, state: PoolState) -> Bounded:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,6 +28,18 @@ def test_a_jump_is_ordered_for_when_a_new_node_would_be_in_time_and_not_before()
     plan = decide(2, need(jump(14.0, 30.0, lead - 15.0), 16))
     assert (plan.ordered, plan.floor, plan.replicas) == (2, 4, (32,))
     assert plan.reasons == (Reason.FORECAST,)
+
+
+def test_where_the_count_is_written_pods_do_not_wait_for_the_nodes_that_come() -> None:
+    """The same two nodes are ordered; their pods are asked for when they are Ready."""
+    written = replace(POOL, enforced=True)
+    service = need(jump(14.0, 30.0, NODE + POD - 15.0), 16)
+    ordered = decide(2, service, pool=written)
+    assert (ordered.ordered, ordered.floor, ordered.replicas) == (2, 4, (16,))
+    booting = decide(2, service, pool=written, pending=(300.0, 300.0))
+    assert (booting.ordered, booting.floor, booting.replicas) == (0, 4, (16,))
+    there = decide(4, need(jump(14.0, 30.0, POD), 16), pool=written, empty=2)
+    assert (there.kept, there.replicas) == (4, (32,))
 
 
 def test_a_jump_that_few_paths_hold_is_ordered_for_by_its_price() -> None:
