@@ -32,6 +32,8 @@ PROPERTIES: MappingProxyType[str, tuple[str, ...] | None] = MappingProxyType(
     }
 )
 
+FILES = frozenset(key for key, choices in PROPERTIES.items() if choices is _PATH)
+
 
 def _fault(key: str, value: str) -> str | None:
     if key not in PROPERTIES:
@@ -58,7 +60,7 @@ def _check(properties: dict[str, str]) -> dict[str, str]:
 
 def _rules() -> tuple[Rule, ...]:
     """The same as ``_check``."""
-    files = [key for key, choices in PROPERTIES.items() if choices is _PATH]
+    files = [key for key in PROPERTIES if key in FILES]
     made = [
         Rule(f"self.all(k, k in {texts(PROPERTIES)})", f"{', '.join(PROPERTIES)} (secrets by file path only)"),
         Rule(

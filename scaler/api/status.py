@@ -42,6 +42,8 @@ class Refusal(StrEnum):
     """The models refuse it: its definition in the cluster is of another version."""
     TARGET_TAKEN = "TargetTaken"
     """Another scaler, which was there before, has the same target."""
+    CREDENTIALS_REFUSED = "CredentialsRefused"
+    """It names a file that is not among the credentials of its namespace."""
     POLICY_REFUSED = "PolicyRefused"
     """The policy that was chosen cannot plan for it."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from scaler.act.apply import Actor
@@ -62,6 +62,7 @@ class Settings:
     journal: Path | None
     journal_every: float  # s
     fit_processes: int
+    credentials: PurePosixPath  # below it, files that scalers of the cluster may name
 
     @property
     def deadline(self) -> float:
@@ -231,7 +232,9 @@ def _scalers(
     clock: SystemClock,
 ) -> Scalers:
     if settings.path is None:
-        return ClusterScalers(kube, controller, make_policy, telemetry, clock, settings.tick)
+        return ClusterScalers(
+            kube, controller, make_policy, telemetry, clock, settings.tick, credentials=settings.credentials
+        )
     return ConfigFile(settings.path, settings.seen, controller, telemetry, settings.resources, settings.pools)
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import click
 
@@ -17,6 +17,7 @@ from scaler.cli.units import DURATION
 from scaler.errors import ConfigError, LagcastError
 from scaler.leadership import LEASE, lease_name
 from scaler.policies import find_policy
+from scaler.resources.credentials import CREDENTIALS
 from scaler.resources.file import digest
 
 OURS = ("lagcast", "scaler", "forecasting", "simulations")
@@ -53,6 +54,13 @@ OURS = ("lagcast", "scaler", "forecasting", "simulations")
     type=click.IntRange(1, 16),
     help="Forecasters that are fitted side by side, each in a process of some 200 MB that ends when there is none.",
 )
+@click.option(
+    "--credentials",
+    default=str(CREDENTIALS),
+    show_default=True,
+    metavar="FOLDER",
+    help="Scalers of the cluster may name files below FOLDER/NAMESPACE alone, NAMESPACE being their own.",
+)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
 def run(
     path: Path | None,
@@ -67,6 +75,7 @@ def run(
     journal: Path | None,
     journal_every: float,
     fit_processes: int,
+    credentials: str,
     log_level: str,
 ) -> None:
     """Scale the targets of the cluster's PredictiveScalers, or of a configuration file's, until SIGTERM or Ctrl-C.
@@ -109,6 +118,7 @@ def run(
         journal,
         journal_every,
         fit_processes,
+        PurePosixPath(credentials),
     )
     signals = Signals()
     for number in (signal.SIGTERM, signal.SIGINT):

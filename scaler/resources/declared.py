@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Any, Generic, TypeVar
 
 from scaler.api.gpu_node_pool import GpuNodePool
@@ -12,6 +13,7 @@ from scaler.api.objects import parse
 from scaler.api.predictive_scaler import KIND, PredictiveScaler
 from scaler.api.status import Refusal
 from scaler.kube import Json
+from scaler.resources.credentials import CREDENTIALS, outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,11 @@ def place_of(resource: PredictiveScaler) -> Place:
     return Place(metadata.namespace, metadata.name, resource.uid, metadata.generation)
 
 
-def choose(declared: Iterable[Declared[PredictiveScaler]]) -> Choice:
-    """Which scalers are run. Of several on one target it is the oldest, so that a new one takes nothing away."""
+def choose(declared: Iterable[Declared[PredictiveScaler]], credentials: PurePosixPath = CREDENTIALS) -> Choice:
+    """Which scalers are run. Of several on one target it is the oldest, so that a new one takes nothing away.
+
+    ``credentials``: the folder below which each namespace has the files that its scalers may name.
+    """
     run: list[PredictiveScaler] = []
     refused: list[Refused] = []
     first: dict[tuple[str, str, str, str], str] = {}
@@ -78,6 +83,8 @@ def choose(declared: Iterable[Declared[PredictiveScaler]]) -> Choice:
         resource = one.resource
         if resource is None:
             refused.append(Refused(one.place, Refusal.INVALID_SPEC, "; ".join(one.faults)))
+        elif said := outside(resource, credentials):
+            refused.append(Refused(one.place, Refusal.CREDENTIALS_REFUSED, said))
         elif (holder := first.setdefault(resource.subject, str(resource))) != str(resource):
             target = resource.spec.target
             said = (

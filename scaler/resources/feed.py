@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
 from scaler.act.finalizer import ClusterFinalizers
 from scaler.act.floors import KubernetesFloors
@@ -17,6 +18,7 @@ from scaler.kube import KubeClient
 from scaler.observe.watch import Timings, Watches
 from scaler.resources import status
 from scaler.resources.conditions import Lately
+from scaler.resources.credentials import CREDENTIALS
 from scaler.resources.declared import Choice, Declared, Place, Refused, ScalerStore, choose, place_of
 from scaler.resources.finalize import Both, Endings, Finalizing
 from scaler.resources.pools import ClusterPools
@@ -42,8 +44,10 @@ class ClusterScalers:
         clock: Clock,
         tick: float,
         timings: Timings = TIMINGS,
+        credentials: PurePosixPath = CREDENTIALS,
     ) -> None:
-        """``tick`` (s) is the controller's; the watch begins at once."""
+        """``tick`` (s) is the controller's; the watch begins at once. ``credentials``: see ``choose``."""
+        self._credentials = credentials
         self._controller = controller
         self._make_policy = make_policy
         self._telemetry = telemetry
@@ -86,7 +90,7 @@ class ClusterScalers:
         if taken is None and not pools:
             return
         declared = self._store.known() if taken is None else taken
-        choice = self._configure(choose(declared))
+        choice = self._configure(choose(declared, self._credentials))
         news = set(choice.refused) - set(self._refused)
         for one in sorted(news, key=lambda r: (r.place.namespace, r.place.name)):
             log.error("%s/%s is not run: %s: %s", one.place.namespace, one.place.name, one.reason, one.text)
