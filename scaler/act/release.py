@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 from scaler.act.floor import Autoscaler
 from scaler.act.ports import FloorWriter
-from scaler.errors import Conflict, Forbidden, TargetError, TargetNotFound, Unreachable
+from scaler.errors import Conflict, NotLeader, TargetError, TargetNotFound, Unreachable
 
 TRIES = 3  # an autoscaler that somebody changes at the same moment is read again
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """One floor that was put back, would be, or (``fault``) could not be."""
+    """One floor that was put back, or (``fault``) could not be."""
 
     found: Autoscaler
     fault: str = ""
@@ -63,16 +63,17 @@ def all_floors(found: Autoscaler) -> bool:
     return bool(found.marks)
 
 
-def release(floors: FloorWriter, namespace: str, wanted: Wanted, *, dry_run: bool = False) -> list[Released]:
+def release(floors: FloorWriter, namespace: str, wanted: Wanted) -> list[Released]:
     """Put back every floor of a namespace ("": of all) that is ``wanted``; one that cannot be stops no other.
 
-    Raises Forbidden or Unreachable when the autoscalers cannot be listed, and Unreachable when the server goes away.
+    Raises Forbidden when the autoscalers cannot be listed, Unreachable when the server is away or goes away, NotLeader.
     """
     found = [one for one in floors.autoscalers(namespace) if one.marks and wanted(one)]
-    return [Released(one) if dry_run else _restore(floors, one, wanted) for one in found]
+    return [_restore(floors, one, wanted) for one in found]
 
 
 def _restore(floors: FloorWriter, found: Autoscaler, wanted: Wanted) -> Released:
+    fault = ""
     for _ in range(TRIES):
         try:
             floors.restore(found)
@@ -83,9 +84,9 @@ def _restore(floors: FloorWriter, found: Autoscaler, wanted: Wanted) -> Released
             if not again or not again[0].marks or not wanted(again[0]):
                 return Released(found)  # it is gone, or was renewed
             found, fault = again[0], str(conflict)
-        except Unreachable:
+        except (Unreachable, NotLeader):
             raise
-        except (Forbidden, TargetError) as refused:
+        except TargetError as refused:
             return Released(found, str(refused))
         else:
             return Released(found)
