@@ -115,3 +115,16 @@ def test_recommend_changes_nothing_whatever_is_annotated() -> None:
     for asked in ({}, {"lagcast.io/paused-replicas": "7"}):
         assert stage.tick(9, annotations=asked).reason is Reason.RECOMMENDED
     assert (stage.cluster.written, stage.floors.writes) == ([], 0)
+
+
+def test_after_a_pause_that_was_longer_than_the_window_once_is_enough() -> None:
+    contests = Contests(Patience(reversals=3, window=100.0, pause=200.0, longest=1000.0))
+    for now in (0.0, 1.0, 2.0):
+        contests.wrote("u", "x", 9, now)
+        contests.reversed("u", "x", "flux", now)
+    assert contests.contested("u", "x", 201.0) == ("flux", 202.0)
+    assert contests.contested("u", "x", 202.0) is None
+    contests.wrote("u", "x", 9, 202.0)
+    contests.reversed("u", "x", "flux", 203.0)
+    assert contests.contested("u", "x", 204.0) == ("flux", 603.0)
+    assert contests.contested("u", "another object", 204.0) is None

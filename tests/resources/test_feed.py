@@ -288,3 +288,20 @@ def test_only_a_leader_writes_statuses_and_a_new_one_goes_on_from_what_stands(wo
     w.policies["a"].wanted = 4  # nothing to scale
     w.tick()
     assert w.written()["a"]["lastScaleTime"] == "2024-05-05T05:05:05Z"
+
+
+def test_one_that_waits_for_its_floor_is_let_go(world: Callable[..., World]) -> None:
+    going = item("a", mode="Floor")
+    going["metadata"] |= {"finalizers": ["lagcast.io/floor"], "deletionTimestamp": "2024-01-02T00:00:00Z"}
+    w = world(going, item("b"))
+    path = "/apis/lagcast.io/v1alpha1/namespaces/default/predictivescalers/a"
+    w.refuse = lambda asked: (200, going) if (asked.method, asked.path) == ("GET", path) else None
+    w.tick()
+    looked = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
+    asked = [a for a in w.patched if a.path in (looked, path)]
+    assert [(a.method, a.path) for a in asked] == [("GET", looked), ("PATCH", path)], "its floor first"
+    assert asked[1].body == [
+        {"op": "test", "path": "/metadata/uid", "value": "uid-a"},
+        {"op": "test", "path": "/metadata/finalizers", "value": ["lagcast.io/floor"]},
+        {"op": "remove", "path": "/metadata/finalizers"},
+    ]
