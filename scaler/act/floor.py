@@ -79,7 +79,7 @@ class Autoscaler:
     least: int | None
     most: int | None
     mark: Mark | None = None
-    marks: tuple[str, ...] = ()  # the annotations of a mark that are there, also of one that cannot be read
+    marks: tuple[tuple[str, str], ...] = ()  # its annotations as they stand there, also of one that cannot be read
     annotated: bool = False  # it has annotations at all
     writer: str | None = None  # the field manager that wrote the minimum last
 
@@ -142,7 +142,7 @@ def read_autoscaler(item: Json, fields: Fields, writer: str | None) -> Autoscale
         spec.get(fields.least),
         spec.get(fields.most),
         read_mark(annotations),
-        tuple(name for name in MARKS if name in annotations),
+        tuple((name, str(annotations[name])) for name in MARKS if name in annotations),
         bool(annotations),
         writer,
     )
@@ -193,7 +193,7 @@ def restore_patch(found: Autoscaler) -> list[Json]:
             change.append({"op": "remove", "path": field})
         else:
             change.append({"op": "replace", "path": field, "value": min(found.mark.before, found.ceiling)})
-    return [*_tests(found), *change, *({"op": "remove", "path": _annotation(name)} for name in found.marks)]
+    return [*_tests(found), *change, *({"op": "remove", "path": _annotation(name)} for name, _ in found.marks)]
 
 
 def _tests(found: Autoscaler) -> list[Json]:
@@ -203,8 +203,8 @@ def _tests(found: Autoscaler) -> list[Json]:
     same: list[Json] = [{"op": "test", "path": "/metadata/uid", "value": found.uid}]
     if found.mark is None or found.least is None:
         same.append({"op": "test", "path": "/metadata/resourceVersion", "value": found.version})
-    if found.mark is not None:
-        same.append({"op": "test", "path": _annotation(OWNER), "value": found.mark.owner})
+    # All of it: what was renewed since has not expired.
+    same += [{"op": "test", "path": _annotation(name), "value": value} for name, value in found.marks]
     if found.least is not None:
         same.append({"op": "test", "path": f"/spec/{found.fields.least}", "value": found.least})
     return same

@@ -69,7 +69,7 @@ class KubernetesFloors:
         now = read_autoscaler(self._client.get(path, f"read {found}"), found.fields, None)
         if now.uid != found.uid:
             raise TargetNotFound(f"{found} is gone: there is another of that name")
-        same = (now.least, now.mark) == (found.least, found.mark)
+        same = (now.least, now.marks) == (found.least, found.marks)
         if answer.code == 409 or not same or (found.mark is None and now.version != found.version):
             raise Conflict(
                 f"{found} was changed since it was read (its minimum is {now.least}, and was {found.least}): "

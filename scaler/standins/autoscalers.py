@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scaler.act.floor import HPA, MARKS, SCALED_OBJECT, Autoscaler, Fields, Mark
+from scaler.act.floor import HPA, SCALED_OBJECT, Autoscaler, Fields, Mark, written_mark
 from scaler.act.order import ScalerRef
 from scaler.errors import Conflict, Forbidden, TargetError, TargetNotFound, Unreachable
 from scaler.kube import MANAGER
@@ -63,9 +63,8 @@ class FakeFloors:
         if (mark.value > found.ceiling and found.fields is HPA) or mark.value < 0:
             raise TargetError(f"cannot raise the floor of {found} to {mark.value}: it is not between 0 and its maximum")
         whole = replace(mark, expires=float(int(mark.expires)))  # the API's times are whole seconds
-        self._keep(
-            replace(found, least=mark.value, mark=whole, marks=MARKS, annotated=True, writer=self._writer(found, mark))
-        )
+        marks, writer = tuple(written_mark(whole).items()), self._writer(found, mark)
+        self._keep(replace(found, least=mark.value, mark=whole, marks=marks, annotated=True, writer=writer))
         self.writes += 1
 
     def restore(self, found: Autoscaler) -> None:
@@ -87,7 +86,7 @@ class FakeFloors:
         known = self._kept.get((found.fields.kind, found.namespace, found.name))
         if known is None or known.uid != found.uid:
             raise TargetNotFound(f"cannot {doing}: it is not there")
-        if (known.least, known.mark) != (found.least, found.mark):
+        if (known.least, known.marks) != (found.least, found.marks):
             raise Conflict(f"{found} was changed since it was read")
 
     def _answer(self, doing: str) -> None:

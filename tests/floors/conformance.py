@@ -135,6 +135,16 @@ class FloorConformance:
         now = world.again(found)
         assert (now.least, now.mark and now.mark.owner) == (7, OWNER)
 
+    def test_what_was_renewed_or_taken_over_since_is_not_put_back(self, world: World) -> None:
+        found = world.hpa(2, 10)
+        world.floors.write(found, Mark(OWNER, 7, 2, EXPIRES))
+        for mark in (Mark(OWNER, 7, 2, EXPIRES + 300.0), Mark("shop/other/uid", 7, 2, EXPIRES + 300.0)):
+            before = world.again(found)
+            world.floors.write(before, mark)
+            with pytest.raises(Conflict):
+                world.floors.restore(before)
+            assert world.again(found).mark == mark
+
     def test_what_somebody_has_set_since_is_left(self, world: World) -> None:
         found = world.hpa(2, 10)
         world.floors.write(found, Mark(OWNER, 7, 2, EXPIRES))
