@@ -137,6 +137,24 @@ def test_who_puts_it_back_every_time_is_left_to_win(provider: str) -> None:
     assert world.number(made) == 5
 
 
+def test_a_mark_that_another_pool_writes_at_the_same_moment_wins() -> None:
+    world = fake("integerField")
+    made = world.made(2)
+    world.pools.write(made, 2, 5)
+    world.kube.meanwhile = [(f"{world.kept.path}/h100", {"metadata": {"annotations": {OWNER: "GpuNodePool/a100"}}})]
+    with pytest.raises(Conflict):
+        world.pools.write(made, 5, 6)
+    assert world.noted(made)[OWNER] == "GpuNodePool/a100"
+
+
+def test_a_kind_is_looked_up_once() -> None:
+    world = fake("integerField")
+    made = world.made(2)
+    for _ in range(3):
+        world.pools.floor(made)
+    assert [path for _, path, _ in world.kube.asked].count("/apis/eks.services.k8s.aws/v1alpha1") == 1
+
+
 class TestKarpenter:
     def test_a_pool_that_is_not_static_states_no_number(self) -> None:
         world = fake("karpenter")
@@ -179,6 +197,8 @@ class TestMachineDeployment:
         with pytest.raises(OwnedByAnother, match="topology"):
             world.pools.write(made, 2, 5)
         entry["fieldsV1"] = {"f:spec": {"f:template": {}}}
+        others = {"manager": "kubectl", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+        world.item(made)["metadata"]["managedFields"].append(others)
         world.pools.write(made, 2, 5)
 
     def test_a_minimum_stays_below_the_maximum(self) -> None:
