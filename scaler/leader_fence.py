@@ -61,6 +61,8 @@ class LeaderFence:
             self._under_way += 1
         try:
             yield
+        except NotLeader:  # its content was not sent
+            raise
         except BaseException:
             self._unsure_until = self._clock.elapsed() + self._times.write
             raise

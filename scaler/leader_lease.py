@@ -18,6 +18,7 @@ from scaler.leader_fence import LeaderFence
 
 log = logging.getLogger(__name__)
 
+HANDOVER = 1.5  # s, at most, that the end waits for changes under way and for the Lease
 LEASES = "/apis/coordination.k8s.io/v1/namespaces"
 
 
@@ -93,7 +94,7 @@ class Told:
 
 
 class Elector:
-    """Takes the Lease when it is free and renews it, on a thread of its own, until it is resigned."""
+    """Takes the Lease when it is free and renews it, on a thread of its own, until it resigns."""
 
     def __init__(
         self,
@@ -103,7 +104,10 @@ class Elector:
         clock: SteadyClock,
         rng: random.Random,
         told: Told,
+        stop: threading.Event | None = None,
+        handover: float = HANDOVER,
     ) -> None:
+        """When ``stop`` is set it resigns, in ``handover`` s at most, whatever else the process is about."""
         self._leases = leases
         self._election = election
         self._fence = fence
@@ -113,7 +117,8 @@ class Elector:
         self._current = False  # what is seen is, as far as is known, what stands
         self._leads = False
         self._said = ""
-        self._stop = threading.Event()
+        self._stop = stop or threading.Event()
+        self._handover = handover
         self._thread: threading.Thread | None = None
 
     @property
@@ -153,22 +158,25 @@ class Elector:
         left = self._election.wait(self._clock.elapsed())
         return min(usual, left) if left > 0 else usual
 
-    def resign(self, seconds: float) -> None:
-        """Change nothing more, and hand the Lease over, in at most ``seconds`` or so. If it is not known that all
-        changes have ended by then it is left to run out."""
-        began = self._clock.elapsed()
+    def resign(self) -> None:
+        """Change nothing more, and hand the Lease over; returns when that is done, or its time is up."""
         self._stop.set()
-        ended = self._fence.close(seconds)
-        if self._thread is not None:
-            self._thread.join(max(seconds - (self._clock.elapsed() - began), 0.0))
-            ended = ended and not self._thread.is_alive()
-        if ended:
-            self._release(max(seconds - (self._clock.elapsed() - began), 0.1))
-        self._tell()
+        if self._thread is None:
+            self._hand_over()
+        else:
+            self._thread.join(self._handover + 0.5)
 
     def _run(self) -> None:
         while not self._clock.wait(self.pause(), self._stop):
             self.round()
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """If it is not known that all changes have ended, the Lease is left to run out."""
+        began = self._clock.elapsed()
+        if self._fence.close(self._handover):
+            self._release(max(self._handover - (self._clock.elapsed() - began), 0.1))
+        self._tell()
 
     def _step(self) -> bool:
         """False when what was to be written over no longer stood."""

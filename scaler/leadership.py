@@ -8,6 +8,7 @@ import random
 import re
 import secrets
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 LEASE = "lagcast"
 NAMESPACE = "lagcast-system"  # of manifests/base: one that runs on a laptop stands in the same election
 OF_THE_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-HANDOVER = 1.5  # s, at most, that the end waits for changes under way and for the Lease
 
 
 class Leadership(Protocol):
@@ -90,9 +90,11 @@ class Elected:
         clock: SteadyClock,
         telemetry: Telemetry,
         changed: Callable[[], None],
+        stop: threading.Event,
         times: Times | None = None,
     ) -> None:
-        """``changed`` is called, from another thread, when this replica becomes the leader or ceases to be it."""
+        """``changed`` is called, from another thread, when this replica becomes the leader or ceases to be it. When
+        ``stop`` is set it hands over at once, though a tick may go on for a while."""
         times = times or Times()
         self._identity, self._lease = identity, lease
         self._fence = LeaderFence(clock, times)
@@ -109,6 +111,7 @@ class Elected:
             clock,
             random.Random(),
             Told(tell, telemetry.lease_errors.inc),
+            stop,
         )
 
     def leads(self) -> bool:
@@ -124,7 +127,7 @@ class Elected:
         self._elector.start()
 
     def resign(self) -> None:
-        self._elector.resign(HANDOVER)
+        self._elector.resign()
 
     def page(self) -> dict[str, Any]:
         return {

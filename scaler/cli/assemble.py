@@ -168,7 +168,7 @@ def _leadership(
 ) -> Leadership:
     if lease is None:
         return Alone()
-    return Elected(kube, lease, identity(), clock, telemetry, signals.wake.set)
+    return Elected(kube, lease, identity(), clock, telemetry, signals.wake.set, signals.stop)
 
 
 class Threads:

@@ -111,6 +111,13 @@ def test_a_change_without_an_answer_may_still_be_made() -> None:
     assert made.close(0.0), "the API server has given it up"
 
 
+def test_a_change_that_was_held_back_is_not_made() -> None:
+    made, _ = fence()
+    with pytest.raises(NotLeader), made.writing():
+        raise NotLeader("only its content was left to be sent")
+    assert made.close(0.0)
+
+
 def test_times_that_leave_no_room_are_refused() -> None:
     with pytest.raises(ValueError, match="no room"):
         Times(duration=12.0)

@@ -114,7 +114,7 @@ class One:
         self.errors: list[None] = []
         told = Told(self.changes.append, lambda: self.errors.append(None))
         leases = KubeLease(connect(api.kubeconfig(folder)), NAMESPACE, "lagcast", FAST.request)
-        self.elector = Elector(leases, Election(name, FAST), self.fence, clock, random.Random(1), told)
+        self.elector = Elector(leases, Election(name, FAST), self.fence, clock, random.Random(1), told, handover=0.3)
 
 
 def until(is_so: Callable[[], bool]) -> None:
@@ -133,12 +133,12 @@ def test_the_first_leads_at_once_and_hands_over(kept: tuple[ApiServer, Kept], tm
     assert not two.fence.leads()
     assert two.elector.holder == "one"
     until(lambda: lease.holders.count("one") >= 4)
-    one.elector.resign(1.0)
+    one.elector.resign()
     assert not one.fence.leads()
     until(two.fence.leads)
     assert [holder for holder, _ in itertools.groupby(lease.holders)][:3] == ["one", "", "two"]
     assert (one.changes, two.changes) == ([True, False], [True])
-    two.elector.resign(1.0)
+    two.elector.resign()
     assert lease.holders[-1] == ""
 
 
@@ -149,7 +149,7 @@ def test_a_change_under_way_keeps_the_lease_from_being_handed_over(
     one = One(api, tmp_path, "one")
     one.elector.start()
     with one.fence.writing():
-        one.elector.resign(0.1)
+        one.elector.resign()
     assert lease.holders[-1] == "one"
     assert not one.fence.leads()
 
@@ -166,7 +166,7 @@ def test_who_may_not_renew_is_no_leader_any_more_and_says_why_once(
     assert caplog.text.count("cannot read Lease lagcast-system/lagcast: not any more") == 1
     lease.refuse = lambda asked: None
     until(one.fence.leads)
-    one.elector.resign(1.0)
+    one.elector.resign()
 
 
 def test_which_lease(tmp_path: Path) -> None:

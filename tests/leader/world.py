@@ -155,7 +155,7 @@ class Replica:
                 self.elector.round()
                 self.sleep(self.elector.pause() / self.host.rate)
             if self.resigning:
-                self.elector.resign(1.5)
+                self.elector.resign()
         except Ended:
             pass
         finally:
