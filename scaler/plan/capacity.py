@@ -72,8 +72,10 @@ class ServiceRate:
         """Whether the rate is known well enough: nothing need be tried out."""
         return self.spread <= _SURE
 
-    def learn(self, progress: Progress, ready: int) -> bool:
+    def learn(self, progress: Progress, ready: int, unclear: float = 0.0) -> bool:
         """Take in an interval in which ``ready`` replicas served throughout; False when they were not saturated.
+
+        So many messages may be ``unclear``: served before and committed in it, or served in it and committed later.
 
         The caller leaves out intervals with a change of membership, a rolling update or stuck consumers, and those in
         which no message is old: work that is done but not yet committed looks like a backlog, too, and what is consumed
@@ -82,11 +84,14 @@ class ServiceRate:
         if not saturated(progress, ready, self.rate):
             return False
         working = min(ready, len(progress.consumed))
-        seen = float(progress.consumed.sum()) / (progress.seconds * working)
+        share = progress.seconds * working
+        consumed = float(progress.consumed.sum())
+        # Where what is believed may be what was served, it is not contradicted.
+        seen = min(max(self.rate, (consumed - unclear) / share), (consumed + unclear) / share)
         off = math.log(max(seen, 1e-300)) - math.log(self.rate)
         surprise = abs(off) > self._change
         off = min(max(off, -self._change), self._change)
-        noise = _KNOWN**2 * self._memory / progress.seconds
+        noise = _KNOWN**2 * self._memory / progress.seconds + (unclear / max(consumed, 1.0)) ** 2
         gain = self._variance / (self._variance + noise)
         gain = max(gain, -math.expm1(-progress.seconds / self._memory))
         # From the rate in use, also where that was the law's: what is seen is off from what was planned with.
@@ -139,7 +144,9 @@ class ServiceRate:
         busy = (math.sqrt(waiting**2 + 4.0 * v * waiting) - waiting) / (2.0 * v)
         shown = load
         if busy >= _VISIBLE and waiting >= load * uncommitted:
-            self._see(math.log(max(load / busy, min(self._untried, self.rate)) / self.rate), _QUEUE**2)
+            # Only down: one queue for all replicas, or one that has had no time to build up, is shorter than that.
+            told = min(max(load / busy, self._untried), self.rate)
+            self._see(math.log(told / self.rate), _QUEUE**2)
         elif utilised < 1.0 and baseline and not self.sure:
             shown = max(load, load / max(busy, utilised) * _SHOWN)
         raised = shown > self.rate * 1.01

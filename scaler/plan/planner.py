@@ -76,6 +76,7 @@ class ServicePlanner:
         self._attained, self._waiting = self._nothing_learned()
         self._learned_at = self._serving.rate
         self._limited = False  # at the last tick a limit kept the count below the answer
+        self._answers_from = math.inf  # unix s at which the first replica that could be asked for serves
 
     def fitted_by(self, fitter: Fitter) -> None:
         """Have fits of the forecaster run by ``fitter`` from now on."""
@@ -237,7 +238,11 @@ class ServicePlanner:
         if not 0.9 <= self._serving.rate / self._learned_at <= 1.1:  # what was late, and waited, did by another rate
             self._learned_at = self._serving.rate
             self._attained, self._waiting = self._nothing_learned()
-        self._attained.learn(progress.end, float(progress.arrived.sum()), left, not (stuck or self._limited))
+        if progress.end < self._answers_from:  # the clock may have been set back
+            first = progress.end + self._lead_times.total.quantile(0.95) + self.service.within
+            self._answers_from = min(self._answers_from, first)
+        answers = progress.end >= self._answers_from and not (stuck or self._limited)
+        self._attained.learn(progress.end, float(progress.arrived.sum()), left, answers)
         if known and level is not None:
             self._waiting.learn(left, level, self._serving.rate, self._split.worth(ready))
 

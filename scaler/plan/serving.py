@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from scaler.plan.capacity import ServiceRate
 from scaler.plan.observation import LatencySample
 from scaler.plan.paths import Futures, peaks, quantiles
@@ -12,6 +14,7 @@ from scaler.plan.settings import PlanSettings
 
 CALM = 0.95  # share of the paths that must stay below what the count of an experiment serves
 LEAST = 0.65  # the least utilisation that is read out of a queue that is not there: no larger step at a time
+MINUTE = 60.0  # s for which a change of the load may show in what is not yet committed
 SHORT = 0.1  # of what is foreseen, at most, by which that count may fall short for a while
 
 
@@ -26,6 +29,7 @@ class Serving:
         self._probe = Probe(service.tick) if settings.experiments else None
         self._slack = max(service.within - service.service_time, 0.0)
         self._uncommitted = settings.uncommitted
+        self._lately: deque[tuple[float, float]] = deque()  # (unix s, requests/s) of the last minute's intervals
         self._teaches = False  # at the last tick commits moved, and the oldest message was older than the objective
 
     @property
@@ -69,11 +73,12 @@ class Serving:
         teaches, self._teaches = self._teaches, late and moved
         if progress is None:
             return
+        unclear = self._unclear(progress)
         if not (known and moved and ready > 0):
             self._rate.disturbed()
             return
         if late and teaches:
-            self._rate.learn(progress, ready)
+            self._rate.learn(progress, ready, unclear)
         served = float(progress.consumed.sum()) / progress.seconds
         if float(progress.backlog_after.sum()) <= served * (self._uncommitted + self._slack / 2):
             # By all that are ready, not by what their partitions' split lets them give: that is only thought.
@@ -82,6 +87,16 @@ class Serving:
             self._rate.disturbed()
         if latency is not None:
             self._rate.learn_time(latency, ready, progress.seconds)
+
+    def _unclear(self, progress: Progress) -> float:
+        """Messages: while the load changes, so may what is served and not yet committed."""
+        lately = self._lately
+        while lately and lately[0][0] < progress.end - MINUTE:
+            lately.popleft()
+        if progress.arrivals is not None:
+            lately.append((progress.end, progress.arrivals / progress.seconds))
+        rates = [rate for _, rate in lately]
+        return (max(rates) - min(rates)) * self._uncommitted if rates else 0.0
 
     def experiment(self, now: float, seen: Situation) -> int | None:
         """The count to keep where the plan's answer is not lower anyway; None: no experiment."""

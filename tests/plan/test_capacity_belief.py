@@ -68,6 +68,18 @@ def test_saturated_work_can_take_back_what_was_seen_before() -> None:
     assert rate.cautious <= rate.rate
 
 
+def test_what_may_not_be_committed_yet_contradicts_no_belief() -> None:
+    """A jump to 100 requests/s: up to 100 of them may be done and not committed, where 300 should have been."""
+    rate = believed(2.0)
+    for _ in range(4):
+        assert rate.learn(interval(200.0, 1e4, 10), 10, unclear=100.0)
+    assert rate.rate == pytest.approx(2.0)
+    assert not rate.sure, "nor does it say much for it"
+    for _ in range(20):
+        rate.learn(interval(150.0, 1e4, 10), 10, unclear=3.0)
+    assert rate.rate == pytest.approx(1.0, rel=0.05), "what is clear does"
+
+
 # --- work without a backlog
 
 
@@ -109,6 +121,13 @@ def test_a_queue_takes_back_what_an_experiment_believed_but_no_more() -> None:
     assert rate.rate == pytest.approx(2.0, rel=0.03)
     calm(rate, 1.5, 65, waiting=30.0)
     assert rate.rate >= 1.97, "bursts make queues, too: only saturated work says that it is less than declared"
+
+
+def test_one_queue_for_all_replicas_is_shorter_and_raises_nothing() -> None:
+    """M/D/10 at a utilisation of 0.97: a tenth of the queue that ten single ones would hold."""
+    rate = believed(2.0)
+    calm(rate, 1.94, 130, waiting=2.3)
+    assert rate.rate <= 2.0
 
 
 def test_even_arrivals_make_no_queue_and_say_nothing_by_it() -> None:

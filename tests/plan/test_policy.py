@@ -237,3 +237,14 @@ def test_a_pod_of_a_rolling_update_teaches_no_lead_time_also_when_its_last_part_
         lead_time = policy.step(loop.now, GroupObservation((one,))).services[0].numbers.lead_time
         loop.now += LAB.tick
     assert lead_time == pytest.approx(learned, abs=3)
+
+
+def test_what_was_late_before_a_replica_could_come_is_no_verdict_on_the_plan() -> None:
+    """40 requests/s from the first second on, one replica of 10: all is late until the first one asked for serves."""
+    policy = policy_for(LAB, lambda t: 40.0)
+    loop = Loop(LAB, policy, lambda t: 40.0)
+    loop.run(6.0)
+    (planner,) = policy._planners.values()
+    assert planner._attained.arrived == 0.0, "nothing counts yet"
+    loop.run(60.0)
+    assert planner._attained.arrived > 0.0
