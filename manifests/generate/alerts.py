@@ -124,6 +124,24 @@ ALERTS: tuple[Alert, ...] = (
         "{{ $value | humanize }} patches of the last 10 minutes failed.",
     ),
     Alert(
+        "LagcastNodeLeadTimeMissed",
+        "max by (pool) (lagcast_pool_oldest_pending_seconds) > on (pool) 2 * max by (pool) "
+        "(lagcast_pool_lead_time_seconds)",
+        "2m",
+        "warning",
+        "Pool {{ $labels.pool }} waits for a GPU node that does not come",
+        "A node was asked for {{ $value | humanizeDuration }} ago, more than twice what they take: pods that are planned "
+        "on it have nowhere to go.",
+    ),
+    Alert(
+        "LagcastPoolWritesFailing",
+        'sum by (pool, outcome) (increase(lagcast_pool_writes_total{outcome!~"Applied|Conflict"}[10m])) > 3',
+        "5m",
+        "critical",
+        "Pool {{ $labels.pool }} cannot be written: {{ $labels.outcome }}",
+        "{{ $value | humanize }} writes of its provider's count failed in the last 10 minutes.",
+    ),
+    Alert(
         "LagcastNotTicking",
         f"(time() - {_SINCE} > on (job, instance) 10 * max {REPLICA} (lagcast_tick_interval_seconds))"
         " or absent(lagcast_tick_interval_seconds)",

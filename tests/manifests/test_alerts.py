@@ -88,7 +88,31 @@ def info(forecast: str) -> dict[str, str]:
     return one("lagcast_scaler_info", "1x1000", f'{WHO}, mode="Enforce", forecast="{forecast}"')
 
 
+def pending(values: str) -> dict[str, str]:
+    labels = 'pool="h100"'
+    lead = one("lagcast_pool_lead_time_seconds", "400x1000", labels)
+    return one("lagcast_pool_oldest_pending_seconds", values, labels) | lead
+
+
+def writes(values: str, outcome: str) -> dict[str, str]:
+    return one("lagcast_pool_writes_total", values, f'pool="h100", outcome="{outcome}"')
+
+
 CASES = (
+    Case("LagcastNodeLeadTimeMissed", "a node does not come", 20, pending("0+60x100"), ({"pool": "h100"},)),
+    Case("LagcastNodeLeadTimeMissed", "it is on its way", 12, pending("0+60x100")),
+    Case("LagcastNodeLeadTimeMissed", "it came in time, and another is on its way", 20, pending("0+60x10 0+60x100")),
+    Case("LagcastNodeLeadTimeMissed", "nodes are not seen", 20, pending("_x100")),
+    Case(
+        "LagcastPoolWritesFailing",
+        "forbidden at every tick",
+        20,
+        writes("0+4x100", "Forbidden"),
+        ({"pool": "h100", "outcome": "Forbidden"},),
+    ),
+    Case(
+        "LagcastPoolWritesFailing", "many that succeed, and a conflict now and then", 20, writes("0+4x100", "Conflict")
+    ),
     Case("LagcastObjectiveBurning", "a fifth late for an hour", 70, served("0+120x1000"), (WHO_LABELS,)),
     Case("LagcastObjectiveBurning", "one in a hundred late is what was promised", 70, served("0+6x1000")),
     Case("LagcastObjectiveBurning", "over: it was bad until ten minutes ago", 70, served("0+120x60 7200x200")),
