@@ -72,7 +72,7 @@ def _member(forest: Forest, tree: int, leaf: int, share: float, origins: Origins
 
 @compiled
 def _towards(origins: Origins, origin: int, level: float, predicted: Singles, out: Singles) -> None:
-    """Log factor from the origin's rate to the path's at each horizon, into ``out``."""
+    """Log factor from the origin's rate to the path's at each of the first horizons, as many as ``out`` holds."""
     for h in range(len(out)):
         out[h] = level - origins.levels[origin] + predicted[h]
         for r in range(len(origins.parts)):
@@ -113,7 +113,8 @@ def draw(
     leaves = np.zeros(trees, np.int64)
     for tree in range(trees):
         leaves[tree] = _leaf(forest, tree, features)
-    towards = np.zeros(len(predicted), np.float32)
+    # Horizons behind the paths' end are not needed.
+    towards = np.zeros(at.right[min(steps, len(at.right)) - 1] + 1, np.float32)
     strata = np.zeros(trees, np.int64)
     for p in range(count):
         strata[places[p] % trees] += 1
