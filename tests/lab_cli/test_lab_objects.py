@@ -15,7 +15,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from simulations.lab.certificates import write_all
 from simulations.lab.endpoints import Prometheus
-from simulations.lab.kafka import new_cluster_id, settings
+from simulations.lab.kafka import KafkaPart, new_cluster_id, settings
 from simulations.lab.kubernetes import KubernetesPart, rbac_manifest
 from simulations.lab.kwok import GONE_AFTER, GPU, READY_AFTER, READY_BY, STAGES, gpu_node, pod_annotations
 from simulations.lab.part import Site
@@ -98,11 +98,12 @@ class TestRights:
             for verb in rule["verbs"]
         }
         assert not any("*" in pair for pair in allowed)
-        assert not any(resource in ("secrets", "nodes") for resource, _ in allowed)
+        assert not any(resource in ("secrets", "configmaps", "pods/exec") for resource, _ in allowed)
         writes = {(resource, verb) for resource, verb in allowed if verb not in ("get", "list", "watch")}
         scales = {("deployments/scale", "patch"), ("statefulsets/scale", "patch")}
-        statuses = {("predictivescalers/status", "patch")}
-        assert writes == scales | statuses | {("events", "create"), ("events", "patch")}
+        statuses = {("predictivescalers/status", "patch"), ("gpunodepools/status", "patch")}
+        floors = {(one, "patch") for one in ("predictivescalers", "horizontalpodautoscalers", "scaledobjects")}
+        assert writes == scales | statuses | floors | {("pods", "patch"), ("events", "create"), ("events", "patch")}
 
     def test_one_lease_and_nothing_else_of_the_namespace(self) -> None:
         (role,) = (each for each in yaml.safe_load_all(rbac_manifest().read_text()) if each["kind"] == "Role")
