@@ -130,8 +130,8 @@ ALERTS: tuple[Alert, ...] = (
         "2m",
         "warning",
         "Pool {{ $labels.pool }} waits for a GPU node that does not come",
-        "A node was asked for {{ $value | humanizeDuration }} ago, more than twice what they take: pods that are planned "
-        "on it have nowhere to go.",
+        "A node was asked for {{ $value | humanizeDuration }} ago, more than twice what they take: pods that are "
+        "planned on it have nowhere to go.",
     ),
     Alert(
         "LagcastPoolWritesFailing",

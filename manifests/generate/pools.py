@@ -19,8 +19,8 @@ def _nodes() -> Row:
         [
             p.table(
                 "Pools",
-                "Nodes as they are now and as they were decided, the most that limits and budget allow, and the cost of "
-                "those that are Ready or asked for.",
+                "Nodes as they are now and as they were decided, the most that limits and budget allow, and the cost "
+                "of those that are Ready or asked for.",
                 ("pool",),
                 Column("ready", "short", f"{POOL} (lagcast_pool_ready_nodes{{@}})"),
                 Column("pending", "short", f"{POOL} (lagcast_pool_pending_nodes{{@}})"),
@@ -42,7 +42,7 @@ def _nodes() -> Row:
             ),
             p.graph(
                 "Nodes on their way, and empty ones",
-                "Asked for and not Ready; and Ready without a pod of a scaled target, which are paid for and do nothing.",
+                "Asked for and not Ready; and Ready without a pod of a scaled target: paid for, and doing nothing.",
                 "short",
                 Query(f"{POOL} (lagcast_pool_pending_nodes{{@}})", "pending {{pool}}"),
                 Query(f"{POOL} (lagcast_pool_empty_nodes{{@}})", "empty {{pool}}"),

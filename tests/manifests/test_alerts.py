@@ -89,17 +89,17 @@ def info(forecast: str) -> dict[str, str]:
 
 
 def pending(values: str) -> dict[str, str]:
-    labels = 'pool="h100"'
+    labels = 'pool="ml"'
     lead = one("lagcast_pool_lead_time_seconds", "400x1000", labels)
     return one("lagcast_pool_oldest_pending_seconds", values, labels) | lead
 
 
 def writes(values: str, outcome: str) -> dict[str, str]:
-    return one("lagcast_pool_writes_total", values, f'pool="h100", outcome="{outcome}"')
+    return one("lagcast_pool_writes_total", values, f'pool="ml", outcome="{outcome}"')
 
 
 CASES = (
-    Case("LagcastNodeLeadTimeMissed", "a node does not come", 20, pending("0+60x100"), ({"pool": "h100"},)),
+    Case("LagcastNodeLeadTimeMissed", "a node does not come", 20, pending("0+60x100"), ({"pool": "ml"},)),
     Case("LagcastNodeLeadTimeMissed", "it is on its way", 12, pending("0+60x100")),
     Case("LagcastNodeLeadTimeMissed", "it came in time, and another is on its way", 20, pending("0+60x10 0+60x100")),
     Case("LagcastNodeLeadTimeMissed", "nodes are not seen", 20, pending("_x100")),
@@ -108,7 +108,7 @@ CASES = (
         "forbidden at every tick",
         20,
         writes("0+4x100", "Forbidden"),
-        ({"pool": "h100", "outcome": "Forbidden"},),
+        ({"pool": "ml", "outcome": "Forbidden"},),
     ),
     Case(
         "LagcastPoolWritesFailing", "many that succeed, and a conflict now and then", 20, writes("0+4x100", "Conflict")
@@ -228,7 +228,7 @@ def test_the_rules_are_valid() -> None:
 
 
 def placed(text: str, number: int) -> str:
-    """Each case has a namespace and a job of its own, so that one run of promtool (which is slow to begin) does all."""
+    """Each case has a namespace, a job and a pool of its own, so that one run of promtool (slow to begin) does all."""
     return text.replace('"ml"', f'"case-{number}"').replace('"lagcast"', f'"case-{number}"')
 
 
@@ -240,7 +240,7 @@ def expected(number: int, case: Case, severity: str) -> dict[str, Any]:
     """Exactly these alerts of the case's name are firing."""
     common = {"alertname": case.alert, "severity": severity, "alertstate": "firing"}
     firing = f'ALERTS{{alertname="{case.alert}", alertstate="firing"'
-    of_case = f'{firing}, namespace="case-{number}"}} or {firing}, job="case-{number}"}}'
+    of_case = " or ".join(f'{firing}, {label}="case-{number}"}}' for label in ("namespace", "job", "pool"))
     samples = []
     for labels in case.fires:
         pairs = ", ".join(f'{k}="{v}"' for k, v in (common | labels).items())
