@@ -189,6 +189,7 @@ class Telemetry:
             self._of(who, name).set(_number(getattr(decision.numbers, field)))
         self._of(who, "desired_replicas").set(_number(decision.desired))
         self._of(who, "current_replicas").set(_number(decision.current))
+        self._of(who, "autoscaler_min_replicas").set(_number(outcome.floor))
         forecast = decision.numbers.forecast
         self._of(who, "forecast_ahead_seconds").set(_number(getattr(forecast, "at", None)))
         for quantile, field in QUANTILES:

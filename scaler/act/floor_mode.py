@@ -102,7 +102,8 @@ class Floor:
             self._restore(order, found)
             if held == own:  # its user has set it since: only the mark went
                 return self._unchanged(order, found, own, limit, limited)
-            return Outcome(Reason.APPLIED, f"floor of {found} {held} -> {own}: {_why(order)}", limit, limited)
+            said = f"floor of {found} {held} -> {own}: {_why(order)}"
+            return Outcome(Reason.APPLIED, said, limit, limited, floor=own)
         settled = mine is not None and found.untouched and mine.value == floor
         if settled and mine is not None and mine.expires - order.now >= RENEW:
             return self._unchanged(order, found, floor, limit, limited)
@@ -115,12 +116,13 @@ class Floor:
             return self._unchanged(order, found, floor, limit, limited)
         current = order.decision.current
         count = floor if current is not None and current < floor else None  # the autoscaler brings it there
-        return Outcome(Reason.APPLIED, f"floor of {found} {held} -> {floor}: {_why(order)}", limit, limited, count)
+        said = f"floor of {found} {held} -> {floor}: {_why(order)}"
+        return Outcome(Reason.APPLIED, said, limit, limited, count, floor)
 
     def _unchanged(self, order: Order, found: Autoscaler, floor: int, limit: Reason | None, limited: str) -> Outcome:
         paused = order.pause.everything or order.pause.replicas is not None
         reason = Reason.PAUSED if paused else Reason.UNCHANGED
-        return Outcome(reason, f"the floor of {found} is {floor}", limit, limited)
+        return Outcome(reason, f"the floor of {found} is {floor}", limit, limited, floor=floor)
 
     def _look_for_reversals(self, order: Order, found: Autoscaler, mine: Mark | None) -> None:
         uid, where, now_is = order.scaler.uid, str(found), found.or_usual(found.least)

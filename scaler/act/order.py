@@ -52,6 +52,7 @@ class Outcome:
     limit: Reason | None = None  # a limit that moved what was written, ...
     limited: str = ""  # ... and what it is, in words
     count: int | None = None  # the replicas that were asked for by what was written, where any were
+    floor: int | None = None  # in mode Floor: the minimum that stands on the autoscaler
 
     @property
     def patched(self) -> bool:

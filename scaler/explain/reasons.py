@@ -60,7 +60,7 @@ REASONS: dict[Reason, tuple[StageName, str]] = {
     Reason.COST_BUDGET: (_L, "The GPU pool's budget.costPerHour bounds its nodes: more would be wanted."),
     Reason.NODES_IN_USE: (_L, "The GPU pool is lowered by its empty nodes only, and not so many are empty."),
     Reason.PAUSED: (_O, "An annotation asks that nothing be changed: the count is reported only."),
-    Reason.APPLIED: (_O, "The target was patched."),
+    Reason.APPLIED: (_O, "The target was patched, or in mode Floor its autoscaler."),
     Reason.UNCHANGED: (_O, "The count that stands is the desired one; nothing was written."),
     Reason.RECOMMENDED: (_O, "The mode is Recommend: the count is reported, and nothing was changed."),
     Reason.STANDBY: (_O, "Another replica leads and carries decisions out; this one watches and changes nothing."),

@@ -237,8 +237,8 @@ def _outcome(facts: Facts) -> Stage:
 
 
 def _tells(facts: Facts) -> bool:
-    """Whether the outcome's detail says more than the decision's own numbers, which it repeats where all is well."""
-    return bool(facts.detail) and facts.outcome not in (Reason.APPLIED, Reason.RECOMMENDED, Reason.UNCHANGED)
+    """Whether the outcome's detail says more than the decision's own numbers, which it repeats where it was written."""
+    return bool(facts.detail) and facts.outcome not in (Reason.APPLIED, Reason.RECOMMENDED)
 
 
 def _others(facts: Facts) -> Stage:

@@ -23,6 +23,7 @@ from scaler.errors import (
     TargetWithoutScale,
     Unreachable,
 )
+from scaler.kube import MANAGER
 from scaler.observe.ports import ClusterSource, TargetRef
 from scaler.plan.observation import Freshness, Reading, ReplicaState
 from scaler.plan.reasons import Reason
@@ -247,6 +248,16 @@ class ClusterConformance:
             world.writer.write(target, 1, -1)
         assert not isinstance(refused.value, Conflict)
         assert world.state(target).desired == 1
+
+    def test_who_wrote_the_count_last_is_known(self, world: World) -> None:
+        target = world.ready(1)
+        world.writer.write(target, 1, 2)
+        assert world.writer.last_writer(target) == MANAGER
+        world.set_replicas(target, 3)
+        assert world.writer.last_writer(target) == "kubectl"
+        world.writer.write(target, 3, 1)
+        assert world.writer.last_writer(target) == MANAGER
+        assert world.writer.last_writer(world.missing()) is None
 
     def test_a_write_names_what_is_wrong_with_the_target(self, world: World) -> None:
         with pytest.raises(TargetNotFound, match=world.missing().name):

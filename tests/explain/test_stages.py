@@ -127,7 +127,7 @@ def test_the_limits(full: Explanation) -> None:
 
 
 def test_the_outcome(full: Explanation) -> None:
-    assert sentence(full, StageName.OUTCOME) == "The target was patched."
+    assert sentence(full, StageName.OUTCOME) == "The target was patched, or in mode Floor its autoscaler."
     unrecorded = explain(tick())
     assert sentence(unrecorded, StageName.OUTCOME) == "What became of the decision is not recorded."
 

@@ -24,6 +24,7 @@ def test_the_minimum_follows_the_plan_and_never_falls_below_its_users(stage: Sta
     seen = []
     for desired in (1, 9, 12, 12, 5, 2, 1):
         outcome = stage.tick(desired)
+        assert outcome.floor == stage.floor()[0]
         seen.append((outcome.reason, *stage.floor()))
     assert seen == [
         (Reason.UNCHANGED, 2, None),

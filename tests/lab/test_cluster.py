@@ -45,7 +45,8 @@ class Administrator:
         return answer.body
 
     def merge(self, path: str, body: dict[str, Any]) -> None:
-        answer = self.client.call("PATCH", path, body=body, content_type="application/merge-patch+json")
+        query = {"fieldManager": "kubectl"}
+        answer = self.client.call("PATCH", path, query=query, body=body, content_type="application/merge-patch+json")
         assert answer.ok, answer
 
     def delete(self, path: str) -> None:
