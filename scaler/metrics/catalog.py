@@ -106,7 +106,9 @@ METRICS: tuple[Metric, ...] = (
     Metric(_P.OBJECTIVE, "requests_late", _C, "Of the requests due, those that were not committed by then"),
     Metric(_P.REPLICAS, "desired_replicas", _G, "Count that was decided"),
     Metric(_P.REPLICAS, "current_replicas", _G, "Count that was read from the target"),
-    Metric(_P.REPLICAS, "autoscaler_min_replicas", _G, "In mode Floor, the minimum that stands on the target's autoscaler"),
+    Metric(
+        _P.REPLICAS, "autoscaler_min_replicas", _G, "In mode Floor, the minimum that stands on the target's autoscaler"
+    ),
     Metric(_P.REPLICAS, "ready_replicas", _G, "Replicas that are ready", field="ready"),
     Metric(_P.REPLICAS, "pending_replicas", _G, "Replicas asked for and not yet ready", field="pending"),
     Metric(_P.REPLICAS, "forecast_replicas", _G, "Count that the forecast asks for", field="forecast_replicas"),

@@ -192,6 +192,15 @@ def test_one_that_cannot_be_put_back_stops_no_other_and_keeps_its_finalizer(clus
     assert cluster.objects.kept[path]["metadata"]["finalizers"] == [FINALIZER]
 
 
+@pytest.mark.parametrize("which", ["--all", "shop/chat"])
+def test_a_scaler_whose_floor_stands_keeps_its_finalizer_whoever_asks(cluster: Cluster, which: str) -> None:
+    cluster.floor(HPA, 9, 2, FUTURE)
+    path = cluster.scaler("chat", mode="Floor")
+    cluster.objects.refusals["PATCH", HPA] = (403, status(403, "horizontalpodautoscalers is forbidden"))
+    cluster.run(release, which, code=1)
+    assert cluster.objects.kept[path]["metadata"]["finalizers"] == [FINALIZER]
+
+
 @pytest.mark.parametrize("arguments", [[], ["--all", "--expired"], ["shop/chat", "--all"], ["chat"], ["a/b/c"]])
 def test_wrong_usage(arguments: list[str]) -> None:
     assert CliRunner().invoke(release, arguments).exit_code == 2
