@@ -27,7 +27,8 @@ Case = tuple[Definition, dict[str, Any]]
 # How the API server says what is allowed, where the rule is not ours.
 SAYS = re.compile(
     r"allowed: |must be of type|should be (greater|less|at least)|supported values|Required value|unknown field"
-    r"|Duplicate value|Too long|Too many|may not be more than|must consist of|should have at least|cannot unmarshal|must be PredictiveScaler"
+    r"|Duplicate value|Too long|Too many|may not be more than|must consist of|should have at least|cannot unmarshal"
+    r"|must be PredictiveScaler"
 )
 # Who may not even be asked: the URL is made of these.
 IN_THE_URL = {"metadata.namespace", "apiVersion", "kind"}
