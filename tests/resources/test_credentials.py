@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from pathlib import PurePosixPath
+import re
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from scaler.api.objects import parse
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.api.status import Refusal
+from scaler.api.yamlfile import read_documents
 from scaler.resources.credentials import CREDENTIALS, outside
 from scaler.resources.declared import Declared, choose, place_of
 from tests.configuration.objects import GOOD
@@ -75,3 +77,20 @@ def test_such_a_scaler_is_not_run_and_takes_no_target_from_another() -> None:
     assert refused.reason is Refusal.CREDENTIALS_REFUSED
     assert "spec.latency.access.tokenFile" in refused.text
     assert choose(made[:1], PurePosixPath("/var")).refused != ()
+
+
+def test_the_examples_of_the_page_are_right_and_of_their_own_namespace() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    fragments = [f for f in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if f.startswith("spec:")]
+    assert len(fragments) == 2
+    for fragment in fragments:
+        (given,) = read_documents(fragment.encode())
+        assert isinstance(given, dict)
+        item = copy.deepcopy(GOOD)
+        item["metadata"]["namespace"] = "shop"
+        item["spec"] |= given["spec"]
+        read = parse(item)
+        assert read.faults == ()
+        assert isinstance(read.resource, PredictiveScaler)
+        assert outside(read.resource, CREDENTIALS) == ""
+        assert "/shop/" in fragment
