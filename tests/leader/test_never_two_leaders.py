@@ -33,7 +33,7 @@ APIS = st.builds(Api, slowest=st.floats(0.0, 8.0), lost=st.floats(0.0, 0.5), awa
 
 
 @given(st.lists(HOSTS, min_size=2, max_size=4), APIS, st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_never_two_leaders(hosts: list[Host], api: Api, seed: int) -> None:
     world = World(seed, api)
     for number, host in enumerate(hosts):
@@ -50,7 +50,7 @@ def test_never_two_leaders(hosts: list[Host], api: Api, seed: int) -> None:
 
 
 @given(st.lists(HOSTS, min_size=2, max_size=3), APIS, st.integers(0, 2**32))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_when_all_is_well_again_one_leads_before_long(hosts: list[Host], api: Api, seed: int) -> None:
     """Liveness: 40 s after the last trouble somebody leads, and goes on leading."""
     quiet = LONG + 60.0
