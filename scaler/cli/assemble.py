@@ -212,15 +212,18 @@ def _actor(kube: KubeClient, cluster: ClusterSource, *, declared: bool) -> Actor
 
 
 def _pools(settings: Settings, kube: KubeClient, cluster: PodsOf, threads: Threads, clock: SystemClock) -> Pools:
+    from scaler.act.finalizer import NoFinalizers
     from scaler.act.nodepools.pools import ProviderPools
     from scaler.observe.nodes import KubernetesNodes
     from scaler.pools.act import KubernetesNodePods, PoolActor
+    from scaler.pools.endings import pool_finalizers
     from scaler.pools.gather import PoolGatherer
 
     counts = ProviderPools(kube, clock)
     nodes = KubernetesNodes(kube, clock)
     gatherer = PoolGatherer(nodes, cluster, counts, threads.samplers, settings.patience)
-    return Pools(gatherer, PoolActor(counts, KubernetesNodePods(kube)), cluster)
+    finalizers = pool_finalizers(kube) if settings.path is None else NoFinalizers()
+    return Pools(gatherer, PoolActor(counts, KubernetesNodePods(kube), finalizers), cluster)
 
 
 def _scalers(

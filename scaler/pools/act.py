@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from scaler.act.nodepools.ports import SPARE, NodePools, written
 from scaler.act.order import Outcome
+from scaler.act.ports import Finalizers
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.errors import (
     Conflict,
@@ -25,6 +26,7 @@ from scaler.kube import Json, KubeClient, failure
 from scaler.observe.nodes import Node
 from scaler.observe.pods import DELETION_COST, MARKED
 from scaler.plan.reasons import Reason
+from scaler.pools.endings import pool_ref, put_back
 from scaler.pools.limits import Bounded, enforced
 from scaler.pools.row import PoolSeen
 from scaler.pools.vacate import Mark, Tenant, marks
@@ -71,9 +73,10 @@ class PoolOrder:
 class PoolActor:
     """Writes a pool's count, if the mode allows it: only over what was read, and lower only by nodes that are empty."""
 
-    def __init__(self, counts: NodePools, pods: NodePods) -> None:
+    def __init__(self, counts: NodePools, pods: NodePods, finalizers: Finalizers) -> None:
         self._counts = counts
         self._pods = pods
+        self._finalizers = finalizers
         self._said: dict[str, str] = {}  # by pool: what went wrong last
 
     def vacate(self, pool: GpuNodePool, tenants: Sequence[Tenant]) -> None:
@@ -108,6 +111,8 @@ class PoolActor:
             if nodes < floor and pool.spec.provider.name not in SPARE:
                 nodes, held = self._empty(floor, nodes, seen.empty)
             number = written(pool, nodes, seen.busy)
+            if number > seen.number and put_back(pool):
+                self._finalizers.put(pool_ref(pool))
             self._counts.write(pool, seen.number, number)  # also where it is the same: a mark's life is renewed
         except TargetError as error:
             self._say(pool, str(error))

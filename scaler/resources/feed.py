@@ -59,7 +59,7 @@ class ClusterScalers:
         self._watch = self._watches.begin(COLLECTION, Both(self._store, self._endings))
         self._finalizing = Finalizing(KubernetesFloors(client), ClusterFinalizers(client))
         self._writer = StatusWriter(client)
-        self._pools = ClusterPools(client, self._watches)
+        self._pools = ClusterPools(client, self._watches, clock)
         self._run: tuple[PredictiveScaler, ...] = ()
         self._refused: tuple[Refused, ...] = ()
         self._newest: dict[str, ScalerStatus] = {}  # by uid; what the next one follows
@@ -107,6 +107,7 @@ class ClusterScalers:
         if not self._led:
             return
         self._finalizing.finish(self._endings.waiting())
+        self._pools.finish()
         if not led:  # what the leader before has written is what the first ones follow
             self._newest.clear()
             self._lately.clear()

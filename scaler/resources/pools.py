@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from scaler.act.nodepools.pools import ProviderPools
 from scaler.api.crd import POOL
 from scaler.api.gpu_node_pool import POOL_KIND, GpuNodePool
 from scaler.api.predictive_scaler import API_VERSION
 from scaler.api.status import PoolStatus
+from scaler.clock import Clock
+from scaler.errors import TargetError
 from scaler.kube import KubeClient
 from scaler.observe.watch import Watches
+from scaler.pools.endings import PoolEndings, pool_finalizers
 from scaler.pools.row import PoolRow
 from scaler.resources import pool_status
 from scaler.resources.conditions import Lately
 from scaler.resources.declared import Declared, Store
+from scaler.resources.finalize import Both
 from scaler.resources.writer import StatusWriter
 
 log = logging.getLogger(__name__)
@@ -25,14 +30,17 @@ COLLECTION = f"/apis/{API_VERSION}/{POOL.plural}"
 class ClusterPools:
     """Knows which pools are declared, and writes their statuses."""
 
-    def __init__(self, client: KubeClient, watches: Watches) -> None:
+    def __init__(self, client: KubeClient, watches: Watches, clock: Clock) -> None:
         """The watch, one of ``watches``, begins at once."""
         self._store: Store[GpuNodePool] = Store(POOL_KIND, GpuNodePool)
-        self._watch = watches.begin(COLLECTION, self._store)
+        self._counts = ProviderPools(client, clock)
+        self._endings = PoolEndings(self._counts, pool_finalizers(client))
+        self._watch = watches.begin(COLLECTION, Both(self._store, self._endings))
         self._writer = StatusWriter(client, POOL)
         self._refused: tuple[Declared[GpuNodePool], ...] = ()
         self._newest: dict[str, PoolStatus] = {}  # by uid; what the next one follows
         self._lately: dict[str, Lately] = {}  # by uid
+        self._left: list[GpuNodePool] = []  # as they were, with a provider that they name no longer
         self.pools: tuple[GpuNodePool, ...] = ()
 
     def settle(self, seconds: float) -> None:
@@ -45,6 +53,8 @@ class ClusterPools:
         if declared is None:
             return False
         pools = [one.resource for one in declared if one.resource is not None]
+        now = {pool.uid: pool.spec.provider for pool in pools}
+        self._left += [old for old in self.pools if now.get(old.uid, old.spec.provider) != old.spec.provider]
         self.pools = tuple(sorted(pools, key=lambda pool: pool.metadata.name))
         refused = tuple(one for one in declared if one.resource is None)
         for one in refused:
@@ -65,6 +75,18 @@ class ClusterPools:
             made[one.place] = pool_status.of_refused(one.place, one.faults, before, now)
         self._newest |= {place.uid: status for place, status in made.items()}
         self._writer.publish(made, now)
+
+    def finish(self) -> None:
+        """Put back the floors of pools that are being deleted, or name another provider now."""
+        self._endings.finish()
+        left, self._left = self._left, []
+        for pool in left:
+            try:
+                self._counts.release(pool)
+            except TargetError as error:
+                log.warning(
+                    "%s: what stands on its old provider is not put back before its mark expires: %s", pool, error
+                )
 
     def follow(self) -> None:
         """Another replica has written until now: what stands on the server is what the next statuses follow."""

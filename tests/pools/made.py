@@ -92,7 +92,7 @@ class Bench:
             self.telemetry,
             self.clock,
             TICK,
-            pools=Pools(gatherer, PoolActor(self.cluster, self.cluster), self.cluster),
+            pools=Pools(gatherer, PoolActor(self.cluster, self.cluster, NoFinalizers()), self.cluster),
         )
         for name in loads:
             self.broker.create_topic(name, PARTITIONS)

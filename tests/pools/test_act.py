@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from scaler.act.order import Outcome
+from scaler.act.order import Outcome, ScalerRef
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.errors import Forbidden, OwnedByAnother
 from scaler.kube import KubeClient
@@ -26,7 +26,10 @@ class Api:
     """NodePools and NodePods that remember."""
 
     def __init__(self, *held: str) -> None:
-        self.held, self.written, self.fault = held, [], None  # type: ignore[var-annotated]
+        self.held = held
+        self.written: list[tuple[int, int]] = []
+        self.guarded: list[str] = []
+        self.fault: Exception | None = None
 
     def floor(self, pool: GpuNodePool) -> Reading[int]:
         raise AssertionError
@@ -43,6 +46,12 @@ class Api:
         return "ml/other-0" if node in self.held else ""
 
     def mark(self, mark: Mark) -> None:
+        raise AssertionError
+
+    def put(self, ref: ScalerRef) -> None:
+        self.guarded.append(str(ref))
+
+    def take_off(self, ref: ScalerRef) -> None:
         raise AssertionError
 
 
@@ -66,16 +75,17 @@ def order(
 
 def test_up_at_once_and_down_by_the_empty() -> None:
     api = Api()
-    assert PoolActor(api, api).apply(order(6)).reason is Reason.APPLIED
-    assert PoolActor(api, api).apply(order(2, empty=("a", "b"))).reason is Reason.APPLIED
+    assert PoolActor(api, api, api).apply(order(6)).reason is Reason.APPLIED
+    assert PoolActor(api, api, api).apply(order(2, empty=("a", "b"))).reason is Reason.APPLIED
     assert api.written == [(4, 6), (4, 2)]
+    assert api.guarded == [], "a static count stays as it is"
 
 
 def test_a_node_that_holds_anybodys_pod_is_not_given_up() -> None:
     api = Api("a")
-    assert PoolActor(api, api).apply(order(2, empty=("a", "b"))) == Outcome(Reason.APPLIED, "4 -> 3 nodes")
+    assert PoolActor(api, api, api).apply(order(2, empty=("a", "b"))) == Outcome(Reason.APPLIED, "4 -> 3 nodes")
     api = Api("a", "b")
-    outcome = PoolActor(api, api).apply(order(2, empty=("a", "b")))
+    outcome = PoolActor(api, api, api).apply(order(2, empty=("a", "b")))
     assert outcome.reason is Reason.NODES_IN_USE
     assert "holds pod ml/other-0" in outcome.detail
     assert api.written == [(4, 4)]
@@ -83,7 +93,7 @@ def test_a_node_that_holds_anybodys_pod_is_not_given_up() -> None:
 
 def test_what_is_not_decided_is_held_and_its_mark_renewed() -> None:
     api = Api()
-    assert PoolActor(api, api).apply(order(None)).reason is Reason.UNCHANGED
+    assert PoolActor(api, api, api).apply(order(None)).reason is Reason.UNCHANGED
     assert api.written == [(4, 4)]
 
 
@@ -94,14 +104,15 @@ def test_nothing_is_written_in_recommend_or_when_paused(mode: str, said: Reason)
         made = made.model_copy(
             update={"metadata": made.metadata.model_copy(update={"annotations": {"lagcast.io/paused": "true"}})}
         )
-    assert PoolActor(api, api).apply(order(6, made=made)) == Outcome(said, "4 -> 6 nodes")
+    assert PoolActor(api, api, api).apply(order(6, made=made)) == Outcome(said, "4 -> 6 nodes")
     assert api.written == []
 
 
 def test_spare_nodes_are_what_a_buffer_counts() -> None:
     api, made = Api("a"), pool(provider={"capacityBuffer": {"namespace": "gpu", "name": "warm"}})
-    assert PoolActor(api, api).apply(order(6, made=made, empty=("a",))).reason is Reason.APPLIED
-    assert PoolActor(api, api).apply(order(3, made=made, empty=("a",))).reason is Reason.APPLIED
+    assert PoolActor(api, api, api).apply(order(6, made=made, empty=("a",))).reason is Reason.APPLIED
+    assert PoolActor(api, api, api).apply(order(3, made=made, empty=("a",))).reason is Reason.APPLIED
+    assert api.guarded == ["GpuNodePool h100"], "before it is raised: it is not gone before its floor is"
     assert api.written == [(1, 3), (1, 0)], "three of four nodes hold pods; a buffer takes no node away by itself"
 
 
@@ -111,7 +122,7 @@ def test_spare_nodes_are_what_a_buffer_counts() -> None:
 def test_a_refusal_is_told(error: Exception, reason: Reason, caplog: pytest.LogCaptureFixture) -> None:
     api = Api()
     api.fault = error
-    actor = PoolActor(api, api)
+    actor = PoolActor(api, api, api)
     assert actor.apply(order(6)) == Outcome(reason, str(error))
     assert actor.apply(order(6)).reason is reason
     assert len(caplog.records) == 1, "once, not at every tick"
@@ -120,7 +131,7 @@ def test_a_refusal_is_told(error: Exception, reason: Reason, caplog: pytest.LogC
 def test_what_is_not_known_is_not_written() -> None:
     api = Api()
     gone = PoolSeen(PoolObservation("u", Reading(None, 0.0, Freshness.ERROR, Reason.KUBERNETES_UNREACHABLE, "away")))
-    outcome = PoolActor(api, api).apply(PoolOrder(pool(), gone, Bounded(1), 0.0))
+    outcome = PoolActor(api, api, api).apply(PoolOrder(pool(), gone, Bounded(1), 0.0))
     assert outcome == Outcome(Reason.KUBERNETES_UNREACHABLE, "away")
     assert api.written == []
 
