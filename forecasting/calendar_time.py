@@ -11,6 +11,7 @@ import numpy as np
 from forecasting.calendar import Calendar, Change, to_local_series
 from forecasting.errors import BadSeries
 from forecasting.forecaster import Forecaster, Paths
+from forecasting.passed import pass_on_study
 from forecasting.series import Arrivals, Series
 
 _AHEAD = 40 * 86400.0  # s for which changes of the clock are looked up at once
@@ -47,6 +48,7 @@ class LocalTime:
         self.name = self.forecaster.name
         self.step = self.forecaster.step
         self.end: float | None = None  # unix s up to which arrivals are known
+        pass_on_study(self)
         self._since, self._until = math.inf, -math.inf  # unix s between which the clock does not change
         self._offset = 0.0  # s, there
 

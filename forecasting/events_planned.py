@@ -16,6 +16,7 @@ from forecasting.events import PlannedEvent
 from forecasting.events_days import STEP, Days
 from forecasting.events_plan import make_plan
 from forecasting.forecaster import Forecaster, Paths
+from forecasting.passed import pass_on_study
 from forecasting.series import Arrivals, Recorder, Series, check
 
 Floats = NDArray[np.float64]
@@ -59,6 +60,7 @@ class Planned:
         self._recorder = Recorder(STEP, 2)
         self._level = (0.0, 0.0, 0.0)  # seconds, requests, and what is usual in them, of load without events
         self._belief = 1.0  # of a planned decrease that is on: the part of it that comes
+        pass_on_study(self)
         self.plan(events)
 
     def __getattr__(self, name: str) -> Any:

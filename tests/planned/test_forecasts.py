@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from forecasting.calendar import Calendar
 from forecasting.calendar_time import LocalTime
-from forecasting.competition import Judged
+from forecasting.competition import Judged, Studying
 from forecasting.events_planned import Planned
 from forecasting.series import Arrivals, Series
 from scaler.api.objects import parse
@@ -166,6 +167,18 @@ def test_an_event_that_is_near_is_trusted_whatever_the_models_are_worth() -> Non
     made.update(Arrivals(local(2026, 3, 24, 13, 10), STEP, 100.0))
     assert made.trusted
     assert made.why is None
+
+
+@pytest.mark.parametrize(("model", "studies"), [("auto", True), ("direct", True), ("seasonalNaive", False)])
+def test_what_is_around_a_model_can_be_refitted_as_far_as_it_can(model: str, studies: bool) -> None:
+    event = {"name": "a", "begin": "2026-03-24T11:00", "end": "2026-03-24T12:00", "factor": "3"}
+    spec = {"model": model, "step": "5m", "season": "24h", "history": "7d", "timeZone": "Europe/Berlin"}
+    made = make_forecaster(scaler(forecast=spec, plannedEvents=[event]))
+    assert isinstance(made, Studying) == studies
+    # As Python 3.12 looks at a protocol's members, and after a pickle, as a fit in another process needs.
+    for one in (made, pickle.loads(pickle.dumps(made))):
+        static = [inspect.getattr_static(one, name, None) is not None for name in ("kept", "study", "adopt")]
+        assert all(static) == studies
 
 
 def test_it_survives_a_pickle_and_a_refit() -> None:
