@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 from scaler.act.floor import (
@@ -19,6 +19,8 @@ from scaler.act.managers import last_writer
 from scaler.errors import Conflict, TargetError, TargetNotFound
 from scaler.kube import JSON_PATCH, Json, KubeClient, failure
 from scaler.observe.ports import TargetRef
+
+TRIES = 4
 
 
 def owners_of(client: KubeClient, target: TargetRef) -> list[Autoscaler]:
@@ -51,31 +53,36 @@ class KubernetesFloors:
 
     def write(self, found: Autoscaler, mark: Mark) -> None:
         """Set the minimum and its mark."""
-        self._patch(found, raise_patch(found, mark), f"raise the floor of {found} to {mark.value}")
+        self._patch(found, lambda seen: raise_patch(seen, mark), f"raise the floor of {found} to {mark.value}")
 
     def restore(self, found: Autoscaler) -> None:
         """Put the value back that was there before, and take the mark off."""
         if found.marks:
-            self._patch(found, restore_patch(found), f"restore the floor of {found}")
+            self._patch(found, restore_patch, f"restore the floor of {found}")
 
-    def _patch(self, found: Autoscaler, patch: list[Json], doing: str) -> None:
+    def _patch(self, found: Autoscaler, patch: Callable[[Autoscaler], list[Json]], doing: str) -> None:
         path = _path(found.fields, found.namespace, found.name)
-        answer = self._client.call("PATCH", path, body=patch, content_type=JSON_PATCH)
-        if answer.ok:
-            return
-        if answer.code not in (409, 422):
-            raise failure(answer, doing)
-        # A failed test is a 422 without a cause: only the object itself tells whether it was that.
-        now = read_autoscaler(self._client.get(path, f"read {found}"), found.fields, None)
-        if now.uid != found.uid:
-            raise TargetNotFound(f"{found} is gone: there is another of that name")
-        same = (now.least, now.marks) == (found.least, found.marks)
-        if answer.code == 409 or not same or (found.mark is None and now.version != found.version):
-            raise Conflict(
-                f"{found} was changed since it was read (its minimum is {now.least}, and was {found.least}): "
-                "decided anew at the next tick"
-            )
-        raise TargetError(f"cannot {doing}: {answer.message}")
+        seen, message = found, ""
+        for _ in range(TRIES):
+            answer = self._client.call("PATCH", path, body=patch(seen), content_type=JSON_PATCH)
+            if answer.ok:
+                return
+            if answer.code not in (409, 422):
+                raise failure(answer, doing)
+            # A failed test is a 422 without a cause: only the object itself tells whether it was that.
+            now = read_autoscaler(self._client.get(path, f"read {found}"), found.fields, None)
+            if now.uid != found.uid:
+                raise TargetNotFound(f"{found} is gone: there is another of that name")
+            if (now.least, now.marks) != (found.least, found.marks):
+                raise Conflict(
+                    f"{found} was changed since it was read (its minimum is {now.least}, and was {found.least}): "
+                    "decided anew at the next tick"
+                )
+            message = answer.message
+            if now.version == seen.version:
+                break
+            seen = now  # an HPA's own controller writes its status all the time: that is no change of what was read
+        raise TargetError(f"cannot {doing}: {message}")
 
 
 def _items(client: KubeClient, fields: Fields, namespace: str) -> list[Json]:

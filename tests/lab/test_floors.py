@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from scaler.act.finalizer import FINALIZER, ClusterFinalizers
 from scaler.act.floor import HPA, MARKS, Autoscaler
@@ -261,12 +262,12 @@ class Stage:
 def served(url: str) -> int | Fault:
     """``lagcast_desired_replicas`` of "followed", as prometheus-adapter would hand it out: none that is not fresh."""
     try:
-        lines = requests.get(f"{url}/metrics", timeout=2).text.splitlines()
+        families = text_string_to_metric_families(requests.get(f"{url}/metrics", timeout=2).text)
     except requests.RequestException:
         return Fault.EMPTY
-    values = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
-    wanted = values.get('lagcast_desired_replicas{name="followed",namespace="default"}')
-    fresh = time.time() - values["lagcast_last_tick_timestamp_seconds"] < 5.0
+    values = {(s.name, s.labels.get("name")): s.value for family in families for s in family.samples}
+    wanted = values.get(("lagcast_desired_replicas", "followed"))
+    fresh = time.time() - values["lagcast_last_tick_timestamp_seconds", None] < 5.0
     return int(wanted * 1000) if wanted is not None and not math.isnan(wanted) and fresh else Fault.EMPTY
 
 
