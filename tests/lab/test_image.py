@@ -83,13 +83,8 @@ def as_the_pod_says(pod: dict[str, Any], account: Path, server: str) -> list[str
         options.append(f"--env={variable['name']}={value}")
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     for mount in container["volumeMounts"]:
-        volume = volumes[mount["name"]]
-        if "emptyDir" in volume:
-            size = volume["emptyDir"]["sizeLimit"].removesuffix("Mi")
-            options.append(f"--tmpfs={mount['mountPath']}:exec,mode=0777,size={size}m")
-        else:
-            assert volume["secret"]["optional"] is True  # it is not there
-            options.append(f"--tmpfs={mount['mountPath']}:ro")
+        size = volumes[mount["name"]]["emptyDir"]["sizeLimit"].removesuffix("Mi")
+        options.append(f"--tmpfs={mount['mountPath']}:exec,mode=0777,size={size}m")
     host, _, port = server.removeprefix("https://").rpartition(":")
     options += [f"--env=KUBERNETES_SERVICE_HOST={host}", f"--env=KUBERNETES_SERVICE_PORT={port}"]
     return [*options, f"--volume={account}:{ACCOUNT}:ro"]

@@ -19,9 +19,12 @@ VERSION = "1.36"
 OTHERS = {
     "kustomize.config.k8s.io/v1beta1": {"Kustomization"},
     "kustomize.config.k8s.io/v1alpha1": {"Component"},
+    "kind.x-k8s.io/v1alpha4": {"Cluster"},
     "monitoring.coreos.com/v1": {"PodMonitor", "PrometheusRule"},
     "keda.sh/v1alpha1": {"ScaledObject"},  # tests/lab/test_floors.py
-    "kind.x-k8s.io/v1alpha4": {"Cluster"},
+    "karpenter.sh/v1": {"NodePool"},  # these three: examples of tests/lab/test_nodepools.py
+    "cluster.x-k8s.io/v1beta2": {"MachineDeployment"},
+    "autoscaling.x-k8s.io/v1beta1": {"CapacityBuffer"},
 }
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
