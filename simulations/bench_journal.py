@@ -29,7 +29,7 @@ from scaler.journal import Journal
 from scaler.journal_rows import facts_of, noting
 from scaler.observe.gather import Gatherer
 from scaler.observe.histories import Histories
-from scaler.observe.watched import watched
+from scaler.observe.watched import PrometheusServer, watched
 from scaler.predictive import make_policy
 from scaler.standins.autoscalers import FakeFloors
 from scaler.standins.broker import FakeBroker
@@ -81,8 +81,8 @@ class _Bench:
         )
         self.controller.configure(resources)
 
-    def _none(self, url: str) -> Any:
-        raise AssertionError(url)
+    def _none(self, server: PrometheusServer) -> Any:
+        raise AssertionError(server)
 
     def tick(self) -> float:
         """ms of CPU in one tick, the journal's thread included."""

@@ -13,17 +13,21 @@ from simulations.compare import geometric_mean
 from simulations.scenarios import Cell
 from simulations.table import Table, mean, number, percent
 
+Line = tuple[str, ...]
 TITLES = ("WHERE", "WHAT", "FIGURE", "COMMAND")
 
 
-def not_ahead(results: Sequence[CellResult], share: float, options: Sequence[str]) -> Table:
-    """A line for each figure in which a cell is behind. ``options``: of `lagcast bench`, besides the cell's own."""
-    lines = []
+def not_ahead(results: Sequence[CellResult], share: float, options: Sequence[str], traces: Sequence[str] = ()) -> Table:
+    """A line for each figure in which a cell is behind.
+
+    ``options``: of `lagcast bench`, besides the cell's own; ``traces``: those that were asked for, none: all.
+    """
+    lines: list[Line] = []
     for group in groups(results):
         command = command_of(group[0].cell, len(group), options)
         lines += [(name(group[0]), what, figure, f"`{command}`") for what, figure in _behind(group, share)]
     days = [DayResult(r.cell, r.lagcast, r.past) for r in results]
-    lines += _missed(days, share, shlex.join(["lagcast", "bench", *options]))
+    lines += _missed(days, share, options, traces)
     about = (
         "Every figure in which a cell is behind a peer, the declared share, the static peak or the same plan without "
         "forecasts, and the command that makes it."
@@ -31,9 +35,11 @@ def not_ahead(results: Sequence[CellResult], share: float, options: Sequence[str
     return Table("where it is not ahead", about, TITLES, tuple(lines))
 
 
-def days_not_ahead(results: Sequence[DayResult], share: float, options: Sequence[str]) -> Table:
+def days_not_ahead(
+    results: Sequence[DayResult], share: float, options: Sequence[str], traces: Sequence[str] = ()
+) -> Table:
     """The same of several scored days: each day below the share, and peers that miss on fewer or cost less."""
-    lines = []
+    lines: list[Line] = []
     for r in results:
         if r.lagcast.attainment < share:
             reach = [policy for policy, o in r.past.items() if o.attainment >= share]
@@ -42,7 +48,7 @@ def days_not_ahead(results: Sequence[DayResult], share: float, options: Sequence
             own = command_of(r.cell, 1, options)
             lines.append((f"{r.cell.scenario} {r.cell.trace} {r.cell.day}, seed {r.cell.seed}", "day below the share",
                           figure, f"`{own}`"))  # fmt: skip
-    lines += _missed(results, share, shlex.join(["lagcast", "bench", *options]))
+    lines += _missed(results, share, options, traces)
     about = "Each scored day below the declared share, and each peer that missed on fewer days, or cost less."
     return Table("where it is not ahead", about, TITLES, tuple(lines))
 
@@ -85,9 +91,11 @@ def _behind(group: Sequence[CellResult], share: float) -> list[tuple[str, str]]:
     return found
 
 
-def _missed(days: Sequence[DayResult], share: float, command: str) -> list[tuple[str, ...]]:
-    lines = []
+def _missed(days: Sequence[DayResult], share: float, options: Sequence[str], traces: Sequence[str]) -> list[Line]:
+    lines: list[Line] = []
+    asked = [word for trace in traces for word in ("--trace", trace)]
     for scenario, peer, count, ours, theirs, _, cost in before(days, share).lines:
+        command = shlex.join(["lagcast", "bench", "--scenario", scenario, *asked, *options])
         if int(ours) > int(theirs):
             figure = f"{ours} against {theirs} of {count}"
             lines.append((scenario, f"misses on more days than {peer} as tuned before", figure, f"`{command}`"))

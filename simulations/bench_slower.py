@@ -12,6 +12,8 @@ from simulations.compare import Outcome, cheapest, geometric_mean
 from simulations.scenarios import Cell
 from simulations.table import Table, mean, number, percent
 
+Pair = tuple[Outcome | None, Outcome | None]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SlowerResult:
@@ -19,7 +21,7 @@ class SlowerResult:
 
     cell: Cell
     lagcast: tuple[Outcome, Outcome]
-    peers: dict[str, tuple[Outcome | None, Outcome | None]]
+    peers: dict[str, Pair]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +75,7 @@ def slower_tables(results: Sequence[SlowerResult], factor: float, share: float) 
     summary = []
     for scenario in dict.fromkeys(r.cell.scenario for r in results):
         every = [r for r in results if r.cell.scenario == scenario]
-        pairs = [r.lagcast for r in every], *([r.peers[policy] for r in every] for policy in TUNED)
+        pairs: list[list[Pair]] = [[r.lagcast for r in every], *([r.peers[policy] for r in every] for policy in TUNED)]
         lows = (percent(mean(r.lagcast[k].attainment for r in every)) for k in (0, 1))
         lost = (str(sum(a is not None and b is None for a, b in some)) for some in pairs[1:])
         ratios = (number(geometric_mean(_ratio(pair) for pair in some)) for some in pairs)
@@ -87,13 +89,13 @@ def slower_tables(results: Sequence[SlowerResult], factor: float, share: float) 
     return Table("g", what, heads, tuple(summary)), Table("g, cells", about, titles, tuple(lines))
 
 
-def _side_by_side(pairs: Sequence[tuple[Outcome | None, Outcome | None]]) -> list[str]:
+def _side_by_side(pairs: Sequence[Pair]) -> list[str]:
     hours = [mean(None if pair[k] is None else pair[k].gpu_hours for pair in pairs) for k in (0, 1)]  # type: ignore[union-attr]
     ratio = geometric_mean(_ratio(pair) for pair in pairs) if None not in hours else None
     return [number(hours[0], ".0f"), number(hours[1], ".0f"), number(ratio)]
 
 
-def _ratio(pair: tuple[Outcome | None, Outcome | None]) -> float | None:
+def _ratio(pair: Pair) -> float | None:
     one, two = pair
     return None if one is None or two is None else two.gpu_hours / one.gpu_hours
 

@@ -90,7 +90,7 @@ def bench(
     Exit codes: 0 done; 1 an error that the message explains; 2 wrong usage; 130 interrupted.
     """
     with told():
-        asked = _Asked(seeds, days, share, slower)
+        asked = _Asked(seeds, days, share, slower, tuple(traces))
         asked.check(report)
         chosen = _cells(scenarios, traces, seeds)
         file = out / f"{asked.name.replace(' ', '')}.json"
@@ -128,6 +128,7 @@ class _Asked:
     days: int
     share: float
     slower: float
+    traces: tuple[str, ...]  # none: all
 
     def check(self, report: bool) -> None:
         """Raises BadSetting for what cannot be asked together."""
@@ -172,7 +173,8 @@ class _Asked:
             days = Days(day_cells(chosen, self.days), runner)
             _estimate(days.seconds(), pool)
             by_day = days.run(show)
-            return by_day, (before(by_day, self.share), _days_of(by_day), days_not_ahead(by_day, self.share, options))
+            behind = days_not_ahead(by_day, self.share, options, self.traces)
+            return by_day, (before(by_day, self.share), _days_of(by_day), behind)
         if self.slower != 1.0:
             longer = replace(runner, parameters=self.parameters.slower(self.slower))
             slower = Slower(chosen, (runner, longer))
@@ -184,7 +186,8 @@ class _Asked:
         results = whole.run(show)
         shared = pool_table(results, self.share)
         more = () if shared is None else (shared,)
-        return results, (*tables(results, self.share), *more, not_ahead(results, self.share, options))
+        behind = not_ahead(results, self.share, options, self.traces)
+        return results, (*tables(results, self.share), *more, behind)
 
 
 def _estimate(seconds: float, pool: Executor) -> None:

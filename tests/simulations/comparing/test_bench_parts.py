@@ -140,6 +140,8 @@ def test_every_figure_that_is_behind_is_said_with_its_command() -> None:
     ]
     (first, *_) = not_ahead([behind], 0.99, ["--share", "0.999", "--seeds", "1"]).lines
     assert first[3] == "`lagcast bench --scenario pods --trace azfunc_diurnal --seeds 1 --share 0.999`"
+    *_, last = not_ahead([behind], 0.99, ["--seeds", "1"], ["azfunc_diurnal"]).lines
+    assert last[3] == "`lagcast bench --scenario pods --trace azfunc_diurnal --seeds 1`"
 
 
 def test_a_command_makes_its_cell_with_all_its_seeds() -> None:
