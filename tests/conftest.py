@@ -22,6 +22,7 @@ SLOW = (  # whole commands, days of load, libraries' fits, processes and cluster
     "explain/test_docs.py",
     "explain/test_process.py",
     "explain/test_simulated.py",
+    "floors/test_overlay.py",
     "forecasting/direct/test_feedback.py",
     "forecasting/models/test_conformance.py",
     "forecasting/models/test_guard.py",
