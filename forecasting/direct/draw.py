@@ -71,9 +71,13 @@ def _member(forest: Forest, tree: int, leaf: int, share: float, origins: Origins
 
 
 @compiled
-def _towards(origins: Origins, origin: int, level: float, predicted: Singles, out: Singles) -> None:
-    """Log factor from the origin's rate to the path's at each of the first horizons, as many as ``out`` holds."""
+def _towards(
+    origins: Origins, origin: int, level: float, predicted: Singles, needed: NDArray[np.bool_], out: Singles
+) -> None:
+    """Log factor from the origin's rate to the path's at each horizon that is ``needed``, into ``out``."""
     for h in range(len(out)):
+        if not needed[h]:
+            continue
         out[h] = level - origins.levels[origin] + predicted[h]
         for r in range(len(origins.parts)):
             out[h] -= origins.predicted[origin, r] * origins.parts[r, h]
@@ -114,7 +118,8 @@ def draw(
     for tree in range(trees):
         leaves[tree] = _leaf(forest, tree, features)
     # Horizons behind the paths' end are not needed.
-    towards = np.zeros(at.right[min(steps, len(at.right)) - 1] + 1, np.float32)
+    needed = np.arange(len(predicted)) <= at.right[min(steps, len(at.right)) - 1]
+    towards = np.zeros(len(predicted), np.float32)
     strata = np.zeros(trees, np.int64)
     for p in range(count):
         strata[places[p] % trees] += 1
@@ -122,7 +127,7 @@ def draw(
         tree = places[p] % trees
         origin = _member(forest, tree, leaves[tree], (places[p] // trees + uniforms[p]) / strata[tree], origins, shift)
         column = int(origins.columns[origin]) + shift
-        _towards(origins, origin, level, predicted, towards)
+        _towards(origins, origin, level, predicted, needed, towards)
         newest = math.exp(level + predicted[0])
         last = len(at.left) - 1
         for k in range(steps):
@@ -159,13 +164,17 @@ def outlook(
     """
     trees, each = len(forest.feature), out.shape[2] // len(forest.feature)
     towards = np.zeros(predicted.shape[1], np.float32)
+    needed = np.zeros(len(towards), np.bool_)
+    for end in ends:
+        b = max(end - (width + 1) // 2, 0)
+        needed[at.left[b]] = needed[at.right[b]] = True
     for n in range(len(out)):
         for tree in range(trees):
             leaf = _leaf(forest, tree, features[n])
             for i in range(each):
                 origin = _member(forest, tree, leaf, (i + 0.5) / each, origins, shift)
                 column = int(origins.columns[origin]) + shift
-                _towards(origins, origin, float(levels[n]), predicted[n], towards)
+                _towards(origins, origin, float(levels[n]), predicted[n], needed, towards)
                 for w in range(len(ends)):
                     total, known = 0.0, 0
                     for j in range(max(column + ends[w] - width, 0), min(column + ends[w], len(rates))):

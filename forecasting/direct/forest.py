@@ -53,6 +53,7 @@ def grow_forest(
     members at most, as ``order`` [n] has them, each at random from its share of the leaf: few cover it evenly.
     """
     samples = min(samples, len(inputs))
+    inputs = np.asfortranarray(inputs)  # one feature at a time is looked at
     nodes = 2 * max(samples // max(least, 1), 1) + 1
     feature = np.full((trees, nodes), -1, np.int16)
     threshold = np.zeros((trees, nodes), np.float32)
@@ -118,10 +119,12 @@ def _choose(x: Singles, y: Singles, own: Small, least: int, tries: int, state: N
         for j in range(0, len(own), stride):
             if x[own[j], f] <= cut:
                 on_left += 1
-                left += y[own[j]]
+                for m in range(len(left)):  # loops: a slice costs more than what it holds
+                    left[m] += y[own[j], m]
             else:
                 on_right += 1
-                right += y[own[j]]
+                for m in range(len(right)):
+                    right[m] += y[own[j], m]
         if on_left * stride < least or on_right * stride < least:
             continue
         gain = (left * left).sum() / on_left + (right * right).sum() / on_right
