@@ -52,7 +52,7 @@ verify: $(INSTALLED) ## Fail when a generated file is not what its source makes
 	$(BIN)/python -m manifests.generate --check
 	@rm -rf out/crd
 	$(BIN)/python -m scaler.api.crd out/crd
-	diff -ru -x kustomization.yaml manifests/crd out/crd
+	diff -ru -x Kustomization manifests/crd out/crd
 
 lock: $(INSTALLED) ## Pin dependencies again, with hashes and without index addresses
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements/controller.lock

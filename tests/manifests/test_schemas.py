@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def objects() -> Iterator[tuple[Path, dict[str, Any]]]:
-    for path in sorted(MANIFESTS.rglob("*.yaml")):
+    for path in sorted((*MANIFESTS.rglob("*.yaml"), *MANIFESTS.rglob("Kustomization"))):
         for item in yaml.load_all(path.read_text(encoding="utf-8"), Loader=LOADER):
             if isinstance(item, dict) and "kind" in item and "apiVersion" in item:
                 yield path.relative_to(MANIFESTS), item
@@ -66,7 +67,7 @@ def test_a_field_that_there_is_not_is_found() -> None:
 def test_every_file_is_part_of_something() -> None:
     """A manifest that no kustomization names would never be applied."""
     listed = {
-        (path.parent / name).as_posix()
+        posixpath.normpath((path.parent / name).as_posix())
         for path, item in ALL
         if item["kind"] in ("Kustomization", "Component")
         for name in item.get("resources", [])
