@@ -1,0 +1,181 @@
+"""GpuNodePools of a cluster go into the controller, and their statuses out; none goes before its floor is put back."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from scaler.act.finalizer import FINALIZER
+from scaler.act.nodepools.ports import NodePools
+from scaler.errors import Unreachable
+from scaler.kube import KubeClient
+from scaler.observe.watch import Timings
+from scaler.pools.endings import PoolEndings, PoolRef
+from scaler.resources.feed import ClusterScalers
+from tests.cluster.api_server import ApiServer, Asked, Watched, listed
+from tests.configuration.objects import POOL, spoil
+from tests.pools.made import TICK, Bench, pool, scaler
+
+FAST = Timings(first_pause=0.01, longest_pause=0.02, refused=0.02)
+
+
+def item(resource: Any, uid: str, **metadata: Any) -> dict[str, Any]:
+    """As the API server hands it over."""
+    made = (
+        resource if isinstance(resource, dict) else resource.model_dump(by_alias=True, mode="json", exclude_none=True)
+    )
+    given = {"uid": uid, "generation": 1, "creationTimestamp": "2024-01-01T00:00:00Z", "resourceVersion": "101"}
+    return {**made, "metadata": {**made["metadata"], **given, **metadata}}
+
+
+class World:
+    """A bench whose controller is fed from the server."""
+
+    def __init__(self, api: ApiServer, client: KubeClient, bench: Bench) -> None:
+        self.bench, self.patched = bench, deque[Asked]()
+        api.answer = self._answer
+        self.feed = ClusterScalers(
+            client, bench.controller, bench.controller._make_policy, bench.telemetry, bench.clock, TICK, FAST
+        )
+        self.feed.take_over()
+
+    def tick(self) -> dict[str, Any]:
+        """One tick; the statuses of pools that were written, by name."""
+        self.feed.before_tick()
+        self.bench.tick()
+        self.feed.after_tick()
+        self.feed._pools._writer.settle(2.0)
+        self.feed._writer.settle(2.0)
+        written = [asked for asked in self.patched if "/gpunodepools/" in asked.path]
+        self.patched.clear()
+        return {asked.path.split("/")[-2]: asked.body["status"] for asked in written}
+
+    def _answer(self, asked: Asked) -> tuple[int, Any]:
+        self.patched.append(asked)
+        return 200, {}
+
+
+@pytest.fixture
+def world(api: ApiServer, client: KubeClient, bench: Callable[..., Bench]) -> Iterator[Callable[..., World]]:
+    made: list[World] = []
+
+    def make(*pools: dict[str, Any], then: Watched | None = None) -> World:
+        api.target_lists = deque([listed([item(scaler("chat"), "uid-chat", namespace="default")])])
+        api.pool_lists = deque([listed(list(pools))])
+        if then is not None:
+            api.pool_watches = deque([then, Watched(then="hang")])
+        made.append(World(api, client, bench({"chat": lambda t: 6.0})))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.feed.close()
+
+
+def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}
+
+
+def test_a_pool_is_planned_and_its_status_written(world: Callable[..., World]) -> None:
+    w = world(item(pool(budget={"gpus": 40}), "uid-h100"))
+    assert conditions(w.tick()["h100"])["Ready"] == ("False", "NotDecided"), "one reading tells no load"
+    status = w.tick()["h100"]
+    assert conditions(status)["Ready"] == ("True", "Deciding")
+    assert conditions(status)["ScalingLimited"][0] == "False"
+    assert conditions(status)["Paused"] == ("False", "NotPaused")
+    assert (status["maxNodes"], status["services"], status["readyNodes"]) == (5, 1, 2)
+    assert (status["currentNodes"], status["desiredNodes"]) == (2, 1), "four replicas stand on one of them"
+    assert w.bench.cluster.count == 1
+    assert status["leadTime"] == "7m"
+    assert float(status["costPerHour"]) == pytest.approx(62.4, rel=0.05), "of two nodes, in two digits"
+    assert status["observedGeneration"] == 1
+
+
+def test_a_pool_that_cannot_be_read_says_so_and_its_scaler_too(world: Callable[..., World]) -> None:
+    wrong = spoil(POOL, "spec.node.gpus", 0)
+    w = world(item(wrong, "uid-h100"))
+    status = w.tick()["h100"]
+    assert status["reason"] == "InvalidSpec"
+    assert conditions(status) == {"Ready": ("False", "InvalidSpec")}
+    assert "spec.node.gpus" in status["conditions"][0]["message"]
+    (row,) = w.bench.controller.rows.values()
+    assert "there is no GpuNodePool h100, or it is refused" in row.alone
+
+
+def test_a_pool_that_no_scaler_names_is_seen_and_left_alone(world: Callable[..., World]) -> None:
+    other = item(pool(), "uid-a100", name="a100")
+    status = world(other).tick()["a100"]
+    assert conditions(status)["Ready"] == ("False", "NoScaler")
+    assert status["readyNodes"] == 2
+    assert status["desiredNodes"] is None
+
+
+def test_what_is_not_known_is_left_out(world: Callable[..., World]) -> None:
+    w = world(item(pool(), "uid-h100"))
+    w.bench.cluster.down = True
+    status = w.tick()["h100"]
+    assert conditions(status)["Ready"] == ("False", "KubernetesUnreachable")
+    assert status["readyNodes"] is None
+    assert status["desiredNodes"] is None
+
+
+class Counts:
+    """NodePools of which only ``release`` is asked."""
+
+    def __init__(self) -> None:
+        self.released: list[str] = []
+        self.fault: Exception | None = None
+
+    def release(self, of: Any) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.released.append(str(of))
+
+
+class Taken(list[str]):
+    """Finalizers that were taken off."""
+
+    def take_off(self, ref: PoolRef) -> None:
+        self.append(str(ref))
+
+    def put(self, ref: PoolRef) -> None:
+        raise AssertionError
+
+
+def test_no_pool_goes_before_its_floor_is_put_back() -> None:
+    counts, taken = Counts(), Taken()
+    asked: Any = counts
+    endings = PoolEndings(asked, taken)
+    stays = item(pool(), "uid-a", finalizers=[FINALIZER])
+    goes = item(pool(), "uid-b", finalizers=[FINALIZER], deletionTimestamp="2026-01-01T00:00:00Z")
+    others = item(pool(), "uid-c", finalizers=["a/b"], deletionTimestamp="2026-01-01T00:00:00Z")
+    endings.listed([stays, goes, others], 0.0)
+    counts.fault = Unreachable("away")
+    endings.finish()
+    assert taken == []
+    counts.fault = None
+    endings.finish()
+    assert (counts.released, taken) == (["GpuNodePool h100"], ["GpuNodePool h100"])
+    endings.removed(goes, 0.0)
+    endings.finish()
+    assert len(taken) == 1
+
+
+def test_with_another_provider_the_old_ones_floor_is_put_back(world: Callable[..., World], api: ApiServer) -> None:
+    first, second = (pool(provider={"capacityBuffer": {"namespace": "gpu", "name": name}}) for name in ("warm", "cold"))
+    w = world(item(first, "uid-h100"), then=Watched([], then="hang"))
+    released: list[str] = []
+
+    def release(of: Any) -> None:
+        released.append(of.spec.provider.capacity_buffer.name)
+
+    counts: NodePools = w.feed._pools._counts
+    counts.release = release  # type: ignore[method-assign]
+    w.tick()
+    assert released == []
+    w.feed._pools._store.changed(item(second, "uid-h100", generation=2), 0.0)
+    w.tick()
+    assert released == ["warm"]
