@@ -9,6 +9,7 @@ import pytest
 from scaler.plan.fallback import Fallback, FallbackRule
 from scaler.plan.observation import Freshness, LatencySample, Reading, ServiceObservation
 from scaler.plan.policy import PredictivePolicy
+from scaler.plan.prepared import Plan, stood_in_for
 from scaler.plan.reasons import Reason
 from scaler.plan.service import Service
 from tests.plan.loop import LAB, Loop
@@ -130,3 +131,11 @@ def test_reactive_grows_by_the_histogram_while_replicas_are_busy() -> None:
     assert loop.decisions[-1].desired == 9  # ceil(7 / 0.8)
     assert loop.decisions[-1].reasons[0] is Reason.INPUT_ERROR
     assert Reason.FALLBACK in loop.decisions[-1].reasons
+
+
+def test_a_plan_that_asks_for_more_stands() -> None:
+    plan = Plan(12, Reason.FORECAST, (), None, None, 12, None)
+    stood_in = stood_in_for(plan, 9)
+    assert (stood_in.wanted, stood_in.source, stood_in.notes) == (12, Reason.FORECAST, (Reason.FALLBACK,))
+    assert stood_in_for(plan, 15).source is Reason.FALLBACK
+    assert stood_in_for(plan, 0) is plan
