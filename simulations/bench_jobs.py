@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from simulations.compare import MOST, BoundWork, Job, Outcome, Work, coarse, refined, sweep
-from simulations.scenarios import SILENT_TRACES, Cell, Made, Parameters, make
+from simulations.scenarios import Cell, Made, Parameters, make
 from simulations.store import Json, to_json
 
 PAST_DAYS = 3  # what an operator tunes on
@@ -39,25 +39,6 @@ class BenchJob:
         """For messages."""
         value = "" if self.value is None else f" at {self.value:g}"
         return f"{self.cell.name} {self.kind} {self.policy}{value}".rstrip()
-
-
-def typical_seconds(job: BenchJob) -> float:
-    """What a job takes on a core of its own, from what they took; a sweep's runs included."""
-    ours = job.policy.startswith("lagcast")
-    on_nodes = 1.0 if job.cell.scenario == "pods" else 1.6
-    silent = 3.0 if job.cell.trace in SILENT_TRACES else 1.0
-    match job.kind:
-        case Kind.RUN if job.policy == "lagcast":
-            return 16.0 * on_nodes
-        case Kind.RUN:
-            return (4.0 if ours else 0.3) * on_nodes * silent
-        case Kind.SWEEP:
-            return (16.0 if ours else 3.0) * on_nodes * silent
-        case Kind.PAST:
-            return 5.0 * on_nodes * silent
-        case Kind.BOUND:
-            return 0.6
-    raise AssertionError(job.kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from simulations.bench_jobs import BenchJob, BenchWork, Tried, chosen, typical_seconds
+from simulations.bench_jobs import BenchJob, BenchWork, Kind, Tried, chosen
 from simulations.executor import Executor
-from simulations.scenarios import Parameters
+from simulations.scenarios import SILENT_TRACES, Parameters
 from simulations.store import Json, Store
 
 Show = Callable[[str, int, int], None]  # a phase, how many of its jobs are done, how many there are
@@ -55,3 +55,22 @@ class Runner:
             else:
                 known[job] = kept
         return known, left
+
+
+def typical_seconds(job: BenchJob) -> float:
+    """What a job takes on a core of its own, from what they took; a sweep's runs included."""
+    ours = job.policy.startswith("lagcast")
+    on_nodes = {"pods": 1.0, "nodes": 1.6, "pool": 3.2}[job.cell.scenario]
+    silent = 3.0 if job.cell.trace in SILENT_TRACES else 1.0
+    match job.kind:
+        case Kind.RUN if job.policy == "lagcast":
+            return 16.0 * on_nodes
+        case Kind.RUN:
+            return (4.0 if ours else 0.3) * on_nodes * silent
+        case Kind.SWEEP:
+            return (16.0 if ours else 3.0) * on_nodes * silent
+        case Kind.PAST:
+            return 5.0 * on_nodes * silent
+        case Kind.BOUND:
+            return 0.6
+    raise AssertionError(job.kind)
