@@ -35,6 +35,10 @@ log = logging.getLogger(__name__)
 
 MOST_MARKS = 40  # a tick and pool: what is left has its turn at the next
 MOST_LOWERED = 10  # nodes a tick and pool: each is looked at once more
+_ANY = (
+    "Cluster API would take any of its machines away, also one that serves: it is not lowered; lower it by hand, or "
+    "let the cluster autoscaler own the count (spec.provider.machineDeployment.autoscaled)"
+)
 _MERGE = "application/merge-patch+json"
 _FAILURES: tuple[tuple[type[TargetError], Reason], ...] = (
     (TargetNotFound, Reason.TARGET_NOT_FOUND),
@@ -109,7 +113,7 @@ class PoolActor:
         held = ""
         try:
             if nodes < floor and pool.spec.provider.name not in SPARE:
-                nodes, held = self._empty(floor, nodes, seen.empty)
+                nodes, held = (floor, _ANY) if _takes_any(pool) else self._empty(floor, nodes, seen.empty)
             number = written(pool, nodes, seen.busy)
             if number > seen.number and put_back(pool):
                 self._finalizers.put(pool_ref(pool))
@@ -165,6 +169,12 @@ class KubernetesNodePods:
         answer = self._client.call("PATCH", path, body=body, content_type=_MERGE)
         if not answer.ok:
             raise failure(answer, f"write the deletion cost of pod {mark.namespace}/{mark.pod}")
+
+
+def _takes_any(pool: GpuNodePool) -> bool:
+    """Whether whoever lowers the pool takes any node: a MachineDeployment that nobody else scales."""
+    machines = pool.spec.provider.machine_deployment
+    return machines is not None and not machines.autoscaled
 
 
 def _would_be_lost(item: Json) -> bool:

@@ -116,6 +116,18 @@ def test_spare_nodes_are_what_a_buffer_counts() -> None:
     assert api.written == [(1, 3), (1, 0)], "three of four nodes hold pods; a buffer takes no node away by itself"
 
 
+def test_machines_that_nobody_chooses_are_not_given_up() -> None:
+    named = {"namespace": "fleet", "name": "h100"}
+    api, made = Api(), pool(provider={"machineDeployment": named})
+    outcome = PoolActor(api, api, api).apply(order(2, made=made, empty=("a", "b")))
+    assert outcome.reason is Reason.NODES_IN_USE
+    assert "any of its machines" in outcome.detail
+    assert PoolActor(api, api, api).apply(order(6, made=made)).reason is Reason.APPLIED
+    autoscaled = pool(provider={"machineDeployment": {**named, "autoscaled": True}})
+    assert PoolActor(api, api, api).apply(order(2, made=autoscaled, empty=("a", "b"))).reason is Reason.APPLIED
+    assert api.written == [(4, 4), (4, 6), (4, 2)]
+
+
 @pytest.mark.parametrize(
     ("error", "reason"), [(Forbidden("no"), Reason.FORBIDDEN), (OwnedByAnother("his"), Reason.OWNED_BY_ANOTHER)]
 )

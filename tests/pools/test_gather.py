@@ -1,0 +1,142 @@
+"""One observation of a pool: nodes, pods and count together, and what is not known of them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Event
+from typing import Any
+
+import pytest
+
+from scaler.api.gpu_node_pool import GpuNodePool
+from scaler.observe.nodes import Node
+from scaler.observe.pods import Pod
+from scaler.observe.ports import TargetRef
+from scaler.plan.observation import Freshness, PoolState, Reading
+from scaler.plan.reasons import Reason
+from scaler.pools.gather import PoolGatherer
+from scaler.pools.row import PoolSeen
+from tests.pools.made import pool
+from tests.pools.test_vacate import pod
+
+CHAT = TargetRef("apps/v1", "Deployment", "ml", "chat")
+BOOTING = Node("c", "c", 90.0, None, 0, closed=False, leaving=False)
+
+
+def node(name: str, **changes: Any) -> Node:
+    return replace(Node(name, name, 0.0, 10.0, 8, closed=False, leaving=False), **changes)
+
+
+class Sources:
+    """Nodes, pods and the count, as told."""
+
+    def __init__(self, count: int | None, nodes: tuple[Node, ...] | None, *pods: Pod) -> None:
+        self.count, self.nodes, self.pods = count, nodes, pods
+        self.hangs: Event | None = None
+        self.asked = 0
+
+    def sample(self, now: float, wanted: Any) -> dict[str, Reading[tuple[Node, ...]]]:
+        assert [one.selector for one in wanted] == ["pool=h100"]
+        if self.nodes is None:
+            return {one.uid: Reading(None, now, Freshness.ERROR, Reason.FORBIDDEN, "nodes") for one in wanted}
+        return {one.uid: Reading(self.nodes, now - 1.0, Freshness.FRESH) for one in wanted}
+
+    def pods_of(self, target: TargetRef) -> tuple[Pod, ...]:
+        return self.pods
+
+    def floor(self, pool: GpuNodePool) -> Reading[int]:
+        self.asked += 1
+        if self.hangs is not None:
+            self.hangs.wait(5.0)
+        if self.count is None:
+            return Reading(None, 0.0, Freshness.ABSENT, Reason.TARGET_NOT_FOUND, "no NodePool")
+        return Reading(self.count, 100.0, Freshness.FRESH)
+
+    def write(self, pool: GpuNodePool, current: int, desired: int) -> None:
+        raise AssertionError
+
+    def release(self, pool: GpuNodePool) -> None:
+        raise AssertionError
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+@pytest.fixture
+def threads() -> Any:
+    with ThreadPoolExecutor(2) as made:
+        yield made
+
+
+def look(
+    sources: Sources, threads: ThreadPoolExecutor, made: GpuNodePool | None = None, *, unseen: bool = False
+) -> PoolSeen:
+    given = made or pool()
+    gatherer = PoolGatherer(sources, sources, sources, threads, 0.05)
+    gatherer.begin([given])
+    targets = {given.uid: [CHAT]}
+    return gatherer.gather(100.0, [given], targets, [CHAT], frozenset([CHAT] if unseen else []))[given.uid]
+
+
+def test_what_counts_as_ready_empty_and_on_its_way(threads: ThreadPoolExecutor) -> None:
+    nodes = (
+        node("a"),
+        node("b"),
+        BOOTING,
+        node("slow", gpus=0),  # its device plugin does not run yet
+        node("shut", closed=True),
+        node("full", closed=True),
+        node("going", leaving=True),
+    )
+    finished = replace(pod("done", "b"), finished=True)
+    draining = replace(pod("drains", "full"), terminating=True)
+    seen = look(Sources(7, nodes, pod("p", "a"), finished, draining), threads)
+    state = seen.observation.state
+    assert (state.freshness, state.time) == (Freshness.FRESH, 99.0)
+    assert state.value == PoolState(ready=3, pending_since=(0.0, 90.0, 100.0), empty=1, floor=7)
+    assert [one.name for one in seen.empty] == ["b"]
+    assert (seen.number, seen.busy, seen.booting) == (7, 2, 2)
+
+
+def test_where_pods_are_not_known_no_node_is_empty(threads: ThreadPoolExecutor) -> None:
+    seen = look(Sources(2, (node("a"), node("b"))), threads, unseen=True)
+    assert seen.observation.state.value == PoolState(2, (), 0, 2)
+    assert seen.empty == ()
+
+
+def test_spare_nodes_are_beside_the_busy_ones(threads: ThreadPoolExecutor) -> None:
+    made = pool(provider={"capacityBuffer": {"namespace": "gpu", "name": "warm"}})
+    seen = look(Sources(2, (node("a"), node("b")), pod("p", "a")), threads, made)
+    assert seen.observation.state.value == PoolState(2, (100.0,), 1, 3)
+    assert (seen.number, seen.busy) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("sources", "freshness", "reason"),
+    [
+        (Sources(None, (node("a"),)), Freshness.ABSENT, Reason.TARGET_NOT_FOUND),
+        (Sources(2, None), Freshness.ERROR, Reason.FORBIDDEN),
+        (Sources(None, None), Freshness.ERROR, Reason.FORBIDDEN),
+    ],
+)
+def test_the_worse_of_the_two_is_told(
+    sources: Sources, freshness: Freshness, reason: Reason, threads: ThreadPoolExecutor
+) -> None:
+    state = look(sources, threads).observation.state
+    assert (state.value, state.freshness, state.reason) == (None, freshness, reason)
+    assert state.detail
+
+
+def test_a_count_that_hangs_is_an_error_and_is_not_asked_for_twice(threads: ThreadPoolExecutor) -> None:
+    sources, given = Sources(2, (node("a"),)), pool()
+    sources.hangs = Event()
+    gatherer = PoolGatherer(sources, sources, sources, threads, 0.05)
+    for _ in range(2):
+        gatherer.begin([given])
+        seen = gatherer.gather(100.0, [given], {}, [], frozenset())[given.uid]
+        assert seen.observation.state.reason is Reason.KUBERNETES_UNREACHABLE
+    assert sources.asked == 1
+    sources.hangs.set()
+    gatherer.begin([given])
+    assert gatherer.gather(100.0, [given], {}, [], frozenset())[given.uid].observation.state.fresh
