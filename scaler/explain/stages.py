@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable
 
 from scaler.explain.explanation import VERSION, Explanation, Quantity, Stage, StageName
-from scaler.explain.facts import Facts, Source
+from scaler.explain.facts import Facts, Source, lead_time
 from scaler.explain.others import others
 from scaler.explain.reasons import of_stage, said
 from scaler.plan.observation import Freshness
 from scaler.plan.reasons import Reason
+from scaler.plan.schedule import Schedule
 
 UNKNOWN = "?"
 
@@ -215,6 +216,11 @@ def _limits(facts: Facts) -> Stage:
     numbers = [Quantity("min", s.min_replicas, "replicas"), Quantity("max", s.max_replicas, "replicas")]
     steps = (("max scale-out", s.max_scale_out), ("max scale-in", s.max_scale_in))
     numbers += [Quantity(name, step, "replicas", "a tick") for name, step in steps if step is not None]
+    if s.schedule:
+        ahead = lead_time(facts.decision, s)
+        now = Schedule(s.min_replicas, s.max_replicas, s.schedule).limits(facts.decision.time, ahead)
+        numbers.append(Quantity("min now", now.least, "replicas", f"by the schedule, {ahead:.0f} s ahead"))
+        numbers.append(Quantity("max now", now.most, "replicas", "by the schedule"))
     moved = of_stage(StageName.LIMITS, facts.decision.reasons)
     sentence = " ".join(one.sentence for one in moved) or "No limit binds."
     return _stage(facts, StageName.LIMITS, numbers, sentence)

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ import pytest
 from scaler.explain.facts import Facts
 from scaler.journal import Journal, JournalFile, Notable, line
 from scaler.journal_read import BadJournal, files, newest, read
+from scaler.plan.fallback import FallbackRule
 from scaler.plan.reasons import Reason
-from tests.explain.made import NOW, decision, tick
+from scaler.plan.schedule import Window
+from tests.explain.made import NOW, SERVICE, decision, tick
 
 
 def rows(path: Path, **scaler: str) -> tuple[list[Facts], list[str]]:
@@ -184,3 +187,12 @@ def _drain(reader: int, journal: Journal) -> None:
             os.read(reader, 1 << 20)
         except BlockingIOError:
             time.sleep(0.005)
+
+
+def test_a_service_with_a_schedule_and_a_fallback_comes_back_as_it_was(tmp_path: Path) -> None:
+    window = Window("night", (0, 4), 81_000.0, 108_000.0, "Europe/Berlin", None, 3)
+    service = replace(SERVICE, schedule=(window,), fallback=FallbackRule(120.0, 7), concurrency=4.0)
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(line(tick(service=service)))
+    (row,), broken = rows(path)
+    assert (row.service, broken) == (service, [])

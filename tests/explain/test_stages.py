@@ -11,6 +11,7 @@ from scaler.explain.stages import explain
 from scaler.plan.decision import Numbers
 from scaler.plan.observation import Freshness, Reading
 from scaler.plan.reasons import Reason
+from scaler.plan.schedule import Window
 from tests.explain.made import NOW, NUMBERS, SERVICE, observation, tick
 
 BARE = Numbers()
@@ -124,6 +125,13 @@ def test_the_limits(full: Explanation) -> None:
     free = explain(tick(reasons=(Reason.FORECAST,), service=replace(SERVICE, max_scale_out=4)))
     assert sentence(free, StageName.LIMITS) == "No limit binds."
     assert numbers(free, StageName.LIMITS) == {"min": 1, "max": 30, "max scale-out": 4}
+
+
+def test_the_limits_of_now_where_there_is_a_schedule() -> None:
+    """It is Friday, 08:00:00 UTC, and a replica serves in 90 s."""
+    soon = Window("soon", (4,), 8 * 3600.0 + 60.0, 9 * 3600.0, "UTC", least=5, most=20)
+    told = numbers(explain(tick(service=replace(SERVICE, schedule=(soon,)))), StageName.LIMITS)
+    assert told == {"min": 1, "max": 30, "min now": 5, "max now": 30}
 
 
 def test_the_outcome(full: Explanation) -> None:
