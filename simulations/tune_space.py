@@ -55,13 +55,17 @@ def _min_range(scaler: PredictiveScaler) -> BaseDistribution:
     from optuna.distributions import IntDistribution
 
     replicas = scaler.spec.replicas
-    return IntDistribution(replicas.min, min(replicas.max, replicas.min + math.ceil(replicas.max / 4)))
+    scheduled = [count for one in replicas.schedule for count in (one.min, one.max) if count is not None]
+    most = min(replicas.max, *scheduled) if scheduled else replicas.max
+    return IntDistribution(replicas.min, min(most, replicas.min + math.ceil(replicas.max / 4)))
 
 
 def _models(scaler: PredictiveScaler) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution
 
-    return CategoricalDistribution([str(model) for model in ForecastModel])
+    planned = scaler.spec.planned_events or scaler.spec.forecast.holidays
+    models = [model for model in ForecastModel if not (planned and model is ForecastModel.NONE)]
+    return CategoricalDistribution([str(model) for model in models])
 
 
 def _as_percent(late: Value) -> str:

@@ -24,6 +24,7 @@ from scaler.predictive import make_forecaster
 from simulations.declared import Declared
 from simulations.run import simulate
 from simulations.setting import Between, Fault, FaultKind, Load, ServiceSetting, Setting, Shared
+from simulations.tune_space import fields, with_values
 from tests.configuration.objects import GOOD
 
 DAY, HOUR, STEP = 86_400.0, 3600.0, 300.0
@@ -257,3 +258,15 @@ def test_the_calendar_of_a_resource() -> None:
     assert calendar.time_zone == "Europe/Berlin"
     assert [h.like for h in calendar.holidays] == [6, None]
     assert Calendar("Europe/Berlin").bounds(calendar.holidays[1].first)[0] == local(2027, 1, 1)
+
+
+def test_what_is_tuned_keeps_to_what_is_planned() -> None:
+    """No minimum above a scheduled one, and no plan without a forecast where something is planned."""
+    night = {"name": "night", "max": 4, "min": 3}
+    event = {"name": "a", "begin": "2026-03-24T11:00", "end": "2026-03-24T12:00", "factor": "3"}
+    resource = scaler(replicas={**REPLICAS, "schedule": [night]}, plannedEvents=[event])
+    ranges = {field.name: field.distribution(resource) for field in fields()}
+    assert (ranges["replicas.min"].low, ranges["replicas.min"].high) == (1, 3)
+    for model in ranges["forecast.model"].choices:
+        assert with_values(resource, {"replicas.min": 3, "forecast.model": model}).spec.replicas.min == 3
+    assert "none" in fields(["forecast.model"])[0].distribution(scaler()).choices
