@@ -23,6 +23,13 @@ def changed(part: str, **to: Any) -> PredictiveScaler:
     return PredictiveScaler.model_validate(dumped)
 
 
+def planned(factor: str) -> PredictiveScaler:
+    """The scaler ``chat`` with a planned event."""
+    dumped = resource().model_dump(by_alias=True, mode="json", exclude_none=True)
+    event = {"name": "sale", "begin": "2026-11-27T09:00", "end": "2026-11-27T18:00", "factor": factor}
+    return PredictiveScaler.model_validate(dumped | {"spec": {**dumped["spec"], "plannedEvents": [event]}})
+
+
 @pytest.mark.parametrize(
     "new",
     [
@@ -31,6 +38,11 @@ def changed(part: str, **to: Any) -> PredictiveScaler:
         changed("kafka", consumerGroup="group-other"),
         changed("target", name="other"),
         changed("forecast", season="12h"),
+        changed("forecast", timeZone="Europe/Berlin"),
+        changed("forecast", holidays=[{"date": "2026-12-25"}]),
+        changed("replicas", schedule=[{"name": "night", "end": "06:00", "max": 5}]),
+        changed("fallback", policy="reactive"),
+        planned("2.0"),
         changed("objective", within="20s"),
     ],
 )
@@ -45,6 +57,7 @@ def test_other_credentials_or_another_mode_forget_nothing() -> None:
     b = Bench({"chat": 9})
     b.controller.configure([resource()])
     b.controller.configure([changed("kafka", properties={"security.protocol": "SSL"})])
+    assert len(b.policies["chat"]) == 1
     b.controller.configure([resource(mode="Recommend")])
     assert len(b.policies["chat"]) == 1
 
