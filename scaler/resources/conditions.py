@@ -17,6 +17,8 @@ from scaler.resources.declared import Place, Refused
 _LIMITS: Mapping[Reason, str] = {
     Reason.MIN_REPLICAS: "spec.replicas.min keeps the count up",
     Reason.MAX_REPLICAS: "more is wanted than spec.replicas.max; raise it if the cluster can hold more",
+    Reason.SCHEDULED_MIN: "a minimum of spec.replicas.schedule, which holds now or within a lead time, keeps it up",
+    Reason.SCHEDULED_MAX: "more is wanted than a maximum of spec.replicas.schedule, which holds now",
     Reason.SCALE_OUT_LIMIT: "spec.replicas.maxScaleOut holds the step back",
     Reason.SCALE_IN_LIMIT: "spec.replicas.maxScaleIn holds the step back",
     Reason.PARTITIONS: "more replicas could not be given work: the topic's partitions bind",
@@ -160,6 +162,9 @@ def _limited(row: Row) -> Finding:
 
 def _fallback(row: Row) -> Finding:
     kind, reasons = ConditionType.FALLBACK, row.decision.reasons
+    if Reason.FALLBACK in reasons:
+        said = f"the load has been unknown for a while: spec.fallback stands in ({row.resource.spec.fallback.policy})"
+        return Finding(kind, Truth.TRUE, Reason.FALLBACK, f"{said}; the count is never lowered meanwhile")
     for reason in _INPUTS:
         if reason in reasons:
             return Finding(kind, Truth.TRUE, reason, "a source is missing: the count is never lowered meanwhile")

@@ -78,6 +78,9 @@ LOST: Reading[Any] = Reading(None, NOW, Freshness.ABSENT, Reason.TARGET_NOT_FOUN
     [
         (row(Reason.INPUT_ERROR, offsets=GONE), "Ready", ("False", "BrokerUnreachable")),
         (row(Reason.INPUT_ERROR, offsets=GONE), "Fallback", ("True", "InputError")),
+        (row(Reason.INPUT_ERROR, Reason.FALLBACK, offsets=GONE), "Fallback", ("True", "Fallback")),
+        (row(Reason.FORECAST, Reason.SCHEDULED_MIN), "ScalingLimited", ("True", "ScheduledMin")),
+        (row(Reason.FORECAST, Reason.SCHEDULED_MAX), "ScalingLimited", ("True", "ScheduledMax")),
         (row(Reason.TARGET_UNKNOWN, replicas=LOST, desired=None), "Ready", ("False", "TargetNotFound")),
         (row(Reason.TARGET_UNKNOWN, replicas=LOST, desired=None), "ScalingLimited", ("Unknown", "NotDecided")),
         (row(outcome=Outcome(Reason.OWNED_BY_ANOTHER, "an HPA")), "Ready", ("False", "OwnedByAnother")),
