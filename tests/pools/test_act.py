@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -145,6 +146,15 @@ def test_what_is_not_known_is_not_written() -> None:
     gone = PoolSeen(PoolObservation("u", Reading(None, 0.0, Freshness.ERROR, Reason.KUBERNETES_UNREACHABLE, "away")))
     outcome = PoolActor(api, api, api).apply(PoolOrder(pool(), gone, Bounded(1), 0.0))
     assert outcome == Outcome(Reason.KUBERNETES_UNREACHABLE, "away")
+    assert api.written == []
+
+
+def test_what_is_stale_is_not_written_either() -> None:
+    api, fresh = Api(), order(2, empty=("a", "b"))
+    state = replace(fresh.seen.observation.state, freshness=Freshness.STALE, reason=Reason.KUBERNETES_UNREACHABLE)
+    seen = replace(fresh.seen, observation=PoolObservation("u", state))
+    outcome = PoolActor(api, api, api).apply(replace(fresh, seen=seen))
+    assert outcome.reason is Reason.KUBERNETES_UNREACHABLE
     assert api.written == []
 
 
