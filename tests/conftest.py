@@ -34,6 +34,7 @@ SLOW = (  # whole commands, days of load, libraries' fits, processes and cluster
     "lab_cli/test_lab_parts.py",
     "lab_cli/test_lab_processes.py",
     "lab_cli/test_lab_skip_line.py",
+    "manifests/test_schemas.py",
     "observe/test_kafka_process.py",
     "plan/test_learning_in_the_loop.py",
     "pools/test_loop.py",

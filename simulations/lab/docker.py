@@ -46,10 +46,12 @@ BUILD_PATIENCE = 1800.0  # s
 
 def what_is_missing() -> list[str]:
     """One sentence for each thing without which no image can be built here; empty when all is there."""
-    sentences = missing((DOCKER, DEBOOTSTRAP))
+    sentences = missing((DOCKER,))
+    if not sentences and _answers(Docker(host=None)) is not None:
+        sentences = missing((DOCKERD,))
     if os.geteuid() != 0:
-        return [*sentences, "debootstrap, and an engine of our own, need root"]
-    return sentences + (missing((DOCKERD,)) if _answers(Docker(host=None)) is not None else [])
+        sentences.append("debootstrap, and an engine of our own, need root")
+    return sentences + missing((DEBOOTSTRAP,))
 
 
 @dataclass(frozen=True, slots=True)

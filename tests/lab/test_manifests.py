@@ -85,7 +85,8 @@ def test_the_api_server_takes_an_overlay(lab: Lab, operator: object, folder: str
             continue
         if space not in (None, "default"):
             lab.kubernetes.run("create", "namespace", space)
-        done = lab.kubernetes.run("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=json.dumps(item))
+        options = ("--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict")
+        done = lab.kubernetes.run("apply", *options, "-f", "-", stdin=json.dumps(item))
         assert done.code == 0, (item["kind"], item["metadata"]["name"], done.output)
 
 
@@ -107,7 +108,8 @@ def test_the_base_is_installed_and_its_pods_are_restricted_ones(lab: Lab) -> Non
         budget = json.loads(lab.kubernetes.run("get", "pdb", "lagcast", "-n", SYSTEM, "-o", "json").output)
         assert budget["status"]["expectedPods"] == 2
     finally:
-        done = lab.kubernetes.run("delete", "deployment,pdb", "lagcast", "-n", SYSTEM)
+        mine = ("deployment,pdb,cronjob", "-n", SYSTEM, "-l", "app.kubernetes.io/part-of=lagcast")
+        done = lab.kubernetes.run("delete", *mine)
         assert done.code == 0, done.output
 
 
