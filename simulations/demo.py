@@ -27,7 +27,7 @@ from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.controller import Controller, MakePolicy, Row
 from scaler.observe.gather import Gatherer
 from scaler.observe.histories import Histories
-from scaler.observe.watched import watched
+from scaler.observe.watched import PrometheusServer, watched
 from scaler.policies import find_policy
 from scaler.standins.autoscalers import FakeFloors
 from scaler.telemetry import Telemetry
@@ -167,8 +167,8 @@ def run(policy: str, past: Series, load: NDArray[np.float64], terminal: Console 
     )
 
 
-def _no_latency(url: str) -> Any:
-    raise ValueError(f"the demo has no Prometheus, but {url} was asked for")
+def _no_latency(server: PrometheusServer) -> Any:
+    raise ValueError(f"the demo has no Prometheus, but {server} was asked for")
 
 
 def progress(rows: Sequence[Row], start: float) -> Table:

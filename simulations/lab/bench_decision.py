@@ -22,7 +22,7 @@ from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.controller import Controller
 from scaler.observe.gather import Gatherer
 from scaler.observe.histories import Histories
-from scaler.observe.watched import watched
+from scaler.observe.watched import PrometheusServer, watched
 from scaler.plan.decision import GroupDecision, Policy
 from scaler.plan.observation import GroupObservation
 from scaler.plan.service import Service
@@ -122,5 +122,5 @@ def _load(seed: int) -> tuple[Series, NDArray[np.float64]]:
     return past, arrivals_per_second(Series(past.end, 60.0, rates), np.random.default_rng(seed))
 
 
-def _no_latency(url: str) -> Any:
-    raise ValueError(f"this benchmark has no Prometheus, but {url} was asked for")
+def _no_latency(server: PrometheusServer) -> Any:
+    raise ValueError(f"this benchmark has no Prometheus, but {server} was asked for")
