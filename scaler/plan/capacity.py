@@ -85,7 +85,7 @@ class ServiceRate:
             return False
         working = min(ready, len(progress.consumed))
         share = progress.seconds * working
-        consumed = float(progress.consumed.sum())
+        consumed = progress.served
         # Where what is believed may be what was served, it is not contradicted.
         seen = min(max(self.rate, (consumed - unclear) / share), (consumed + unclear) / share)
         off = math.log(max(seen, 1e-300)) - math.log(self.rate)
@@ -224,8 +224,8 @@ class _Calm:
             self.clear()
             self._worth = worth
         self.seconds += progress.seconds
-        self.served += float(progress.consumed.sum())
-        waiting = float(progress.backlog_before.sum()) + float(progress.backlog_after.sum())
+        self.served += progress.served
+        waiting = progress.waiting_before + progress.waiting
         self._waited += waiting / 2 * progress.seconds
         came, last = progress.arrivals or 0.0, self._last
         if last is not None and abs(last[0] - progress.seconds) < 0.1 * progress.seconds:

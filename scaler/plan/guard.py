@@ -148,8 +148,8 @@ class StuckWatch:
         """Take in a tick (``progress`` None: nothing new is known, which is no sign of anything); whether the consumers
         are stuck."""
         if progress is not None:
-            left = float(progress.backlog_after.sum())
-            free = ready < 1 or left < 1 or progress.recreated or float(progress.consumed.sum()) > 0
+            left = progress.waiting
+            free = ready < 1 or left < 1 or progress.recreated or progress.served > 0
             if free or self._still is None:
                 self._still = 0.0
                 self._trusted = left

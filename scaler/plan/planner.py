@@ -152,10 +152,8 @@ class ServicePlanner:
             desired, limits = current, ()
         self._limited = desired < plan.wanted
         reasons = reasons_of(current, count, desired, plan, held, limits, seen)
-        numbers = self._numbers(seen, standing, plan, prepared.terms)
-        if plan.rollout is not None:
-            late = plan.rollout.late_share(count)
-            numbers = replace(numbers, bounded_replicas=count, late_share=late)
+        bounded = None if plan.rollout is None else (count, plan.rollout.late_share(count))
+        numbers = self._numbers(seen, standing, plan, prepared.terms, bounded)
         return ServiceDecision(observed.uid, now, current, desired, reasons, numbers)
 
     def _experiment(self, prepared: Prepared) -> int | None:
@@ -213,7 +211,7 @@ class ServicePlanner:
         late = lag is not None and lag.at_least > self.service.within
         latency = observed.latency.value if observed.latency is not None and observed.latency.fresh else None
         self._serving.learn(progress, latency, ready, self._split.worth(ready), known, late)
-        left = None if fresh is None else float(backlog(fresh).sum())
+        left = None if fresh is None else float(backlog(fresh).sum()) if progress is None else progress.waiting
         level = self._level.over(self._window()) if progress is not None and progress.arrived is not None else None
         if progress is not None and left is not None:
             self._learn_waits(progress, left, level, ready, known, stuck)
@@ -232,7 +230,7 @@ class ServicePlanner:
     def _learn_waits(
         self, progress: Progress, left: float, level: float | None, ready: int, known: bool, stuck: bool
     ) -> None:
-        if progress.arrived is None or progress.seconds > LONG * self._window():
+        if progress.arrivals is None or progress.seconds > LONG * self._window():
             self._attained.restart()
             return
         if not 0.9 <= self._serving.rate / self._learned_at <= 1.1:  # what was late, and waited, did by another rate
@@ -242,7 +240,7 @@ class ServicePlanner:
             first = progress.end + self._lead_times.total.quantile(0.95) + self.service.within
             self._answers_from = min(self._answers_from, first)
         answers = progress.end >= self._answers_from and not (stuck or self._limited)
-        self._attained.learn(progress.end, float(progress.arrived.sum()), left, answers)
+        self._attained.learn(progress.end, progress.arrivals, left, answers)
         if known and level is not None:
             self._waiting.learn(left, level, self._serving.rate, self._split.worth(ready))
 
@@ -294,8 +292,8 @@ class ServicePlanner:
             self._lag.clear()
             self._level.clear()
         self._lag.add(time, offsets)
-        if progress.arrived is not None:
-            arrivals = Arrivals(time, progress.seconds, float(progress.arrived.sum()))
+        if progress.arrived is not None and progress.arrivals is not None:
+            arrivals = Arrivals(time, progress.seconds, progress.arrivals)
             self._split.learn(progress.arrived, progress.seconds)
             self._level.add(arrivals)
             self._foresight.update(arrivals)
@@ -473,10 +471,18 @@ class ServicePlanner:
         p05, p50, p95, p99 = quantiles(drawn.rate_at(at), (0.05, 0.5, 0.95, 0.99))
         return Forecast(at, p05, p50, p95, p99, self._foresight.name)
 
-    def _numbers(self, seen: Seen, standing: Standing | None, plan: Plan | None, terms: Terms | None) -> Numbers:
+    def _numbers(
+        self,
+        seen: Seen,
+        standing: Standing | None,
+        plan: Plan | None,
+        terms: Terms | None,
+        bounded: tuple[int, float] | None = None,
+    ) -> Numbers:
+        """``bounded``: the count within the rules, and the share that is late with it."""
         rate = None
-        if seen.progress is not None and seen.progress.arrived is not None:
-            rate = float(seen.progress.arrived.sum()) / seen.progress.seconds
+        if seen.progress is not None and seen.progress.arrivals is not None:
+            rate = seen.progress.arrivals / seen.progress.seconds
         return Numbers(
             arrival_rate=rate,
             backlog=seen.backlog,
@@ -492,4 +498,6 @@ class ServicePlanner:
             level=seen.level,
             planned_rate=None if terms is None else terms.rate,
             useful_replicas=self._split.cap,
+            bounded_replicas=None if bounded is None else bounded[0],
+            late_share=None if bounded is None else bounded[1],
         )

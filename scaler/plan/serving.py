@@ -69,7 +69,7 @@ class Serving:
         went, or stands still; ``late``: the oldest message is older than the objective.
         """
         # Without a commit they may be stuck; and the interval after one without holds the work of both.
-        moved = progress is not None and float(progress.consumed.sum()) > 0
+        moved = progress is not None and progress.served > 0
         teaches, self._teaches = self._teaches, late and moved
         if progress is None:
             return
@@ -79,8 +79,8 @@ class Serving:
             return
         if late and teaches:
             self._rate.learn(progress, ready, unclear)
-        served = float(progress.consumed.sum()) / progress.seconds
-        if float(progress.backlog_after.sum()) <= served * (self._uncommitted + self._slack / 2):
+        served = progress.served / progress.seconds
+        if progress.waiting <= served * (self._uncommitted + self._slack / 2):
             # By all that are ready, not by what their partitions' split lets them give: that is only thought.
             self._rate.learn_calm(progress, float(ready), self._uncommitted, LEAST if self.trying else 1.0)
         else:
