@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -75,10 +75,17 @@ class Bench:
         replicas: int = 4,
         make_policy: MakePolicy | None = None,
         node_lead_time: Callable[[], float] = lambda: 300.0,
+        resources: Sequence[PredictiveScaler] = (),
+        tick: float = TICK,
+        rate: float = RATE,
+        size: int = 8,
+        lead_time: float = 60.0,
     ) -> None:
+        """``resources``: those of the loads, where they are not ``scaler``'s; ``lead_time`` (s) is a pod's."""
+        self._tick, self._rate = tick, rate
         self.clock = ManualClock(START)
         self.broker = FakeBroker(self.clock)
-        self.cluster = FakeGpuCluster(lambda: 60.0, node_lead_time, nodes=nodes, start=START)
+        self.cluster = FakeGpuCluster(lambda: lead_time, node_lead_time, nodes=nodes, size=size, start=START)
         self.telemetry = Telemetry(CollectorRegistry())
         self.threads = ThreadPoolExecutor(2)
         self.loads = dict(loads)
@@ -91,14 +98,14 @@ class Bench:
             make_policy or MakePredictive(),
             self.telemetry,
             self.clock,
-            TICK,
+            tick,
             pools=Pools(gatherer, PoolActor(self.cluster, self.cluster, NoFinalizers()), self.cluster),
         )
         for name in loads:
             self.broker.create_topic(name, PARTITIONS)
             self.broker.join(name)
             self.cluster.deploy(self.target(name), replicas)
-        self.controller.configure([scaler(name) for name in loads], pools)
+        self.controller.configure(resources or [scaler(name) for name in loads], pools)
 
     def close(self) -> None:
         self.threads.shutdown()
@@ -112,7 +119,7 @@ class Bench:
         for name, load in self.loads.items():
             self._serve(name, load(self.clock.now() - START))
             self.waited[name].append(self.cluster.waiting(self.target(name)))
-        self.clock.advance(TICK)
+        self.clock.advance(self._tick)
         self.cluster.advance(self.clock.now())
         return next(iter(self.controller.pool_rows.values()), None)
 
@@ -123,13 +130,23 @@ class Bench:
     def value(self, metric: str, **labels: str) -> float | None:
         return self.telemetry.registry.get_sample_value(metric, {"pool": "h100", **labels})
 
+    def remember(self, name: str, seconds: int) -> None:
+        """What came before the beginning: it stands in the topic, and is served."""
+        for second in range(-seconds, 0):
+            count = round(self.loads[name](float(second)))
+            for partition in range(PARTITIONS):
+                share = count // PARTITIONS + (partition < count % PARTITIONS)
+                self.broker.produce(name, partition, START + second + 0.5, share)
+        for partition in range(PARTITIONS):
+            self.broker.commit(name, name, partition, self.broker.end(name, partition))
+
     def _serve(self, name: str, rate: float) -> None:
-        came = round(rate * TICK)
-        served = min(self._left[name] + came, self.cluster.ready(self.target(name)) * RATE * TICK)
+        came = round(rate * self._tick)
+        served = min(self._left[name] + came, self.cluster.ready(self.target(name)) * self._rate * self._tick)
         self._left[name] += came - served
         for partition in range(PARTITIONS):
             count = came // PARTITIONS + (partition < came % PARTITIONS)
-            self.broker.produce(name, partition, self.clock.now() + TICK / 2, count)
+            self.broker.produce(name, partition, self.clock.now() + self._tick / 2, count)
         left = int(self._left[name])
         for partition in range(PARTITIONS):
             behind = left // PARTITIONS + (partition < left % PARTITIONS)

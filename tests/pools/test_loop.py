@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.plan.reasons import Reason
 from tests.pools.made import START, TICK, Bench, pool, scaler
 
@@ -33,6 +34,42 @@ def test_nodes_come_for_more_load_and_go_empty_for_less(bench: Callable[..., Ben
     assert b.value("lagcast_pool_ready_nodes") == b.cluster.count
     marks = [pod for name in b.loads for pod in b.cluster.pods_of(b.target(name)) if pod.marked is not None]
     assert marks == [], "who stays is as he was"
+
+
+def returning(t: float) -> float:
+    """Six times the load for 25 s of every 120."""
+    return 120.0 if 90.0 <= t % 120.0 < 115.0 else 20.0
+
+
+@pytest.mark.parametrize("mode", ["Enforce", "Recommend"])
+def test_a_spike_that_returns_finds_its_nodes_ready_and_no_pod_waits(bench: Callable[..., Bench], mode: str) -> None:
+    """Three nodes more than in calm, which take 25 s to come. In Recommend its pods wait, for nobody makes nodes."""
+    spec = scaler("chat").model_dump(by_alias=True, mode="json", exclude_none=True)
+    spec["spec"]["replicas"] |= {"max": 24, "serviceRate": "10", "serviceTime": "100ms", "leadTime": "38s"}
+    spec["spec"]["objective"] = {"within": "3s", "share": "99%"}
+    spec["spec"]["forecast"] = {"model": "levelSeason", "step": "2s", "season": "2m", "history": "12m"}
+    node = {"gpus": 4, "replicas": 4, "selector": {"pool": "h100"}, "leadTime": "25s", "idle": "20s"}
+    b = bench(
+        {"chat": returning},
+        pool(node=node, mode=mode),
+        nodes=1,
+        replicas=3,
+        node_lead_time=lambda: 25.0,
+        resources=[PredictiveScaler.model_validate(spec)],
+        tick=2.0,
+        rate=10.0,
+        size=4,
+        lead_time=9.0,
+    )
+    b.remember("chat", 720)
+    b.run(46)  # to two seconds into the spike
+    waited = max(b.waited["chat"])
+    if mode == "Enforce":
+        assert (len(b.cluster.nodes()), waited) == (4, 0)
+        assert b.cluster.ready(b.target("chat")) >= 12
+    else:
+        assert b.cluster.counts == []
+        assert waited >= 8
 
 
 def test_recommend_changes_no_count_and_marks_no_pod(bench: Callable[..., Bench]) -> None:
