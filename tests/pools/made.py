@@ -80,6 +80,7 @@ class Bench:
         rate: float = RATE,
         size: int = 8,
         lead_time: float = 60.0,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         """``resources``: those of the loads, where they are not ``scaler``'s; ``lead_time`` (s) is a pod's."""
         self._tick, self._rate = tick, rate
@@ -99,6 +100,7 @@ class Bench:
             self.telemetry,
             self.clock,
             tick,
+            leads=leads,
             pools=Pools(gatherer, PoolActor(self.cluster, self.cluster, NoFinalizers()), self.cluster),
         )
         for name in loads:

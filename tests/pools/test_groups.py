@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -143,6 +144,24 @@ def test_a_full_pool_is_named_with_its_limit_by_pool_and_services(bench: Callabl
     assert row.decision.reasons == (Reason.FORECAST, Reason.POOL_FULL, Reason.GPU_BUDGET)
     (service,) = b.controller.rows.values()
     assert service.decision.reasons == (Reason.FORECAST, Reason.POOL_FULL)
+
+
+def test_a_standby_writes_no_pool_and_marks_no_pod_and_a_takeover_carries_out_what_it_decided(
+    bench: Callable[..., Bench],
+) -> None:
+    leads = [False]
+    b = bench(LOADS, make_policy=Maker(wanted=3), leads=lambda: leads[0])
+    b.controller.configure([scaler("chat"), scaler("embed")], [pool()])
+    row = b.tick()
+    assert row is not None
+    assert (row.outcome.reason, row.nodes) == (Reason.STANDBY, 3)
+    assert (b.cluster.counts, b.cluster.marked) == ([], 0)
+    assert b.value("lagcast_pool_ready_nodes") is None, "the leader shows them"
+    leads[0] = True
+    b.controller._take_over(threading.Event(), lambda: None)
+    assert [count for _, count in b.cluster.counts] == [3]
+    assert next(iter(b.controller.pool_rows.values())).outcome.reason is Reason.APPLIED
+    assert b.value("lagcast_pool_ready_nodes") == 2
 
 
 def test_what_was_learned_outlives_another_budget_and_another_neighbour(bench: Callable[..., Bench]) -> None:
