@@ -192,8 +192,9 @@ class _Asked:
 
 def _estimate(seconds: float, pool: Executor) -> None:
     if seconds >= 60:
+        minutes = f"{seconds / 60:.0f} minute{'' if seconds < 90 else 's'}"
         workers = f"{pool.width} worker{'' if pool.width == 1 else 's'}"
-        click.echo(f"about {seconds / 60:.0f} minutes on {workers}, on cores that nobody else uses", err=True)
+        click.echo(f"about {minutes} on {workers}, on cores that nobody else uses", err=True)
 
 
 def _days_of(results: Sequence[DayResult]) -> Table:

@@ -86,6 +86,14 @@ def test_each_question_has_its_own_section_and_its_own_figures(
     assert page.read_text() == after
 
 
+def test_how_long_it_takes_is_said_at_the_start(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulations.commands.bench.make_executor", lambda *given: MadeUp(10_000))
+    what = ("--scenario", "pods", "--trace", "azfunc_diurnal", "--out", tmp_path)
+    # Of each seed 16 s of Lagcast, 4 s and a sweep of 16 s without forecasts, 12 s of sweeps, the bound; the past once.
+    assert call(bench, *what, "--seeds", 2).stderr.startswith("about 2 minutes on 1 worker, on cores that nobody")
+    assert "about" not in call(bench, *what, "--seeds", 2).stderr  # all of it is known
+
+
 def test_a_page_that_is_broken_is_said_before_anything_runs(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
