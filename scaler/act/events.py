@@ -111,14 +111,15 @@ class EventRecorder:
 
     def _create(self, target: TargetRef, reason: str, note: str, kind: str, now: float) -> None:
         uid = self._uid(target, now)
-        events = f"/apis/events.k8s.io/v1/namespaces/{target.namespace}/events"
+        namespace = target.namespace or "default"  # there the Events of what belongs to no namespace are
+        events = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
         # Unlike for each event of one object, and the same if a try is repeated.
         suffix = hashlib.sha256(f"{self._instance}|{uid}|{reason}|{note}|{now}".encode()).hexdigest()[:16]
         name = f"{target.name[:200]}.{suffix}"
         body: Json = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": name, "namespace": target.namespace},
+            "metadata": {"name": name, "namespace": namespace},
             "eventTime": _micro(now),
             "reportingController": CONTROLLER,
             "reportingInstance": self._instance,

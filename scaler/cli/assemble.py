@@ -212,6 +212,7 @@ def _actor(kube: KubeClient, cluster: ClusterSource, *, declared: bool) -> Actor
 
 
 def _pools(settings: Settings, kube: KubeClient, cluster: PodsOf, threads: Threads, clock: SystemClock) -> Pools:
+    from scaler.act.events import EventRecorder
     from scaler.act.finalizer import NoFinalizers
     from scaler.act.nodepools.pools import ProviderPools
     from scaler.observe.nodes import KubernetesNodes
@@ -223,7 +224,7 @@ def _pools(settings: Settings, kube: KubeClient, cluster: PodsOf, threads: Threa
     nodes = KubernetesNodes(kube, clock)
     gatherer = PoolGatherer(nodes, cluster, counts, threads.samplers, settings.patience)
     finalizers = pool_finalizers(kube) if settings.path is None else NoFinalizers()
-    return Pools(gatherer, PoolActor(counts, KubernetesNodePods(kube), finalizers), cluster)
+    return Pools(gatherer, PoolActor(counts, KubernetesNodePods(kube), finalizers), cluster, EventRecorder(kube))
 
 
 def _scalers(

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from scaler.act.order import Outcome
-from scaler.api.gpu_node_pool import GpuNodePool
-from scaler.api.predictive_scaler import Mode
+from scaler.act.ports import EventWriter
+from scaler.api.gpu_node_pool import POOL_KIND, GpuNodePool
+from scaler.api.predictive_scaler import API_VERSION, Mode
 from scaler.errors import where
 from scaler.observe.ports import TargetRef
 from scaler.observe.watched import watched
@@ -30,10 +31,11 @@ _KNOWN = (Freshness.FRESH, Freshness.ABSENT)  # of an object that is not there, 
 class Pools:
     """All pools of a controller."""
 
-    def __init__(self, gatherer: PoolGatherer, actor: PoolActor, pods: PodsOf) -> None:
+    def __init__(self, gatherer: PoolGatherer, actor: PoolActor, pods: PodsOf, events: EventWriter) -> None:
         self._gatherer = gatherer
         self._actor = actor
         self._pods = pods
+        self._events = events
 
     def begin(self, pools: Sequence[GpuNodePool]) -> None:
         """Begin to ask for what takes a while."""
@@ -93,6 +95,9 @@ class Pools:
             outcome = self._apply(PoolOrder(pool, seen, limits, now))
         if decision is not None and limits is not None:
             decision = _with(decision, pool, limits.limits)
+        if decision is not None and outcome.patched:
+            ref = TargetRef(API_VERSION, POOL_KIND, "", pool.metadata.name)
+            self._events.event(ref, decision.reasons[0], outcome.detail, warning=False, now=now)
         return PoolRow(pool, seen, decision, nodes, outcome, services)
 
     def close(self) -> None:

@@ -101,7 +101,7 @@ class Bench:
             self.clock,
             tick,
             leads=leads,
-            pools=Pools(gatherer, PoolActor(self.cluster, self.cluster, NoFinalizers()), self.cluster),
+            pools=Pools(gatherer, PoolActor(self.cluster, self.cluster, NoFinalizers()), self.cluster, self.cluster),
         )
         for name in loads:
             self.broker.create_topic(name, PARTITIONS)

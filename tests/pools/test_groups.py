@@ -104,6 +104,8 @@ def test_a_group_is_shown_its_services_and_its_pool(bench: Callable[..., Bench])
     assert (seen.pools[0].state.value.ready, seen.pools[0].state.value.floor) == (2, 2)
     assert maker.alone["bare"].seen[0].pools == ()
     assert b.cluster.count == 3
+    said = [(str(e.target), e.reason, e.message) for e in b.cluster.events if e.target.kind == "GpuNodePool"]
+    assert said == [("GpuNodePool h100", "Forecast", "2 -> 3 nodes")]
     assert {row.decision.desired for row in b.controller.rows.values()} == {6}
 
 
