@@ -25,9 +25,8 @@ from simulations.executor import make_executor
 from simulations.faro_input import Published, faro_folder, published_mean, read_published
 from simulations.faro_run import READINGS, SEEDS, TOTALS, FaroResult, FaroRun, run_faro
 from simulations.faro_tables import evaluation
-from simulations.results_page import section, with_section
+from simulations.results_page import page_ready, section, write_section
 from simulations.version import version
-from simulations.whole_file import make_ready, write_whole
 
 WIDTH = 140  # of the table where stdout is no terminal
 SECTION, TITLE = "faro", "Faro's evaluation"
@@ -107,13 +106,10 @@ def faro(
     with told():
         named = tuple(READINGS) if sensitivity else readings
         options = tuple(options_of(pairs).items())
-        old = ""
         if write is not None:
             if tuple(named) != ("chosen",):
                 raise BadSetting("--write: the page holds the reading 'chosen' alone; leave --reading out")
-            make_ready(write)
-            old = write.read_text(encoding="utf-8") if write.exists() else ""
-            with_section(old, SECTION, "")  # a broken page is said before anything runs
+            page_ready(write, SECTION)
         jobs = [FaroRun(p, t, s, r, options) for p in policies for t in totals for r in named for s in seeds]
         published = read_published(faro_folder() / "published_results.csv")
         with make_executor(executor, workers, ray_address) as pool, progress("faro", len(jobs)) as tell:
@@ -128,7 +124,7 @@ def faro(
         if write is not None:
             text = section(TITLE, _command(policies, pairs, totals, seeds, write), version(), _about(seeds),
                            [evaluation(results, published)])  # fmt: skip
-            write_whole(write, with_section(old, SECTION, text))
+            write_section(write, SECTION, text)
         if output == "json":
             click.echo(json.dumps([plain(cell) for cell in cells], indent=1))
         else:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from simulations.errors import BadSetting
 from simulations.table import Table
+from simulations.whole_file import make_ready, write_whole
 
 HEAD = """# Results
 
@@ -26,6 +28,21 @@ def section(title: str, command: str, version: str, about: str, made: Sequence[T
         else:
             parts.append("None.\n")
     return "\n".join(parts)
+
+
+def page_ready(path: Path, name: str) -> None:
+    """Make the page's folder, and say now what would come after hours of work. Raises OSError and BadSetting."""
+    make_ready(path)
+    with_section(_read(path), name, "")
+
+
+def write_section(path: Path, name: str, text: str) -> None:
+    """Put the section into the page as it is now: another command may have written its own meanwhile."""
+    write_whole(path, with_section(_read(path), name, text))
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def with_section(page: str, name: str, text: str) -> str:

@@ -25,7 +25,7 @@ from simulations.commands.shell import executor_options, told
 from simulations.commands.tables import as_json, as_table
 from simulations.errors import BadSetting
 from simulations.executor import Executor, make_executor
-from simulations.results_page import section, with_section
+from simulations.results_page import page_ready, section, write_section
 from simulations.scenarios import DEFAULTS, Cell, Parameters, cells
 from simulations.store import Store
 from simulations.table import Table
@@ -94,9 +94,9 @@ def bench(
         asked.check(report)
         chosen = _cells(scenarios, traces, seeds)
         file = out / f"{asked.name.replace(' ', '')}.json"
-        make_ready(file, *([] if write is None else [write]))
-        old = write.read_text(encoding="utf-8") if write is not None and write.exists() else ""
-        with_section(old, asked.name, "")  # a broken page is said before anything runs
+        make_ready(file)
+        if write is not None:
+            page_ready(write, asked.name)
         store = Store(out / "results", lambda text: click.echo(text, err=True))
         with make_executor(executor, workers, ray_address) as pool, Bars() as bars:
             results, made = asked.run(chosen, store, pool, bars.show)
@@ -107,7 +107,7 @@ def bench(
         if write is not None:
             command = shlex.join(["lagcast", "bench", *_arguments(write)])
             text = section(asked.title, command, version(), _about(results, share), made)
-            write_whole(write, with_section(old, asked.name, text))
+            write_section(write, asked.name, text)
         if output == "json":
             as_json(found)
         else:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from simulations.errors import BadSetting
-from simulations.results_page import HEAD, section, with_section
+from simulations.results_page import HEAD, page_ready, section, with_section, write_section
 from simulations.table import Table
 
 TABLE = Table("a", "What it is.", ("CELL", "COST"), (("one", "0.90"), ("two", "1.10")))
@@ -30,6 +32,17 @@ def test_a_section_replaces_itself_alone() -> None:
     assert "two" in again
     assert again.startswith("# Mine")
     assert with_section(again, "bench", "three") == again
+
+
+def test_what_another_command_wrote_meanwhile_stays(tmp_path: Path) -> None:
+    path = tmp_path / "docs" / "results.md"
+    page_ready(path, "bench")
+    write_section(path, "faro", "f")
+    write_section(path, "bench", "b")
+    assert path.read_text() == with_section(with_section("", "faro", "f"), "bench", "b")
+    path.write_text("<!-- begin bench -->")
+    with pytest.raises(BadSetting, match="section 'bench'"):
+        page_ready(path, "bench")
 
 
 @pytest.mark.parametrize("page", ["<!-- begin bench -->\nx", "<!-- end bench -->\n<!-- begin bench -->", "x\n" * 2])
