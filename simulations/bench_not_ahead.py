@@ -94,7 +94,7 @@ def _behind(group: Sequence[CellResult], share: float) -> list[tuple[str, str]]:
 def _missed(days: Sequence[DayResult], share: float, options: Sequence[str], traces: Sequence[str]) -> list[Line]:
     lines: list[Line] = []
     asked = [word for trace in traces for word in ("--trace", trace)]
-    for scenario, peer, count, ours, theirs, _, cost in before(days, share).lines:
+    for scenario, peer, count, ours, theirs, _, cost, _ in before(days, share).lines:
         command = shlex.join(["lagcast", "bench", "--scenario", scenario, *asked, *options])
         if int(ours) > int(theirs):
             figure = f"{ours} against {theirs} of {count}"

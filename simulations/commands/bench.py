@@ -18,7 +18,7 @@ from simulations.bench_pool_table import pool_table
 from simulations.bench_report import write_cell
 from simulations.bench_runner import Runner, Show
 from simulations.bench_slower import Slower, SlowerResult, slower_tables
-from simulations.bench_tables import before, tables
+from simulations.bench_tables import before, each_day, tables
 from simulations.commands.bars import Bars
 from simulations.commands.bench_document import document
 from simulations.commands.shell import executor_options, told
@@ -174,7 +174,7 @@ class _Asked:
             _estimate(days.seconds(), pool)
             by_day = days.run(show)
             behind = days_not_ahead(by_day, self.share, options, self.traces)
-            return by_day, (before(by_day, self.share), _days_of(by_day), behind)
+            return by_day, (before(by_day, self.share), _days_of(by_day), each_day(by_day), behind)
         if self.slower != 1.0:
             longer = replace(runner, parameters=self.parameters.slower(self.slower))
             slower = Slower(chosen, (runner, longer))

@@ -54,7 +54,11 @@ def test_what_is_printed_is_written_and_a_second_call_runs_nothing(
 @pytest.mark.parametrize(
     ("options", "titled", "tables"),
     [
-        (("--days", "2"), "Declared 99 %, 2 scored days a trace", ["b", "b, days", "where it is not ahead"]),
+        (
+            ("--days", "2"),
+            "Declared 99 %, 2 scored days a trace",
+            ["b", "b, days", "b, each day", "where it is not ahead"],
+        ),
         (("--slower", "2"), "Declared 99 %, lead times times 2", ["g", "g, cells"]),
         (("--share", "0.999"), "Declared 99.9 %", None),
     ],

@@ -16,6 +16,7 @@ from simulations.bench_not_ahead import command_of, days_not_ahead, not_ahead
 from simulations.bench_report import write_cell
 from simulations.bench_runner import Runner
 from simulations.bench_slower import Slower, SlowerResult, slower_tables
+from simulations.bench_tables import each_day
 from simulations.compare import Outcome
 from simulations.scenarios import DEFAULTS, Cell, Parameters
 from simulations.store import Store
@@ -153,6 +154,9 @@ def test_days_below_the_share_say_which_peer_reached_it() -> None:
     past = {"hpa_rate": outcome(0.995, 50.0), "keda_lag": outcome(0.98, 50.0), "rate_and_lag": outcome(0.98, 50.0)}
     missed = DayResult(Cell("pods", "made", 8), outcome(0.98, 60.0), past)
     fine = DayResult(Cell("pods", "made", 9), outcome(0.995, 60.0), past)
+    assert each_day([missed]).lines == (
+        ("pods made 8, seed 0", "98.00%", "60", "99.50%", "1.20", "98.00%", "1.20", "98.00%", "1.20"),
+    )
     lines = days_not_ahead([missed, fine], 0.99, []).lines
     assert [line[:3] for line in lines] == [
         ("pods made 8, seed 0", "day below the share", "98.00%; reached by hpa_rate"),
