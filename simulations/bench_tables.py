@@ -160,8 +160,8 @@ def before(results: Sequence[DayResult], share: float) -> Table:
                 )
             )
     about = (
-        "Against the peers as tuned on the three days before. COST: Lagcast's over the peer's, where both reach the share; "
-        "in the last column on all days, whatever each reached."
+        "Against the peers as tuned on the three days before. COST: Lagcast's over the peer's, where both reach the "
+        "share; in the last column on all days, whatever each reached."
     )
     titles = (
         "SCENARIO",
