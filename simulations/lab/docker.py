@@ -104,6 +104,7 @@ def engine(progress: Progress = silent) -> Iterator[Docker]:
             yield docker
         finally:
             end(mark, grace=30.0)  # it ends its containers, and containerd
+            _unmount(Path(scratch))
 
 
 def _start(home: Path, scratch: Path) -> tuple[Mark, Docker]:
@@ -123,6 +124,14 @@ def _start(home: Path, scratch: Path) -> tuple[Mark, Docker]:
         "--log-level=warn",
     ]
     return spawn(command, log=home / "log", directory=home), Docker(host)
+
+
+def _unmount(folder: Path) -> None:
+    """Let go of what an engine leaves mounted below ``folder``: the network of containers on the machine's own."""
+    lines = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+    for point in sorted((line.split()[1] for line in lines), reverse=True):
+        if point.startswith(f"{folder}/"):
+            run(["umount", "--lazy", point], directory=folder)
 
 
 def _wait(mark: Mark, docker: Docker, log: Path) -> None:
