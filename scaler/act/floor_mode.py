@@ -5,7 +5,6 @@ The autoscaler goes on scaling above it, by its own metrics; below it, it would 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,8 +19,6 @@ from scaler.errors import NoAutoscaler, OwnedByAnother, SeveralAutoscalers
 from scaler.kube import MANAGER
 from scaler.observe.ports import TargetRef
 from scaler.plan.reasons import Reason
-
-log = logging.getLogger(__name__)
 
 
 def mark_of(scaler: ScalerRef) -> str:
