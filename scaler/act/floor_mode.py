@@ -20,6 +20,20 @@ from scaler.kube import MANAGER
 from scaler.observe.ports import TargetRef
 from scaler.plan.reasons import Reason
 
+SETTLES = 120.0  # s in which an autoscaler has brought its target up to a new minimum: some of its syncs
+_HOLDING = frozenset(  # the count is held as it is read
+    {
+        Reason.INPUT_ABSENT,
+        Reason.INPUT_STALE,
+        Reason.INPUT_ERROR,
+        Reason.CONSUMERS_NOT_PROGRESSING,
+        Reason.REBALANCING,
+        Reason.ROLLING_UPDATE,
+        Reason.TOPIC_RECREATED,
+        Reason.INTERNAL_ERROR,
+    }
+)
+
 
 def mark_of(scaler: ScalerRef) -> str:
     """How a floor names its owner."""
@@ -88,7 +102,7 @@ class Floor:
         asked = order.wanted
         if order.pause.everything or asked is None:  # what stands is neither raised nor lowered
             asked = held
-        if order.pause.scale_in and order.pause.replicas is None:
+        if order.pause.replicas is None and (order.pause.scale_in or _not_to_be_lowered(order, held, mine)):
             asked = max(asked, held)
         floor = max(min(asked, found.ceiling), own)
         limit, limited = _limit(found, asked)
@@ -171,6 +185,17 @@ def _leave_to_owner(found: Autoscaler, ours: str, now: float) -> None:
         f"the floor of {found} is held by PredictiveScaler {mark.scaler}: delete that one, or release it with "
         f"`lagcast release {mark.scaler}`"
     )
+
+
+def _not_to_be_lowered(order: Order, held: int, mine: Mark | None) -> bool:
+    """While the autoscaler has not yet brought the target up to the floor, the plan holds and lowers by the count that
+    it still sees, which is less than what was asked for.
+    """
+    current = order.decision.current
+    if mine is None or current is None or current >= held:
+        return False
+    written = mine.expires - LIFE
+    return order.now - written < SETTLES or not _HOLDING.isdisjoint(order.decision.reasons)
 
 
 def _limit(found: Autoscaler, asked: int) -> tuple[Reason | None, str]:

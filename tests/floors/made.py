@@ -25,6 +25,7 @@ class Stage:
 
     def __init__(self, mode: Mode = Mode.FLOOR, *, current: int = 4) -> None:
         self.mode, self.now = mode, START
+        self.follows = True  # the autoscaler brings its target up to the minimum
         self.cluster = FakeCluster(lambda: 60.0, start=START)
         self.cluster.deploy(CHAT, current)
         self.floors, self.finalizers = FakeFloors(), FakeFinalizers(WHO)
@@ -51,6 +52,9 @@ class Stage:
         outcome = self.actor.apply(order)
         self.now += TICK
         self.cluster.advance(self.now)
+        for one in self.floors._kept.values() if self.follows else ():
+            if one.scales(CHAT) and (one.least or 0) > self.cluster.replicas(CHAT):
+                self.cluster.set_replicas(CHAT, one.least or 0, "kube-controller-manager")
         return outcome
 
     def floor(self, name: str = "chat") -> tuple[int | None, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scaler.act.floor import LIFE, RENEW
+from scaler.act.floor_mode import SETTLES
 from scaler.act.order import ScalerRef
 from scaler.observe.ports import TargetRef
 from scaler.plan.reasons import Reason
@@ -100,6 +101,34 @@ def test_without_a_decision_the_floor_stands_and_is_renewed(stage: Stage) -> Non
     mark = stage.floors.one("shop", "chat").mark
     assert mark is not None
     assert (mark.value, mark.expires > stage.now) == (9, True)
+
+
+def test_a_floor_that_the_autoscaler_has_not_reached_is_not_lowered_by_the_count_that_is_still_seen(
+    stage: Stage,
+) -> None:
+    stage.follows = False
+    stage.tick(9)
+    assert stage.tick(4, Reason.STEADY).reason is Reason.UNCHANGED, "4 is what was read, not what was asked for"
+    stage.tick(12)
+    for _ in range(int(SETTLES / TICK) - 1):
+        stage.tick(4, Reason.STEADY)
+        assert stage.floor() == (12, OURS)
+    stage.tick(4, Reason.STEADY)
+    assert stage.floor() == (4, OURS), "an autoscaler that never gets there does not hold it for ever"
+
+
+@pytest.mark.parametrize("reason", [Reason.INPUT_ABSENT, Reason.INPUT_ERROR, Reason.CONSUMERS_NOT_PROGRESSING])
+def test_a_count_that_is_held_for_want_of_inputs_lowers_no_floor(stage: Stage, reason: Reason) -> None:
+    stage.follows = False
+    stage.tick(9)
+    for _ in range(100):
+        stage.tick(4, reason)
+        assert stage.floor() == (9, OURS)
+    stage.follows = True
+    stage.tick(9, reason)
+    stage.tick(9, reason)
+    stage.tick(4)
+    assert stage.floor() == (4, OURS)
 
 
 def test_the_finalizer_comes_before_the_first_raise(stage: Stage) -> None:
