@@ -19,7 +19,6 @@ class PoolSeen:
     number: int | None = None  # the provider's own, as it was read; None: not known now
     busy: int = 0  # Ready nodes that hold pods of ours
     empty: tuple[Node, ...] = ()  # Ready nodes without one
-    booting: int = 0  # nodes that exist and are not Ready
 
 
 @dataclass(frozen=True, slots=True, eq=False)
