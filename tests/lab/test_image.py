@@ -102,6 +102,7 @@ def pod() -> dict[str, Any]:
 def options(lab: Lab, pod: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """How the pod's container is started, with the account's token where a kubelet puts it."""
     account = tmp_path_factory.mktemp("account")
+    account.chmod(0o755)  # its user is another
     name = pod["serviceAccountName"]
     token = lab.kubernetes.run("create", "token", name, "-n", "lagcast-system", "--duration=1h")
     assert token.code == 0, token.output
@@ -206,6 +207,7 @@ def test_started_as_the_deployment_says_it_scales_by_real_lag(
         )
         assert done.code == 0, done.output
     spec = ScenarioSpec(name="image", spike=None, mean=25.0, past=240.0, replicas=1, within=10.0, policy=None)
+    container = "lagcast-as-deployed"
     address = f"127.0.0.1:{free_port()}"
     # All that is changed: the tests stay on loopback.
     arguments = [address if a == "0.0.0.0:8080" else a for a in pod["containers"][0]["args"]]
@@ -214,7 +216,8 @@ def test_started_as_the_deployment_says_it_scales_by_real_lag(
         done = lab.kubernetes.run("apply", "-f", "-", stdin=json.dumps(service._resource()))
         assert done.code == 0, done.output
         begun = time.monotonic()
-        container = docker.must("run", "--detach", *options, image, *arguments).strip()
+        docker.run("rm", "--force", container)
+        docker.must("run", "--detach", f"--name={container}", *options, image, *arguments)
         try:
             ready_after = wait_ready(docker, container, f"http://{address}", begun)
             service.send()
@@ -225,7 +228,7 @@ def test_started_as_the_deployment_says_it_scales_by_real_lag(
             seen = scaler(lab)
             used = docker.must("stats", "--no-stream", "--format={{.MemUsage}}", container).strip()
             stopping = time.monotonic()
-            docker.must("stop", "--time=20", container)
+            docker.must("stop", "-t", "20", container)
             took = time.monotonic() - stopping
             ended = docker.must("inspect", "--format={{.State.ExitCode}} {{.State.OOMKilled}}", container).split()
             said = docker.run("logs", container).output
