@@ -17,6 +17,7 @@ from rich.table import Table
 from simulations.lab.programs import Progress
 
 OUT = Path("out/bench-controller.json")
+SCALERS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ def bench_controller(output: str, no_lab: bool, out: Path) -> None:
 
 def _alone(folder: Path, progress: Progress) -> Iterator[Figure]:
     from simulations.lab.bench_decision import bench_decision
+    from simulations.lab.bench_many import bench_many
     from simulations.lab.bench_process import bench_start
 
     progress("start of the controller")
@@ -86,13 +88,23 @@ def _alone(folder: Path, progress: Progress) -> Iterator[Figure]:
     yield Figure("start: memory when ready", start.memory / 1e6, "MB", 300.0)
     progress("decisions")
     times = bench_decision()
-    yield Figure("decision: CPU, median", float(np.median(times.cpu)) * 1e3, "ms", 5.0)
+    yield Figure("decision: CPU, median", float(np.median(times.cpu)) * 1e3, "ms", 0.5)
     yield Figure("decision: CPU, p99", float(np.percentile(times.cpu, 99)) * 1e3, "ms", 5.0)
     yield Figure("decision: wall, median", float(np.median(times.wall)) * 1e3, "ms")
     yield Figure("decision: wall, p99", float(np.percentile(times.wall, 99)) * 1e3, "ms")
     yield Figure("decision: ticks measured", len(times.cpu), "ticks")
     yield Figure("decision: of which with backlog", times.with_backlog, "ticks")
-    yield Figure("fit on a week of 60 s steps: CPU, once", times.fit * 1e3, "ms")
+    progress(f"{SCALERS} scalers")
+    many = bench_many(SCALERS, folder)
+    yield Figure(
+        f"{SCALERS} scalers: memory, without the clients of Kafka and Kubernetes", many.memory / 1e6, "MB", 600.0
+    )
+    yield Figure(f"{SCALERS} scalers: of which each", many.each / 1e6, "MB")
+    yield Figure(f"{SCALERS} scalers: CPU of a tick", many.tick, "s", 5.0)
+    yield Figure("1,000 decisions: CPU", many.decisions / SCALERS * 1000, "s", 1.0)
+    yield Figure("first fit on a week of 15 s steps: CPU", many.fit, "s", 2.0)
+    yield Figure("refit: CPU", many.refit, "s", 2.0)
+    yield Figure("memory of the process that fits", many.worker / 1e6, "MB", 350.0)
 
 
 def _on_servers(folder: Path, progress: Progress) -> Iterator[Figure]:
