@@ -144,8 +144,8 @@ def _fitted(worker: Worker, run: _Run) -> Fitted:
     assert run.task is not None  # noqa: S101  for mypy: a run is served once
     try:
         return Fitted(worker.run(run.task, MODULES))
-    except (FitTimedOut, WorkerEnded) as lost:
-        return Fitted(None, str(lost), again=True)
+    except (FitTimedOut, WorkerEnded, OSError, MemoryError) as lost:  # the last two: the machine has no room for it now
+        return Fitted(None, str(lost) or "out of memory", again=True)
     except Exception as broken:  # noqa: BLE001  a model may raise anything
         return Fitted(None, f"{type(broken).__name__}: {broken}")
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 
@@ -183,3 +184,16 @@ time.sleep(60)
         os.kill(parent.pid, 9)
     assert len(pids) == 2
     until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 10.0)
+
+
+def test_a_machine_that_has_no_room_is_asked_again(pool: FitPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert outcome(pool.start(job("raise MemoryError"))).again
+    for child in children():
+        child.kill()  # another one has to be started
+        until(lambda child=child: child.status() == psutil.STATUS_ZOMBIE)
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "tempdir", "/does/not/exist")
+        lost = outcome(pool.start(FitJob("a", LevelSeason(60.0), HISTORY)))
+    assert lost.again
+    assert "/does/not/exist" in lost.error
+    assert outcome(pool.start(FitJob("a", LevelSeason(60.0), HISTORY))).forecaster is not None
