@@ -202,6 +202,7 @@ class Gpu(Model):
     )
     weight: Annotated[Fraction, between(_LEAST_WEIGHT, _MOST_WEIGHT)] = Field(
         default=Fraction.parse("1"),
+        json_schema_extra={"default": "1"},  # as it is spelled: pydantic would write its parts
         description="What its late requests weigh against those of the pool's other services, where the pool is full. "
         "Default: all the same.",
     )
