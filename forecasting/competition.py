@@ -16,6 +16,7 @@ from forecasting.competition_naive import NewestLevel
 from forecasting.competition_scores import Rules, Standing, State, pinball, quantiles_of, weights_of
 from forecasting.errors import NotEnoughHistory, NotReady
 from forecasting.forecaster import Forecaster, Paths
+from forecasting.repeated import Repeated
 from forecasting.series import LEAST_SEEN, Arrivals, Series, resample, step_index
 
 Floats = NDArray[np.float64]
@@ -149,6 +150,7 @@ class Competition:
         self._end = -math.inf  # unix s, of the newest update
         self._pending: deque[_Pending] = deque()
         self._asked = 0
+        self._streams: dict[int, Repeated] = {}  # by the place of the model
         self._next = -math.inf  # unix s, when models are asked again
         self.aim(lead_time)
         self._weigh()
@@ -329,17 +331,24 @@ class Competition:
             raise NotReady(f"{self.name}: nothing was learned or observed yet")
         if out is None:
             out = np.empty((count, steps), np.float32)
-        seeds = rng.integers(0, 2**63, size=len(self._weights))
+        seeds = rng.integers(0, 2**63, size=len(self._weights)).tolist()
         edges = [round(share * count) for share in accumulate(self._weights.tolist(), initial=0.0)]
         own: np.random.Generator | None = None
         for k, (begin, end) in enumerate(pairwise(edges)):
             part = out[begin:end]
             member = self.members[k] if k < len(self.members) else None
-            if not len(part) or (member and self._drawn(member, part, np.random.default_rng(seeds[k]))):
+            if not len(part) or (member and self._drawn(member, part, self._stream(k, seeds[k]))):
                 continue
-            own = own or np.random.default_rng(seeds[-1])
+            own = own or self._stream(-1, seeds[-1])
             self.naive.paths(steps, len(part), own, part)
         return out
+
+    def _stream(self, place: int, seed: int) -> np.random.Generator:
+        """Who asks for paths often does so with the same random numbers."""
+        kept = self._streams.get(place)
+        if kept is None or kept.seed != seed:
+            kept = self._streams[place] = Repeated(seed)
+        return kept.again()
 
     def _drawn(self, member: _Member, part: Paths, rng: np.random.Generator) -> bool:
         """Whether the member's paths fill ``part``; else it is out."""

@@ -5,28 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from forecasting.competition import Judged, Studying
 from forecasting.fitting import FitJob, FitRun, Fitter, InPlace
 from forecasting.forecaster import Forecaster
+from forecasting.repeated import Repeated
 from forecasting.series import Arrivals, Series
 from scaler.plan.paths import Futures, checked, steps_for
 
 _RETRY = 60.0  # s before a fit that was lost is tried again; doubled each time
 _YOUNG = 28_800.0  # s of arrivals that a forecaster without history is first fitted on
-
-
-class _Random:
-    """The same random numbers again and again; setting a generator back takes an eighth of making one."""
-
-    def __init__(self, seed: int) -> None:
-        self._rng = np.random.default_rng(seed)
-        self._begin = self._rng.bit_generator.state
-
-    def again(self) -> np.random.Generator:
-        self._rng.bit_generator.state = self._begin
-        return self._rng
 
 
 class Foresight:
@@ -42,8 +29,7 @@ class Foresight:
     ) -> None:
         self._use(forecaster)
         self._count = count
-        self._seed = seed
-        self._rng = _Random(seed)
+        self._rng = Repeated(seed)
         self._refit = refit
         self._of = of
         self._failed = False  # it raised since it was last fitted
@@ -82,13 +68,12 @@ class Foresight:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the fitter, and without the fit that runs: see :meth:`fitted_by`."""
-        gone = ("_fitter", "_run", "_begun", "_meanwhile", "_rng")
+        gone = ("_fitter", "_run", "_begun", "_meanwhile")
         return {name: value for name, value in self.__dict__.items() if name not in gone}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             setattr(self, name, value)
-        self._rng = _Random(self._seed)
         self._run_by(InPlace())
 
     def fit(self, history: Series, now: float) -> None:
