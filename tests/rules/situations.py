@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from scaler.plan.decision import ServiceDecision
+from scaler.plan.fallback import FallbackRule
 from scaler.plan.observation import (
     Freshness,
     GroupObservation,
@@ -18,6 +19,7 @@ from scaler.plan.observation import (
     TopicOffsets,
 )
 from scaler.plan.policy import PredictivePolicy
+from scaler.plan.schedule import Window
 from scaler.plan.service import Service
 from tests.plan.loop import LAB, REAL, Foresight
 
@@ -67,14 +69,35 @@ stretches = st.lists(st.tuples(ticks, st.integers(1, 14)), min_size=2, max_size=
 
 
 @st.composite
+def schedules(draw: st.DrawFn, least: int, most: int) -> tuple[Window, ...]:
+    """None, or a window that begins or ends within the sequence: it begins on a Monday at 13:46:40 UTC."""
+    if draw(st.booleans()):
+        return ()
+    begin = draw(st.integers(13 * 3600 + 40 * 60, 14 * 3600))
+    end = begin + draw(st.integers(10, 1200))
+    low = draw(st.one_of(st.none(), st.integers(least, most)))
+    high = draw(st.one_of(st.none(), st.integers(max(least, 1), most)))
+    return (Window("now", (0,), float(begin), float(end), "UTC", low, high),)
+
+
+def fallbacks(most: int) -> st.SearchStrategy[FallbackRule | None]:
+    """Each policy, after no time or some ticks."""
+    rules = st.builds(FallbackRule, st.sampled_from((0.0, 30.0)), st.one_of(st.none(), st.integers(1, most)))
+    return st.one_of(st.none(), rules)
+
+
+@st.composite
 def services(draw: st.DrawFn) -> Service:
     """LAB or REAL with limits of all kinds."""
     base = draw(st.sampled_from((LAB, REAL)))
     least = draw(st.integers(0, 5))
+    most = draw(st.integers(max(least, 1), 40))
     return replace(
         base,
         min_replicas=least,
-        max_replicas=draw(st.integers(max(least, 1), 40)),
+        max_replicas=most,
+        schedule=draw(schedules(least, most)),
+        fallback=draw(fallbacks(most)),
         max_scale_out=draw(st.one_of(st.none(), st.integers(1, 8))),
         max_scale_in=draw(st.one_of(st.none(), st.integers(1, 8))),
         scale_in_hold=draw(st.sampled_from((0.0, 2 * base.tick, 5 * base.tick))),

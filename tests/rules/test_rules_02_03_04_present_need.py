@@ -139,7 +139,8 @@ def test_never_below_the_newest_arrivals_with_their_backlog(data, service, seque
         need = math.ceil(count / seconds / decision.numbers.service_rate - 1e-6)
         usable = min(need, service.max_replicas)  # 240 partitions: even shares up to 40 replicas, but for the remainder
         if decision.desired < usable:
-            assert Reason.MAX_REPLICAS in decision.reasons or Reason.PARTITIONS in decision.reasons
+            limits = {Reason.MAX_REPLICAS, Reason.SCHEDULED_MAX, Reason.PARTITIONS}
+            assert limits & set(decision.reasons)
     assert recent is not None
 
 
