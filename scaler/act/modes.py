@@ -78,9 +78,7 @@ class Enforce:
         uid, where = order.scaler.uid, str(order.target)
         if self._contests.suspect(uid, where, current):
             by = self._writer.last_writer(order.target)
-            if by == MANAGER:  # what was read is older than what was written
-                self._contests.blameless(uid)
-            else:
+            if by != MANAGER:  # else what was read is older than what was written
                 self._contests.reversed(uid, where, by or "", order.now)
         leave_to_the_other(self._contests, order, where)
         self._writer.write(order.target, current, wanted)

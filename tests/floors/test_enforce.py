@@ -52,6 +52,16 @@ def test_a_count_that_was_read_before_our_own_write_came_through_is_no_reversal(
         assert stage.tick(count).reason is Reason.APPLIED
 
 
+def test_such_a_reading_does_not_hide_who_puts_the_count_back(stage: Stage) -> None:
+    for _ in range(3):
+        stage.tick(9)
+        real, stage.cluster.replicas = stage.cluster.replicas, lambda _: 4  # type: ignore[method-assign,assignment]
+        assert stage.tick(9).reason is Reason.CONFLICT, "the watch is late"
+        stage.cluster.replicas = real  # type: ignore[method-assign]
+        stage.cluster.set_replicas(CHAT, 4, "flux")
+    assert stage.tick(9).reason is Reason.CONTESTED_TARGET
+
+
 def test_all_is_forgiven_after_a_quiet_time() -> None:
     contests = Contests(Patience(reversals=2, window=100.0, pause=10.0, longest=40.0))
     now = 0.0

@@ -324,17 +324,16 @@ def test_the_real_hpa_brings_the_target_to_the_floor(stage: Stage) -> None:
 
 
 def test_a_floor_above_the_hpas_maximum_is_clipped_and_said(stage: Stage) -> None:
-    stage.admin.merge(stage.path(NAME), {"spec": {"maxReplicas": 6}})
-    stage.declare(NAME, replicas={**SPEC["replicas"], "min": 8})
+    stage.declare(NAME, replicas={**SPEC["replicas"], "min": 14, "max": 16})
     limited = ("True", "FloorAboveMax")
     stage.until(lambda: stage.cluster.condition(NAME, "ScalingLimited") == limited, "the limit is named")
-    assert f"spec.maxReplicas of HorizontalPodAutoscaler default/{NAME}, which is 6" in stage.message(
+    assert f"spec.maxReplicas of HorizontalPodAutoscaler default/{NAME}, which is 12" in stage.message(
         NAME, "ScalingLimited"
     )
-    stage.until(lambda: stage.least(NAME) == 6, "it is clipped")
-    stage.until(lambda: stage.count(NAME) == 6, "the HPA follows")
+    stage.until(lambda: stage.least(NAME) == 12, "it is clipped")
+    stage.until(lambda: stage.count(NAME) == 12, "the HPA follows")
     stage.declare(NAME, replicas={**SPEC["replicas"], "scaleInHold": "1s"})
-    stage.until(lambda: 1 < stage.least(NAME) < 6, "it is lowered with the plan", 90.0)
+    stage.until(lambda: 1 < stage.least(NAME) < 12, "it is lowered with the plan", 90.0)
 
 
 def test_held_at_a_count_and_let_go_by_the_commands(stage: Stage) -> None:
