@@ -80,8 +80,10 @@ class Schedule:
 
 
 def _spans(window: Window, begin: float, end: float) -> list[tuple[float, float]]:
-    """Unix s at which the window begins and ends, on the days from ``begin`` to ``end`` (unix s). In spring, a time that
-    the clock leaves out is the one an hour later; in autumn, of an hour that comes twice it begins with the first.
+    """Unix s at which the window begins and ends, on the days from ``begin`` to ``end`` (unix s).
+
+    In spring, a time that the clock leaves out is the one an hour later; in autumn, of an hour that comes twice it
+    begins with the first.
     """
     calendar = Calendar(window.time_zone)
     # Local days by their number since 1970-01-01, which was a Thursday.
