@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
@@ -28,13 +28,16 @@ def fitted_by(make_policy: MakePolicy, fitter: Fitter) -> MakePolicy:
 
 
 @contextmanager
-def in_background(make_policy: MakePolicy, processes: int) -> Iterator[MakePolicy]:
-    """``make_policy`` with its fits run by up to ``processes`` others, which end with the block."""
+def in_background(
+    make_policy: MakePolicy, processes: int, told: Callable[[float, str], None] = lambda took, error: None
+) -> Iterator[MakePolicy]:
+    """``make_policy`` with its fits run by up to ``processes`` others, which end with the block; ``told`` hears of each
+    fit's seconds and error (empty: none) on another thread."""
     maker: object = make_policy
     if not isinstance(maker, Fitting):
         yield make_policy
         return
     from forecasting.fit_pool import FitPool
 
-    with FitPool(processes, limit=LIMIT) as pool:
+    with FitPool(processes, limit=LIMIT, told=lambda took, outcome: told(took, outcome.error)) as pool:
         yield maker.fitted_by(pool)

@@ -102,6 +102,14 @@ class Telemetry:
         else:
             self._gauge("last_tick_timestamp_seconds").set(ended)
 
+    def fitted(self, took: float, error: str) -> None:
+        """A fit took ``took`` seconds; ``error`` is empty unless it failed. May be called from another thread."""
+        histogram = self._series["fit_seconds"]
+        assert isinstance(histogram, Histogram)  # noqa: S101 - as it was made
+        histogram.observe(took)
+        if error:
+            self._counter("failed_fits").inc()
+
     def led_by(self, leads: Callable[[], bool]) -> None:
         """Whether this replica leads is asked when it is shown. Before, and without an election, it does."""
         self._gauge("leader").set_function(lambda: float(leads()))

@@ -115,7 +115,7 @@ def assemble(settings: Settings, signals: Signals) -> None:
         journal = None if settings.journal is None else _journal(settings.journal)
         if journal is not None:
             parts.callback(journal.close)
-        make_policy = parts.enter_context(in_background(settings.make_policy, settings.fit_processes))
+        make_policy = parts.enter_context(in_background(settings.make_policy, settings.fit_processes, telemetry.fitted))
         kube = connect(settings.kubeconfig, timeout=settings.patience)
         leadership = _leadership(settings.lease, kube, clock, telemetry, signals)
         kube = leadership.client(kube)  # from here on: nothing is changed but through the fence
