@@ -39,6 +39,7 @@ SLOW = (  # whole commands, days of load, libraries' fits, processes and cluster
     "plan/test_learning_in_the_loop.py",
     "pools/test_loop.py",
     "process/",
+    "refits/test_controllers_pool.py",
     "refits/test_fit_pool.py",
     "simulations/commands/",
     "simulations/executors/",
