@@ -41,6 +41,31 @@ def write_all(folder: Path, now: datetime.datetime) -> None:
     (folder / "sa.pub").write_bytes(public)
 
 
+KAFKA_CLIENTS = ("lagcast", "lagcast-next")  # the second is what the first is rotated to
+
+
+def write_kafka(folder: Path, now: datetime.datetime) -> None:
+    """Write what Kafka's TLS listeners and their clients need into ``folder``, unless it is there: ca.crt, server.pem
+    (key and certificate), and for each of KAFKA_CLIENTS a certificate and a key (``<name>.crt``, ``<name>.key``).
+
+    The authority is another than the API server's; its own key is thrown away, too.
+    """
+    if (folder / "server.pem").exists():  # written last
+        return
+    authority_key = ec.generate_private_key(ec.SECP256R1())
+    authority = _certificate("lagcast lab Kafka authority", authority_key, None, authority_key, now)
+    (folder / "ca.crt").write_bytes(authority.public_bytes(serialization.Encoding.PEM))
+    for name in KAFKA_CLIENTS:
+        key = ec.generate_private_key(ec.SECP256R1())
+        signed = _certificate(name, key, authority, authority_key, now)
+        (folder / f"{name}.crt").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        write_secret(folder / f"{name}.key", _private_pem(key, serialization.PrivateFormat.PKCS8))
+    key = ec.generate_private_key(ec.SECP256R1())
+    signed = _certificate(SERVER_NAME, key, authority, authority_key, now)
+    pem = _private_pem(key, serialization.PrivateFormat.PKCS8) + signed.public_bytes(serialization.Encoding.PEM)
+    write_secret(folder / "server.pem", pem)
+
+
 def write_secret(path: Path, content: bytes) -> None:
     """Write a file that only its owner can read, also while it is being written."""
     path.unlink(missing_ok=True)
@@ -48,10 +73,10 @@ def write_secret(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _private_pem(key: PrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    )
+def _private_pem(
+    key: PrivateKey, form: serialization.PrivateFormat = serialization.PrivateFormat.TraditionalOpenSSL
+) -> bytes:
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
 
 
 def _certificate(

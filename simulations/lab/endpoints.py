@@ -10,6 +10,7 @@ from typing import Protocol
 
 from simulations.lab import audit
 from simulations.lab.access import kubectl
+from simulations.lab.kafka_users import Users
 from simulations.lab.kwok import add_nodes
 from simulations.lab.process import Finished
 
@@ -46,13 +47,26 @@ class _Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Kafka(_Endpoint):
-    """The broker, without authentication, on loopback."""
+    """The broker on loopback: host:port of each of its listeners."""
 
-    bootstrap: str  # host:port
+    bootstrap: str  # plain text, without authentication: everything is allowed
+    tls: str = ""  # TLS without authentication
+    mtls: str = ""  # mutual TLS
+    scram: str = ""  # TLS with SASL/SCRAM-SHA-512
 
     @property
     def main_server(self) -> str:
         return "kafka"
+
+    @property
+    def certificates(self) -> Path:
+        """The folder of ca.crt, and of the clients' certificates and keys (lagcast.crt, lagcast.key ...)."""
+        return self.directory / "kafka" / "tls"
+
+    @property
+    def users(self) -> Users:
+        """Who may do what over the listeners with authentication."""
+        return Users(self.bootstrap)
 
 
 @dataclass(frozen=True, slots=True)
