@@ -1,4 +1,4 @@
-"""Two replicas of `lagcast run` on one scaler under rising load: killed, stopped and ended, and never two that write.
+"""Two replicas of `lagcast run` on one scaler that never has enough: killed, stopped, ended, and never two that write.
 
 The record is the API server's own, its audit log: who asked (each process names itself in its User-Agent), when, and
 which version of the store came of it. Versions order all changes of the cluster, whoever's clock is wrong.
@@ -36,15 +36,15 @@ from tests.lab.test_bad_input import deployment
 pytestmark = pytest.mark.lab
 
 NAME = "led"
-PARTITIONS = 160
-FASTER = 1.0  # requests/s more each second, at 2 a replica: a count every two seconds
+PARTITIONS = 250
+LOAD = 600.0  # requests/s, at 2 a replica: more than the partitions allow; one replica more at each tick till then
 ROUNDS = 5
 KILLED = 20.0  # s, at most, from kill -9 to the new leader's patch
 ENDED = 5.0  # s, at most, from SIGTERM
 SPEC: dict[str, Any] = {
     "target": {"name": NAME},
     "objective": {"within": "5s", "share": "99%"},
-    "replicas": {"min": 1, "max": PARTITIONS, "serviceRate": "2", "leadTime": "3s"},
+    "replicas": {"min": 1, "max": PARTITIONS, "maxScaleOut": 1, "serviceRate": "2", "leadTime": "3s"},
     "forecast": {"history": "0s", "model": "none"},
     "mode": "Enforce",
 }
@@ -138,8 +138,8 @@ class Process:
         self._file.close()
 
 
-class Rise:
-    """Load that rises without end, each request committed at once."""
+class Load:
+    """Requests without end, each committed at once."""
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
@@ -154,7 +154,7 @@ class Rise:
         begun, sent = time.monotonic(), 0
         while not self._stop.wait(0.5):
             passed = time.monotonic() - begun
-            due = int(8.0 * passed + FASTER * passed * passed / 2)
+            due = int(LOAD * passed)
             for number in range(sent, due):
                 producer.produce(NAME, b"x", partition=number % PARTITIONS)
             sent = due
@@ -251,7 +251,7 @@ def declared(lab: Lab) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def pair(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     lab.kwok.add_nodes(2, 1, prefix="led")
-    rise = Rise(lab.kafka.bootstrap)
+    load = Load(lab.kafka.bootstrap)
     made = Pair(lab, tmp_path_factory.mktemp("leader"))
     try:
         with declared(lab):
@@ -263,7 +263,7 @@ def pair(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     finally:
         for process in made.processes:
             process.close()
-        rise.stop()
+        load.stop()
 
 
 def test_one_leads_and_the_other_is_warm(pair: Pair) -> None:
