@@ -1,7 +1,7 @@
 """500 PredictiveScalers, each with a Deployment and a group of its own, on the real servers: what a tick costs.
 
-With a day of 2 min steps each: a week of 15 s steps takes 0.45 MB more for each scaler, and half an hour to fit them all
-(``simulations.lab.bench_many`` measures that without servers).
+With a day of 2 min steps each: a week of 15 s steps takes 0.45 MB more for each scaler, and half an hour to fit them
+all (``simulations.lab.bench_many`` measures that without servers).
 """
 
 from __future__ import annotations
