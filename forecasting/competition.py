@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.competition_naive import NewestLevel
-from forecasting.competition_scores import Rules, Standing, State, pinball, quantiles_of, weights_of
+from forecasting.competition_scores import Doubt, Rules, Standing, State, pinball, quantiles_of, weights_of
 from forecasting.errors import NotEnoughHistory, NotReady
 from forecasting.forecaster import Forecaster, Paths
 from forecasting.repeated import Repeated
@@ -149,6 +149,7 @@ class Competition:
         self.every, self.others, self.seed = every, others, seed
         self._end = -math.inf  # unix s, of the newest update
         self._pending: deque[_Pending] = deque()
+        self._doubt = Doubt(self.rules.long / every)
         self._asked = 0
         self._streams: dict[int, Repeated] = {}  # by the place of the model
         self._next = -math.inf  # unix s, when models are asked again
@@ -255,7 +256,7 @@ class Competition:
                 quantiles = self._quantiles(member, number)
                 if quantiles is not None:
                     said[place] = quantiles
-        naive = quantiles_of(self._window(self.naive, number))
+        naive = self._doubt.corrected(quantiles_of(self._window(self.naive, number)))
         return _Pending(number + self._first, number + self._last, naive, said)
 
     def _window(self, forecaster: Forecaster, number: int) -> Floats:
@@ -284,6 +285,7 @@ class Competition:
             return
         outcome = float(known.mean())
         naive_lost = pinball(outcome, pending.naive)
+        self._doubt.learn(outcome, pending.naive)
         ended = False
         for place, said in pending.said.items():
             ended |= self.members[place].score(pinball(outcome, said), naive_lost, now, self._block - self.step / 2)

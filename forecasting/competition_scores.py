@@ -13,6 +13,10 @@ Floats = NDArray[np.float64]
 
 # Quantiles whose pinball losses are averaged. The upper ones are those that capacity is bought for.
 TAUS: Floats = np.array([0.1, 0.5, 0.9, 0.95, 0.99])
+_LOW, _MIDDLE, _HIGH = 0, 1, 2
+_USUAL = 0.31  # mean error of a normal distribution, over the width of its middle four fifths
+_PRIOR = 10.0  # scores that what naive thinks of itself counts for
+_LEAST = 0.05
 _HOUR = 3600.0
 
 
@@ -100,6 +104,37 @@ class Sums:
             return math.nan
         r = self.ratio
         return math.sqrt(max(self.of_model - 2 * r * self.of_both + r * r * self.of_naive, 0.0)) / self.naive
+
+
+@dataclass(slots=True)
+class Doubt:
+    """How far naive errs, over how far it thinks that it does: what it thinks comes from the history, which may be of
+    another load, or wrong; and nobody is to be measured by a referee who is out of his mind.
+
+    ``half_life`` in scores. The usual error of a normal distribution is 0.31 of its middle four fifths' width.
+    """
+
+    half_life: float
+    erred: float = 0.0
+    thought: float = 0.0
+    scores: float = 0.0
+    factor: float = 1.0  # on the distance of each quantile from the middle
+
+    def learn(self, outcome: float, said: Floats) -> None:
+        """What came, and the quantiles ``TAUS`` as they were corrected."""
+        keep = 0.5 ** (1.0 / self.half_life)
+        self.erred = keep * self.erred + abs(outcome - float(said[_MIDDLE]))
+        self.thought = keep * self.thought + _USUAL * float(said[_HIGH] - said[_LOW]) / self.factor
+        self.scores = keep * self.scores + 1.0
+        if self.thought > 0:
+            prior = _PRIOR * self.thought / self.scores
+            self.factor = max((self.erred + prior) / (self.thought + prior), _LEAST)
+
+    def corrected(self, said: Floats) -> Floats:
+        """The quantiles, each nearer to the middle or farther from it."""
+        middle = said[_MIDDLE]
+        wide: Floats = np.maximum(middle + (said - middle) * self.factor, 0.0)
+        return wide
 
 
 @dataclass(slots=True)

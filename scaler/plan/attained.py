@@ -11,15 +11,29 @@ class Attained:
 
     A request is late when the commits have not reached it ``within`` s after it arrived. Between two samples both
     cumulative curves are taken as straight. ``memory`` (s) is the time in which a request's weight falls by e.
+
+    The plan with forecasts and the one without have a record each: what one is short of is not made up by the other,
+    nor is what one provides too much taken from the other.
     """
 
     def __init__(self, within: float, memory: float) -> None:
         self._within = within
         self._memory = memory
         self._points: deque[tuple[float, float, float]] = deque()  # unix s, messages arrived, messages committed
+        self._foreseen = False  # whose record is in use
+        self._other = (0.0, 0.0, 0.0)  # the other one's
         self.late = 0.0  # requests
         self.arrived = 0.0  # requests
         self.seconds = 0.0  # s in which they arrived
+
+    def judge(self, foreseen: bool) -> bool:
+        """Whose the record is from now on, the plan's with forecasts or without; True when that is another."""
+        if foreseen is self._foreseen:
+            return False
+        self._foreseen = foreseen
+        mine = self.late, self.arrived, self.seconds
+        (self.late, self.arrived, self.seconds), self._other = self._other, mine
+        return True
 
     def restart(self) -> None:
         """What came before says nothing about what comes now: a gap, a topic made anew, a clock set back."""

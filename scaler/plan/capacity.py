@@ -72,10 +72,10 @@ class ServiceRate:
         """Whether the rate is known well enough: nothing need be tried out."""
         return self.spread <= _SURE
 
-    def learn(self, progress: Progress, ready: int, unclear: float = 0.0) -> bool:
+    def learn(self, progress: Progress, ready: int, before: float = 0.0, after: float = 0.0) -> bool:
         """Take in an interval in which ``ready`` replicas served throughout; False when they were not saturated.
 
-        So many messages may be ``unclear``: served before and committed in it, or served in it and committed later.
+        So many messages may have been served ``before`` and committed in it, or served in it and committed ``after``.
 
         The caller leaves out intervals with a change of membership, a rolling update or stuck consumers, and those in
         which no message is old: work that is done but not yet committed looks like a backlog, too, and what is consumed
@@ -87,10 +87,11 @@ class ServiceRate:
         share = progress.seconds * working
         consumed = progress.served
         # Where what is believed may be what was served, it is not contradicted.
-        seen = min(max(self.rate, (consumed - unclear) / share), (consumed + unclear) / share)
+        seen = min(max(self.rate, (consumed - before) / share), (consumed + after) / share)
         off = math.log(max(seen, 1e-300)) - math.log(self.rate)
         surprise = abs(off) > self._change
         off = min(max(off, -self._change), self._change)
+        unclear = after if seen <= self.rate else before
         noise = _KNOWN**2 * self._memory / progress.seconds + (unclear / max(consumed, 1.0)) ** 2
         gain = self._variance / (self._variance + noise)
         gain = max(gain, -math.expm1(-progress.seconds / self._memory))
@@ -118,7 +119,9 @@ class ServiceRate:
         self._alone = self._times.alone
         self._settle()
 
-    def learn_calm(self, progress: Progress, worth: float, uncommitted: float, utilised: float = 1.0) -> bool:
+    def learn_calm(
+        self, progress: Progress, worth: float, uncommitted: float, utilised: float = 1.0, carried: float = 0.0
+    ) -> bool:
         """Take in an interval in which all that came was served in time, by ``worth`` replicas' worth of consumers.
 
         A replica serves what it was seen to serve; below 1, ``utilised`` says that it is tried out how much more that
@@ -126,10 +129,11 @@ class ServiceRate:
         Q = v u^2 / (1 - u) (Kingman; v is half of the arrivals' dispersion, 0.5 when they are Poisson, and service
         always takes as long). No less than ``utilised`` is read out of it. A queue that can be seen tells the rate,
         down to what was believed before anything was tried. Up to ``uncommitted`` s of work, if always seen, are not
-        taken for a queue. True when the rate was raised.
+        taken for a queue. So many messages may be ``carried`` into the interval: served before, by others perhaps, and
+        committed in it. True when the rate was raised.
         """
         calm = self._calm
-        calm.add(progress, worth)
+        calm.add(progress, worth, carried)
         if calm.seconds < _CALM * self._memory or calm.served < _CALM_SERVED * worth:
             return False
         load, backlog = calm.served / (calm.seconds * worth), calm.backlog / worth
@@ -219,10 +223,12 @@ class _Calm:
         """Messages, mean over the time."""
         return self._waited / self.seconds
 
-    def add(self, progress: Progress, worth: float) -> None:
+    def add(self, progress: Progress, worth: float, carried: float) -> None:
         if abs(worth - self._worth) > 0.05 * worth:
             self.clear()
             self._worth = worth
+        if self.seconds == 0.0:
+            self.served = -carried
         self.seconds += progress.seconds
         self.served += progress.served
         waiting = progress.waiting_before + progress.waiting

@@ -14,11 +14,11 @@ from forecasting.fitting import Fitter
 from forecasting.forecaster import Forecaster
 from forecasting.series import Arrivals
 from scaler.plan import guard
-from scaler.plan.attained import Attained, correction
 from scaler.plan.capacity import PartitionSplit
 from scaler.plan.decision import Forecast, Numbers, ServiceDecision
 from scaler.plan.fallback import Fallback
 from scaler.plan.foresight import Foresight
+from scaler.plan.lateness import Lateness
 from scaler.plan.lead_time import Distribution, LeadTimes
 from scaler.plan.level import Level
 from scaler.plan.observation import ReplicaState, ServiceObservation, TopicOffsets
@@ -32,7 +32,6 @@ from scaler.plan.schedule import Schedule
 from scaler.plan.service import Service
 from scaler.plan.serving import Serving
 from scaler.plan.settings import PlanSettings
-from scaler.plan.waiting import Waiting
 
 LONG = 3.0  # windows of the level: an interval of more than that was an outage, and its mean is not the present
 UPDATED = 1000  # pods of rolling updates that are remembered until their whole lead times are told
@@ -73,10 +72,7 @@ class ServicePlanner:
         self.limits = self._schedule.limits(0.0, 0.0)  # of the newest tick
         self._hold = guard.ScaleInHold()
         self._need = guard.HeldNeed()
-        self._attained, self._waiting = self._nothing_learned()
-        self._learned_at = self._serving.rate
-        self._limited = False  # at the last tick a limit kept the count below the answer
-        self._answers_from = math.inf  # unix s at which the first replica that could be asked for serves
+        self._lateness = Lateness(service, settings, self._serving.rate)
 
     def fitted_by(self, fitter: Fitter) -> None:
         """Have fits of the forecaster run by ``fitter`` from now on."""
@@ -111,6 +107,7 @@ class ServicePlanner:
         terms = self._terms()
         drawn = self._foresight.futures(now, max(terms.window + terms.slack, until))
         futures = drawn
+        self._lateness.judge(drawn is not None)
         if drawn is None and seen.level is not None:
             # The mean over a lead time does not flicker; a jump beyond what counts vary by is answered at once.
             steady = self._steady_level() or 0.0
@@ -150,7 +147,7 @@ class ServicePlanner:
         desired, limits = guard.limited(count, current, self._split.cap, self.service, self.limits)
         if desired < current and seen.faults:  # rule 1 stands above the limits: nothing is taken away in the dark
             desired, limits = current, ()
-        self._limited = desired < plan.wanted
+        self._lateness.limited = desired < plan.wanted
         reasons = reasons_of(current, count, desired, plan, held, limits, seen)
         bounded = None if plan.rollout is None else (count, plan.rollout.late_share(count))
         numbers = self._numbers(seen, standing, plan, prepared.terms, bounded)
@@ -231,23 +228,12 @@ class ServicePlanner:
         self, progress: Progress, left: float, level: float | None, ready: int, known: bool, stuck: bool
     ) -> None:
         if progress.arrivals is None or progress.seconds > LONG * self._window():
-            self._attained.restart()
+            self._lateness.restart()
             return
-        if not 0.9 <= self._serving.rate / self._learned_at <= 1.1:  # what was late, and waited, did by another rate
-            self._learned_at = self._serving.rate
-            self._attained, self._waiting = self._nothing_learned()
-        if progress.end < self._answers_from:  # the clock may have been set back
-            first = progress.end + self._lead_times.total.quantile(0.95) + self.service.within
-            self._answers_from = min(self._answers_from, first)
-        answers = progress.end >= self._answers_from and not (stuck or self._limited)
-        self._attained.learn(progress.end, progress.arrivals, left, answers)
+        lead, rate = self._lead_times.total.quantile(0.95), self._serving.rate
+        self._lateness.learn(progress, left, lead, rate, stuck)
         if known and level is not None:
-            self._waiting.learn(left, level, self._serving.rate, self._split.worth(ready))
-
-    def _nothing_learned(self) -> tuple[Attained, Waiting]:
-        p = self.settings
-        attained = Attained(self.service.within + p.uncommitted, p.attained_memory)
-        return attained, Waiting(p.waiting, p.waiting_weight, p.waiting_memory, p.uncommitted)
+            self._lateness.learn_waits(left, level, rate, self._split.worth(ready))
 
     def _membership(self, now: float, observed: ServiceObservation) -> bool:
         """Takes in the replicas; whether consumers joined or left so lately that what they do now teaches nothing."""
@@ -279,7 +265,7 @@ class ServicePlanner:
         if before is not None and time < before[0]:  # the clock was set back: the times before it say nothing now
             self._lag.clear()
             self._level.clear()
-            self._attained.restart()
+            self._lateness.restart()
             before = None
         if before is None:
             self._lag.add(time, offsets)
@@ -389,8 +375,7 @@ class ServicePlanner:
         s, p = self.service, self.settings
         late = max(1.0 - s.share, 1e-4)
         rate = self._serving.rate * self._utilised()
-        reached = correction(self._attained, p.aim * late, p.attained_prior)
-        inflation = p.inflation * reached**p.correction
+        inflation = p.inflation * self._lateness.reached**p.correction
         return Terms(
             rate=rate,
             slack=self._slack,
@@ -403,8 +388,7 @@ class ServicePlanner:
 
     def _utilised(self) -> float:
         """The share of a replica's rate that may be planned for."""
-        late = max(1.0 - self.service.share, 1e-4)
-        return self._waiting.utilisation(self._serving.rate, self._slack, late, self.settings.utilisation_min)
+        return self._lateness.utilisation(self._serving.rate, self._slack)
 
     def _queue(self, seen: Seen) -> Queue:
         """The backlog as the plan sees it: without what is served but not committed, nor what stuck consumers leave."""

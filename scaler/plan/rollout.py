@@ -16,6 +16,7 @@ from forecasting.compiled import compiled
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_NEAR = 0.005  # of the least cost: as good
 _CRUMB = 1e-6  # requests: what rounding leaves
 STEPS = 16  # of the grid: a replica's lead time in steps that are short beside it
 
@@ -279,21 +280,49 @@ def search(
     window: float,
     price: float,
 ) -> int:
-    """The count of least ``count x window + price x late``, from a coarse to a fine scan."""
+    """The count of least ``count x window + price x late``; of those that cost next to nothing more, the highest.
+
+    Branch and bound: more replicas are never later (but for the pause that a change costs). So between a count and a
+    higher one no cost is less than the lower one's replica time with the higher one's lateness; where even that is no
+    better than what was found, nobody looks. The paths hold less than may come, so that of giving up and of having
+    enough for all, when both cost the same, it is the second.
+    """
     best, least = lowest, np.inf
-    low, high = lowest, highest
     step = max((highest - lowest) // 12, 1)
-    while True:
-        for count in range(low, high + 1, step):
-            if count * window < least:
-                late = late_mean(count, current, ready, pending, fresh, table, arrived, due, dt, rate, pause)
-                cost = count * window + price * late
-                if cost < least:
-                    best, least = count, cost
-        if step == 1:
-            return best
-        low, high = max(lowest, best - step), min(highest, best + step)
-        step = max(step // 5, 1)
+    # Gaps between counts that were looked at: (lower, higher, price of the higher one's lateness).
+    size = 2 * (highest - lowest) // step + 64
+    gaps, seen = np.empty((size, 3)), np.empty((highest - lowest + 1, 2))
+    waiting, before, count, looked = 0, lowest - 1, lowest, 0
+    while count <= highest and count * window < least:
+        late = price * late_mean(count, current, ready, pending, fresh, table, arrived, due, dt, rate, pause)
+        seen[looked, 0], seen[looked, 1] = count, count * window + late
+        least = min(least, seen[looked, 1])
+        looked += 1
+        if before >= lowest:
+            gaps[waiting, 0], gaps[waiting, 1], gaps[waiting, 2] = before, count, late
+            waiting += 1
+        before = count
+        count = min(count + step, highest) if count < highest else highest + 1
+    if before < count <= highest:  # too dear even without lateness; what is before it need not be
+        gaps[waiting, 0], gaps[waiting, 1], gaps[waiting, 2] = before, count, 0.0
+        waiting += 1
+    while waiting > 0:
+        waiting -= 1
+        low, high, late_high = int(gaps[waiting, 0]), int(gaps[waiting, 1]), gaps[waiting, 2]
+        if high - low < 2 or (low + 1) * window + late_high >= least:
+            continue
+        count = (low + high) // 2
+        late = price * late_mean(count, current, ready, pending, fresh, table, arrived, due, dt, rate, pause)
+        seen[looked, 0], seen[looked, 1] = count, count * window + late
+        least = min(least, seen[looked, 1])
+        looked += 1
+        gaps[waiting, 0], gaps[waiting, 1], gaps[waiting, 2] = count, high, late_high
+        gaps[waiting + 1, 0], gaps[waiting + 1, 1], gaps[waiting + 1, 2] = low, count, late
+        waiting += 2
+    for i in range(looked):
+        if seen[i, 1] <= (1.0 + _NEAR) * least:
+            best = max(best, int(seen[i, 0]))
+    return best
 
 
 @compiled

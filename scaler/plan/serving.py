@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from scaler.plan.capacity import ServiceRate
@@ -15,6 +16,7 @@ from scaler.plan.settings import PlanSettings
 CALM = 0.95  # share of the paths that must stay below what the count of an experiment serves
 LEAST = 0.65  # the least utilisation that is read out of a queue that is not there: no larger step at a time
 MINUTE = 60.0  # s for which a change of the load may show in what is not yet committed
+NOISE = 4.0  # standard deviations between the least and the most of a minute's counts
 SHORT = 0.1  # of what is foreseen, at most, by which that count may fall short for a while
 
 
@@ -29,6 +31,7 @@ class Serving:
         self._probe = Probe(service.tick) if settings.experiments else None
         self._slack = max(service.within - service.service_time, 0.0)
         self._uncommitted = settings.uncommitted
+        self._began: float | None = None  # unix s
         self._lately: deque[tuple[float, float]] = deque()  # (unix s, requests/s) of the last minute's intervals
         self._teaches = False  # at the last tick commits moved, and the oldest message was older than the objective
 
@@ -73,30 +76,38 @@ class Serving:
         teaches, self._teaches = self._teaches, late and moved
         if progress is None:
             return
-        unclear = self._unclear(progress)
+        least, most = self._lately_came(progress)
+        began = progress.end - progress.seconds if self._began is None else self._began
+        self._began = min(began, progress.end)  # the clock may have been set back
+        new = progress.end - self._began < MINUTE  # of what came before, and may be committed now, nothing is known
         if not (known and moved and ready > 0):
             self._rate.disturbed()
             return
         if late and teaches:
-            self._rate.learn(progress, ready, unclear)
+            # While the load changes, so may what is served and not yet committed.
+            counted = NOISE * math.sqrt(most / progress.seconds)  # which counts differ by under a steady load
+            unclear = max(most - least - counted, 0.0) * self._uncommitted
+            self._rate.learn(progress, ready, math.inf if new else unclear, unclear)
         served = progress.served / progress.seconds
         if progress.waiting <= served * (self._uncommitted + self._slack / 2):
             # By all that are ready, not by what their partitions' split lets them give: that is only thought.
-            self._rate.learn_calm(progress, float(ready), self._uncommitted, LEAST if self.trying else 1.0)
+            if not new:
+                utilised = LEAST if self.trying else 1.0
+                self._rate.learn_calm(progress, float(ready), self._uncommitted, utilised, most * self._uncommitted)
         else:
             self._rate.disturbed()
         if latency is not None:
             self._rate.learn_time(latency, ready, progress.seconds)
 
-    def _unclear(self, progress: Progress) -> float:
-        """Messages: while the load changes, so may what is served and not yet committed."""
+    def _lately_came(self, progress: Progress) -> tuple[float, float]:
+        """Least and most requests/s of the intervals that end within the last minute."""
         lately = self._lately
         while lately and lately[0][0] < progress.end - MINUTE:
             lately.popleft()
         if progress.arrivals is not None:
             lately.append((progress.end, progress.arrivals / progress.seconds))
         rates = [rate for _, rate in lately]
-        return (max(rates) - min(rates)) * self._uncommitted if rates else 0.0
+        return min(rates, default=0.0), max(rates, default=0.0)
 
     def experiment(self, now: float, seen: Situation) -> int | None:
         """The count to keep where the plan's answer is not lower anyway; None: no experiment."""

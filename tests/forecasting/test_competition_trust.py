@@ -11,7 +11,7 @@ import pytest
 from forecasting.calibration import pinball as of_samples
 from forecasting.competition import Competition, Judged
 from forecasting.competition_naive import NewestLevel
-from forecasting.competition_scores import TAUS, Rules, Standing, State, Sums, pinball, quantiles_of, weights_of
+from forecasting.competition_scores import TAUS, Doubt, Rules, Standing, State, Sums, pinball, quantiles_of, weights_of
 from forecasting.errors import NotEnoughHistory
 from forecasting.models.direct import Direct
 from forecasting.models.level_season import LevelSeason
@@ -354,3 +354,30 @@ def test_small_losses_in_calm_hours_are_no_news() -> None:
         standing.add(0.5, 0.3, 180)
     assert standing.short.doubt > 2.8
     assert standing.state is State.PROVEN
+
+
+# --- the referee
+
+
+def test_a_referee_whose_history_was_of_another_load_comes_to_its_senses() -> None:
+    """It thinks that 1,000 requests/s may come, and 101 do where it says 100."""
+    doubt = Doubt(half_life=360.0)
+    wild = np.array([10.0, 100.0, 400.0, 600.0, 1000.0])
+    before = pinball(101.0, wild)
+    for _ in range(15):  # an hour
+        doubt.learn(101.0, doubt.corrected(wild))
+    assert pinball(101.0, doubt.corrected(wild)) < before / 2
+    assert doubt.corrected(wild)[1] == 100.0
+    for _ in range(60):
+        doubt.learn(900.0, doubt.corrected(wild))
+    assert doubt.factor > 1.0, "and learns the other way, too"
+    assert (doubt.corrected(wild) >= 0.0).all()
+
+
+def test_a_referee_that_knows_itself_is_left_alone() -> None:
+    rng = np.random.default_rng(0)
+    said = 100.0 + 10.0 * np.array([-1.2816, 0.0, 1.2816, 1.6449, 2.3263])
+    doubt = Doubt(half_life=360.0)
+    for _ in range(500):
+        doubt.learn(float(rng.normal(100.0, 10.0)), doubt.corrected(said))
+    assert doubt.factor == pytest.approx(1.0, abs=0.1)

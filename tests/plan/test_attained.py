@@ -76,3 +76,18 @@ def test_the_correction_is_one_on_target_and_moves_with_the_share() -> None:
     assert after(0.02, 12.0) == pytest.approx((0.02 * 12 + 0.005 * 4) / (0.005 * 16))
     assert after(0.0, 12.0) == pytest.approx(0.25)
     assert after(0.02, 1 / 60) < 1.02, "one bad minute after a start is not a verdict"
+
+
+def test_two_plans_have_a_record_each() -> None:
+    of = Attained(1.0, DAY)
+    of.learn(0.0, 0.0, 0.0, True)
+    of.learn(60.0, 600.0, 600.0, True)
+    of.learn(120.0, 600.0, 1200.0, True)
+    late = of.late
+    assert late > 0.0
+    assert of.judge(True)
+    assert (of.late, of.share) == (0.0, None)
+    assert not of.judge(True)
+    of.learn(180.0, 600.0, 0.0, True)
+    assert of.judge(False)
+    assert of.late == late

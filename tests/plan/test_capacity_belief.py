@@ -72,11 +72,11 @@ def test_what_may_not_be_committed_yet_contradicts_no_belief() -> None:
     """A jump to 100 requests/s: up to 100 of them may be done and not committed, where 300 should have been."""
     rate = believed(2.0)
     for _ in range(4):
-        assert rate.learn(interval(200.0, 1e4, 10), 10, unclear=100.0)
+        assert rate.learn(interval(200.0, 1e4, 10), 10, before=100.0, after=100.0)
     assert rate.rate == pytest.approx(2.0)
     assert not rate.sure, "nor does it say much for it"
     for _ in range(20):
-        rate.learn(interval(150.0, 1e4, 10), 10, unclear=3.0)
+        rate.learn(interval(150.0, 1e4, 10), 10, before=3.0, after=3.0)
     assert rate.rate == pytest.approx(1.0, rel=0.05), "what is clear does"
 
 

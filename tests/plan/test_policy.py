@@ -245,6 +245,6 @@ def test_what_was_late_before_a_replica_could_come_is_no_verdict_on_the_plan() -
     loop = Loop(LAB, policy, lambda t: 40.0)
     loop.run(6.0)
     (planner,) = policy._planners.values()
-    assert planner._attained.arrived == 0.0, "nothing counts yet"
+    assert planner._lateness.counted == 0.0, "nothing counts yet"
     loop.run(60.0)
-    assert planner._attained.arrived > 0.0
+    assert planner._lateness.counted > 0.0

@@ -1,0 +1,70 @@
+"""What was late, and what waited: how the plan is corrected by it, and how much room requests need."""
+
+from __future__ import annotations
+
+import math
+
+from scaler.plan.attained import Attained, correction
+from scaler.plan.progress import Progress
+from scaler.plan.service import Service
+from scaler.plan.settings import PlanSettings
+from scaler.plan.waiting import Waiting
+
+_SAME = 0.1  # part by which the service rate may change, and what was seen still holds
+
+
+class Lateness:
+    """Of one service, at the service rate that is believed; begun anew when another one is."""
+
+    def __init__(self, service: Service, settings: PlanSettings, rate: float) -> None:
+        """``rate``: requests/s of a replica."""
+        self._service, self._settings, self._rate = service, settings, rate
+        self._attained, self._waiting = self._nothing()
+        self._answers_from = math.inf  # unix s at which the first replica that could be asked for serves
+        self.limited = False  # at the last tick a limit kept the count below the answer
+
+    def _nothing(self) -> tuple[Attained, Waiting]:
+        p = self._settings
+        attained = Attained(self._service.within + p.uncommitted, p.attained_memory)
+        return attained, Waiting(p.waiting, p.waiting_weight, p.waiting_memory, p.uncommitted)
+
+    def restart(self) -> None:
+        """See :meth:`Attained.restart`."""
+        self._attained.restart()
+
+    def judge(self, foreseen: bool) -> None:
+        """Whose the lateness is from now on, the plan's with forecasts or without."""
+        if self._attained.judge(foreseen):
+            self._answers_from = math.inf  # what is there was asked for by the other
+
+    def learn(self, progress: Progress, left: float, lead: float, rate: float, stuck: bool) -> None:
+        """Take in an interval of known arrivals, with ``left`` messages at its end; ``lead`` s is what a replica takes
+        to come. What nobody could have asked a replica for counts for nothing, nor does what a limit keeps back.
+        """
+        if abs(rate / self._rate - 1.0) > _SAME:
+            self._rate = rate
+            self._attained, self._waiting = self._nothing()
+        if progress.end < self._answers_from:  # the clock may have been set back
+            self._answers_from = min(self._answers_from, progress.end + lead + self._service.within)
+        answers = progress.end >= self._answers_from and not (stuck or self.limited)
+        self._attained.learn(progress.end, progress.arrivals or 0.0, left, answers)
+
+    def learn_waits(self, left: float, level: float, rate: float, worth: float) -> None:
+        """Take in an interval of steady membership; see :meth:`Waiting.learn`."""
+        self._waiting.learn(left, level, rate, worth)
+
+    @property
+    def counted(self) -> float:
+        """Requests on which the verdict stands."""
+        return self._attained.arrived
+
+    @property
+    def reached(self) -> float:
+        """How many times the late share that is aimed at was reached."""
+        p, late = self._settings, max(1.0 - self._service.share, 1e-4)
+        return correction(self._attained, p.aim * late, p.attained_prior)
+
+    def utilisation(self, rate: float, slack: float) -> float:
+        """The share of a replica's ``rate`` that may be planned for; see :meth:`Waiting.utilisation`."""
+        late = max(1.0 - self._service.share, 1e-4)
+        return self._waiting.utilisation(rate, slack, late, self._settings.utilisation_min)

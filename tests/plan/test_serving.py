@@ -1,0 +1,51 @@
+"""What a tick teaches of the service rate while it is not clear when what is committed was served."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from scaler.plan.progress import Progress
+from scaler.plan.serving import Serving
+from scaler.plan.settings import PlanSettings
+from tests.plan.loop import REAL
+
+TICK = REAL.tick
+
+
+def interval(at: float, came: float, served: float, backlog: float) -> Progress:
+    even = np.full(10, 0.1)
+    return Progress(at, TICK, even * came, even * served, even * backlog, even * backlog, False)
+
+
+def learned(intervals: list[tuple[float, float, float]], ready: int = 10) -> float:
+    """The rate after (came, served, backlog) of one tick after the other, each late."""
+    serving = Serving(replace(REAL, service_rate=2.0), PlanSettings())
+    for tick, (came, served, backlog) in enumerate(intervals, start=1):
+        serving.learn(interval(1000.0 + tick * TICK, came, served, backlog), None, ready, 10.0, True, True)
+    return serving.rate
+
+
+def test_what_was_served_before_anybody_looked_raises_nothing() -> None:
+    """150 messages a tick are committed that nobody saw served, where 10 replicas of 2 requests/s give 300."""
+    assert learned([(450.0, 450.0, 1e4)] * 3) == 2.0
+    assert learned([(450.0, 450.0, 1e4)] * 20) == pytest.approx(3.0, rel=0.02), "what goes on is no remainder"
+
+
+def test_less_than_believed_is_learned_at_once() -> None:
+    assert learned([(150.0, 150.0, 1e4)] * 4) < 1.5
+
+
+def test_a_jump_of_the_load_contradicts_nothing_until_it_has_settled() -> None:
+    """From 20 to 100 requests/s: up to 80 of them may be done and not committed."""
+    calm, jump = [(300.0, 300.0, 1e4)] * 6, [(1500.0, 230.0, 1e4)]
+    assert learned(calm + jump * 3) == pytest.approx(2.0, rel=0.02)
+    assert learned(calm + jump * 30) == pytest.approx(230 / 150, rel=0.03)
+
+
+def test_counting_noise_is_no_change_of_the_load() -> None:
+    rng = np.random.default_rng(3)
+    noisy = [(float(rng.poisson(300)), 225.0, 1e4) for _ in range(8)]
+    assert learned(noisy) == pytest.approx(1.5, rel=0.05)
