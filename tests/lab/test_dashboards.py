@@ -1,4 +1,5 @@
 """Every panel of every dashboard shows something: its queries, on a real Prometheus that scraped a real controller.
+That of GPU pools has its pool in test_pools.py.
 
 No Grafana can be run where the tests run; what it would do to a query (filling in variables) is done here.
 """
@@ -128,7 +129,7 @@ def prometheus(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 @pytest.mark.parametrize(
     ("board", "name"),
     [
-        *((board, None) for uid, board in BOARDS.items() if uid != "lagcast-service"),
+        *((board, None) for uid, board in BOARDS.items() if uid not in ("lagcast-service", "lagcast-pools")),
         (BOARDS["lagcast-service"], ENFORCED.name),
         (BOARDS["lagcast-service"], RECOMMENDED.name),
     ],
