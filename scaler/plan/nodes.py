@@ -167,14 +167,16 @@ class NodePlanner:
         node, pod = self._node_leads.points, self._pod_leads.points
         node_surely, pod_surely = quantile(node, 0.95), quantile(pod, 0.95)
         surely = node_surely + pod_surely + self._tick
-        end = surely + self.pool.idle
+        # Without pods that wait for it, a node that came early stands empty: it is kept for what it was ordered for.
+        idle = max(self.pool.idle, surely) if self.pool.enforced else self.pool.idle
+        end = surely + idle
         dt = max(self._tick, end / self.settings.steps)
 
         def steps(seconds: float) -> int:
             return max(math.ceil(seconds / dt - 1e-9), 1)
 
         first = int((quantile(node, 0.05) + quantile(pod, 0.05)) / dt)
-        return _Ahead(dt, steps(pod_surely + self._tick), first, steps(surely), steps(self.pool.idle), steps(end))
+        return _Ahead(dt, steps(pod_surely + self._tick), first, steps(surely), steps(idle), steps(end))
 
     def _inflation(self, need: ServiceNeed, steps: int) -> Floats:
         """Factors on the residuals above the median path, by step: the nearer, the less do paths hold of a jump."""

@@ -42,6 +42,16 @@ def test_where_the_count_is_written_pods_do_not_wait_for_the_nodes_that_come() -
     assert (there.kept, there.replicas) == (4, (32,))
 
 
+def test_a_node_that_came_early_is_kept_for_what_it_was_ordered_for() -> None:
+    """However soon an empty node would go: one that would be ordered for the jump now is not given up now."""
+    service = need(jump(14.0, 30.0, NODE), 16)
+    assert decide(2, service, pool=replace(POOL, enforced=True, idle=30.0)).ordered == 2
+    early = decide(4, service, pool=replace(POOL, enforced=True, idle=30.0), empty=2)
+    assert (early.kept, early.floor, early.replicas) == (4, 4, (32,))
+    calm = decide(4, need(steady(14.0), 16), pool=replace(POOL, enforced=True, idle=30.0), empty=2)
+    assert calm.kept == 2
+
+
 def test_a_jump_that_few_paths_hold_is_ordered_for_by_its_price() -> None:
     paths = steady(14.0, paths=100)
     paths[:20] = jump(14.0, 30.0, NODE + POD - 15.0, paths=20)
