@@ -57,6 +57,10 @@ class ScenarioSpec:
     options: Mapping[str, str] = field(default_factory=dict)
     mode: str = "Enforce"
     model: str = "levelSeason"
+    gpus: int = 1  # of a pod
+    nodes: Mapping[str, str] | None = None  # labels of the nodes it stands on, which others make; None: the lab's own
+    node_lead_time: float = 0.0  # s that such a node takes to come, as declared
+    pool: str | None = None  # the GpuNodePool that plans them
 
     @property
     def service_rate(self) -> float:
@@ -218,11 +222,14 @@ class Scenario:
 
     def _deploy(self) -> None:
         spec = self.spec
-        gpus = {"limits": {"nvidia.com/gpu": "1"}, "requests": {"nvidia.com/gpu": "1"}}
+        gpus = {kind: {"nvidia.com/gpu": str(spec.gpus)} for kind in ("limits", "requests")}
         labels = {"app": spec.name}
         template = {
             "metadata": {"labels": labels, "annotations": pod_annotations(*spec.lead_time, gone_after=2.0)},
-            "spec": {"containers": [{"name": "server", "image": "model-server", "resources": gpus}]},
+            "spec": {
+                "containers": [{"name": "server", "image": "model-server", "resources": gpus}],
+                "nodeSelector": dict(spec.nodes or {}),
+            },
         }
         deployment = {
             "apiVersion": "apps/v1",
@@ -230,7 +237,8 @@ class Scenario:
             "metadata": {"name": spec.name, "namespace": "default", "labels": labels},
             "spec": {"replicas": spec.replicas, "selector": {"matchLabels": labels}, "template": template},
         }
-        self.lab.kwok.add_nodes(-(-spec.most // 8), 8)
+        if spec.nodes is None:
+            self.lab.kwok.add_nodes(-(-spec.most * spec.gpus // 8), 8)
         self._kubectl("apply", "-f", "-", stdin=json.dumps(deployment))
         self._kubectl("rollout", "status", f"deployment/{spec.name}", f"--timeout={PATIENCE:.0f}s")
 
@@ -274,9 +282,10 @@ class Scenario:
                     "max": spec.most,
                     "serviceRate": f"{spec.service_rate:g}",
                     "serviceTime": f"{spec.service_time * 1000:.0f}ms",
-                    "leadTime": f"{(spec.lead_time[1] + OVERHEAD) * 1000:.0f}ms",
+                    "leadTime": f"{(spec.node_lead_time + spec.lead_time[1] + OVERHEAD) * 1000:.0f}ms",
                     "scaleInHold": f"{spec.scale_in_hold * 1000:.0f}ms",
                 },
+                **({} if spec.pool is None else {"gpu": {"pool": spec.pool, "perReplica": spec.gpus}}),
                 "forecast": {
                     "step": f"{spec.step * 1000:.0f}ms",
                     "season": f"{spec.spike.every if spec.spike else 120.0:.0f}s",
