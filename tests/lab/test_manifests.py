@@ -92,13 +92,16 @@ def test_the_api_server_takes_an_overlay(lab: Lab, operator: object, folder: str
 
 def test_the_base_is_installed_and_its_pods_are_restricted_ones(lab: Lab) -> None:
     base = str(ROOT / "manifests" / "base")
+    # Both nodes are there first: a pod goes to the only node that it finds.
+    nodes = [f"node/{name}" for name in lab.kwok.add_nodes(2, 0, prefix="plain")]
+    done = lab.kubernetes.run("wait", "--for=condition=Ready", *nodes, "--timeout=60s", timeout=90)
+    assert done.code == 0, done.output
     done = lab.kubernetes.run("apply", "--server-side", "--force-conflicts", "-k", base)
     assert done.code == 0, done.output
     assert "Warning" not in done.output, "PodSecurity's restricted profile has something to say"
     again = lab.kubernetes.run("diff", "--server-side", "--force-conflicts", "-k", base)
     assert again.code == 0, f"applied twice it is not the same:\n{again.output}"
     try:
-        lab.kwok.add_nodes(2, 0, prefix="plain")
         until = time.monotonic() + 60
         while (pods := placed(lab)) is None:
             assert time.monotonic() < until, lab.kubernetes.run("describe", "pods", "-n", SYSTEM).output[-3000:]
@@ -111,6 +114,7 @@ def test_the_base_is_installed_and_its_pods_are_restricted_ones(lab: Lab) -> Non
         mine = ("deployment,pdb,cronjob", "-n", SYSTEM, "-l", "app.kubernetes.io/part-of=lagcast")
         done = lab.kubernetes.run("delete", *mine)
         assert done.code == 0, done.output
+        lab.kubernetes.run("delete", *nodes, "--wait=false")
 
 
 def placed(lab: Lab) -> list[str] | None:
@@ -145,7 +149,7 @@ def test_prometheus_reads_the_scrape_configuration_and_the_rules(tmp_path: Path)
     done = run(["promtool", "check", "config", "prometheus.yml"], directory=tmp_path)
     assert done.code == 0, done.output
     assert "FAILED" not in done.output
-    done = run(["promtool", "check", "service-discovery", "prometheus.yml", "lagcast"], directory=tmp_path)
+    done = run(["promtool", "check", "service-discovery", "--timeout=5s", "prometheus.yml", "lagcast"], directory=tmp_path)
     assert done.code == 0, done.output
     kept = [found["labels"] for found in json.loads(done.output) if found.get("labels")]
     assert [(labels["pod"], labels["instance"]) for labels in kept] == [("lagcast-a", "lagcast-a:8080")]

@@ -85,6 +85,10 @@ def test_what_selects_the_controller_does() -> None:
     }
     for constraint in controller()["spec"]["topologySpreadConstraints"]:
         selectors[constraint["topologyKey"]] = constraint["labelSelector"]["matchLabels"]
+    apart = controller()["spec"]["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    for term in (wish["podAffinityTerm"] for wish in apart):
+        selectors[f"apart by {term['topologyKey']}"] = term["labelSelector"]["matchLabels"]
+    assert "apart by kubernetes.io/hostname" in selectors
     for kind, selector in selectors.items():
         assert selector.items() <= labels, kind
 
