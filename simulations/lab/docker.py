@@ -144,7 +144,9 @@ def _wait(mark: Mark, docker: Docker, log: Path) -> None:
             wrong = "it ended"
             break
         interrupts.pause(0.5)
-    raise StartFailed(f"Docker's engine does not answer ({wrong}): see {log}")
+    last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+    reason = f"; it said last: {last[0][-400:]}" if last else ""  # such as: no cgroups
+    raise StartFailed(f"Docker's engine does not answer ({wrong}){reason}: see {log}")
 
 
 def _answers(docker: Docker) -> str | None:

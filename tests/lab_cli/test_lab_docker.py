@@ -38,6 +38,7 @@ def test_an_engine_that_does_not_come_up_names_its_log(path: Path) -> None:
         pass
     log = Path(str(failed.value).rpartition("see ")[2])
     assert "no cgroups" in log.read_text(encoding="utf-8")
+    assert "it said last: no cgroups" in str(failed.value)
 
 
 def test_one_that_runs_is_used_and_not_ended(path: Path) -> None:
