@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 # Their failures are to show values, too.
-pytest.register_assert_rewrite("tests.observe.offset_suite", "tests.observe.latency_suite", "forecasting.testing")
+pytest.register_assert_rewrite(
+    "tests.observe.offset_suite", "tests.observe.latency_suite", "tests.nodepools.conformance", "forecasting.testing"
+)
 
 SKIPPED = pytest.StashKey[dict[str, list[str]]]()  # reason -> test files
 MISSING = pytest.StashKey[str]()  # why lab tests cannot run; empty when they can
