@@ -15,7 +15,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from simulations.lab.certificates import write_all
 from simulations.lab.endpoints import Prometheus
-from simulations.lab.kafka import KafkaPart, new_cluster_id, settings
+from simulations.lab.kafka import new_cluster_id, settings
 from simulations.lab.kubernetes import KubernetesPart, rbac_manifest
 from simulations.lab.kwok import GONE_AFTER, GPU, READY_AFTER, READY_BY, STAGES, gpu_node, pod_annotations
 from simulations.lab.part import Site
