@@ -149,7 +149,9 @@ def test_prometheus_reads_the_scrape_configuration_and_the_rules(tmp_path: Path)
     done = run(["promtool", "check", "config", "prometheus.yml"], directory=tmp_path)
     assert done.code == 0, done.output
     assert "FAILED" not in done.output
-    done = run(["promtool", "check", "service-discovery", "--timeout=5s", "prometheus.yml", "lagcast"], directory=tmp_path)
+    done = run(
+        ["promtool", "check", "service-discovery", "--timeout=5s", "prometheus.yml", "lagcast"], directory=tmp_path
+    )
     assert done.code == 0, done.output
     kept = [found["labels"] for found in json.loads(done.output) if found.get("labels")]
     assert [(labels["pod"], labels["instance"]) for labels in kept] == [("lagcast-a", "lagcast-a:8080")]
