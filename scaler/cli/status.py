@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from scaler.cli.stages import WIDE
 from scaler.cli.units import DURATION
 from scaler.clock import Clock, SystemClock
 
@@ -39,13 +40,13 @@ def status(url: str, watch: bool, every: float, output: str) -> None:
     if output == "json":
         click.echo(json.dumps(rows, indent=1))
     else:
-        Console().print(_shown(url, rows, _standby(url)))
+        _console().print(_shown(url, rows, _standby(url)))
 
 
 def _watch(url: str, output: str, every: float, clock: Clock) -> None:
     """Until an interrupt."""
     never = threading.Event()
-    console = Console()
+    console = _console()
     live = Live(console=console, auto_refresh=False) if output == "table" and console.is_terminal else None
     try:
         if live is not None:
@@ -69,6 +70,12 @@ def _watch(url: str, output: str, every: float, clock: Clock) -> None:
     finally:
         if live is not None:
             live.stop()
+
+
+def _console() -> Console:
+    """As wide as the terminal; in a pipe or a file wide enough for whole names."""
+    console = Console()
+    return console if console.is_terminal or console.width >= WIDE else Console(width=WIDE)
 
 
 def _ask(url: str) -> list[dict[str, Any]]:

@@ -54,6 +54,11 @@ def test_json_is_what_the_controller_serves(served: tuple[str, list[Any]]) -> No
     assert shown.stderr == ""
 
 
+def test_names_are_whole_in_a_pipe(served: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert f"{ROW['namespace']}/{ROW['name']} " in status("--url", served[0]).stdout
+
+
 def test_a_standby_says_who_leads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "220")
     told = {"leads": False, "election": True, "identity": "two_1", "holder": "one_1", "secondsLeft": 0.0}
