@@ -31,7 +31,7 @@ RUN /opt/build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isola
 FROM ${BASE} AS demo
 COPY --from=build /opt/lagcast /opt/lagcast
 COPY simulations /opt/demo/simulations
-ENV PATH=/opt/lagcast/bin:$PATH PYTHONPATH=/opt/demo PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/lagcast/bin:$PATH HOME=/tmp PYTHONPATH=/opt/demo PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 ENTRYPOINT ["python", "-m"]
 
@@ -40,7 +40,8 @@ LABEL org.opencontainers.image.title="Lagcast" \
     org.opencontainers.image.description="Scales Kafka-fed AI inference services on Kubernetes before their load arrives" \
     org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/lagcast /opt/lagcast
-ENV PATH=/opt/lagcast/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# HOME: for what libraries keep of their own accord; its user has none.
+ENV PATH=/opt/lagcast/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["lagcast"]

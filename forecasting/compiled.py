@@ -13,11 +13,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(function: F) -> F:
-    """``function`` compiled at its first call; the machine code is kept on disk for the next process.
+    """``function`` compiled at its first call; the machine code is kept on disk for the next process, where it can be.
 
     It runs without the interpreter's lock, so that a refit in the background holds up no decision.
     """
-    return cast(F, numba.njit(cache=True, error_model="numpy", nogil=True)(function))
+    try:
+        return cast(F, numba.njit(cache=True, error_model="numpy", nogil=True)(function))
+    except RuntimeError:  # it finds no folder that it may write, as on a read-only root
+        return cast(F, numba.njit(error_model="numpy", nogil=True)(function))
 
 
 def forget_when_changed(folder: Path) -> None:

@@ -1,10 +1,13 @@
-"""Machine code of a package is forgotten when one of its files changes."""
+"""Machine code of a package is forgotten when one of its files changes, and is not kept where it cannot be."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from forecasting.compiled import forget_when_changed
+import pytest
+from numba.core import caching
+
+from forecasting.compiled import compiled, forget_when_changed
 
 
 def test_code_is_kept_while_nothing_changes_and_goes_when_any_file_does(tmp_path: Path) -> None:
@@ -22,3 +25,12 @@ def test_code_is_kept_while_nothing_changes_and_goes_when_any_file_does(tmp_path
 
 def test_a_folder_that_is_not_there_or_cannot_be_written_is_left(tmp_path: Path) -> None:
     forget_when_changed(tmp_path / "missing")
+
+
+def test_where_nothing_can_be_kept_it_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])  # what a read-only root comes to
+
+    def twice(x: float) -> float:
+        return 2.0 * x
+
+    assert compiled(twice)(3.0) == 6.0

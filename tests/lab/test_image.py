@@ -185,6 +185,7 @@ def test_its_commands_work_without_what_is_left_out(docker: Docker, image: str) 
     helped = docker.must("run", "--rm", "--network=none", image, "--help")
     assert "run" in helped
     assert "Traceback" not in helped
+    assert helped == docker.must("run", "--rm", "--network=none", "--read-only", image, "--help")
     assert "CustomResourceDefinition" in docker.must("run", "--rm", "--network=none", image, "crd")
     lab = docker.run("run", "--rm", "--network=none", image, "lab", "status")
     assert lab.code == 1
