@@ -130,10 +130,15 @@ class _Connection:
         settings, secrets = resolve(self._config)
         shown = certificates(self._config)
         old = self._client
-        if old is not None and old.spent and not old.replaceable(seconds):
-            if old.stuck:
-                self._give_up()
-            raise old.fault(TimeoutError(), "the cluster", seconds)
+        if old is not None and old.spent:
+            if self._certificates != shown:
+                old.lose()
+            elif old.settings != settings:
+                old.log_in_as(settings, secrets)
+            if not old.replaceable(seconds):
+                if old.stuck:
+                    self._give_up()
+                raise old.fault(TimeoutError(), "the cluster", seconds)
         if old is None or old.spent or old.settings != settings or self._certificates != shown:
             self.close()
             self._client, self._certificates = Client(settings, secrets), shown

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -79,7 +79,7 @@ class Fault(Exception):
 class _Log:
     """What librdkafka is given as its logger: everything at DEBUG, secrets struck out."""
 
-    def __init__(self, secrets: frozenset[str]) -> None:
+    def __init__(self, secrets: Set[str]) -> None:
         self._secrets = secrets
 
     def log(self, level: int, text: str, *args: object) -> None:
@@ -90,7 +90,7 @@ class _Log:
 class _Trouble:
     """The last error that librdkafka told. Apart from the client: a cycle through librdkafka would never be freed."""
 
-    def __init__(self, secrets: frozenset[str]) -> None:
+    def __init__(self, secrets: Set[str]) -> None:
         self._secrets = secrets
         self.last: tuple[int, str] | None = None
 
@@ -109,11 +109,11 @@ class Client:
         self._lost = False
         self._proved: set[str] = set()
         self.spent = False  # it has seen an outage; librdkafka may never ask a coordinator again after one
-        self._secrets = secrets
-        self._trouble = _Trouble(secrets)
+        self._secrets = set(secrets)  # the same set for all who strike out
+        self._trouble = _Trouble(self._secrets)
         try:
             conf: dict[str, Any] = {**settings, "error_cb": self._trouble}
-            self.admin = AdminClient(conf, logger=_Log(secrets))
+            self.admin = AdminClient(conf, logger=_Log(self._secrets))
         except (KafkaException, ValueError, TypeError) as error:
             text = error.args[0].str() if isinstance(error, KafkaException) else str(error)
             raise Fault(
@@ -183,6 +183,17 @@ class Client:
         """True when it may owe for ever, and no other can take its place: only the process's end helps."""
         return self._lost and bool(self._owed) and len(_retired) >= _MOST_RETIRED
 
+    def log_in_as(self, settings: Mapping[str, str | int], secrets: Set[str]) -> None:
+        """Have what is owed for want of the right password come, and nobody knock with a wrong one for ever."""
+        login = [str(settings.get(key, "")) for key in ("sasl.username", "sasl.password")]
+        if all(login):
+            self._secrets |= secrets
+            self.admin.set_sasl_credentials(*login)
+
+    def lose(self) -> None:
+        """What it owes will never come: it has a certificate, or trusts one, that was replaced."""
+        self._lost = True
+
     def retire(self) -> None:
         """No more will be asked. Kept until nothing is owed: see ``bury``."""
         with _burying:
@@ -204,7 +215,8 @@ class Client:
         if code is None or code in _NO_ANSWER:
             self.serve()
             trouble, said = self._trouble.last or (None, "")
-            if trouble in (KafkaError._AUTHENTICATION, KafkaError._SSL):
+            # With TLS 1.3 a refusal comes after the handshake: a message that could not be received.
+            if trouble in (KafkaError._AUTHENTICATION, KafkaError._SSL) or "SSL alert" in said:
                 remedy = "check security.protocol and the sasl.* and ssl.* settings in spec.kafka.properties"
             else:
                 remedy = "check spec.kafka.bootstrapServers, that the brokers run, and the network path to them"

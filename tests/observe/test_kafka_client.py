@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from confluent_kafka import KafkaError
 
 from scaler.observe import kafka_client
 from scaler.observe.kafka import KafkaOffsets
@@ -146,3 +148,43 @@ def test_a_group_whose_turn_did_not_come_is_told_as_such_and_not_as_an_outage() 
     assert "workers was not asked for yet" in fault.detail
     assert "-0.4" not in fault.detail
     client.retire()
+
+
+def test_a_refusal_after_the_handshake_is_one_of_the_certificates() -> None:
+    client = Client(*resolve({"bootstrap.servers": NOBODY}))
+    real, client.admin = client.admin, SimpleNamespace(poll=lambda _: 0)  # which would tell what it met itself
+    said = "Receive failed: error:0A000412:SSL routines::ssl/tls alert bad certificate: SSL alert number 42"
+    for error, remedy in ((said, "ssl.* settings in spec.kafka.properties"), ("refused", "bootstrapServers")):
+        client._trouble.last = (KafkaError._TRANSPORT, error)
+        assert remedy in client.fault(TimeoutError(), "the cluster", 1.0).detail
+    client.admin = real
+    client.retire()
+
+
+@pytest.mark.parametrize("rotated", ["password", "ca.crt"])
+def test_what_is_rotated_is_taken_up_by_a_client_that_never_got_in(tmp_path: Path, rotated: str) -> None:
+    """It is owed an answer that cannot come any more (a certificate), or comes with the new password."""
+    for name in ("username", "password", "ca.crt"):
+        (tmp_path / name).write_text("old")
+    config = {
+        "bootstrap.servers": NOBODY,
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.username.file": str(tmp_path / "username"),
+        "sasl.password.file": str(tmp_path / "password"),
+        "ssl.ca.location": str(tmp_path / "ca.crt"),
+    }
+    source = KafkaOffsets(config, 0.1)
+    source.sample(time.time(), [ONE])
+    first = source._sampling._client
+    assert first is not None
+    assert first.owes()
+    told: list[tuple[str, str]] = []
+    real = first.admin  # kept: with it went what is owed
+    first.admin = SimpleNamespace(poll=lambda _: 0, set_sasl_credentials=lambda *login: told.append(login))
+    (tmp_path / rotated).write_text("new")
+    source.sample(time.time(), [ONE])
+    assert told == ([("old", "new")] if rotated == "password" else [])
+    assert (source._sampling._client is first) == (rotated == "password"), "until its answer has come"
+    first.admin = real
+    source.close()
