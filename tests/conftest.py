@@ -20,12 +20,14 @@ SKIPPED = pytest.StashKey[dict[str, list[str]]]()  # reason -> test files
 MISSING = pytest.StashKey[str]()  # why lab tests cannot run; empty when they can
 SLOW = (  # whole commands, days of load, libraries' fits, processes and clusters that are started and killed
     "cli/test_demo_command.py",
+    "cli/test_plugin.py",
     "cli/test_shell.py",
     "explain/test_docs.py",
     "explain/test_process.py",
     "explain/test_simulated.py",
     "floors/test_overlay.py",
     "forecasting/direct/test_feedback.py",
+    "forecasting/direct/test_size.py",
     "forecasting/models/test_conformance.py",
     "forecasting/models/test_guard.py",
     "forecasting/models/test_real_load_of_libraries.py",
@@ -33,6 +35,7 @@ SLOW = (  # whole commands, days of load, libraries' fits, processes and cluster
     "forecasting/test_competition_trust.py",
     "forecasting/test_periods_real_load.py",
     "forecasting/test_real_load.py",
+    "forecasting/test_sparse_and_noisy_load.py",
     "lab_cli/test_lab_parts.py",
     "lab_cli/test_lab_processes.py",
     "lab_cli/test_lab_skip_line.py",

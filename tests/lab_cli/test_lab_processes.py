@@ -66,6 +66,7 @@ class TestFind:
         while find(mark) is not None:
             assert time.monotonic() < until
             time.sleep(0.01)
+        assert find(mark) is None, "it may have ended just then; whoever looks again reaps it"
         assert not psutil.pid_exists(mark.pid), "a zombie is left"
 
     def test_another_process_under_the_same_id_is_not_ours(self, tmp_path: Path, marks: list[Mark]) -> None:
