@@ -199,7 +199,8 @@ class TestAuthentication:
         "forbidden",
         [
             ("get", "secrets", "-A"),
-            ("get", "nodes"),
+            ("get", "configmaps", "-A"),
+            ("delete", "node", "any"),
             ("delete", "deployment", "other"),
             ("patch", "deployment", "other", "-p", '{"spec": {"replicas": 5}}'),
             ("create", "namespace", "mine"),
