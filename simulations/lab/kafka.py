@@ -1,20 +1,28 @@
-"""The Kafka broker: one process in KRaft mode, broker and controller in one, its data in the lab's folder."""
+"""The Kafka broker: one process in KRaft mode, broker and controller in one, its data in the lab's folder.
+
+Its authorizer is on. Who comes over plain text, as the lab's own workers do, is nobody and may do everything; over
+mutual TLS (by the name in the certificate) and SASL (by the user's name) one may do what an ACL allows.
+"""
 
 from __future__ import annotations
 
 import base64
+import datetime
 import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from simulations.lab import ports
+from simulations.lab.certificates import write_kafka
 from simulations.lab.errors import StartFailed
 from simulations.lab.part import Server, Site
 from simulations.lab.process import run
 from simulations.lab.programs import KAFKA, SOURCES, Program, Progress
 from simulations.lab.requirements import JAVA, Requirement, locate
 
+# Listener -> (its port, what it speaks).
+SECURE = {"TLS": ("kafka-tls", "SSL"), "MTLS": ("kafka-mtls", "SSL"), "SCRAM": ("kafka-scram", "SASL_SSL")}
 DECADE_MS = 10 * 365 * 86_400 * 1_000
 
 # Each differs from the broker's default for the reason beside it.
@@ -37,6 +45,16 @@ SETTINGS = {
     "num.network.threads": "2",  # two cores are enough for the whole lab
     "num.io.threads": "4",
     "log.cleaner.dedupe.buffer.size": str(8 << 20),
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:ANONYMOUS",  # who comes over plain text, or TLS without a certificate
+    "ssl.keystore.type": "PEM",
+    "ssl.truststore.type": "PEM",
+    "ssl.principal.mapping.rules": "RULE:^CN=([^,]+).*$/$1/",  # a user is known by the name in the certificate
+    "listener.name.mtls.ssl.client.auth": "required",
+    "listener.name.scram.sasl.enabled.mechanisms": "SCRAM-SHA-512",
+    "listener.name.scram.scram-sha-512.sasl.jaas.config": (
+        "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+    ),
 }
 
 
@@ -45,12 +63,13 @@ class KafkaPart:
 
     name = "kafka"
     needs: tuple[str, ...] = ()
-    port_names = ("kafka", "kafka-controller")
+    port_names = ("kafka", "kafka-controller", *(port for port, _ in SECURE.values()))
     programs: tuple[Program, ...] = (KAFKA,)
     requirements: tuple[Requirement, ...] = (JAVA,)
 
     def prepare(self, site: Site, progress: Progress) -> None:
         home = site.folder("kafka")
+        write_kafka(site.folder("kafka/tls"), datetime.datetime.now(tz=datetime.UTC))
         (home / "server.properties").write_text(settings(site), encoding="utf-8")
         if (home / "data" / "meta.properties").exists():
             return
@@ -69,7 +88,8 @@ class KafkaPart:
         """Nothing is left to do."""
 
     def endpoints(self, site: Site) -> dict[str, str]:
-        return {"bootstrap": f"{ports.HOST}:{site.ports['kafka']}"}
+        secure = {listener.lower(): f"{ports.HOST}:{site.ports[port]}" for listener, (port, _) in SECURE.items()}
+        return {"bootstrap": f"{ports.HOST}:{site.ports['kafka']}", **secure}
 
 
 def new_cluster_id(draw: Callable[[], uuid.UUID] = uuid.uuid4) -> str:
@@ -81,10 +101,16 @@ def new_cluster_id(draw: Callable[[], uuid.UUID] = uuid.uuid4) -> str:
 
 def settings(site: Site) -> str:
     """The text of server.properties."""
-    broker, controller = (f"{ports.HOST}:{site.ports[name]}" for name in KafkaPart.port_names)
+    broker, controller = (f"{ports.HOST}:{site.ports[name]}" for name in ("kafka", "kafka-controller"))
+    secure = "".join(f",{listener}://{ports.HOST}:{site.ports[port]}" for listener, (port, _) in SECURE.items())
+    spoken = "".join(f",{listener}:{protocol}" for listener, (_, protocol) in SECURE.items())
     places = {
-        "listeners": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
-        "advertised.listeners": f"PLAINTEXT://{broker}",
+        "listeners": f"PLAINTEXT://{broker},CONTROLLER://{controller}{secure}",
+        "advertised.listeners": f"PLAINTEXT://{broker}{secure}",
+        "listener.security.protocol.map": f"PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{spoken}",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "ssl.keystore.location": str(site.directory / "kafka" / "tls" / "server.pem"),
+        "ssl.truststore.location": str(site.directory / "kafka" / "tls" / "ca.crt"),
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.voters": f"1@{controller}",  # static: it may listen elsewhere after a restart
         "log.dirs": str(site.directory / "kafka" / "data"),

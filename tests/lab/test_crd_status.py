@@ -33,13 +33,14 @@ SPEC: dict[str, Any] = {
 class Cluster:
     """The lab's cluster as a user has it, with kubectl, and the controller that runs on it."""
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
+    def __init__(self, lab: Lab, folder: Path, *options: str) -> None:
         self.lab = lab
         self.log = folder / "controller.log"
         self.url = f"http://127.0.0.1:{free_port()}"
         self._file = self.log.open("wb")
         command = [sys.executable, "-W", "error", "-m", "scaler.cli", "run", "--tick", "500ms"]
         command += ["--listen", self.url.removeprefix("http://"), "--kubeconfig", lab.kubernetes.controller_kubeconfig]
+        command += options
         self.process = subprocess.Popen(command, stdout=self._file, stderr=subprocess.STDOUT, env=os.environ.copy())
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:

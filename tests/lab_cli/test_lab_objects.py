@@ -15,7 +15,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from simulations.lab.certificates import write_all
 from simulations.lab.endpoints import Prometheus
-from simulations.lab.kafka import new_cluster_id, settings
+from simulations.lab.kafka import KafkaPart, new_cluster_id, settings
 from simulations.lab.kubernetes import KubernetesPart, rbac_manifest
 from simulations.lab.kwok import GONE_AFTER, GPU, READY_AFTER, READY_BY, STAGES, gpu_node, pod_annotations
 from simulations.lab.part import Site
@@ -150,14 +150,20 @@ class TestSettings:
         assert len(new_cluster_id()) == 22
 
     def test_the_broker_keeps_the_past_and_answers_at_once(self, tmp_path: Path) -> None:
-        text = settings(Site(tmp_path, {"kafka": 15001, "kafka-controller": 15002}))
+        text = settings(Site(tmp_path, {name: 15001 + n for n, name in enumerate(KafkaPart.port_names)}))
         values = dict(line.split("=", 1) for line in text.splitlines())
         assert values["log.retention.ms"] == "-1"
         assert values["group.initial.rebalance.delay.ms"] == "0"
         assert values["auto.create.topics.enable"] == "false"
         assert values["group.min.session.timeout.ms"] == "1000"
         assert int(values["log.message.timestamp.before.max.ms"]) > 365 * 86_400_000
-        assert values["listeners"] == "PLAINTEXT://127.0.0.1:15001,CONTROLLER://127.0.0.1:15002"
+        plain = ["PLAINTEXT://127.0.0.1:15001", "CONTROLLER://127.0.0.1:15002"]
+        secure = ["TLS://127.0.0.1:15003", "MTLS://127.0.0.1:15004", "SCRAM://127.0.0.1:15005"]
+        assert values["listeners"].split(",") == plain + secure
+        assert values["advertised.listeners"].split(",") == [plain[0], *secure]
+        assert values["authorizer.class.name"].endswith("StandardAuthorizer")
+        assert values["super.users"] == "User:ANONYMOUS", "who logs in has no right that is not given"
+        assert "allow.everyone.if.no.acl.found" not in values
         assert values["log.dirs"].startswith(str(tmp_path))
 
     def test_prometheus_scrapes_every_second(self) -> None:
