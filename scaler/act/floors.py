@@ -25,18 +25,18 @@ TRIES = 4
 
 def owners_of(client: KubeClient, target: TargetRef) -> list[Autoscaler]:
     """The autoscalers of a target; without the HPAs that a ScaledObject made. Raises Forbidden or Unreachable."""
-    return [one for one in autoscalers(client, target.namespace) if one.scales(target)]
+    return [one for one in autoscalers(client, target.namespace, f" of {target}") if one.scales(target)]
 
 
-def autoscalers(client: KubeClient, namespace: str) -> list[Autoscaler]:
+def autoscalers(client: KubeClient, namespace: str, whose: str = "") -> list[Autoscaler]:
     """All autoscalers of a namespace ("": of all namespaces); without the HPAs that a ScaledObject made.
 
-    Raises Forbidden or Unreachable. A kind that the server does not have has no objects.
+    ``whose`` is for the message. Raises Forbidden or Unreachable. A kind that the server does not have has no objects.
     """
     return [
         read_autoscaler(item, fields, last_writer(item, ("spec", fields.least)))
         for fields in (HPA, SCALED_OBJECT)
-        for item in _items(client, fields, namespace)
+        for item in _items(client, fields, namespace, whose)
         if fields is not HPA or not _made_by_scaled_object(item)
     ]
 
@@ -85,8 +85,8 @@ class KubernetesFloors:
         raise TargetError(f"cannot {doing}: {message}")
 
 
-def _items(client: KubeClient, fields: Fields, namespace: str) -> list[Json]:
-    doing = f"look for {fields.kind}s {f'in {namespace}' if namespace else 'in all namespaces'}"
+def _items(client: KubeClient, fields: Fields, namespace: str, whose: str) -> list[Json]:
+    doing = f"look for {fields.kind}s{whose} {f'in {namespace}' if namespace else 'in all namespaces'}"
     answer = client.call("GET", _path(fields, namespace))
     if answer.code == 404:
         return []
