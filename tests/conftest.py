@@ -16,7 +16,6 @@ pytest.register_assert_rewrite(
     "tests.observe.offset_suite", "tests.observe.latency_suite", "tests.nodepools.conformance", "forecasting.testing"
 )
 
-SKIPPED = pytest.StashKey[dict[str, list[str]]]()  # reason -> test files
 MISSING = pytest.StashKey[str]()  # why lab tests cannot run; empty when they can
 SLOW = (  # whole commands, days of load, libraries' fits, processes and clusters that are started and killed
     "cli/test_demo_command.py",
@@ -54,6 +53,7 @@ SLOW = (  # whole commands, days of load, libraries' fits, processes and cluster
     "simulations/test_reference_cells.py",
     "simulations/tuning/",
 )
+CANNOT = "the lab cannot run: "
 REQUIRED = "LAGCAST_LAB"  # "required": a lab test that cannot run fails
 
 
@@ -76,10 +76,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[SKIPPED] = {}
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("lab") is None:
@@ -89,16 +85,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     if os.environ.get(REQUIRED) == "required":
         pytest.fail(f"{REQUIRED}=required, but the lab cannot run: {reason}", pytrace=False)
-    item.config.stash[SKIPPED].setdefault(reason, []).append(item.path.name)
-    pytest.skip(f"the lab cannot run: {reason}")
+    pytest.skip(f"{CANNOT}{reason}")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
     result = yield  # the summary line of pytest itself comes in here
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    for reason, files in session.config.stash[SKIPPED].items():
-        if reporter is not None:
-            names = ", ".join(sorted(set(files)))
-            reporter.write_line(f"lab tests skipped: {len(files)} in {names} ({reason})")
+    skipped: dict[str, list[str]] = {}  # reason -> test files
+    for report in reporter.stats.get("skipped", ()) if reporter is not None else ():
+        if "lab" in report.keywords:
+            reason = str(report.longrepr[2]).removeprefix("Skipped: ").removeprefix(CANNOT)
+            skipped.setdefault(reason, []).append(Path(report.nodeid.partition("::")[0]).name)
+    for reason, files in skipped.items():
+        names = ", ".join(sorted(set(files)))
+        reporter.write_line(f"lab tests skipped: {len(files)} in {names} ({reason})")
     return result
