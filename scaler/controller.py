@@ -27,6 +27,7 @@ from scaler.telemetry import Telemetry, Who
 
 log = logging.getLogger(__name__)
 
+MOST_AGE = 2.0  # ticks, of a decision that a new leader carries out
 MakePolicy = Callable[[PredictiveScaler, Service], Policy]
 
 
@@ -289,10 +290,11 @@ class Controller:
 
     def _take_over(self, stop: threading.Event, after_tick: Callable[[], None]) -> None:
         """Carry out what a new leader decided at its newest tick. Nothing is observed for it: arrivals of an instant
-        would tell nothing, and its patches test the counts that were read."""
+        would tell nothing, and its patches test the counts that were read. One who slept decides anew first."""
         try:
             self._take_role(self._leads())
-            if not self._led:
+            last = self._last_tick
+            if not self._led or last is None or self._clock.now() - last > MOST_AGE * self._tick:
                 return
             rows = dict(self._rows)
             for uid, row in self._rows.items():

@@ -8,6 +8,7 @@
         +-- NoAutoscaler, SeveralAutoscalers    as above: there is not the one minimum that Floor mode could raise
         +-- ContestedTarget    somebody puts back what was written: write nothing for a while (the tick)
         +-- Unreachable    retry at the next tick (the tick)
+            +-- Silent     there was no answer at all: ask nothing more in this tick, each would wait for as long
         +-- Conflict       somebody changed the count since it was read: decide anew at the next tick (the tick)
         +-- NotLeader      another replica leads, or may: nothing was sent; go on observing (the tick)
 
@@ -58,6 +59,10 @@ class ContestedTarget(TargetError):
 
 
 class Unreachable(TargetError):
+    """The API server, or what it asks itself (a webhook), did not do its work."""
+
+
+class Silent(Unreachable):
     """The API server did not answer."""
 
 

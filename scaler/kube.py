@@ -26,6 +26,7 @@ from scaler.errors import (
     Conflict,
     Forbidden,
     NotLeader,
+    Silent,
     TargetError,
     TargetNotFound,
     TargetWithoutScale,
@@ -250,7 +251,7 @@ class KubeClient:
         accept: str = JSON,
         read_timeout: float | None = None,
     ) -> Answer:
-        """One request, whatever its HTTP outcome. Raises Unreachable when there was no answer, and of a ``fenced``
+        """One request, whatever its HTTP outcome. Raises Silent when there was no answer, and of a ``fenced``
         client NotLeader when it would change something and may not.
         """
         fence = None if method == "GET" else self._fence
@@ -261,7 +262,7 @@ class KubeClient:
             try:
                 raw = response.data
             except (urllib3.exceptions.HTTPError, OSError) as broken:
-                raise Unreachable(self._silent(broken)) from None
+                raise Silent(self._silent(broken)) from None
             finally:
                 response.release_conn()
         try:
@@ -415,9 +416,9 @@ class KubeClient:
         except NotLeader:  # within the request, which urllib3 has then broken off
             raise
         except (urllib3.exceptions.HTTPError, OSError) as broken:
-            raise Unreachable(self._silent(broken)) from None
+            raise Silent(self._silent(broken)) from None
         except Exception as broken:  # noqa: BLE001  (a token file gone or odd: the message would quote the token)
-            raise Unreachable(
+            raise Silent(
                 f"cannot ask the API server {self.host}: the credentials cannot be used ({type(broken).__name__}); "
                 "check the token in the kubeconfig or of the service account"
             ) from None

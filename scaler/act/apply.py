@@ -18,10 +18,10 @@ from scaler.errors import (
     NotLeader,
     OwnedByAnother,
     SeveralAutoscalers,
+    Silent,
     TargetError,
     TargetNotFound,
     TargetWithoutScale,
-    Unreachable,
 )
 from scaler.observe.ports import ClusterSource
 from scaler.plan.reasons import Reason
@@ -91,7 +91,7 @@ class Actor:
 
     def _failed(self, order: Order, error: TargetError) -> Outcome:
         reason = next((r for kind, r in _FAILURES if isinstance(error, kind)), Reason.PATCH_FAILED)
-        if isinstance(error, Unreachable):
+        if isinstance(error, Silent):
             self._silent_at = order.now
         uid, text = order.scaler.uid, str(error)
         if reason is Reason.STANDBY:  # the election itself says so

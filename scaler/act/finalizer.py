@@ -1,4 +1,4 @@
-"""Lagcast's finalizer on PredictiveScalers."""
+"""Lagcast's finalizer on its own objects."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class ClusterFinalizers:
     def _patched(self, scaler: ScalerRef, patch: list[Json], doing: str) -> bool:
         """False when it was changed since it was read."""
         same = _test("uid", scaler.uid)
-        answer = self._client.call("PATCH", path_of(scaler), body=[same, *patch], content_type=JSON_PATCH)
+        answer = self._client.call("PATCH", self._where(scaler), body=[same, *patch], content_type=JSON_PATCH)
         if not answer.ok and answer.code not in (404, 409, 422):
             raise failure(answer, f"{doing} the finalizer {FINALIZER} of {scaler}")
         return answer.ok

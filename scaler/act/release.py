@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from scaler.act.floor import Autoscaler
 from scaler.act.ports import FloorWriter
-from scaler.errors import Conflict, NotLeader, TargetError, TargetNotFound, Unreachable
+from scaler.errors import Conflict, NotLeader, Silent, TargetError, TargetNotFound
 
 TRIES = 3  # an autoscaler that somebody changes at the same moment is read again
 
@@ -66,7 +66,8 @@ def all_floors(found: Autoscaler) -> bool:
 def release(floors: FloorWriter, namespace: str, wanted: Wanted) -> list[Released]:
     """Put back every floor of a namespace ("": of all) that is ``wanted``; one that cannot be stops no other.
 
-    Raises Forbidden when the autoscalers cannot be listed, Unreachable when the server is away or goes away, NotLeader.
+    Raises Forbidden when the autoscalers cannot be listed, Unreachable then, Silent when the
+    server goes away, NotLeader.
     """
     found = [one for one in floors.autoscalers(namespace) if one.marks and wanted(one)]
     return [_restore(floors, one, wanted) for one in found]
@@ -84,7 +85,7 @@ def _restore(floors: FloorWriter, found: Autoscaler, wanted: Wanted) -> Released
             if not again or not again[0].marks or not wanted(again[0]):
                 return Released(found)  # it is gone, or was renewed
             found, fault = again[0], str(conflict)
-        except (Unreachable, NotLeader):
+        except (Silent, NotLeader):
             raise
         except TargetError as refused:
             return Released(found, str(refused))

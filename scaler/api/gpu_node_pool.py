@@ -12,7 +12,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from scaler.api.cel import Rule, whole
 from scaler.api.model import FieldErrors, LabelKey, LabelValue, Model, Name, Namespace, matches, rules
-from scaler.api.predictive_scaler import PAUSED, ApiVersion, Kind, OwnMetadata
+from scaler.api.pause import read_pause
+from scaler.api.predictive_scaler import ApiVersion, Kind, OwnMetadata
 from scaler.api.quantities import Duration, Fraction, between, duration_between
 
 POOL_KIND = "GpuNodePool"
@@ -250,8 +251,8 @@ class GpuNodePool(Model):
 
     @property
     def paused(self) -> bool:
-        """Its annotation asks that nothing be changed."""
-        return self.metadata.annotations.get(PAUSED) == "true"
+        """Its annotation asks that nothing be changed; so does a value that is not understood."""
+        return read_pause(self.metadata.annotations).everything
 
     @property
     def not_carried_out(self) -> str:

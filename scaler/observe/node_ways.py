@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from scaler.observe.nodes import Node
 
+MOST_NODES = 15_000  # that a cluster can have; a field that says more is no count of nodes
+
 LONGEST = 6 * 3600.0  # s; a longer way is that of another node
 
 
@@ -45,6 +47,7 @@ class NodeWays:
         """Take in the pool's ``nodes`` at unix time ``now``, which of them (uids) are Ready, and the count that it was
         told to keep; s from asked for to Ready of those that became Ready since the last step.
         """
+        floor = min(floor, MOST_NODES)  # whatever stands in the field
         first = self._ways is None
         known = self._ways or {}
         there = sum(node.uid in known for node in nodes)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from scaler.act.nodepools.ports import SPARE, NodePools, written
 from scaler.act.order import Outcome
 from scaler.act.ports import Finalizers
-from scaler.api.gpu_node_pool import GpuNodePool
+from scaler.api.gpu_node_pool import GpuNodePool, PoolMode
 from scaler.errors import (
     Conflict,
     ContestedTarget,
@@ -102,12 +102,14 @@ class PoolActor:
         """Carry one decision out. Never raises for what the API server answers."""
         pool, seen, state = order.pool, order.seen, order.seen.observation.state
         if not state.fresh or state.value is None or seen.number is None:
+            self._renew(order)
             return Outcome(state.reason or Reason.INPUT_ERROR, state.detail)
         floor = state.value.floor
         bounded = order.bounded or Bounded(floor)  # nothing decided: what stands is held, and a mark's life renewed
         nodes, why = bounded.nodes, ", ".join(bounded.limits)
         text = f"{floor} -> {nodes} nodes{f' ({why})' if why else ''}"
         if not enforced(pool):
+            self._renew(order)
             same = Reason.UNCHANGED if nodes == floor else Reason.RECOMMENDED
             return Outcome(Reason.PAUSED if pool.paused else same, text if nodes != floor else "")
         held = ""
@@ -128,6 +130,16 @@ class PoolActor:
         text = f"{floor} -> {nodes} nodes{f' ({why})' if why else ''}"
         log.info("%s: %s", pool, text)
         return Outcome(Reason.APPLIED, text)
+
+    def _renew(self, order: PoolOrder) -> None:
+        """What was raised stands for as long as we live, also while nothing is decided: paused, or in the dark."""
+        pool, number = order.pool, order.seen.number
+        if pool.spec.mode is not PoolMode.ENFORCE or number is None or not put_back(pool):
+            return
+        try:
+            self._counts.write(pool, number, number)
+        except TargetError as error:
+            self._say(pool, str(error))
 
     def _empty(self, floor: int, nodes: int, empty: Sequence[Node]) -> tuple[int, str]:
         """How low the count may go, as each node that is to go is looked at once more; and a pod that is in the way.

@@ -14,7 +14,7 @@ from scaler.act.ports import Finalizers
 from scaler.api.gpu_node_pool import POOL_KIND, GpuNodePool
 from scaler.api.objects import parse
 from scaler.api.predictive_scaler import API_VERSION
-from scaler.errors import NotLeader, TargetError, Unreachable
+from scaler.errors import NotLeader, Silent, TargetError
 from scaler.kube import Json, KubeClient
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class PoolEndings:
                 if self._said.get(uid) != str(error):  # once, not at every tick
                     log.warning("%s keeps its finalizer: %s", ref, error)
                 self._said[uid] = str(error)
-                if isinstance(error, Unreachable):  # each would wait for as long again
+                if isinstance(error, Silent):  # each would wait for as long again
                     return
 
 

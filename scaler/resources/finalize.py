@@ -11,7 +11,7 @@ from scaler.act.order import ScalerRef
 from scaler.act.ports import Finalizers, FloorWriter
 from scaler.act.release import of_scaler, release
 from scaler.api.predictive_scaler import Mode
-from scaler.errors import NotLeader, TargetError, Unreachable
+from scaler.errors import NotLeader, Silent, TargetError
 from scaler.kube import Json
 from scaler.observe.watch import Handler
 
@@ -97,7 +97,7 @@ class Finalizing:
                 said[scaler.uid] = str(error)
                 if self._said.get(scaler.uid) != str(error):  # once, not at every tick
                     log.warning("%s keeps its finalizer: %s", scaler, error)
-                if isinstance(error, Unreachable):  # each would wait for as long again
+                if isinstance(error, Silent):  # each would wait for as long again
                     break
         self._said = said
 

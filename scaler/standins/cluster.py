@@ -16,10 +16,10 @@ from scaler.errors import (
     Conflict,
     Forbidden,
     OwnedByAnother,
+    Silent,
     TargetError,
     TargetNotFound,
     TargetWithoutScale,
-    Unreachable,
 )
 from scaler.kube import MANAGER
 from scaler.observe.lead_times import LeadTimes
@@ -205,7 +205,7 @@ class FakeCluster:
     def last_writer(self, target: TargetRef) -> str | None:
         """Who changed the count last."""
         if self.down:
-            raise Unreachable("the API server does not answer (it was told to be down); it is tried again")
+            raise Silent("the API server does not answer (it was told to be down); it is tried again")
         return self._writers.get(target)
 
     # EventWriter
@@ -217,7 +217,7 @@ class FakeCluster:
 
     def _find(self, target: TargetRef) -> _Deployment:
         if self.down:
-            raise Unreachable("the API server does not answer (it was told to be down); it is tried again")
+            raise Silent("the API server does not answer (it was told to be down); it is tried again")
         if self.forbidden:
             raise Forbidden(f"cannot scale {target}: forbidden (it was told so); grant it to the controller's role")
         if target in self._without_scale:
@@ -276,7 +276,7 @@ class FakeCluster:
             return Reading(None, now, Freshness.ABSENT, reason, str(absent))
         except Forbidden as forbidden:
             return Reading(None, now, Freshness.ERROR, Reason.FORBIDDEN, str(forbidden))
-        except Unreachable as away:
+        except Silent as away:
             known = self._deployments.get(target)
             if known is not None and known.last is not None and now - known.last[1] <= KEEP:
                 state, since = known.last

@@ -18,7 +18,7 @@ from scaler.act.finalizer import NoFinalizers
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.clock import ManualClock
 from scaler.controller import Controller
-from scaler.errors import Unreachable
+from scaler.errors import Silent, Unreachable
 from scaler.observe.gather import Gatherer
 from scaler.observe.histories import Histories
 from scaler.observe.ports import TargetRef
@@ -351,7 +351,7 @@ def test_an_api_server_that_goes_silent_is_waited_for_once_a_tick(bench: Callabl
 
     def silent(target: TargetRef, current: int, desired: int) -> None:
         tried.append(target.name)
-        raise Unreachable("no answer within 3 s")
+        raise Silent("no answer within 3 s")
 
     b.cluster.write = silent  # type: ignore[method-assign]
     outcomes = [row.outcome.reason for row in b.controller.tick().values()]
@@ -360,6 +360,22 @@ def test_an_api_server_that_goes_silent_is_waited_for_once_a_tick(bench: Callabl
     b.clock.advance(15.0)
     b.controller.tick()
     assert tried == ["a", "a"], "the next tick tries again"
+
+
+def test_an_answer_that_one_target_gets_holds_up_no_other(bench: Callable[..., Bench]) -> None:
+    """As where a webhook of one namespace is down: HTTP 500, at once."""
+    b = bench(a=9, b=9)
+    b.controller.configure([resource("a"), resource("b")])
+    write = b.cluster.write
+
+    def refused(target: TargetRef, current: int, desired: int) -> None:
+        if target.name == "a":
+            raise Unreachable("failed calling webhook (HTTP 500)")
+        write(target, current, desired)
+
+    b.cluster.write = refused  # type: ignore[method-assign]
+    outcomes = [row.outcome.reason for row in b.controller.tick().values()]
+    assert outcomes == [Reason.PATCH_FAILED, Reason.APPLIED]
 
 
 def test_beside_another_autoscaler_it_decides_and_writes_nothing(bench: Callable[..., Bench]) -> None:

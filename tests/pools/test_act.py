@@ -149,6 +149,27 @@ def test_what_is_not_known_is_not_written() -> None:
     assert api.written == []
 
 
+BUFFER = {"capacityBuffer": {"namespace": "gpu", "name": "warm"}}
+
+
+@pytest.mark.parametrize("value", ["true", "yes"])
+def test_what_was_raised_stands_while_the_pool_is_paused(value: str) -> None:
+    """Its mark would expire, and the nodes of an incident go one after the other."""
+    api, made = Api(), pool(provider=BUFFER)
+    metadata = made.metadata.model_copy(update={"annotations": {"lagcast.io/paused": value}})
+    paused = order(6, made=made.model_copy(update={"metadata": metadata}), empty=("a",))
+    assert PoolActor(api, api, api).apply(paused).reason is Reason.PAUSED
+    assert api.written == [(1, 1)]
+
+
+def test_what_was_raised_stands_while_nodes_cannot_be_seen() -> None:
+    api, fresh = Api(), order(2, made=pool(provider=BUFFER), empty=("a",))
+    state = replace(fresh.seen.observation.state, freshness=Freshness.STALE, reason=Reason.KUBERNETES_UNREACHABLE)
+    seen = replace(fresh.seen, observation=PoolObservation("u", state))
+    assert PoolActor(api, api, api).apply(replace(fresh, seen=seen)).reason is Reason.KUBERNETES_UNREACHABLE
+    assert api.written == [(1, 1)]
+
+
 def test_what_is_stale_is_not_written_either() -> None:
     api, fresh = Api(), order(2, empty=("a", "b"))
     state = replace(fresh.seen.observation.state, freshness=Freshness.STALE, reason=Reason.KUBERNETES_UNREACHABLE)

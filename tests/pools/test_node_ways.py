@@ -86,3 +86,10 @@ def test_gpus_that_came_after_the_kubelet_are_waited_for() -> None:
     there = node("a", 10.0, 20.0)
     assert ways.step(30.0, [there], frozenset(), 1) == ()
     assert ways.step(60.0, [there], up(there), 1) == (30.0,), "not before it was last seen without"
+
+
+def test_a_field_that_is_no_count_of_nodes_is_not_counted_up_to() -> None:
+    ways, old = NodeWays(), node("a", 0.0, 10.0)
+    ways.step(100.0, [old], up(old), 1)
+    ways.step(115.0, [old], up(old), 2_147_483_647)
+    assert len(ways.pending([old], up(old))) < 15_000
