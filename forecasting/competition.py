@@ -21,6 +21,7 @@ from forecasting.series import LEAST_SEEN, Arrivals, Series, resample, step_inde
 
 Floats = NDArray[np.float64]
 
+_FARTHEST = 4000  # steps ahead, at most, at which models are scored
 _SCORED_PATHS = 100  # from which quantiles are taken
 _TRIAL = 86400.0  # s at the history's end on which models are tried before they are used
 _TRIAL_SHARE = 0.25  # of a short history
@@ -163,6 +164,7 @@ class Competition:
                 f"lead time {lead_time} s, every {self.every} s, others {self.others}: found; allowed: > 0"
             )
         self.lead_time = lead_time
+        lead_time = min(lead_time, _FARTHEST * self.step)
         half = max(self.step, min(60.0, lead_time / 4)) / 2
         self._first = max(0, round((lead_time - half) / self.step))
         self._last = max(self._first, round((lead_time + half) / self.step) - 1)

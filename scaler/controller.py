@@ -212,7 +212,7 @@ class Controller:
             now = self._clock.now()
             self._telemetry.ticked(now - started, now, failed)
             due = min(max(due + self._tick, now), now + self._tick)  # a clock that was set back stops nothing
-            while self._clock.wait(due - self._clock.now(), wake or stop) and not stop.is_set():
+            while self._clock.wait(min(due - self._clock.now(), self._tick), wake or stop) and not stop.is_set():
                 if wake is not None:
                     wake.clear()
                 self._take_over(stop, after_tick)
@@ -296,19 +296,20 @@ class Controller:
             last = self._last_tick
             if not self._led or last is None or self._clock.now() - last > MOST_AGE * self._tick:
                 return
+            now = self._clock.now()  # one for all: who finds the API server silent is found to have
             rows = dict(self._rows)
             for uid, row in self._rows.items():
                 scaler = self._scalers.get(uid)
                 if scaler is None or stop.is_set() or row.outcome.reason is not Reason.STANDBY:
                     continue
-                rows[uid] = replace(row, outcome=self._act(scaler, row.decision, self._clock.now()))
+                rows[uid] = replace(row, outcome=self._act(scaler, row.decision, now))
                 self._show(scaler, rows[uid])
             self._rows = rows
             pool_rows = dict(self._pool_rows)
             for uid, pool in self._pool_rows.items():
                 planned = self._planned.get(uid)
                 if planned is not None and not stop.is_set() and pool.outcome.reason is Reason.STANDBY:
-                    pool_rows[uid] = self._carry_out(planned.group, pool.seen, pool.decision, self._clock.now())
+                    pool_rows[uid] = self._carry_out(planned.group, pool.seen, pool.decision, now)
             self._pool_rows = pool_rows
             after_tick()
         except Exception as error:  # noqa: BLE001 - as for a tick

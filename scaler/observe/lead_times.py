@@ -33,6 +33,7 @@ class _Way:
     slack: float  # s by which ``created`` may be too early
     scheduled: float | None
     told: bool
+    listed: bool  # first found in a list: what was before is not known
 
 
 class LeadTimes:
@@ -57,7 +58,8 @@ class LeadTimes:
         if way is None:
             # A pod found after restarts has been Ready before, for all that is known.
             created = _moment(pod.created, arrived)
-            way = _Way(created, PROMPT if created == arrived else 0.5, None, told=arrived is None and pod.restarted)
+            told = arrived is None and pod.restarted
+            way = _Way(created, PROMPT if created == arrived else 0.5, None, told, listed=arrived is None)
             self._ways[pod.uid] = way
         if way.scheduled is None and pod.scheduled is not None:
             way.scheduled = max(_moment(pod.scheduled, arrived), way.created)
@@ -65,7 +67,7 @@ class LeadTimes:
             return
         way.told = True
         ready = max(_moment(pod.ready, arrived), way.scheduled or way.created)
-        if ready - way.created > self._longest and arrived is None:
+        if ready - way.created > self._longest and way.listed:  # it may have been Ready before
             return
         self._untold.append(
             LeadTime(

@@ -12,6 +12,7 @@ from forecasting.repeated import Repeated
 from forecasting.series import Arrivals, Series
 from scaler.plan.paths import Futures, checked, steps_for
 
+MOST_STEPS = 4000  # of a path; its last rate goes on
 _RETRY = 60.0  # s before a fit that was lost is tried again; doubled each time
 _YOUNG = 28_800.0  # s of arrivals that a forecaster without history is first fitted on
 
@@ -154,7 +155,7 @@ class Foresight:
         try:
             if self._judged is not None and not self._judged.trusted:
                 return None
-            steps = steps_for(until, age, forecaster.step)
+            steps = min(steps_for(until, age, forecaster.step), MOST_STEPS)
             rates = checked(forecaster.paths(steps, self._count, self._rng.again()), self._count, steps)
             return Futures(rates, forecaster.step, age)
         except Exception:  # noqa: BLE001 - as above; it may be well again at the next tick

@@ -108,7 +108,7 @@ class Rollout:
         return count * self.terms.window + self.terms.price * self.late(count)
 
     def cheapest(self, lowest: int, highest: int) -> int:
-        """The count of least cost in [lowest, highest]; the smallest of equals."""
+        """The count of least cost in [lowest, highest]; of those that cost next to nothing more, the highest."""
         s, t = self._standing, self.terms
         standing = (s.current, s.ready, self._coming, self._fresh, self._table)
         paths = (self._arrived, self._due, self._dt)
@@ -282,17 +282,21 @@ def search(
 ) -> int:
     """The count of least ``count x window + price x late``; of those that cost next to nothing more, the highest.
 
-    Branch and bound: more replicas are never later (but for the pause that a change costs). So between a count and a
-    higher one no cost is less than the lower one's replica time with the higher one's lateness; where even that is no
-    better than what was found, nobody looks. The paths hold less than may come, so that of giving up and of having
-    enough for all, when both cost the same, it is the second.
+    Branch and bound: more replicas are never later, but for the pause that a change costs: so the present count, which
+    has none, is looked at first. Between a count and a higher one no cost is less than the lower one's replica time
+    with the higher one's lateness; where even that is no better than what was found, nobody looks. The paths hold less
+    than may come, so that of giving up and of having enough for all, when both cost the same, it is the second.
     """
     best, least = lowest, np.inf
     step = max((highest - lowest) // 12, 1)
     # Gaps between counts that were looked at: (lower, higher, price of the higher one's lateness).
     size = 2 * (highest - lowest) // step + 64
-    gaps, seen = np.empty((size, 3)), np.empty((highest - lowest + 1, 2))
+    gaps, seen = np.empty((size, 3)), np.empty((highest - lowest + 2, 2))
     waiting, before, count, looked = 0, lowest - 1, lowest, 0
+    if lowest <= current <= highest:
+        late = price * late_mean(current, current, ready, pending, fresh, table, arrived, due, dt, rate, pause)
+        seen[0, 0], seen[0, 1] = current, current * window + late
+        least, looked = seen[0, 1], 1
     while count <= highest and count * window < least:
         late = price * late_mean(count, current, ready, pending, fresh, table, arrived, due, dt, rate, pause)
         seen[looked, 0], seen[looked, 1] = count, count * window + late

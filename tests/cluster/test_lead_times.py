@@ -124,6 +124,14 @@ def test_a_pod_found_with_an_endless_way_was_ready_before() -> None:
     assert leads.take() == ()
 
 
+def test_a_pod_found_not_ready_after_days_teaches_nothing_when_it_is_ready_again() -> None:
+    """Its readiness probe failed as the controller started: five days are no lead time."""
+    leads = LeadTimes()
+    leads.see(pod(scheduled=T), arrived=None)
+    leads.see(pod(scheduled=T, ready=T + 432_000), arrived=T + 432_000.5)
+    assert leads.take() == ()
+
+
 def test_a_long_way_that_was_watched_is_believed() -> None:
     leads = LeadTimes(longest=3600.0)
     leads.see(pod(), arrived=T + 0.2)

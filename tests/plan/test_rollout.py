@@ -131,20 +131,23 @@ def test_an_unlikely_spike_is_ordered_only_at_its_price() -> None:
     assert wide.cheapest(3, 60) > plain.cheapest(3, 60)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     high=st.floats(8, 60),
     many=st.integers(1, 60),
     start=st.integers(0, 30),
     price=st.floats(0.1, 100),
     top=st.integers(6, 60),
+    now=st.integers(1, 60),
+    slack=st.floats(0.2, 5.0),
+    pause=st.sampled_from([0.0, 3.0]),
 )
-def test_the_scan_finds_what_looking_at_every_count_finds(high, many, start, price, top) -> None:
+def test_the_scan_finds_what_looking_at_every_count_finds(high, many, start, price, top, now, slack, pause) -> None:
     rates = np.full((60, 30), 8.0)
     rates[:many, start:] = high
-    made = rollout(rates, 5.0, Standing(5, 5, ()), of=terms(price=price))
+    made = rollout(rates, 5.0, Standing(now, now, ()), of=terms(price=price, slack=slack, pause=pause))
     costs = [made.cost(count) for count in range(1, top + 1)]
-    assert made.cost(made.cheapest(1, top)) <= 1.01 * min(costs), "the curve is nearly convex"
+    assert made.cost(made.cheapest(1, top)) <= 1.01 * min(costs), "giving up, standing still, or having enough"
 
 
 def test_a_pause_of_the_group_costs_what_it_delays() -> None:

@@ -104,6 +104,16 @@ def test_nothing_is_foreseen_before_the_first_fit_has_ended() -> None:
     assert sees(foresight, now)
 
 
+def test_paths_are_no_longer_than_the_machine_holds() -> None:
+    """An objective of a week in steps of 100 ms would be six million steps a path."""
+    foresight = made(InPlace())
+    foresight.fit(HISTORY, 80.0)
+    now = feed(foresight, 75.0, 3)
+    drawn = foresight.futures(now, 7 * 86_400.0)
+    assert drawn is not None
+    assert drawn.rates.shape[1] <= 4000
+
+
 def test_the_old_model_goes_on_and_the_new_one_is_told_what_came_meanwhile_once() -> None:
     fitter = Later()
     foresight = made(fitter, refit=600.0)
