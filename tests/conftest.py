@@ -6,10 +6,15 @@ Lab tests need real servers; without them they are skipped, and the last line sa
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from scaler.kube import KubeClient
+    from tests.cluster.api_server import ApiServer
 
 # Their failures are to show values, too.
 pytest.register_assert_rewrite(
@@ -101,3 +106,23 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
         names = ", ".join(sorted(set(files)))
         reporter.write_line(f"lab tests skipped: {len(files)} in {names} ({reason})")
     return result
+
+
+@pytest.fixture
+def api() -> Iterator[ApiServer]:
+    """A server that speaks the API server's protocol."""
+    from tests.cluster.api_server import ApiServer
+
+    server = ApiServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def client(api: ApiServer, tmp_path: Path) -> Iterator[KubeClient]:
+    """A client of it."""
+    from scaler.kube import connect
+
+    made = connect(api.kubeconfig(tmp_path), timeout=1.0)
+    yield made
+    made.close()

@@ -66,7 +66,7 @@ def test_nodes_are_followed_by_their_labels(api: ApiServer, client: KubeClient) 
 
 
 def test_a_refusal_is_an_error_with_its_reason(api: ApiServer, client: KubeClient) -> None:
-    api.target_lists.appendleft((403, status(403, "nodes is forbidden")))
+    api.target_lists.extendleft([(403, status(403, "nodes is forbidden"))] * 100)  # it is asked again meanwhile
     nodes = KubernetesNodes(client, ManualClock(1000.0), timings=FAST)
     reading = nodes.sample(1000.0, WANTED)["u"]
     assert (reading.value, reading.freshness, reading.reason) == (None, Freshness.ERROR, Reason.FORBIDDEN)
