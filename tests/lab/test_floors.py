@@ -345,13 +345,13 @@ def test_a_namespace_does_not_either(stage: Stage) -> None:
     body = {**GOOD, "metadata": {"name": "chat", "finalizers": [FINALIZER]}, "spec": {**GOOD["spec"], "mode": "Floor"}}
     stage.admin.make("/apis/lagcast.io/v1alpha1/namespaces/floor-stuck/predictivescalers", body)
     stage.admin.kubectl("delete", "namespace", "floor-stuck", "--wait=false")
+    assert "Terminating" in stage.admin.kubectl("get", "namespace", "floor-stuck")
     path = "/apis/lagcast.io/v1alpha1/namespaces/floor-stuck/predictivescalers/chat"
     until = time.monotonic() + 40.0
     # The namespace's controller comes to it; where ours is alive, it may be gone by then.
     while (found := stage.admin.client.call("GET", path)).ok and "deletionTimestamp" not in found.body["metadata"]:
         assert time.monotonic() < until
         time.sleep(0.2)
-    assert "Terminating" in stage.admin.kubectl("get", "namespace", "floor-stuck")
     stage.release("--expired")
     stage.admin.kubectl("wait", "--for=delete", "namespace/floor-stuck", "--timeout=40s")
 
