@@ -1,4 +1,4 @@
-"""`/metrics`, `/healthz`, `/readyz`, `/status`, `/leader` and `/explain` over HTTP."""
+"""`/metrics`, `/healthz`, `/readyz`, `/status`, `/pools`, `/leader` and `/explain` over HTTP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scaler.errors import where
 
 log = logging.getLogger(__name__)
 
-PATHS = ("/metrics", "/healthz", "/readyz", "/status", "/leader")
+PATHS = ("/metrics", "/healthz", "/readyz", "/status", "/pools", "/leader")
 
 POLL = 0.1  # s, at most, that close() waits for the server to see it
 IDLE = 5.0  # s a client may leave its connection waiting: each holds a thread
@@ -47,6 +47,7 @@ class Endpoints:
         status: Callable[[], Any],
         explain: Explain = lambda namespace, name: None,
         leader: Callable[[], Any] = lambda: None,
+        pools: Callable[[], Any] = list,
     ) -> None:
         class Handler(BaseHTTPRequestHandler):
             timeout = IDLE
@@ -60,6 +61,8 @@ class Endpoints:
                     self._answer(503 if wrong else 200, ((wrong or "ok") + "\n").encode(), "text/plain")
                 elif path == "/status":
                     self._answer(200, json.dumps(status(), indent=1).encode(), "application/json")
+                elif path == "/pools":
+                    self._answer(200, json.dumps(pools(), indent=1).encode(), "application/json")
                 elif path == "/leader":
                     self._answer(200, json.dumps(leader()).encode(), "application/json")
                 elif path == "/explain":

@@ -16,14 +16,21 @@ from scaler.act import release as floors_back
 from scaler.act.finalizer import FINALIZER, PLURAL, ClusterFinalizers
 from scaler.act.floor import Autoscaler
 from scaler.act.floors import KubernetesFloors
+from scaler.act.nodepools import marks
+from scaler.act.nodepools.raised import may_hold
 from scaler.act.nodepools.release import release as release_pools
 from scaler.act.order import ScalerRef
 from scaler.act.release import Released, Wanted
+from scaler.api.gpu_node_pool import PoolMode
+from scaler.api.pause import PAUSED
 from scaler.api.predictive_scaler import API_VERSION, Mode
 from scaler.cli.units import SCALER
 from scaler.clock import SystemClock
 from scaler.errors import LagcastError, TargetError
 from scaler.kube import Json, KubeClient, connect, failure
+from scaler.pools.endings import PLURAL as POOLS
+from scaler.pools.endings import pool_finalizers, ref_of, unknown
+from scaler.pools.sweep import costs_off
 
 OVERDUE = 120.0  # s after which a deletion that waits is not the controller's any more: it does not run
 
@@ -55,12 +62,13 @@ def release(
     kubeconfig: Path | None,
     output: str,
 ) -> None:
-    """Put back the minimums that mode Floor raised: of one PredictiveScaler, of all, or where they have expired.
+    """Put back what was raised: of one PredictiveScaler, of all scalers and GpuNodePools, or where it has expired.
 
     What stood there before is on the autoscalers themselves, so the controller need not run. One that does run raises
     the floor again at its next tick: pause the scaler first, change its mode, or delete it. Values that somebody else
-    has changed since are left as they are. The finalizer of the scalers is taken off, too, with --expired from those
-    that are being deleted, so that no namespace waits for a controller that is not there.
+    has changed since are left as they are. The finalizer of the scalers and pools is taken off, too, with --expired
+    from those that are being deleted, so that nothing waits for a controller that is not there. With --all, what was
+    written on pods and Machines so that they go first is taken off as well.
 
     \b
     Exit codes: 0 all that was asked for is put back, or there was nothing; 1 something could not be (the line says
@@ -82,7 +90,7 @@ def release(
 
 
 def _release(kube: KubeClient, name: tuple[str, str] | None, expired: bool, now: float) -> list[Line]:
-    scalers = _scalers(kube, name)
+    scalers, pools = _scalers(kube, name), [] if name is not None else _pools(kube)
     overdue = {str(item["metadata"]["uid"]) for item in scalers if _deleted_for(item, now) >= OVERDUE}
     if name is not None:
         wanted: Wanted = floors_back.of_name(*name)
@@ -93,17 +101,24 @@ def _release(kube: KubeClient, name: tuple[str, str] | None, expired: bool, now:
     floors, namespace = KubernetesFloors(kube), "" if name is None else name[0]
     lines = [_line(one) for one in floors_back.release(floors, namespace, wanted)]
     if name is None:
+        late = frozenset(_owner(item) for item in pools if _deleted_for(item, now) >= OVERDUE)
         lines += [
             Line(pool.what, pool.owner, pool.held, pool.value, fault=pool.fault)
-            for pool in release_pools(kube, expired_only=expired, now=now)
+            for pool in release_pools(kube, expired_only=expired, now=now, also=late)
         ]
+        lines += [] if expired else _costs(kube)
     held = {one.mark.uid for one in floors.autoscalers(namespace) if one.mark is not None}
     failed = {one.owner for one in lines if one.fault}
     for item in scalers:
         if FINALIZER in (item["metadata"].get("finalizers") or ()) and not (expired and _deleted_for(item, now) < 0):
             lines += _unguard(ClusterFinalizers(kube), item, held, failed, expired=expired)
+    for item in pools:
+        gone = _deleted_for(item, now)
+        if FINALIZER in (item["metadata"].get("finalizers") or ()) and not (expired and gone < OVERDUE):
+            lines += _unguard_pool(kube, item, failed)
     if not expired:
         _warn(scalers)
+        _warn_pools(pools)
     return lines
 
 
@@ -128,16 +143,53 @@ def _unguard(
     return [Line(str(scaler), owner, None, None, note=f"its finalizer {FINALIZER} is taken off")]
 
 
+def _unguard_pool(kube: KubeClient, item: Json, failed: set[str]) -> list[Line]:
+    """Take one pool's finalizer off, with the note of what it raised, when all of that is put back."""
+    ref, owner = ref_of(item), _owner(item)
+    if owner in failed:
+        return []
+    if may_hold(item) is None:
+        return [Line(str(ref), owner, None, None, fault=unknown(ref.name))]
+    try:
+        pool_finalizers(kube).take_off(ref)
+    except TargetError as error:
+        return [Line(str(ref), owner, None, None, fault=str(error))]
+    return [Line(str(ref), owner, None, None, note=f"its finalizer {FINALIZER} is taken off")]
+
+
+def _costs(kube: KubeClient) -> list[Line]:
+    """Deletion costs that stand on pods, and which nobody would take off any more."""
+    try:
+        for _ in costs_off(kube, [""], lambda uid: False):
+            pass
+    except TargetError as error:
+        return [Line("Pods", "", None, None, fault=str(error))]
+    return []
+
+
 def _scalers(kube: KubeClient, name: tuple[str, str] | None) -> list[Json]:
     """The PredictiveScalers; none where the kind is not there (any more)."""
-    within = "" if name is None else f"namespaces/{name[0]}/"
-    answer = kube.call("GET", f"/apis/{API_VERSION}/{within}{PLURAL}")
+    items = _every(kube, "" if name is None else f"namespaces/{name[0]}/", PLURAL, "PredictiveScalers")
+    return [item for item in items if name is None or item["metadata"]["name"] == name[1]]
+
+
+def _pools(kube: KubeClient) -> list[Json]:
+    """The GpuNodePools; as ``_scalers``."""
+    return _every(kube, "", POOLS, "GpuNodePools")
+
+
+def _every(kube: KubeClient, within: str, plural: str, kind: str) -> list[Json]:
+    answer = kube.call("GET", f"/apis/{API_VERSION}/{within}{plural}")
     if answer.code == 404:
         return []
     if not answer.ok:
-        raise failure(answer, "list PredictiveScalers")
-    items = list(answer.body.get("items") or [])
-    return [item for item in items if name is None or item["metadata"]["name"] == name[1]]
+        raise failure(answer, f"list {kind}")
+    return list(answer.body.get("items") or [])
+
+
+def _owner(pool: Json) -> str:
+    """As the pool's marks have it."""
+    return marks.owner(str(pool["metadata"]["name"]))
 
 
 def _deleted_for(item: Json, now: float) -> float:
@@ -161,6 +213,18 @@ def _warn(scalers: list[Json]) -> None:
             click.echo(
                 f"PredictiveScaler {who} is in mode Floor: a running controller raises its floor again at its next "
                 f"tick, unless it is paused (`lagcast pause {who}`)",
+                err=True,
+            )
+
+
+def _warn_pools(pools: list[Json]) -> None:
+    for item in pools:
+        metadata = item["metadata"]
+        held = metadata.get("deletionTimestamp") or PAUSED in (metadata.get("annotations") or {})
+        if (item.get("spec") or {}).get("mode") == PoolMode.ENFORCE and not held:
+            click.echo(
+                f"GpuNodePool {metadata['name']} is in mode Enforce: a running controller raises its count again at "
+                f"its next tick, unless it is paused (kubectl annotate gpunodepool {metadata['name']} {PAUSED}=true)",
                 err=True,
             )
 

@@ -1,4 +1,4 @@
-"""`lagcast status`: what the running controller decided last, and why."""
+"""`lagcast status`: what the running controller decided last for scalers and pools, and why."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 import requests
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
+from scaler.api.gpu_node_pool import POOL_KIND
+from scaler.api.predictive_scaler import KIND
 from scaler.cli.stages import WIDE
 from scaler.cli.units import DURATION
 from scaler.clock import Clock, SystemClock
@@ -25,7 +27,9 @@ from scaler.clock import Clock, SystemClock
 )
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def status(url: str, watch: bool, every: float, output: str) -> None:
-    """Show every scaler's newest decision, and whether the replica that is asked leads.
+    """Show the newest decision for every scaler and pool of GPU nodes, and whether the replica that is asked leads.
+
+    As JSON it is one list; `kind` tells the scalers (PredictiveScaler) from the pools (GpuNodePool).
 
     With --watch, a terminal shows one table that is kept up to date; elsewhere each look is a table, or a line of JSON.
     While the controller does not answer, that is said on stderr, and it is asked again.
@@ -79,13 +83,18 @@ def _console() -> Console:
 
 
 def _ask(url: str) -> list[dict[str, Any]]:
+    """Scalers first. A controller of a version before pools were served has none."""
     try:
-        answer = requests.get(f"{url.rstrip('/')}/status", timeout=5)
-        answer.raise_for_status()
-        rows: list[dict[str, Any]] = answer.json()
-    except (requests.RequestException, ValueError) as error:
+        found = []
+        for path, kind in (("status", KIND), ("pools", POOL_KIND)):
+            answer = requests.get(f"{url.rstrip('/')}/{path}", timeout=5)
+            if answer.status_code == 404 and kind == POOL_KIND:
+                continue
+            answer.raise_for_status()
+            found += [{"kind": kind, **row} for row in answer.json()]
+    except (requests.RequestException, ValueError, TypeError) as error:
         raise click.ClickException(f"no status from {url}: {error}; is `lagcast run` listening there?") from error
-    return rows
+    return found
 
 
 def _standby(url: str) -> str | None:
@@ -99,30 +108,53 @@ def _standby(url: str) -> str | None:
         return None  # the rows say as much
 
 
-def _shown(url: str, rows: list[dict[str, Any]], caption: str | None) -> Table:
+def _shown(url: str, rows: list[dict[str, Any]], caption: str | None) -> RenderableType:
     try:
-        table = _table(rows)
-        table.caption = caption
-        return table
+        tables = [_scalers([row for row in rows if row["kind"] == KIND])]
+        if pools := [row for row in rows if row["kind"] == POOL_KIND]:
+            tables.append(_pools(pools))
     except (KeyError, TypeError, AttributeError) as error:
         raise click.ClickException(f"no status from {url}: its answer is not that of `lagcast run`") from error
+    tables[-1].caption = caption
+    return Group(*tables)
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
+def _scalers(rows: list[dict[str, Any]]) -> Table:
     table = Table("SCALER", "TARGET", "MODE", "CURRENT", "DESIRED", "READY", "REASONS", "SUMMARY", "INPUTS")
     for row in rows:
-        numbers = row["numbers"]
-        wrong = [f"{k} {v['status']}: {v['detail']}" for k, v in row["inputs"].items() if v["status"] != "fresh"]
         table.add_row(
             f"{row['namespace']}/{row['name']}",
             row["target"],
             row["mode"],
-            *(_text(v) for v in (row["current"], row["desired"], numbers["ready"])),
+            *(_text(v) for v in (row["current"], row["desired"], row["numbers"]["ready"])),
             ", ".join([*row["reasons"], row["outcome"]["reason"]]),
             row["summary"],
-            "; ".join(wrong) or "fresh",
+            _wrong(row),
         )
     return table
+
+
+def _pools(rows: list[dict[str, Any]]) -> Table:
+    names = ("POOL", "PROVIDER", "MODE", "MIN", "MAX", "CURRENT", "DESIRED", "READY", "PENDING", "EMPTY")
+    table = Table(*names, "REASONS", "DETAIL", "INPUTS")
+    for row in rows:
+        counts = ("min", "max", "current", "desired", "ready", "pending", "empty")
+        table.add_row(
+            row["name"],
+            row["provider"],
+            row["mode"],
+            *(_text(row[name]) for name in counts),
+            ", ".join([*row["reasons"], row["outcome"]["reason"]]),
+            row["outcome"]["detail"],
+            _wrong(row),
+        )
+    return table
+
+
+def _wrong(row: dict[str, Any]) -> str:
+    """What cannot be read of the inputs."""
+    wrong = [f"{k} {v['status']}: {v['detail']}" for k, v in row["inputs"].items() if v["status"] != "fresh"]
+    return "; ".join(wrong) or "fresh"
 
 
 def _text(value: object) -> str:

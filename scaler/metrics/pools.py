@@ -21,6 +21,7 @@ WRITES = (
     Reason.TARGET_NOT_FOUND,
     Reason.TARGET_WITHOUT_SCALE,
     Reason.OWNED_BY_ANOTHER,
+    Reason.CONTESTED_TARGET,
     Reason.FORBIDDEN,
 )
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
 
-from scaler.act.nodepools.ports import SPARE, NodePools, written
+from scaler.act.nodepools.ports import SPARE, NodePools, kept, written
 from scaler.act.order import Outcome
 from scaler.act.ports import Finalizers
 from scaler.api.gpu_node_pool import GpuNodePool, PoolMode
@@ -29,17 +29,17 @@ from scaler.plan.reasons import Reason
 from scaler.pools.endings import pool_ref, put_back
 from scaler.pools.limits import Bounded, enforced
 from scaler.pools.row import PoolSeen
+from scaler.pools.sweep import Sweep
 from scaler.pools.vacate import Mark, Tenant, marks
 
 log = logging.getLogger(__name__)
 
 MOST_MARKS = 40  # a tick and pool: what is left has its turn at the next
 MOST_LOWERED = 10  # nodes a tick and pool: each is looked at once more
-_ANY = (
-    "Cluster API would take any of its machines away, also one that serves: it is not lowered; lower it by hand, or "
-    "let the cluster autoscaler own the count (spec.provider.machineDeployment.autoscaled)"
-)
+MOST_CONFLICTS = 3  # in a row; somebody who writes at each of our ticks is no coincidence
 _MERGE = "application/merge-patch+json"
+_TIDY = ""  # no pool has this uid
+_KEEPS = "karpenter.sh/do-not-disrupt"
 _FAILURES: tuple[tuple[type[TargetError], Reason], ...] = (
     (TargetNotFound, Reason.TARGET_NOT_FOUND),
     (TargetWithoutScale, Reason.TARGET_WITHOUT_SCALE),
@@ -54,9 +54,16 @@ _FAILURES: tuple[tuple[type[TargetError], Reason], ...] = (
 class NodePods(Protocol):
     """What the API server says of nodes and pods at this very moment."""
 
-    def holds(self, node: str) -> str:
-        """Name of a pod on the node that would be lost with it, whoever's it is; empty: there is none. Raises
-        Forbidden or Unreachable."""
+    def holds(self, node: str, *, any_pod: bool = False) -> str:
+        """Name of a pod on the node that would be lost with it, whoever's it is; empty: there is none. ``any_pod``: or
+        would not be lost, and belongs to no DaemonSet that gives it up. Raises Forbidden or Unreachable.
+        """
+        ...
+
+    def sweep(self, namespaces: Collection[str], keep: Container[str]) -> bool:
+        """Take our deletion costs off the pods of ``namespaces`` ("": all), but of those whose uid is in ``keep``; a
+        part at a time. Whether it is done. Raises Forbidden or Unreachable.
+        """
         ...
 
     def mark(self, mark: Mark) -> None:
@@ -82,6 +89,7 @@ class PoolActor:
         self._pods = pods
         self._finalizers = finalizers
         self._said: dict[str, str] = {}  # by pool: what went wrong last
+        self._conflicts: dict[str, int] = {}  # by pool: in a row
 
     def vacate(self, pool: GpuNodePool, tenants: Sequence[Tenant]) -> None:
         """Before services scale in: the pods that are to go first; afterwards they are put back. A mark that cannot be
@@ -97,6 +105,18 @@ class PoolActor:
             except TargetError as error:
                 self._say(pool, str(error))
                 return
+
+    def tidy(self, namespaces: Collection[str], keep: Container[str]) -> bool:
+        """Take the marks off pods of ``namespaces`` ("": of all) whose uid is not in ``keep``, a part at a time;
+        whether it is done.
+        """
+        try:
+            return self._pods.sweep(namespaces, keep)
+        except TargetError as error:
+            if self._said.get(_TIDY) != str(error):
+                log.warning("deletion costs that are not needed any more stay for now: %s", error)
+            self._said[_TIDY] = str(error)
+            return False
 
     def apply(self, order: PoolOrder) -> Outcome:
         """Carry one decision out. Never raises for what the API server answers."""
@@ -115,21 +135,34 @@ class PoolActor:
         held = ""
         try:
             if nodes < floor and pool.spec.provider.name not in SPARE:
-                nodes, held = (floor, _ANY) if _takes_any(pool) else self._empty(floor, nodes, seen.empty)
-            number = written(pool, nodes, seen.busy)
+                nodes, held = self._empty(pool, floor, nodes, seen.empty)
+            number, own = written(pool, nodes, seen.busy), self._counts.least(pool)
+            if number < own:  # of the provider's object, from before it was raised here
+                number, nodes = own, kept(pool, own, seen.busy)
+                held = f"{own} was there before it was raised: it is not lowered below"
             if number > seen.number and put_back(pool):
                 self._finalizers.put(pool_ref(pool))
             self._counts.write(pool, seen.number, number)  # also where it is the same: a mark's life is renewed
         except TargetError as error:
             self._say(pool, str(error))
-            reason = next((r for kind, r in _FAILURES if isinstance(error, kind)), Reason.PATCH_FAILED)
-            return Outcome(reason, str(error))
+            return self._failed(pool, error)
         self._said.pop(pool.uid, None)
+        self._conflicts.pop(pool.uid, None)
         if number == seen.number:
-            return Outcome(Reason.NODES_IN_USE, held) if held else Outcome(Reason.UNCHANGED)
+            return Outcome(Reason.NODES_IN_USE if held and number > own else Reason.UNCHANGED, held)
         text = f"{floor} -> {nodes} nodes{f' ({why})' if why else ''}"
         log.info("%s: %s", pool, text)
         return Outcome(Reason.APPLIED, text)
+
+    def _failed(self, pool: GpuNodePool, error: TargetError) -> Outcome:
+        if not isinstance(error, Conflict):
+            self._conflicts.pop(pool.uid, None)
+            reason = next((r for kind, r in _FAILURES if isinstance(error, kind)), Reason.PATCH_FAILED)
+            return Outcome(reason, str(error))
+        self._conflicts[pool.uid] = row = self._conflicts.get(pool.uid, 0) + 1
+        if row <= MOST_CONFLICTS:
+            return Outcome(Reason.CONFLICT, str(error))
+        return Outcome(Reason.CONTESTED_TARGET, f"{error} ({row} times in a row: nothing could be written)")
 
     def _renew(self, order: PoolOrder) -> None:
         """What was raised stands for as long as we live, also while nothing is decided: paused, or in the dark."""
@@ -141,21 +174,27 @@ class PoolActor:
         except TargetError as error:
             self._say(pool, str(error))
 
-    def _empty(self, floor: int, nodes: int, empty: Sequence[Node]) -> tuple[int, str]:
-        """How low the count may go, as each node that is to go is looked at once more; and a pod that is in the way.
+    def _empty(self, pool: GpuNodePool, floor: int, nodes: int, empty: Sequence[Node]) -> tuple[int, str]:
+        """How low the count may go, as each node that is to go is looked at once more; and what is in the way.
 
         Others' pods are not watched, and a pod may have come since the nodes were seen.
         """
-        lower, held = 0, ""
+        going: list[str] = []
+        held = ""
+        # Whoever lowers it has to find the same nodes empty: for Karpenter, ended and static pods fill one, too.
+        strict = pool.spec.provider.karpenter is not None
         for node in empty[: max(floor - nodes, 0) + MOST_LOWERED]:
-            if lower >= min(floor - nodes, MOST_LOWERED):
+            if len(going) >= min(floor - nodes, MOST_LOWERED):
                 break
-            pod = self._pods.holds(node.name)
+            pod = self._pods.holds(node.name, any_pod=strict)
             if pod:
                 held = f"node {node.name} holds pod {pod}: the pool is not lowered by it"
             else:
-                lower += 1
-        return floor - lower, held
+                going.append(node.name)
+        if going:
+            sure = self._counts.single_out(pool, going)
+            going, held = list(sure.nodes), f"{sure.why}: the pool is not lowered by it" if sure.why else held
+        return floor - len(going), held
 
     def _say(self, pool: GpuNodePool, text: str) -> None:
         if self._said.get(pool.uid) != text:  # once, not at every tick
@@ -168,11 +207,15 @@ class KubernetesNodePods:
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
+        self._sweep = Sweep(client)
 
-    def holds(self, node: str) -> str:
+    def holds(self, node: str, *, any_pod: bool = False) -> str:
         query = {"fieldSelector": f"spec.nodeName={node}"}
         items = self._client.get("/api/v1/pods", f"list the pods of node {node}", query=query).get("items") or []
-        return next((_name(item) for item in items if _would_be_lost(item)), "")
+        return next((_name(item) for item in items if (_fills if any_pod else _would_be_lost)(item)), "")
+
+    def sweep(self, namespaces: Collection[str], keep: Container[str]) -> bool:
+        return self._sweep.step(namespaces, keep)
 
     def mark(self, mark: Mark) -> None:
         cost = None if mark.cost is None else str(mark.cost)
@@ -183,10 +226,11 @@ class KubernetesNodePods:
             raise failure(answer, f"write the deletion cost of pod {mark.namespace}/{mark.pod}")
 
 
-def _takes_any(pool: GpuNodePool) -> bool:
-    """Whether whoever lowers the pool takes any node: a MachineDeployment that nobody else scales."""
-    machines = pool.spec.provider.machine_deployment
-    return machines is not None and not machines.autoscaled
+def _fills(item: Json) -> bool:
+    """Any pod, but those of a DaemonSet that may be disrupted: what Karpenter takes no node for empty with."""
+    metadata = item["metadata"]
+    owners = {owner.get("kind") for owner in metadata.get("ownerReferences") or ()}
+    return "DaemonSet" not in owners or _KEEPS in (metadata.get("annotations") or {})
 
 
 def _would_be_lost(item: Json) -> bool:

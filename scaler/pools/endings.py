@@ -1,29 +1,36 @@
-"""Pools that are to go, and whose floor is to be put back first."""
+"""Pools that are to go, or name another provider now, and what is to be put back first."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import quote
 
-from scaler.act.finalizer import FINALIZER, ClusterFinalizers
-from scaler.act.nodepools.ports import NodePools
+from scaler.act.finalizer import FINALIZER, TRIES, ClusterFinalizers
+from scaler.act.nodepools.objects import Objects
+from scaler.act.nodepools.pointer import pointer
+from scaler.act.nodepools.pools import number_of
+from scaler.act.nodepools.ports import Held, NodePools
+from scaler.act.nodepools.raised import RAISED, may_hold, named, raised, told
 from scaler.act.order import ScalerRef
-from scaler.act.ports import Finalizers
-from scaler.api.gpu_node_pool import POOL_KIND, GpuNodePool
-from scaler.api.objects import parse
+from scaler.api.gpu_node_pool import POOL_KIND, GpuNodePool, Provider
 from scaler.api.predictive_scaler import API_VERSION
-from scaler.errors import NotLeader, Silent, TargetError
-from scaler.kube import Json, KubeClient
+from scaler.errors import Conflict, NotLeader, Silent, TargetError, TargetNotFound, where
+from scaler.kube import Json, KubeClient, failure
 
 log = logging.getLogger(__name__)
 
 PLURAL = "gpunodepools"
 
 
+@dataclass(frozen=True, slots=True)
 class PoolRef(ScalerRef):
-    """One GpuNodePool, which has no namespace."""
+    """One GpuNodePool, which has no namespace; with the provider by which it is about to be raised."""
+
+    provider: Provider | None = None
 
     def __str__(self) -> str:
         return f"{POOL_KIND} {self.name}"
@@ -31,12 +38,13 @@ class PoolRef(ScalerRef):
 
 def pool_ref(pool: GpuNodePool) -> PoolRef:
     """Which object a pool is."""
-    return PoolRef("", pool.metadata.name, pool.uid)
+    return PoolRef("", pool.metadata.name, pool.uid, pool.spec.provider)
 
 
-def pool_finalizers(client: KubeClient) -> ClusterFinalizers:
-    """Lagcast's finalizer on GpuNodePools."""
-    return ClusterFinalizers(client, lambda ref: f"/apis/{API_VERSION}/{PLURAL}/{quote(ref.name, safe='')}")
+def ref_of(item: Json) -> PoolRef:
+    """Which object it is, as the API server hands it over."""
+    metadata = item["metadata"]
+    return PoolRef("", str(metadata["name"]), str(metadata["uid"]))
 
 
 def put_back(pool: GpuNodePool) -> bool:
@@ -45,12 +53,117 @@ def put_back(pool: GpuNodePool) -> bool:
     return pool.spec.provider.karpenter is None and (machines is None or machines.autoscaled)
 
 
-class PoolEndings:
-    """The handler of a watch of GpuNodePools: which of them are being deleted, and wait for their floor."""
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A provider that a pool names no longer; ``live``: the number is one that it still names, in other words."""
 
-    def __init__(self, counts: NodePools, finalizers: Finalizers) -> None:
+    provider: Provider
+    live: bool = False
+
+
+class PoolMemory(Protocol):
+    """What stands on GpuNodePools of what was raised for them: the finalizer, and by which providers."""
+
+    def take_off(self, scaler: ScalerRef) -> None:
+        """Take both off: all is put back. Raises Forbidden, Unreachable, Conflict."""
+        ...
+
+    def left(self, ref: ScalerRef) -> tuple[Left, ...]:
+        """The providers by which something was raised, and that the pool does not name at this very moment; none where
+        that cannot be told. Raises Forbidden, Unreachable.
+        """
+        ...
+
+    def forget(self, ref: ScalerRef, provider: Provider) -> None:
+        """What was raised by ``provider`` is put back. Raises as ``take_off``."""
+        ...
+
+
+class PoolFinalizers(ClusterFinalizers):
+    """Finalizers and PoolMemory on the objects of the API server; both are written in one patch."""
+
+    def __init__(self, client: KubeClient) -> None:
+        super().__init__(client, _path)
+
+    def put(self, scaler: ScalerRef) -> None:
+        """Put the finalizer on, and note the provider: before anything is raised."""
+        provider = scaler.provider if isinstance(scaler, PoolRef) else None
+        for _ in range(TRIES):
+            item = self._item(scaler)
+            metadata = item.get("metadata") or {}
+            if not item or metadata.get("deletionTimestamp"):
+                raise TargetNotFound(f"{scaler} is gone, or being deleted: nothing is raised for it any more")
+            has, known = list(metadata.get("finalizers") or ()), raised(item) or ()
+            noted = known if provider is None or provider in known else (*known, provider)
+            tests, changes = _noting(metadata, noted) if noted != known else ([], [])
+            if FINALIZER not in has:
+                same = _test("finalizers", has) if has else _test("resourceVersion", metadata.get("resourceVersion"))
+                tests.append(same)
+                changes.append({"op": "add", "path": "/metadata/finalizers", "value": [*has, FINALIZER]})
+            if not changes or self._patched(scaler, [*tests, *changes], "put"):
+                return
+        raise _again(scaler)
+
+    def take_off(self, scaler: ScalerRef) -> None:
+        """Take both off."""
+        for _ in range(TRIES):
+            metadata = self._item(scaler).get("metadata") or {}
+            has = list(metadata.get("finalizers") or ())
+            tests, changes = _noting(metadata, ())
+            if FINALIZER in has:
+                rest = [one for one in has if one != FINALIZER]
+                change: Json = {"op": "replace", "value": rest} if rest else {"op": "remove"}
+                tests.append(_test("finalizers", has))
+                changes.append({**change, "path": "/metadata/finalizers"})
+            if not changes or self._patched(scaler, [*tests, *changes], "take"):
+                return
+        raise _again(scaler)
+
+    def left(self, ref: ScalerRef) -> tuple[Left, ...]:
+        """See PoolMemory."""
+        item, objects = self._item(ref), Objects(self._client)
+        now = named(item)
+        if now is None:
+            return ()
+        number = number_of(now, objects)
+        return tuple(Left(one, number_of(one, objects) == number) for one in raised(item) or () if one != now)
+
+    def forget(self, ref: ScalerRef, provider: Provider) -> None:
+        """See PoolMemory."""
+        for _ in range(TRIES):
+            item = self._item(ref)
+            known = raised(item) or ()
+            if provider not in known:
+                return
+            tests, changes = _noting(item["metadata"], tuple(one for one in known if one != provider))
+            if self._patched(ref, [*tests, *changes], "note what is put back beside"):
+                return
+        raise _again(ref)
+
+    def _item(self, ref: ScalerRef) -> Json:
+        """Empty when this very object is gone."""
+        answer = self._client.call("GET", self._where(ref))
+        if answer.code == 404:
+            return {}
+        if not answer.ok:
+            raise failure(answer, f"read {ref}")
+        return answer.body if (answer.body.get("metadata") or {}).get("uid") == ref.uid else {}
+
+
+def pool_finalizers(client: KubeClient) -> PoolFinalizers:
+    """Lagcast's finalizer on GpuNodePools, and what it stands for."""
+    return PoolFinalizers(client)
+
+
+class PoolEndings:
+    """The handler of a watch of GpuNodePools: which of them have something to be put back.
+
+    Nothing is remembered here: it stands on the pools, so that a replica that begins to lead finds it.
+    """
+
+    def __init__(self, counts: NodePools, memory: PoolMemory) -> None:
         self._counts = counts
-        self._finalizers = finalizers
+        self._memory = memory
         self._waiting: dict[str, Json] = {}
         self._said: dict[str, str] = {}  # by uid: what went wrong last
         self._lock = threading.Lock()
@@ -58,12 +171,12 @@ class PoolEndings:
     def listed(self, objects: Sequence[Json], at: float) -> None:
         """All of them."""
         with self._lock:
-            self._waiting = {item["metadata"]["uid"]: item for item in objects if _ending(item)}
+            self._waiting = {item["metadata"]["uid"]: item for item in objects if _ending(item) or _moved(item)}
 
     def changed(self, item: Json, at: float) -> None:
         """One is new, or has changed."""
         with self._lock:
-            if _ending(item):
+            if _ending(item) or _moved(item):
                 self._waiting[item["metadata"]["uid"]] = item
             else:
                 self._waiting.pop(item["metadata"]["uid"], None)
@@ -73,29 +186,100 @@ class PoolEndings:
         with self._lock:
             self._waiting.pop(item["metadata"]["uid"], None)
 
-    def finish(self) -> None:
-        """Put each floor back and take the finalizer off; what fails is tried again at the next tick."""
+    def finish(self) -> Mapping[str, tuple[Json, str]]:
+        """Put back what is to be, and take the finalizer off those that are being deleted; what fails is tried again at
+        the next tick. The deletions that wait, by uid: the object, and why.
+
+        For the leader alone.
+        """
         with self._lock:
             waiting = dict(self._waiting)
-        self._said = {uid: said for uid, said in self._said.items() if uid in waiting}
+        said: dict[str, str] = {}
         for uid, item in waiting.items():
-            ref = PoolRef("", str(item["metadata"]["name"]), str(uid))
-            pool = parse(item, (POOL_KIND,)).resource
             try:
-                if isinstance(pool, GpuNodePool):
-                    self._counts.release(pool)
-                self._finalizers.take_off(ref)
-                log.info("%s: its floor is put back", ref)
+                if _ending(item):
+                    self._end(item)
+                else:
+                    self._move(item)
             except NotLeader:
-                return
+                break
             except TargetError as error:
+                said[uid] = str(error)
                 if self._said.get(uid) != str(error):  # once, not at every tick
-                    log.warning("%s keeps its finalizer: %s", ref, error)
-                self._said[uid] = str(error)
+                    log.warning("%s: what it raised is not put back: %s", ref_of(item), error)
                 if isinstance(error, Silent):  # each would wait for as long again
-                    return
+                    break
+            except Exception as error:  # noqa: BLE001 - one that cannot be let go holds up no other
+                said[uid] = f"internal error: {where(error)}; please report it"
+                if self._said.get(uid) != said[uid]:
+                    log.error("%s: what it raised is not put back: %s", ref_of(item), said[uid])
+        self._said = said
+        return {uid: (waiting[uid], text) for uid, text in said.items() if _ending(waiting[uid])}
+
+    def _end(self, item: Json) -> None:
+        ref = ref_of(item)
+        providers = may_hold(item)
+        if providers is None:
+            raise TargetError(unknown(ref.name))
+        for provider in providers:
+            self._counts.release(Held(ref.name, ref.uid, provider))
+        self._memory.take_off(ref)
+        log.info("%s: what it raised is put back", ref)
+
+    def _move(self, item: Json) -> None:
+        """What the pool names now is looked up again: the watch may be late."""
+        ref = ref_of(item)
+        for one in self._memory.left(ref):
+            if not one.live:
+                self._counts.release(Held(ref.name, ref.uid, one.provider))
+                log.info("%s: what it raised by the provider before is put back: %s", ref, told((one.provider,)))
+            self._memory.forget(ref, one.provider)
+
+
+def unknown(pool: str) -> str:
+    """What to do where nothing tells what a pool has raised."""
+    return (
+        f"it is not known what it raised, for neither spec.provider nor its annotation {RAISED} can be read: correct "
+        f"one of them; or set the number back by hand on the object whose annotation lagcast.io/floor-owner is "
+        f"{POOL_KIND}/{pool} (lagcast.io/floor-before says to what), and take the finalizer {FINALIZER} off: "
+        f'kubectl patch gpunodepool {pool} --type=merge -p \'{{"metadata":{{"finalizers":null}}}}\''
+    )
 
 
 def _ending(item: Json) -> bool:
     metadata = item["metadata"]
     return bool(metadata.get("deletionTimestamp")) and FINALIZER in (metadata.get("finalizers") or ())
+
+
+def _moved(item: Json) -> bool:
+    """Something was raised by a provider that the pool does not name now."""
+    now = named(item)
+    return now is not None and any(one != now for one in raised(item) or ())
+
+
+def _path(ref: ScalerRef) -> str:
+    return f"/apis/{API_VERSION}/{PLURAL}/{quote(ref.name, safe='')}"
+
+
+def _noting(metadata: Json, providers: Sequence[Provider]) -> tuple[list[Json], list[Json]]:
+    """(tests, changes) of a JSON Patch after which ``providers`` are noted."""
+    annotations, where = metadata.get("annotations") or {}, pointer("metadata", "annotations", RAISED)
+    if RAISED in annotations:
+        tests: list[Json] = [{"op": "test", "path": where, "value": annotations[RAISED]}]
+    elif providers:  # a test of what is not there fails: then only the version of the whole can be tested
+        tests = [_test("resourceVersion", metadata.get("resourceVersion"))]
+    else:
+        return [], []
+    if not providers:
+        return tests, [{"op": "remove", "path": where}]
+    if annotations:
+        return tests, [{"op": "add", "path": where, "value": told(providers)}]
+    return tests, [{"op": "add", "path": "/metadata/annotations", "value": {RAISED: told(providers)}}]
+
+
+def _again(ref: ScalerRef) -> Conflict:
+    return Conflict(f"{ref} is changed again and again: its finalizer is tried again")
+
+
+def _test(field: str, value: object) -> Json:
+    return {"op": "test", "path": f"/metadata/{field}", "value": value}

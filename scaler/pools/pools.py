@@ -36,9 +36,13 @@ class Pools:
         self._actor = actor
         self._pods = pods
         self._events = events
+        self._any = False  # there are pools
+        self._tenants: frozenset[TargetRef] | None = None  # targets on pools, as long as this replica leads
+        self._untidy: set[str] = set()  # namespaces ("": all) where deletion costs may stand that nobody needs
 
     def begin(self, pools: Sequence[GpuNodePool]) -> None:
         """Begin to ask for what takes a while."""
+        self._any = bool(pools)
         self._gatherer.begin(pools)
 
     def gather(
@@ -71,6 +75,24 @@ class Pools:
             leaving = _leaving(member, by_uid[member.service.uid]) if pool.vacate else 0
             tenants.append(Tenant(target.namespace, self._pods.pods_of(target), member.service.gpus, leaving))
         self._actor.vacate(group.pool, tenants)
+
+    def tidy(self, groups: Sequence[Group], *, leads: bool) -> None:
+        """After a tick: pods that stand on no pool any more, for their scaler or the pool is gone, lose the deletion
+        costs that were written for it. Who begins to lead looks at all pods once: the leader before may have left some.
+        """
+        if not leads:
+            self._tenants, self._untidy = None, set()
+            return
+        tenants = frozenset(watched(m.resource).target for g in groups if g.pool is not None for m in g.members)
+        if self._tenants is None:
+            self._untidy = {""} if self._any else set()
+        else:
+            self._untidy |= {target.namespace for target in self._tenants - tenants}
+        self._tenants = tenants
+        if self._untidy:
+            keep = frozenset(pod.uid for target in tenants for pod in self._pods.pods_of(target))
+            if self._actor.tidy(self._untidy, keep):
+                self._untidy = set()
 
     def carry_out(
         self,

@@ -56,6 +56,24 @@ def of_row(row: PoolRow, before: PoolStatus, now: float, lately: Lately) -> Pool
     )
 
 
+def place_in(item: Json) -> Place:
+    """Where the status of an object is written, as the API server hands it over."""
+    metadata = item["metadata"]
+    return Place("", str(metadata["name"]), str(metadata["uid"]), metadata.get("generation"))
+
+
+def of_ending(place: Place, why: str, before: PoolStatus, now: float) -> PoolStatus:
+    """The status of a pool that is being deleted, and waits."""
+    said = f"its deletion waits, for what it raised is not put back: {why}"
+    finding = Finding(ConditionType.READY, Truth.FALSE, Because.NOT_RELEASED, said)
+    return _status(
+        observedGeneration=place.generation,
+        reason=str(Because.NOT_RELEASED),
+        lastScaleTime=before.last_scale_time,
+        conditions=[c.model_dump(by_alias=True) for c in dated((finding,), before.conditions, place, now)],
+    )
+
+
 def of_refused(place: Place, faults: tuple[str, ...], before: PoolStatus, now: float) -> PoolStatus:
     """The status of a pool that cannot be read."""
     finding = Finding(ConditionType.READY, Truth.FALSE, Refusal.INVALID_SPEC, "; ".join(faults))
@@ -102,6 +120,8 @@ def _limited(row: PoolRow) -> Finding:
             return Finding(kind, Truth.TRUE, reason, _LIMITS[reason])
     if row.outcome.reason is Reason.NODES_IN_USE:
         return Finding(kind, Truth.TRUE, Reason.NODES_IN_USE, row.outcome.detail)
+    if row.outcome.reason is Reason.UNCHANGED and row.outcome.detail:  # the number that its user has set
+        return Finding(kind, Truth.TRUE, Reason.MIN_NODES, row.outcome.detail)
     return Finding(kind, Truth.FALSE, Because.WITHIN_LIMITS, "no limit moved the desired count")
 
 

@@ -11,8 +11,8 @@ from scaler.api.gpu_node_pool import POOL_KIND, GpuNodePool
 from scaler.api.predictive_scaler import API_VERSION
 from scaler.api.status import PoolStatus
 from scaler.clock import Clock
-from scaler.errors import TargetError
-from scaler.kube import KubeClient
+from scaler.errors import where
+from scaler.kube import Json, KubeClient
 from scaler.observe.watch import Watches
 from scaler.pools.endings import PoolEndings, pool_finalizers
 from scaler.pools.row import PoolRow
@@ -40,7 +40,7 @@ class ClusterPools:
         self._refused: tuple[Declared[GpuNodePool], ...] = ()
         self._newest: dict[str, PoolStatus] = {}  # by uid; what the next one follows
         self._lately: dict[str, Lately] = {}  # by uid
-        self._left: list[GpuNodePool] = []  # as they were, with a provider that they name no longer
+        self._stuck: Mapping[str, tuple[Json, str]] = {}  # by uid: deletions that wait, and why
         self.pools: tuple[GpuNodePool, ...] = ()
 
     def settle(self, seconds: float) -> None:
@@ -53,8 +53,6 @@ class ClusterPools:
         if declared is None:
             return False
         pools = [one.resource for one in declared if one.resource is not None]
-        now = {pool.uid: pool.spec.provider for pool in pools}
-        self._left += [old for old in self.pools if now.get(old.uid, old.spec.provider) != old.spec.provider]
         self.pools = tuple(sorted(pools, key=lambda pool: pool.metadata.name))
         refused = tuple(one for one in declared if one.resource is None)
         for one in refused:
@@ -69,24 +67,23 @@ class ClusterPools:
         made = {}
         for uid, row in rows.items():
             before, lately = self._newest.get(uid) or PoolStatus(), self._lately.setdefault(uid, Lately())
-            made[pool_status.place_of(row.resource)] = pool_status.of_row(row, before, now, lately)
+            try:
+                made[pool_status.place_of(row.resource)] = pool_status.of_row(row, before, now, lately)
+            except Exception as error:  # noqa: BLE001 - one that has no status takes no other's away
+                log.error("the status of %s cannot be made: %s; please report it", row.resource, where(error))
         for one in self._refused:
             before = self._newest.get(one.place.uid) or PoolStatus()
             made[one.place] = pool_status.of_refused(one.place, one.faults, before, now)
+        for item, why in self._stuck.values():
+            place = pool_status.place_in(item)
+            before = self._newest.get(place.uid) or pool_status.read(item.get("status") or {})
+            made[place] = pool_status.of_ending(place, why, before, now)
         self._newest |= {place.uid: status for place, status in made.items()}
         self._writer.publish(made, now)
 
     def finish(self) -> None:
-        """Put back the floors of pools that are being deleted, or name another provider now."""
-        self._endings.finish()
-        left, self._left = self._left, []
-        for pool in left:
-            try:
-                self._counts.release(pool)
-            except TargetError as error:
-                log.warning(
-                    "%s: what stands on its old provider is not put back before its mark expires: %s", pool, error
-                )
+        """Put back the floors of pools that are being deleted, or name another provider now. For the leader alone."""
+        self._stuck = self._endings.finish()
 
     def follow(self) -> None:
         """Another replica has written until now: what stands on the server is what the next statuses follow."""

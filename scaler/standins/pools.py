@@ -8,9 +8,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from scaler.act.nodepools.ports import Held, Singled
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.errors import Conflict, TargetNotFound, Unreachable
 from scaler.observe.nodes import Node, PoolNodes
@@ -173,10 +174,25 @@ class FakeGpuCluster(FakeCluster):
             used = Counter(self._on.values())
             self._take_away(min(self._nodes, key=lambda n: (n.ready_at <= self._now, used[n.name], n.name)))
 
-    def release(self, pool: GpuNodePool) -> None:
+    def least(self, pool: GpuNodePool) -> int:
+        """Nobody else has set any."""
+        return 0
+
+    def single_out(self, pool: GpuNodePool, nodes: Sequence[str]) -> Singled:
+        """Empty nodes go first."""
+        return Singled(tuple(nodes))
+
+    def release(self, held: Held) -> None:
         """Nothing is marked."""
 
-    def holds(self, node: str) -> str:
+    def sweep(self, namespaces: Collection[str], keep: Container[str]) -> bool:
+        """Take the costs off all pods but those of ``keep``."""
+        if self.down:
+            raise Unreachable(_AWAY)
+        self._costs = {pod: cost for pod, cost in self._costs.items() if pod in keep}
+        return True
+
+    def holds(self, node: str, *, any_pod: bool = False) -> str:
         """A pod on the node."""
         if self.down:
             raise Unreachable(_AWAY)

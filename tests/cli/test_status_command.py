@@ -33,12 +33,40 @@ ROW: dict[str, Any] = {
 }
 
 
+SHOWN = {"kind": "PredictiveScaler", **ROW}
+POOL: dict[str, Any] = {
+    "name": "h100",
+    "provider": "karpenter",
+    "mode": "Enforce",
+    "min": 1,
+    "max": 12,
+    "current": 3,
+    "desired": 5,
+    "ready": 2,
+    "pending": 1,
+    "empty": None,
+    "services": 2,
+    "leadTime": 360.0,
+    "reasons": ["Forecast"],
+    "outcome": {"reason": "ContestedTarget", "detail": "NodePool static: put back by flux"},
+    "inputs": {"kubernetes": {"status": "fresh", "age": 0.1, "reason": None, "detail": ""}},
+}
+
+
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[Any]]]:
+def pools() -> list[Any]:
+    """The pools that a controller serves."""
+    return []
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch, pools: list[Any]) -> Iterator[tuple[str, list[Any]]]:
     """Where a controller serves its status, and the rows it serves."""
     monkeypatch.setenv("COLUMNS", "220")
     rows: list[Any] = [ROW]
-    endpoints = Endpoints("127.0.0.1", 0, CollectorRegistry(), lambda: None, lambda: None, lambda: rows)
+    endpoints = Endpoints(
+        "127.0.0.1", 0, CollectorRegistry(), lambda: None, lambda: None, lambda: rows, pools=lambda: pools
+    )
     yield f"http://127.0.0.1:{endpoints.port}", rows
     endpoints.close()
 
@@ -50,8 +78,28 @@ def status(*arguments: str) -> Result:
 def test_json_is_what_the_controller_serves(served: tuple[str, list[Any]]) -> None:
     shown = status("--url", served[0], "-o", "json")
     assert shown.exit_code == 0
-    assert json.loads(shown.stdout) == [ROW]
+    assert json.loads(shown.stdout) == [SHOWN]
     assert shown.stderr == ""
+
+
+def test_pools_are_listed_after_the_scalers(served: tuple[str, list[Any]], pools: list[Any]) -> None:
+    assert "POOL" not in status("--url", served[0]).stdout
+    pools.append(POOL)
+    assert json.loads(status("--url", served[0], "-o", "json").stdout) == [SHOWN, {"kind": "GpuNodePool", **POOL}]
+    lines = status("--url", served[0]).stdout.splitlines()
+    (row,) = (line for line in lines if "h100" in line)
+    cells = [cell.strip() for cell in row.split("│")[1:-1]]
+    assert cells[:10] == ["h100", "karpenter", "Enforce", "1", "12", "3", "5", "2", "1", "-"]
+    text = " ".join(" ".join(lines).split())
+    assert "ContestedTarget" in text
+    assert "flux" in text
+
+
+def test_a_watch_shows_pools_too(
+    served: tuple[str, list[Any]], pools: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools.append(POOL)
+    assert watched(monkeypatch, Looks(2), "--url", served[0]).stdout.count("h100") == 2
 
 
 def test_names_are_whole_in_a_pipe(served: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch) -> None:

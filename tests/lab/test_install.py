@@ -21,6 +21,10 @@ import pytest
 import requests
 import yaml
 
+from scaler.act.nodepools.pools import ProviderPools
+from scaler.clock import SystemClock
+from scaler.kube import connect
+from scaler.pools.endings import pool_finalizers, pool_ref
 from simulations.lab import ports
 from simulations.lab.access import write_kubeconfig
 from simulations.lab.lab import Lab
@@ -30,6 +34,7 @@ from simulations.lab.topics import begin_behind
 from simulations.traces import Pattern
 from tests.lab.test_manifests import rendered
 from tests.manifests.checked_in import ROOT
+from tests.nodepools.conformance import pool as gpu_pool
 
 pytestmark = pytest.mark.lab
 
@@ -123,6 +128,13 @@ class Followed:
             self.autoscale()
         if command.startswith("kubectl delete predictivescalers"):
             self.seen["count before"] = self.replicas()
+        if command.startswith("kubectl delete gpunodepools"):
+            self.raise_pool("seen")  # while the controller runs
+        if command.startswith("kubectl lagcast release"):
+            self.raise_pool("left")  # by one that is no more
+            done = self.type("kubectl delete gpunodepool left --wait=false")
+            assert done.code == 0, done.output
+            self.seen["stuck"] = self.pools()
 
     def after(self, command: str) -> None:
         if self.controller is None and "rollout status" in command and "controller log" not in self.seen:
@@ -141,12 +153,53 @@ class Followed:
         if command.startswith("kubectl delete predictivescalers"):
             self.seen["minimum put back"] = self.least()
             self.seen["marks"] = [k for k in self.get("hpa", NAME)["metadata"].get("annotations", {}) if "lagcast" in k]
+        if command.startswith("kubectl delete gpunodepools"):
+            self.seen["pools after their deletion"] = (self.pools(), self.placeholders("seen"))
+        if command.startswith("kubectl lagcast release"):
+            self.seen["pools after the release"] = (self.pools(), self.placeholders("left"))
         if "delete deployment lagcast" in command:
             self.end_controller()
 
     def condition(self, kind: str) -> str | None:
         conditions = self.get("predictivescaler", NAME).get("status", {}).get("conditions", [])
         return next((c["status"] for c in conditions if c["type"] == kind), None)
+
+    def raise_pool(self, name: str) -> None:
+        """A pool of placeholder pods that was raised from none to two, as the controller does it."""
+        labels = {"app": name}
+        pod = {"priorityClassName": "gpu-placeholder", "containers": [{"name": "pause", "image": "pause"}]}
+        template = {"metadata": {"labels": labels}, "spec": pod}
+        spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+        priority = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": -5}
+        made = gpu_pool({"placeholderPods": {"namespace": SPACE, "name": name}}, name)
+        items = [
+            {**priority, "metadata": {"name": "gpu-placeholder"}},
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": name, "namespace": SPACE},
+                "spec": spec,
+            },
+            json.loads(made.model_dump_json(by_alias=True, exclude_none=True)),
+        ]
+        done = self.lab.kubernetes.run(
+            "apply", "-f", "-", stdin=json.dumps({"kind": "List", "apiVersion": "v1", "items": items})
+        )
+        assert done.code == 0, done.output
+        admin = connect(Path(self.lab.kubernetes.admin_kubeconfig))
+        uid = admin.get(f"/apis/lagcast.io/v1alpha1/gpunodepools/{name}", "look")["metadata"]["uid"]
+        made = made.model_copy(update={"metadata": made.metadata.model_copy(update={"uid": uid})})
+        pool_finalizers(admin).put(pool_ref(made))
+        ProviderPools(admin, SystemClock()).write(made, 0, 2)
+        assert self.placeholders(name) == 2
+
+    def placeholders(self, name: str) -> int:
+        return int(self.get("deployment", name)["spec"]["replicas"])
+
+    def pools(self) -> list[str]:
+        done = self.lab.kubernetes.run("get", "gpunodepools", "-o", "name")
+        assert done.code == 0, done.output
+        return done.output.split()
 
     def autoscale(self) -> None:
         """An HPA of the user's, as there was one all along."""
@@ -262,6 +315,12 @@ def test_uninstalling_puts_everything_back(followed: Followed) -> None:
     assert followed.seen["minimum put back"] == 1
     assert followed.seen["marks"] == []
     assert followed.replicas() >= followed.seen["count before"], "the target keeps its count"
+
+
+def test_no_pool_is_stuck_and_what_they_raised_is_put_back(followed: Followed) -> None:
+    assert followed.seen["pools after their deletion"] == ([], 0), "by the controller"
+    assert followed.seen["stuck"] == ["gpunodepool.lagcast.io/left"], "nobody was there who would let it go"
+    assert followed.seen["pools after the release"] == ([], 0)
 
 
 def test_nothing_is_left_and_no_namespace_is_stuck(followed: Followed) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from scaler.act.nodepools.machines import FIRST
 from scaler.act.nodepools.pools import ProviderPools
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.clock import SystemClock
@@ -21,7 +22,7 @@ from simulations.lab.karpenter import GPUS, POOL_LABEL, node_class, node_pool, w
 from simulations.lab.kwok import GPU
 from simulations.lab.lab import Lab
 from tests.lab.nodepool_world import ROOT, LabWorld, apply, buffer, prepare, replaced
-from tests.nodepools.conformance import PROVIDERS, NodePoolConformance, World, pool
+from tests.nodepools.conformance import PROVIDERS, NodePoolConformance, World, held, pool
 
 pytestmark = pytest.mark.lab
 
@@ -191,7 +192,7 @@ def test_a_buffer_has_nodes_there_before_the_pods(admin: KubeClient, pools: Prov
     pools.write(given, 2, 0)  # both nodes are busy now: the same two nodes in all
     eventually(lambda: sum(map(_ready, pods(admin, "real"))) == 2)
     assert max(waits(pods(admin, "real"))) < LEAD - 1  # s; they were there
-    pools.release(given)
+    pools.release(held(given))
     delete(admin, real, f"{buffers}/spare")
 
 
@@ -210,6 +211,50 @@ def test_placeholders_make_room_at_once(admin: KubeClient, pools: ProviderPools,
     pools.write(given, 2, 0)
     assert admin.get(held, "look")["spec"]["replicas"] == 0
     delete(admin, real, held)
+
+
+MACHINES = f"/apis/cluster.x-k8s.io/v1beta2/{FLEET}/machines"
+
+
+def machine(admin: KubeClient, node: str) -> None:
+    """A Machine of the MachineDeployment h100, whose node is ``node``."""
+    labels = {"cluster.x-k8s.io/deployment-name": "h100"}
+    owner = {"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "MachineSet", "name": "h100-1", "uid": "1"}
+    metadata = {"name": f"m-{node}", "labels": labels, "ownerReferences": [{**owner, "controller": True}]}
+    machines = {"apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "Metal3Machine", "name": node}
+    spec = {"clusterName": "inference", "bootstrap": {"dataSecretName": "s"}, "infrastructureRef": machines}
+    kind = {"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine"}
+    replaced(admin, MACHINES, {**kind, "metadata": metadata, "spec": spec})
+    merge = "application/merge-patch+json"
+    told = {"status": {"nodeRef": {"name": node}}}
+    answer = admin.call("PATCH", f"{MACHINES}/m-{node}/status", body=told, content_type=merge)
+    assert answer.ok, answer
+
+
+def test_a_machine_deployment_is_lowered_by_the_machines_of_empty_nodes(clients: Clients) -> None:
+    """As the controller's account may. Cluster API's controllers do not run: which Machine goes is theirs to choose."""
+    admin = clients.admin
+    world = LabWorld("machineDeployment", clients.ours)
+    world.admin = admin
+    made = world.made(3)
+    for node in "abc":
+        machine(admin, node)
+    assert world.pools.single_out(made, ["b", "x"]).nodes == ("b",)
+    assert [first_of(admin, node) for node in "abc"] == [None, "lagcast.io/h100", None]
+    world.pools.write(made, 3, 2)
+    assert world.number(made) == 2
+    world.pools.write(made, 2, 2)
+    assert first_of(admin, "b") == "lagcast.io/h100", "until Cluster API has chosen"
+    delete(admin, f"{MACHINES}/m-a")  # two are left: it was another one
+    world.pools.write(made, 2, 2)
+    assert first_of(admin, "b") is None
+    delete(admin, f"{MACHINES}/m-b", f"{MACHINES}/m-c")
+    world.cleared()
+
+
+def first_of(admin: KubeClient, node: str) -> str | None:
+    found = admin.get(f"{MACHINES}/m-{node}", "look")["metadata"].get("annotations") or {}
+    return found.get(FIRST)
 
 
 def test_placeholders_that_would_be_in_the_way_are_not_made(admin: KubeClient, pools: ProviderPools) -> None:

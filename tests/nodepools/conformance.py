@@ -14,6 +14,7 @@ import pytest
 
 from scaler.act.nodepools.marks import BEFORE, EXPIRES, FIELD, LIFE, OWNER, VALUE
 from scaler.act.nodepools.pools import ProviderPools
+from scaler.act.nodepools.ports import Held
 from scaler.act.nodepools.release import release
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.clock import ManualClock
@@ -26,6 +27,11 @@ START = 1_790_000_000.0  # unix s
 MARKED = ("capacityBuffer", "machineDeployment autoscaled", "placeholderPods", "integerField")
 UNMARKED = ("karpenter", "machineDeployment")
 PROVIDERS = MARKED + UNMARKED
+
+
+def held(pool: GpuNodePool) -> Held:
+    """What it may have raised by the provider that it names."""
+    return Held(pool.metadata.name, pool.uid, pool.spec.provider)
 
 
 def pool(provider: dict[str, Any], name: str = "h100") -> GpuNodePool:
@@ -93,12 +99,35 @@ class NodePoolConformance:
         reading = world.pools.floor(world.made(2))
         assert (reading.value, reading.freshness, reading.time) == (2, Freshness.FRESH, START)
 
-    def test_up_down_to_none_and_up_again(self, world: World) -> None:
+    def test_up_down_and_up_again(self, world: World) -> None:
         made = world.made(2)
-        for current, desired in ((2, 5), (5, 3), (3, 0), (0, 1)):
+        for current, desired in ((2, 5), (5, 3), (3, 4)):
             world.pools.write(made, current, desired)
             assert world.number(made) == desired
             assert world.pools.floor(made).value == desired
+
+    def test_down_to_none_but_a_floor_not_below_what_its_user_has_set(self, world: World) -> None:
+        made = world.made(2)
+        world.pools.write(made, 2, 5)
+        world.pools.write(made, 5, 0)
+        own = 2 if world.marked else 0
+        assert (world.number(made), world.pools.floor(made).value, world.pools.least(made)) == (own, own, own)
+        assert ours(world.noted(made)) == {}
+        world.pools.write(made, own, 0)  # there is no mark now
+        assert world.number(made) == own
+        world.pools.write(made, own, 4)
+        assert world.pools.floor(made).value == 4
+        assert world.pools.least(made) == own
+
+    def test_what_its_user_lowers_is_what_a_floor_is_not_below_from_there_on(self, world: World) -> None:
+        made = world.made(2)
+        world.pools.write(made, 2, 5)
+        world.change(made, 1)
+        assert world.pools.floor(made).value == 1
+        world.pools.write(made, 1, 4)
+        assert world.pools.floor(made).value == 4
+        world.pools.write(made, 4, 0)
+        assert world.number(made) == (1 if world.marked else 0)
 
     def test_what_changed_since_it_was_read_is_left_alone(self, world: World) -> None:
         made = world.made(2)
@@ -114,7 +143,7 @@ class NodePoolConformance:
         assert reading.reason is Reason.TARGET_NOT_FOUND
         with pytest.raises(TargetNotFound):
             world.pools.write(missing, 0, 3)
-        world.pools.release(missing)
+        world.pools.release(held(missing))
 
     def test_a_raised_number_is_marked_until_it_is_back(self, world: World) -> None:
         made = world.made(2)
@@ -145,10 +174,10 @@ class NodePoolConformance:
     def test_release_puts_back_what_was_there(self, world: World) -> None:
         made = world.made(2)
         world.pools.write(made, 2, 5)
-        world.pools.release(made)
+        world.pools.release(held(made))
         assert world.number(made) == (2 if world.marked else 5)  # nobody else would take a count of ours
         assert ours(world.noted(made)) == {}
-        world.pools.release(made)
+        world.pools.release(held(made))
         assert world.number(made) == (2 if world.marked else 5)
 
     def test_a_dead_controller_leaves_nothing_raised(self, world: World) -> None:
@@ -175,7 +204,7 @@ class NodePoolConformance:
         assert ours(world.noted(made)) == {}
         world.pools.write(made, 6, 7)
         world.change(made, 8)
-        world.pools.release(made)
+        world.pools.release(held(made))
         assert world.number(made) == 8
         assert ours(world.noted(made)) == {}
 
@@ -194,5 +223,8 @@ class NodePoolConformance:
         other = world.another(made)
         with pytest.raises(OwnedByAnother, match="GpuNodePool/h100"):
             world.pools.write(other, 5, 7)
-        world.pools.release(other)
+        assert world.pools.floor(other).value == 5
+        with pytest.raises(OwnedByAnother, match="GpuNodePool/h100"):
+            world.pools.write(other, 5, 5)  # also where nothing would be written
+        world.pools.release(held(other))
         assert world.number(made) == 5

@@ -54,7 +54,7 @@ class FakeApi(KubeClient):
         if method in self.forbidden:
             return _status(403, f"may not {method} {path}")
         if method == "GET":
-            return self._get(path)
+            return self._get(path, str((query or {}).get("labelSelector", "")))
         assert (method, content_type) == ("PATCH", JSON_PATCH)
         while self.meanwhile:
             where, change = self.meanwhile.pop()
@@ -62,7 +62,7 @@ class FakeApi(KubeClient):
             self._bump(where)
         return self._patch(path, body)
 
-    def _get(self, path: str) -> Answer:
+    def _get(self, path: str, selector: str = "") -> Answer:
         whole, _, last = path.rpartition("/")
         if path in self.objects:
             return Answer(200, copy.deepcopy(self.objects[path]))
@@ -70,16 +70,21 @@ class FakeApi(KubeClient):
             return Answer(200, self._scale(whole))
         if path.endswith("horizontalpodautoscalers"):
             return Answer(200, {"items": []})
-        return self._of_kinds(path, last)
+        return self._of_kinds(path, last, dict(one.split("=") for one in selector.split(",") if one))
 
-    def _of_kinds(self, path: str, last: str) -> Answer:
+    def _of_kinds(self, path: str, last: str, labels: Mapping[str, str]) -> Answer:
         """Discovery, a whole collection, or an object that is not there."""
         for version, kinds in self.kinds.items():
             if path in (f"/apis/{version}", f"/api/{version}"):
                 return Answer(200, {"resources": self._discovered(version)})
             for plural, kind, _ in kinds:
-                if path == f"/apis/{version}/{plural}":
-                    items = [copy.deepcopy(item) for at, item in self.objects.items() if at.split("/")[-2] == plural]
+                if path.startswith(f"/apis/{version}/") and last == plural:
+                    there = [item for at, item in self.objects.items() if at.split("/")[-2] == plural]
+                    if "/namespaces/" in path:
+                        there = [item for item in there if item["metadata"].get("namespace") == path.split("/")[-2]]
+                    items = [
+                        copy.deepcopy(i) for i in there if labels.items() <= i["metadata"].get("labels", {}).items()
+                    ]
                     return Answer(200, {"items": items})
                 if path.startswith(f"/apis/{version}/") and f"/{plural}/" in path:
                     return _status(404, f"{kind} {last} not found", details={"name": last})

@@ -18,7 +18,7 @@ KINDS = {
     "lagcast.io/v1alpha1": (("gpunodepools", "GpuNodePool", False),),
     "karpenter.sh/v1": (("nodepools", "NodePool", False),),
     "autoscaling.x-k8s.io/v1alpha1": (("capacitybuffers", "CapacityBuffer", True),),
-    "cluster.x-k8s.io/v1beta2": (("machinedeployments", "MachineDeployment", True),),
+    "cluster.x-k8s.io/v1beta2": (("machinedeployments", "MachineDeployment", True), ("machines", "Machine", True)),
     "apps/v1": (("deployments", "Deployment", True),),
     "eks.services.k8s.aws/v1alpha1": (("nodegroups", "Nodegroup", True),),
 }

@@ -14,7 +14,7 @@ from scaler.errors import Conflict, ContestedTarget, Forbidden, OwnedByAnother, 
 from scaler.kube import Json
 from scaler.plan.observation import Freshness
 from scaler.plan.reasons import Reason
-from tests.nodepools.conformance import MARKED, PROVIDERS, START, pool
+from tests.nodepools.conformance import MARKED, PROVIDERS, START, held, pool
 from tests.nodepools.test_conformance import MAX, MIN, FakeWorld, fake
 
 
@@ -47,6 +47,7 @@ def test_where_nothing_is_to_be_written_nothing_is_asked(provider: str) -> None:
     world = fake(provider)
     made = world.made(2)
     assert world.pools.floor(made).value == 2
+    world.pools.write(made, 2, 2)  # once it is looked whether Machines are left annotated
     world.kube.asked.clear()
     world.pools.write(made, 2, 2)
     assert world.kube.asked == []
@@ -66,7 +67,7 @@ def test_an_outage_is_an_error_and_not_absent(provider: str) -> None:
     with pytest.raises(Unreachable):
         world.pools.write(made, 2, 5)
     with pytest.raises(Unreachable):
-        world.pools.release(made)
+        world.pools.release(held(made))
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -132,6 +133,9 @@ def test_who_puts_it_back_every_time_is_left_to_win(provider: str) -> None:
     with pytest.raises(ContestedTarget, match="Recommend"):
         world.pools.write(made, 2, 5)
     assert world.number(made) == 2
+    assert world.pools.floor(made).value == 2
+    with pytest.raises(ContestedTarget):
+        world.pools.write(made, 2, 2)  # also where nothing would be written
     world.clock.advance(1800.0)
     world.pools.write(made, 2, 5)
     assert world.number(made) == 5
@@ -239,7 +243,8 @@ class TestPlaceholders:
         with pytest.raises(TargetError, match="real pods would wait"):
             world.pools.write(made, 2, 5)
         assert sent(world) == []
-        world.pools.write(made, 2, 1)  # fewer do no harm
+        world.change(made, 5)
+        world.pools.write(made, 5, 5)  # it is not raised
 
     def test_a_pool_of_a_file_has_no_place_for_its_mark(self) -> None:
         world = fake("placeholderPods")
@@ -277,8 +282,11 @@ class TestPlaceholders:
         world.pools.write(made, 2, 5)
         world.kube.put(f"{world.kept.path}/others", {"spec": {"replicas": 1, "template": {}}})
         moved = pool(world.declared("others"))
-        world.pools.release(moved)  # not its mark
+        world.pools.release(held(moved))  # not its mark
         assert world.number(made) == 5
+        with pytest.raises(Conflict, match="fleet/h100 is put back first"):
+            world.pools.write(moved, 1, 3)
+        assert world.noted(made)[BEFORE] == "2", "what stood before is not forgotten"
         (line,) = release(world.kube, expired_only=False, now=START)
         assert (line.what, line.value) == ("Deployment fleet/h100", 2)
 
@@ -295,8 +303,23 @@ class TestIntegerField:
         world, made = self.at(path, spec)
         world.pools.write(made, 2, 4)
         assert world.pools.floor(made).value == 4
-        world.pools.release(made)
+        world.pools.release(held(made))
         assert world.item(made)["spec"] == spec
+
+    def test_another_field_of_one_object_is_written_when_the_first_is_put_back(self) -> None:
+        world, first = self.at("/spec/a", {"a": 2, "b": 1})
+        world.pools.write(first, 2, 4)
+        declared = world.declared("h100")
+        declared["integerField"]["path"] = "/spec/b"
+        second = pool(declared)
+        assert world.pools.floor(second).value == 1
+        with pytest.raises(Conflict, match="/spec/a is put back first"):
+            world.pools.write(second, 1, 3)
+        world.pools.release(held(second))  # not its mark
+        assert world.item(first)["spec"] == {"a": 4, "b": 1}
+        world.pools.release(held(first))
+        world.pools.write(second, 1, 3)
+        assert world.item(first)["spec"] == {"a": 2, "b": 3}
 
     @pytest.mark.parametrize("value", [None, True, -1, 2.5, "two", "", [2]])
     def test_what_is_no_integer_is_absent(self, value: object) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from scaler.act.nodepools.ports import Held, Singled
 from scaler.act.order import Outcome, ScalerRef
 from scaler.api.gpu_node_pool import GpuNodePool
-from scaler.errors import Forbidden, OwnedByAnother
+from scaler.errors import Conflict, Forbidden, OwnedByAnother
 from scaler.kube import KubeClient
 from scaler.observe.nodes import Node
 from scaler.observe.pods import DELETION_COST, MARKED
@@ -28,6 +30,10 @@ class Api:
 
     def __init__(self, *held: str) -> None:
         self.held = held
+        self.own = 0  # that the user of the provider's object has set
+        self.sure: Singled | None = None
+        self.asked: list[tuple[str, bool]] = []  # nodes that were looked at, and whether for any pod
+        self.swept: list[set[str]] = []
         self.written: list[tuple[int, int]] = []
         self.guarded: list[str] = []
         self.fault: Exception | None = None
@@ -40,10 +46,23 @@ class Api:
             raise self.fault
         self.written.append((current, desired))
 
-    def release(self, pool: GpuNodePool) -> None:
+    def least(self, pool: GpuNodePool) -> int:
+        return self.own
+
+    def single_out(self, pool: GpuNodePool, nodes: Sequence[str]) -> Singled:
+        return self.sure or Singled(tuple(nodes))
+
+    def release(self, held: Held) -> None:
         raise AssertionError
 
-    def holds(self, node: str) -> str:
+    def sweep(self, namespaces: Collection[str], keep: Container[str]) -> bool:
+        if self.fault is not None:
+            raise self.fault
+        self.swept.append(set(namespaces))
+        return True
+
+    def holds(self, node: str, *, any_pod: bool = False) -> str:
+        self.asked.append((node, any_pod))
         return "ml/other-0" if node in self.held else ""
 
     def mark(self, mark: Mark) -> None:
@@ -117,16 +136,60 @@ def test_spare_nodes_are_what_a_buffer_counts() -> None:
     assert api.written == [(1, 3), (1, 0)], "three of four nodes hold pods; a buffer takes no node away by itself"
 
 
-def test_machines_that_nobody_chooses_are_not_given_up() -> None:
-    named = {"namespace": "fleet", "name": "h100"}
-    api, made = Api(), pool(provider={"machineDeployment": named})
+def test_nodes_of_which_it_is_not_sure_that_they_go_are_not_given_up() -> None:
+    api, made = Api(), pool(provider={"machineDeployment": {"namespace": "fleet", "name": "h100"}})
+    api.sure = Singled((), "it rolls out")
     outcome = PoolActor(api, api, api).apply(order(2, made=made, empty=("a", "b")))
-    assert outcome.reason is Reason.NODES_IN_USE
-    assert "any of its machines" in outcome.detail
+    assert outcome == Outcome(Reason.NODES_IN_USE, "it rolls out: the pool is not lowered by it")
+    api.sure = Singled(("b",), "no Machine says that node a is its own")
+    assert PoolActor(api, api, api).apply(order(2, made=made, empty=("a", "b"))).reason is Reason.APPLIED
     assert PoolActor(api, api, api).apply(order(6, made=made)).reason is Reason.APPLIED
-    autoscaled = pool(provider={"machineDeployment": {**named, "autoscaled": True}})
-    assert PoolActor(api, api, api).apply(order(2, made=autoscaled, empty=("a", "b"))).reason is Reason.APPLIED
-    assert api.written == [(4, 4), (4, 6), (4, 2)]
+    assert api.written == [(4, 4), (4, 3), (4, 6)]
+
+
+def test_karpenter_has_to_find_the_same_nodes_empty() -> None:
+    api = Api()
+    PoolActor(api, api, api).apply(order(3, empty=("a",)))
+    machines = pool(provider={"machineDeployment": {"namespace": "fleet", "name": "h100"}})
+    PoolActor(api, api, api).apply(order(3, made=machines, empty=("a",)))
+    assert api.asked == [("a", True), ("a", False)]
+
+
+def test_a_floor_is_not_below_what_its_user_has_set() -> None:
+    api = Api()
+    api.own = 3
+    made = pool(provider={"machineDeployment": {"namespace": "fleet", "name": "h100", "autoscaled": True}})
+    assert PoolActor(api, api, api).apply(order(1, made=made, empty=("a", "b", "c"))).reason is Reason.APPLIED
+    outcome = PoolActor(api, api, api).apply(order(1, floor=3, made=made, empty=("a", "b", "c")))
+    assert outcome.reason is Reason.UNCHANGED
+    assert "3 was there before" in outcome.detail
+    assert api.written == [(4, 3), (3, 3)]
+
+
+def test_one_conflict_is_no_fault_and_one_at_every_tick_is(caplog: pytest.LogCaptureFixture) -> None:
+    api = Api()
+    actor = PoolActor(api, api, api)
+    api.fault = Conflict("somebody else changed it")
+    assert [actor.apply(order(6)).reason for _ in range(3)] == [Reason.CONFLICT] * 3
+    outcome = actor.apply(order(6))
+    assert outcome.reason is Reason.CONTESTED_TARGET
+    assert "4 times in a row" in outcome.detail
+    api.fault = None
+    assert actor.apply(order(6)).reason is Reason.APPLIED
+    api.fault = Conflict("somebody else changed it")
+    assert actor.apply(order(6)).reason is Reason.CONFLICT
+
+
+def test_costs_that_cannot_be_taken_off_are_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    api = Api()
+    actor = PoolActor(api, api, api)
+    api.fault = Forbidden("no pods")
+    assert not actor.tidy({"ml"}, set())
+    assert not actor.tidy({"ml"}, set())
+    assert len(caplog.records) == 1
+    api.fault = None
+    assert actor.tidy({"ml"}, set())
+    assert api.swept == [{"ml"}]
 
 
 @pytest.mark.parametrize(
@@ -180,8 +243,9 @@ def test_what_is_stale_is_not_written_either() -> None:
 
 
 def test_pods_that_would_be_lost(api: ApiServer, client: KubeClient) -> None:
-    def pods(*owners: str, **more: object) -> Callable[[object], tuple[int, object]]:
+    def pods(*owners: str, annotations: Any = None, **more: object) -> Callable[[object], tuple[int, object]]:
         metadata = {"namespace": "ml", "name": "p", "ownerReferences": [{"kind": kind} for kind in owners]}
+        metadata |= {"annotations": annotations or {}}
         return lambda _: (200, {"items": [{"metadata": metadata, **more}]})
 
     there = KubernetesNodePods(client)
@@ -195,6 +259,16 @@ def test_pods_that_would_be_lost(api: ApiServer, client: KubeClient) -> None:
         api.lists.clear()
         api.lists.append(found(None))  # type: ignore[arg-type]
         assert there.holds("gpu-1") == expected
+    lasts = {"karpenter.sh/do-not-disrupt": "true"}
+    for found, expected in (
+        (pods("DaemonSet"), ""),
+        (pods("Node"), "ml/p"),
+        (pods("Job", status={"phase": "Succeeded"}), "ml/p"),
+        (pods("DaemonSet", annotations=lasts), "ml/p"),
+    ):
+        api.lists.clear()
+        api.lists.append(found(None))  # type: ignore[arg-type]
+        assert there.holds("gpu-1", any_pod=True) == expected, "as Karpenter takes a node for empty"
     assert api.asked[-1].query == {"fieldSelector": "spec.nodeName=gpu-1"}
 
 

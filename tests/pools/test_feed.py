@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 
 from scaler.act.finalizer import FINALIZER
-from scaler.act.nodepools.ports import NodePools
-from scaler.errors import Unreachable
+from scaler.api.gpu_node_pool import Provider
+from scaler.errors import ContestedTarget, Unreachable
 from scaler.kube import KubeClient
+from scaler.observe.ports import TargetRef
 from scaler.observe.watch import Timings
-from scaler.pools.endings import PoolEndings, PoolRef
+from scaler.pools.endings import Left, PoolEndings, PoolRef
 from scaler.resources.feed import ClusterScalers
 from tests.cluster.api_server import ApiServer, Asked, Watched, listed
 from tests.configuration.objects import POOL, spoil
 from tests.pools.made import TICK, Bench, pool, scaler
 
+BUFFER = {"capacityBuffer": {"namespace": "gpu", "name": "warm"}}
 FAST = Timings(first_pause=0.01, longest_pause=0.02, refused=0.02)
 
 
@@ -113,6 +115,38 @@ def test_a_pool_that_no_scaler_names_is_seen_and_left_alone(world: Callable[...,
     assert status["desiredNodes"] is None
 
 
+def test_a_contested_pool_is_not_ready_and_counted(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w = world(item(pool(), "uid-h100"))
+    write = w.bench.cluster.write
+
+    def contested(where: object, current: int, desired: int) -> None:
+        if not isinstance(where, TargetRef):
+            raise ContestedTarget("NodePool static: put back again and again, last by the field manager 'flux'")
+        write(where, current, desired)
+
+    monkeypatch.setattr(w.bench.cluster, "write", contested)
+    w.tick()
+    (ready,) = [c for c in w.tick()["h100"]["conditions"] if c["type"] == "Ready"]
+    assert (ready["status"], ready["reason"]) == ("False", "ContestedTarget")
+    assert "'flux'" in ready["message"]
+    assert w.bench.value("lagcast_pool_writes_total", outcome="ContestedTarget") == 2
+
+
+def test_what_is_kept_up_by_its_users_own_number_is_said(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w = world(item(pool(provider=BUFFER), "uid-h100"))
+    monkeypatch.setattr(w.bench.cluster, "least", lambda pool: 2)
+    w.tick()
+    status = w.tick()["h100"]
+    (limited,) = [c for c in status["conditions"] if c["type"] == "ScalingLimited"]
+    assert (limited["status"], limited["reason"]) == ("True", "MinNodes")
+    assert "2 was there before" in limited["message"]
+    assert w.bench.cluster.counts == []
+
+
 def test_what_is_not_known_is_left_out(world: Callable[..., World]) -> None:
     w = world(item(pool(), "uid-h100"))
     w.bench.cluster.down = True
@@ -141,7 +175,10 @@ class Taken(list[str]):
     def take_off(self, ref: PoolRef) -> None:
         self.append(str(ref))
 
-    def put(self, ref: PoolRef) -> None:
+    def left(self, ref: PoolRef) -> tuple[Left, ...]:
+        raise AssertionError
+
+    def forget(self, ref: PoolRef, provider: Provider) -> None:
         raise AssertionError
 
 
@@ -164,18 +201,11 @@ def test_no_pool_goes_before_its_floor_is_put_back() -> None:
     assert len(taken) == 1
 
 
-def test_with_another_provider_the_old_ones_floor_is_put_back(world: Callable[..., World], api: ApiServer) -> None:
-    first, second = (pool(provider={"capacityBuffer": {"namespace": "gpu", "name": name}}) for name in ("warm", "cold"))
-    w = world(item(first, "uid-h100"), then=Watched([], then="hang"))
-    released: list[str] = []
-
-    def release(of: Any) -> None:
-        released.append(of.spec.provider.capacity_buffer.name)
-
-    counts: NodePools = w.feed._pools._counts
-    counts.release = release  # type: ignore[method-assign]
-    w.tick()
-    assert released == []
-    w.feed._pools._store.changed(item(second, "uid-h100", generation=2), 0.0)
-    w.tick()
-    assert released == ["warm"]
+def test_a_pool_whose_deletion_waits_says_why_in_its_condition(world: Callable[..., World]) -> None:
+    going = item(pool(), "uid-h100", finalizers=[FINALIZER], deletionTimestamp="2026-01-01T00:00:00Z")
+    going["spec"]["provider"] = {"integerField": "no"}
+    w = world(going)
+    status = w.tick()["h100"]
+    assert conditions(status) == {"Ready": ("False", "NotReleased")}
+    assert "kubectl patch gpunodepool h100" in status["conditions"][0]["message"]
+    assert status["reason"] == "NotReleased"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Event
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from scaler.act.nodepools.ports import Held, Singled
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.observe.nodes import Node
 from scaler.observe.pods import Pod
@@ -56,7 +58,13 @@ class Sources:
     def write(self, pool: GpuNodePool, current: int, desired: int) -> None:
         raise AssertionError
 
-    def release(self, pool: GpuNodePool) -> None:
+    def least(self, pool: GpuNodePool) -> int:
+        raise AssertionError
+
+    def single_out(self, pool: GpuNodePool, nodes: Sequence[str]) -> Singled:
+        raise AssertionError
+
+    def release(self, held: Held) -> None:
         raise AssertionError
 
     def close(self) -> None:

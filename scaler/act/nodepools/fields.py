@@ -33,6 +33,10 @@ class FieldWriter:
     def what(self) -> str:
         return str(self._field.ref)
 
+    @property
+    def number(self) -> tuple[str, ...]:
+        return (*self._field.ref.parts, self._field.where)
+
     def owner(self, item: Json) -> str:
         """Who else owns the number, and what to do about it."""
         del item
@@ -46,10 +50,12 @@ class FieldWriter:
         field = self._field
         item = self._objects.read(field.ref)
         asked = integer(found(item, field.where))
+        mark = marks.mark(item)
         return PoolTarget(
             asked,
             lacks=self.lacks() if asked is None else "",
-            mark=marks.mark(item),
+            mark=mark,
+            elsewhere="" if mark is None else marks.elsewhere(item, field.where),
             most=integer(found(item, field.most)) if field.most else None,
             owner=self.owner(item),
             item=item,

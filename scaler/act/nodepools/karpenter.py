@@ -26,6 +26,10 @@ class StaticPoolWriter:
     def what(self) -> str:
         return f"{KIND} {self._name}"
 
+    @property
+    def number(self) -> tuple[str, ...]:
+        return (*ObjectRef((VERSION,), KIND, "", self._name).parts, "/spec/replicas")
+
     def read(self) -> PoolTarget:
         # The whole object, for /scale of a pool that is not static is an error of the API server's own.
         item = self._objects.read(ObjectRef((VERSION,), KIND, "", self._name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scaler.act.nodepools.fields import Field, FieldWriter
+from scaler.act.nodepools.machines import Machines
 from scaler.act.nodepools.objects import ObjectRef, Objects
 from scaler.act.nodepools.pointer import found, integer, pointer
 from scaler.act.nodepools.ports import Mark, PoolTarget
@@ -39,10 +40,15 @@ class CountWriter:
     def __init__(self, objects: Objects, given: MachineDeployment) -> None:
         self._objects = objects
         self._ref = _ref(given)
+        self.machines = Machines(objects, VERSIONS)
 
     @property
     def what(self) -> str:
         return str(self._ref)
+
+    @property
+    def number(self) -> tuple[str, ...]:
+        return (*self._ref.parts, "/spec/replicas")
 
     def read(self) -> PoolTarget:
         item = self._objects.read(self._ref)

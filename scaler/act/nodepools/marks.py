@@ -45,6 +45,12 @@ def mark(item: Json) -> Mark | None:
     return Mark(whose, value, before, _time(str(found.get(EXPIRES, ""))))
 
 
+def elsewhere(item: Json, field: str) -> str:
+    """The number that the object's mark is of, where that is not the one at ``field``; empty where it is."""
+    marked = str(noted(item).get(FIELD, field))
+    return "" if marked == field else marked
+
+
 def changes(item: Json, wanted: Mark | None, field: str) -> tuple[dict[str, object], list[Json]]:
     """(tests, operations) of a JSON Patch that leaves ``wanted`` as the object's mark.
 

@@ -25,6 +25,11 @@ class ObjectRef:
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
+    @property
+    def parts(self) -> tuple[str, str, str, str]:
+        """Which object it is: of its group, for versions are views of one object."""
+        return (self.api_versions[0].rpartition("/")[0], self.kind, self.namespace, self.name)
+
 
 class Objects:
     """All objects that the account may see."""
@@ -62,16 +67,21 @@ class Objects:
             raise Conflict(f"somebody else changed {ref} since it was read{where}; decided anew at the next tick")
         raise TargetError(f"cannot patch {ref}: {answer.message}")
 
-    def every(self, api_versions: tuple[str, ...], kind: str) -> Iterator[Json]:
-        """All objects of a kind in the cluster; none where the kind is not installed. Raises Forbidden, Unreachable."""
+    def every(
+        self, api_versions: tuple[str, ...], kind: str, namespace: str = "", selector: str = ""
+    ) -> Iterator[Json]:
+        """All objects of a kind in a namespace ("": the cluster) with the labels of ``selector``; none where the kind
+        is not installed. Raises Forbidden, Unreachable.
+        """
         try:
             resource = self._resource(api_versions, kind)
         except TargetNotFound:
             return
         more = ""
         while True:
-            query: dict[str, str | int] = {"limit": PAGE} | ({"continue": more} if more else {})
-            listed = self.kube.get(resource.everywhere, f"list {kind}", query=query)
+            query: dict[str, str | int] = {"limit": PAGE}
+            query |= {key: value for key, value in (("continue", more), ("labelSelector", selector)) if value}
+            listed = self.kube.get(resource.collection(namespace), f"list {kind}", query=query)
             yield from listed.get("items") or []
             more = str((listed.get("metadata") or {}).get("continue") or "")
             if not more:

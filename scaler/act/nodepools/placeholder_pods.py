@@ -38,6 +38,10 @@ class PlaceholderWriter:
     def what(self) -> str:
         return str(self._target)
 
+    @property
+    def number(self) -> tuple[str, ...]:
+        return ("apps", KIND, self._target.namespace, self._target.name, "/spec/replicas")
+
     def read(self) -> PoolTarget:
         answer = self._objects.kube.scale("GET", self._target)
         if not answer.ok:
@@ -47,10 +51,10 @@ class PlaceholderWriter:
         except TargetNotFound:  # a pool of a file: it can be recommended for, not written for
             own = {}
         mark = marks.mark(own)
-        if mark is not None and marks.noted(own).get(marks.FIELD) != field_of(self._target):
-            mark = None  # of the placeholders before
+        elsewhere = "" if mark is None else marks.elsewhere(own, field_of(self._target))  # of the placeholders before
         asked = integer(found(answer.body, "/spec/replicas")) or 0  # the API server leaves a count of 0 out
-        return PoolTarget(asked, mark=None if mark is None else as_held(mark, asked), item=own)
+        held = mark if mark is None or elsewhere else as_held(mark, asked)
+        return PoolTarget(asked, mark=held, elsewhere=elsewhere, item=own)
 
     def write(self, target: PoolTarget, current: int, desired: int, mark: Mark | None) -> None:
         """Raises TargetError, too, where the pods' priority is not negative: real pods would wait for them."""

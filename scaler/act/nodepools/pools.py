@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from scaler.act.contest import Contests
 from scaler.act.managers import last_writer
@@ -13,7 +14,7 @@ from scaler.act.nodepools.karpenter import StaticPoolWriter
 from scaler.act.nodepools.machine_deployment import CountWriter, MinimumWriter
 from scaler.act.nodepools.objects import Objects
 from scaler.act.nodepools.placeholder_pods import PlaceholderWriter
-from scaler.act.nodepools.ports import Mark, NodePoolWriter, PoolTarget
+from scaler.act.nodepools.ports import Held, Mark, NodePoolWriter, PoolTarget, Singled
 from scaler.api.gpu_node_pool import GpuNodePool, Provider
 from scaler.clock import Clock
 from scaler.errors import (
@@ -37,9 +38,8 @@ _READINGS: tuple[tuple[type[TargetError], Freshness, Reason], ...] = (
 )
 
 
-def writer_for(pool: GpuNodePool, objects: Objects) -> NodePoolWriter:
-    """The writer of a pool's provider."""
-    provider = pool.spec.provider
+def writer_for(provider: Provider, pool: str, objects: Objects) -> NodePoolWriter:
+    """The writer of a provider, for the GpuNodePool of the name ``pool``."""
     if (static := provider.karpenter) is not None:
         return StaticPoolWriter(objects, static)
     if (buffer := provider.capacity_buffer) is not None:
@@ -47,10 +47,15 @@ def writer_for(pool: GpuNodePool, objects: Objects) -> NodePoolWriter:
     if (machines := provider.machine_deployment) is not None:
         return (MinimumWriter if machines.autoscaled else CountWriter)(objects, machines)
     if (placeholders := provider.placeholder_pods) is not None:
-        return PlaceholderWriter(objects, placeholders, pool.metadata.name)
+        return PlaceholderWriter(objects, placeholders, pool)
     if (anything := provider.integer_field) is not None:
         return IntegerWriter(objects, anything)
-    raise TargetError(f"{pool} has no provider")
+    raise TargetError(f"GpuNodePool {pool} has no provider")
+
+
+def number_of(provider: Provider, objects: Objects) -> tuple[str, ...]:
+    """Which number a provider counts by: the same for two that write one."""
+    return writer_for(provider, "", objects).number
 
 
 class ProviderPools:
@@ -63,6 +68,7 @@ class ProviderPools:
         self._life = life
         self._contests = Contests()
         self._seen: dict[str, tuple[Provider, PoolTarget]] = {}  # what was read last of each pool, by its name
+        self._settled: set[str] = set()  # uids of the pools of which no Machine is annotated any more
         self._lock = threading.Lock()
 
     def floor(self, pool: GpuNodePool) -> Reading[int]:
@@ -79,6 +85,8 @@ class ProviderPools:
 
     def write(self, pool: GpuNodePool, current: int, desired: int) -> None:
         """Set the provider's number; see the port."""
+        if desired >= current:
+            self._take_back(pool)
         if desired == current and not self._due(pool):
             return
         writer, target = self._read(pool)
@@ -92,6 +100,11 @@ class ProviderPools:
                 f"{writer.what} is held by {target.mark.owner}: one object belongs to one pool; "
                 "name another one, or delete that pool"
             )
+        if target.elsewhere:
+            raise Conflict(
+                f"{writer.what} is not written: what {pool} raised at {target.elsewhere} is put back first; "
+                "decided anew at the next tick"
+            )
         if target.asked != current:
             raise Conflict(
                 f"{writer.what} states {target.asked}, not the {current} that were read: "
@@ -99,8 +112,8 @@ class ProviderPools:
             )
         self._leave_to_the_other(pool, writer.what, target)
         # What is above the limit already stays; to be lowered is always allowed.
-        most = desired if target.most is None else max(target.most, min(current, desired))
-        goal = min(desired, most)
+        most = max(current, desired) if target.most is None else max(target.most, min(current, desired))
+        goal = min(max(desired, _own(target)) if writer.marks else desired, most)
         mark = self._mark(pool, current, target.mark, goal) if writer.marks else None
         if goal != current or mark != target.mark:
             writer.write(target, current, goal, mark)
@@ -112,19 +125,55 @@ class ProviderPools:
                 f"raise that, or lower nodes.max of {pool}"
             )
 
-    def release(self, pool: GpuNodePool) -> None:
+    def least(self, pool: GpuNodePool) -> int:
+        """What its user has set; see the port."""
+        with self._lock:
+            provider, target = self._seen.get(pool.metadata.name, (None, None))
+        if target is None or provider != pool.spec.provider or not writer_for(provider, "", self._objects).marks:
+            return 0
+        ours = target.mark is None or target.mark.owner == marks.owner(pool.metadata.name)
+        return _own(target) if ours and not target.elsewhere else 0
+
+    def single_out(self, pool: GpuNodePool, nodes: Sequence[str]) -> Singled:
+        """See to it that these go; see the port."""
+        writer = writer_for(pool.spec.provider, pool.metadata.name, self._objects)
+        if not isinstance(writer, CountWriter):
+            return Singled(tuple(nodes))
+        target = writer.read()
+        if target.owner:  # it is not to be written: then no Machine of it, either
+            raise OwnedByAnother(f"{writer.what} is not written: {target.owner}")
+        self._settled.discard(pool.uid)
+        return writer.machines.single_out(target.item, pool.metadata.name, nodes)
+
+    def release(self, held: Held) -> None:
         """Put back what was there; see the port."""
-        self._forget(pool)
+        with self._lock:
+            self._seen.pop(held.name, None)
+        writer = writer_for(held.provider, held.name, self._objects)
         try:
-            writer, target = self._read(pool)
+            target = writer.read()
         except TargetNotFound:
             return
+        if isinstance(writer, CountWriter):
+            writer.machines.take_back(target.item, held.name)
         mark, asked = target.mark, target.asked
-        if asked is None or mark is None or mark.owner != marks.owner(pool.metadata.name):
+        if asked is None or mark is None or mark.owner != marks.owner(held.name) or target.elsewhere:
             return
         writer.write(target, asked, mark.before if asked == mark.value else asked, None)
-        self._contests.blameless(pool.uid)
-        self._forget(pool)
+        self._contests.blameless(held.uid)
+
+    def _take_back(self, pool: GpuNodePool) -> None:
+        """Where the count is not lowered any more, the Machines that were to go stay. What fails is tried again: it
+        holds up nothing else.
+        """
+        writer = writer_for(pool.spec.provider, pool.metadata.name, self._objects)
+        if pool.uid in self._settled or not isinstance(writer, CountWriter):
+            return
+        try:
+            if writer.machines.take_back(writer.read().item, pool.metadata.name):
+                self._settled.add(pool.uid)
+        except (Conflict, Forbidden, TargetNotFound):
+            pass  # without the right to see Machines, none was annotated
 
     def _leave_to_the_other(self, pool: GpuNodePool, what: str, target: PoolTarget) -> None:
         """Raises ContestedTarget while somebody puts back what is written here, time and again."""
@@ -145,7 +194,7 @@ class ProviderPools:
             )
 
     def _read(self, pool: GpuNodePool) -> tuple[NodePoolWriter, PoolTarget]:
-        writer = writer_for(pool, self._objects)
+        writer = writer_for(pool.spec.provider, pool.metadata.name, self._objects)
         target = writer.read()
         with self._lock:
             self._seen[pool.metadata.name] = (pool.spec.provider, target)
@@ -156,19 +205,35 @@ class ProviderPools:
             self._seen.pop(pool.metadata.name, None)
 
     def _due(self, pool: GpuNodePool) -> bool:
-        """Whether a mark may be there that is to be renewed: nothing else is written where the number is right."""
+        """Whether a mark may be there that is to be renewed, or something is in the way: nothing else is written where
+        the number is right.
+        """
         with self._lock:
             provider, target = self._seen.get(pool.metadata.name, (None, None))
+        writer = writer_for(pool.spec.provider, pool.metadata.name, self._objects)
         if target is None or provider != pool.spec.provider:
-            return writer_for(pool, self._objects).marks
+            return writer.marks
+        if target.owner or target.elsewhere or self._contests.contested(pool.uid, writer.what, self._clock.now()):
+            return True  # to say so
         mark = target.mark
-        if mark is None or mark.owner != marks.owner(pool.metadata.name):
+        if mark is None:
             return False
+        if mark.owner != marks.owner(pool.metadata.name):
+            return True  # to say whose it is
         return mark.expires - self._clock.now() < self._life * marks.RENEWED
 
     def _mark(self, pool: GpuNodePool, current: int, held: Mark | None, goal: int) -> Mark | None:
         """What is to stand there: nothing where the number is what it was before."""
-        before = held.before if held is not None and held.value == current else current
+        before = _before(held, current)
         if goal == before:
             return None
         return Mark(marks.owner(pool.metadata.name), goal, before, self._clock.now() + self._life)
+
+
+def _before(held: Mark | None, current: int) -> int:
+    """What the user has set: what was there before the mark, unless it was changed since."""
+    return held.before if held is not None and held.value == current else current
+
+
+def _own(target: PoolTarget) -> int:
+    return 0 if target.asked is None else _before(target.mark, target.asked)

@@ -7,15 +7,36 @@ and ``kept`` translate between that number and the nodes of the whole pool.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from scaler.api.gpu_node_pool import GpuNodePool
+from scaler.api.gpu_node_pool import POOL_KIND, GpuNodePool, Provider
 from scaler.kube import Json
 from scaler.plan.observation import Reading
 
 SPARE = frozenset({"capacityBuffer", "placeholderPods"})
 """The providers whose number counts spare nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a GpuNodePool may have raised: by one provider, which need not be the one that it names now."""
+
+    name: str  # of the pool
+    uid: str
+    provider: Provider
+
+    def __str__(self) -> str:
+        return f"{POOL_KIND} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Singled:
+    """The nodes that a lowered count takes away for sure, and why not the others that were to go, too."""
+
+    nodes: tuple[str, ...]
+    why: str = ""
 
 
 class NodePools(Protocol):
@@ -29,7 +50,7 @@ class NodePools(Protocol):
 
     def write(self, pool: GpuNodePool, current: int, desired: int) -> None:
         """Set the provider's number to ``desired``, only if it still is ``current`` (a JSON Patch ``test``) and no
-        other controller owns it.
+        other controller owns it. A floor is never set below ``least``, whatever is desired.
 
         Call it at each tick, also when the two are equal: then nothing is written but the mark's expiry, when a third
         of its life is over. Whether the pool is in mode Enforce is for the caller to know.
@@ -39,10 +60,23 @@ class NodePools(Protocol):
         """
         ...
 
-    def release(self, pool: GpuNodePool) -> None:
+    def least(self, pool: GpuNodePool) -> int:
+        """The number that the user of the provider's object has set, as last read: what a floor is never below. 0 where
+        the count is Lagcast's, and where nothing was read.
+        """
+        ...
+
+    def single_out(self, pool: GpuNodePool, nodes: Sequence[str]) -> Singled:
+        """Before the number is lowered by so many as ``nodes``: see to it that just these are taken away. Those for
+        which that is so; providers that take empty nodes first of their own accord need nothing for it. Raises as
+        ``write``.
+        """
+        ...
+
+    def release(self, held: Held) -> None:
         """Put the value back that was there before Lagcast raised it, and take its mark away; nothing where there is
-        no mark of this pool. To be called before the pool's finalizer is removed, and with the old pool when its
-        provider changes. Raises as ``write``.
+        no mark of this pool. To be called before the pool's finalizer is removed, and when its provider has changed.
+        Raises as ``write``.
         """
         ...
 
@@ -69,6 +103,7 @@ class PoolTarget:
     mark: Mark | None = None
     most: int | None = None  # the object's own upper limit; None: it states none
     owner: str = ""  # another controller that owns the number, and what to do about it; empty: none
+    elsewhere: str = ""  # the mark is of another number, which is named here: that one has to be put back first
     item: Json = field(default_factory=dict, repr=False, compare=False)  # what was read: the patch tests it
     way: tuple[str, ...] = ()  # the names on the way to the number in ``item``; none: it is not in there
 
@@ -79,6 +114,11 @@ class NodePoolWriter(Protocol):
     @property
     def what(self) -> str:
         """The object, in words: "NodePool h100-static"."""
+        ...
+
+    @property
+    def number(self) -> tuple[str, ...]:
+        """Which number it is: the same for two writers of one."""
         ...
 
     @property

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scaler.act.nodepools import capacity_buffer, machine_deployment, marks, placeholder_pods
+from scaler.act.nodepools import capacity_buffer, machine_deployment, machines, marks, placeholder_pods
 from scaler.act.nodepools.fields import Field, put
 from scaler.act.nodepools.objects import ObjectRef, Objects
 from scaler.act.nodepools.pointer import found, integer
 from scaler.act.nodepools.ports import Mark
+from scaler.act.nodepools.raised import named, raised
 from scaler.act.replicas import ScaleWriter
 from scaler.api.gpu_node_pool import POOL_KIND
 from scaler.api.predictive_scaler import API_VERSION
@@ -28,31 +29,35 @@ class Released:
     fault: str = ""
 
 
-def release(kube: KubeClient, *, expired_only: bool, now: float) -> list[Released]:
+def release(kube: KubeClient, *, expired_only: bool, now: float, also: frozenset[str] = frozenset()) -> list[Released]:
     """Put back every number that a GpuNodePool raised and marked, or only those whose mark has expired at ``now``
-    (unix s). Objects of ``integerField`` are found by the GpuNodePools that name their kind.
+    (unix s) or whose owner is among ``also``. Objects of ``integerField`` are found by the GpuNodePools that name their
+    kind, or have raised one of it.
 
-    A fault at one object is in its line, and the others go on; so is a kind that may not be listed. Raises Unreachable
-    or Forbidden when the GpuNodePools cannot be listed.
+    A fault at one object is in its line, and the others go on; so is a kind that may not be listed, once for each pool
+    that names it. Raises Unreachable or Forbidden when the GpuNodePools cannot be listed.
     """
     objects = Objects(kube)
+    wanted = _Wanted(expired_only, now, also)
     pools = list(objects.every((API_VERSION,), POOL_KIND))
     done = []
     for one in _kinds(pools):
         try:
             listed = objects.every(one.versions, one.kind)
-            marked = [(item, mark) for item in listed if (mark := _due(item, expired_only, now)) is not None]
+            marked = [(item, mark) for item in listed if (mark := wanted.mark(item)) is not None]
         except Forbidden as error:
-            if one.named:  # else nothing was ever written there: its provider's ClusterRole was left out
-                done.append(Released(one.kind, "", None, None, str(error)))
+            # By nobody named: nothing was ever written there, for its provider's ClusterRole was left out.
+            done += [Released(one.kind, owner, None, None, str(error)) for owner in one.named]
             continue
         except TargetError as error:
-            done.append(Released(one.kind, "", None, None, str(error)))
+            done += [Released(one.kind, owner, None, None, str(error)) for owner in one.named or ("",)]
             continue
         refs = [(ObjectRef(one.versions, one.kind, *_name(item)), item, mark) for item, mark in marked]
         done += [_release_field(objects, ref, item, mark) for ref, item, mark in refs]
-    held = [(pool, mark) for pool in pools if (mark := _due(pool, expired_only, now)) is not None]
+    held = [(pool, mark) for pool in pools if (mark := wanted.mark(pool)) is not None]
     done += [_release_placeholders(objects, pool, mark) for pool, mark in held]
+    if not expired_only:
+        done += _release_machines(objects)
     return done
 
 
@@ -62,26 +67,56 @@ class _Marked:
 
     versions: tuple[str, ...]
     kind: str
-    named: bool  # by one of the pools
+    named: tuple[str, ...]  # owners: the pools that name it, or have raised something of it
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which marks are to go."""
+
+    expired_only: bool
+    now: float  # unix s
+    also: frozenset[str]  # owners
+
+    def mark(self, item: Json) -> Mark | None:
+        """The object's, if it is to go."""
+        mark = marks.mark(item)
+        if mark is None or (self.expired_only and mark.expires > self.now and mark.owner not in self.also):
+            return None
+        return mark
 
 
 def _kinds(pools: list[Json]) -> Iterator[_Marked]:
     """Each once. Marks of pools that are gone stand on the providers' own kinds, too."""
-    own = (
-        (capacity_buffer.VERSIONS, capacity_buffer.KIND, "/spec/provider/capacityBuffer"),
-        (machine_deployment.VERSIONS, machine_deployment.KIND, "/spec/provider/machineDeployment"),
-    )
-    for versions, kind, where in own:
-        yield _Marked(versions, kind, any(found(pool, where) is not None for pool in pools))
-    known = {(version, kind) for versions, kind, _ in own for version in versions}
-    given = [found(pool, "/spec/provider/integerField") for pool in pools]
-    pairs = {(str(one.get("apiVersion")), str(one.get("kind"))) for one in given if isinstance(one, dict)}
-    yield from (_Marked((version,), kind, True) for version, kind in sorted(pairs - known))
+    own = ((capacity_buffer.VERSIONS, capacity_buffer.KIND), (machine_deployment.VERSIONS, machine_deployment.KIND))
+    known = {(version, kind): versions for versions, kind in own for version in versions}
+    owners: dict[tuple[tuple[str, ...], str], list[str]] = {(versions, kind): [] for versions, kind in own}
+    for pool in pools:
+        now = named(pool)
+        for provider in (*(raised(pool) or ()), *(() if now is None else (now,))):
+            if provider.capacity_buffer is not None:
+                key = own[0]
+            elif provider.machine_deployment is not None:
+                key = own[1]
+            elif (anything := provider.integer_field) is not None:
+                pair = (anything.api_version, anything.kind)
+                key = (known.get(pair, (anything.api_version,)), anything.kind)
+            else:
+                continue  # placeholders: their mark stands on the pool; a static pool's count is not marked
+            owners.setdefault(key, []).append(marks.owner(str(pool["metadata"]["name"])))
+    for (versions, kind), named_by in owners.items():
+        yield _Marked(versions, kind, tuple(dict.fromkeys(named_by)))
 
 
-def _due(item: Json, expired_only: bool, now: float) -> Mark | None:
-    mark = marks.mark(item)
-    return mark if mark is not None and (not expired_only or mark.expires <= now) else None
+def _release_machines(objects: Objects) -> Iterator[Released]:
+    """Machines that were to go first, and have not gone."""
+    try:
+        for ref, fault in machines.Machines(objects, machine_deployment.VERSIONS).clear():
+            yield Released(str(ref), "", None, None, fault)
+    except Forbidden:
+        return  # then none was annotated
+    except TargetError as error:
+        yield Released(machines.KIND, "", None, None, str(error))
 
 
 def _name(item: Json) -> tuple[str, str]:
