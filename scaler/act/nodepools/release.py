@@ -86,11 +86,19 @@ class _Wanted:
         return mark
 
 
+_Kind = tuple[tuple[str, ...], str]  # its versions, and its name
+
+
 def _kinds(pools: list[Json]) -> Iterator[_Marked]:
     """Each once. Marks of pools that are gone stand on the providers' own kinds, too."""
-    own = ((capacity_buffer.VERSIONS, capacity_buffer.KIND), (machine_deployment.VERSIONS, machine_deployment.KIND))
-    known = {(version, kind): versions for versions, kind in own for version in versions}
-    owners: dict[tuple[tuple[str, ...], str], list[str]] = {(versions, kind): [] for versions, kind in own}
+    own: tuple[_Kind, _Kind] = (
+        (capacity_buffer.VERSIONS, capacity_buffer.KIND),
+        (machine_deployment.VERSIONS, machine_deployment.KIND),
+    )
+    known: dict[tuple[str, str], tuple[str, ...]] = {
+        (version, kind): versions for versions, kind in own for version in versions
+    }
+    owners: dict[_Kind, list[str]] = {(versions, kind): [] for versions, kind in own}
     for pool in pools:
         now = named(pool)
         for provider in (*(raised(pool) or ()), *(() if now is None else (now,))):
