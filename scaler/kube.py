@@ -32,6 +32,7 @@ from scaler.errors import (
     TargetWithoutScale,
     Unreachable,
 )
+from scaler.kube_stream import Stream
 
 Json = dict[str, Any]
 
@@ -41,7 +42,6 @@ MANAGER = "lagcast"
 CONNECT_TIMEOUT = 1.5  # s; an API server that does not accept within this is as good as gone for a tick
 READ_TIMEOUT = 5.0  # s
 CONNECTIONS_KEPT = 64  # one watch each, and the calls of a tick beside them
-LONGEST_LINE = 16 << 20  # bytes; etcd refuses objects above 1.5 MB, so a longer line is no event
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,10 @@ class Fence(Protocol):
         """Just before the change's content is sent. Raises NotLeader."""
         ...
 
+    def unsure(self) -> None:
+        """Within ``writing``: the answer does not say whether the change was made, or may still be."""
+        ...
+
 
 class NamedObject(Protocol):
     """An object (``scaler.observe.ports.TargetRef`` is one); its namespace is empty when its kind has none."""
@@ -107,6 +111,12 @@ class Answer:
     @property
     def ok(self) -> bool:
         return 200 <= self.code < 300
+
+    @property
+    def unsure(self) -> bool:
+        """Of a change: whether it may have been made, or may still be. What answers for the server has given it up, or
+        lost sight of it: a time-out (504), a store that is slow (500), a balancer in between (502, 503)."""
+        return self.code >= 500 or self.code == 408
 
     @property
     def message(self) -> str:
@@ -156,39 +166,6 @@ def failure(answer: Answer, doing: str) -> TargetError:
         410: Expired(said),
     }
     return by_code.get(answer.code, TargetError(said))
-
-
-class Stream:
-    """The lines of one watch response. ``close`` may be called from any thread and ends a read that waits."""
-
-    def __init__(self, response: urllib3.BaseHTTPResponse, doing: str) -> None:
-        self._response = response
-        self._doing = doing
-
-    def lines(self) -> Iterator[bytes]:
-        """Whole lines as they arrive. Raises Unreachable when the connection breaks or falls silent."""
-        rest = b""
-        try:
-            for chunk in self._response.stream(1 << 16):
-                rest += chunk
-                *whole, rest = rest.split(b"\n")
-                yield from whole
-                if len(rest) > LONGEST_LINE:
-                    raise Unreachable(f"cannot {self._doing}: a line without end; it is begun anew")
-        except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as broken:
-            # ValueError and AttributeError: the socket was closed under the read by close().
-            raise Unreachable(
-                f"cannot {self._doing}: it broke off ({type(broken).__name__}); it is begun anew"
-            ) from None
-
-    def interrupt(self) -> None:
-        """End a read that waits in another thread."""
-        with contextlib.suppress(OSError, ValueError, RuntimeError):  # it may have ended already
-            self._response.shutdown()
-
-    def close(self) -> None:
-        """Give the connection up; called by the reading thread."""
-        self._response.close()
 
 
 class KubeClient:
@@ -265,11 +242,10 @@ class KubeClient:
                 raise Silent(self._silent(broken)) from None
             finally:
                 response.release_conn()
-        try:
-            parsed = json.loads(raw) if raw else {}
-        except ValueError:
-            parsed = {}
-        return Answer(response.status, parsed if isinstance(parsed, dict) else {})
+            answer = _answer(response.status, raw)
+            if fence is not None and answer.unsure:
+                fence.unsure()
+        return answer
 
     def get(
         self,
@@ -300,11 +276,11 @@ class KubeClient:
         response = self._send("GET", path, query, None, "", accept, read_timeout)
         if response.status != 200:
             try:
-                parsed = json.loads(response.data)
-            except (ValueError, urllib3.exceptions.HTTPError, OSError):
-                parsed = {}
+                raw = response.data
+            except (urllib3.exceptions.HTTPError, OSError):
+                raw = b""
             response.release_conn()
-            raise failure(Answer(response.status, parsed if isinstance(parsed, dict) else {}), doing)
+            raise failure(_answer(response.status, raw), doing)
         socket = getattr(response.connection, "sock", None)
         if socket is not None:  # headers had to come at once, lines may take longer
             socket.settimeout(silence)
@@ -429,6 +405,14 @@ class KubeClient:
         if isinstance(broken, urllib3.exceptions.SSLError):
             why = "its certificate is not trusted; check the certificate authority in the kubeconfig"
         return f"the API server {self.host} does not answer ({why}); it is tried again"
+
+
+def _answer(code: int, raw: bytes) -> Answer:
+    try:
+        parsed = json.loads(raw)
+    except ValueError:
+        parsed = {}
+    return Answer(code, parsed if isinstance(parsed, dict) else {})
 
 
 def _checked(content: bytes, fence: Fence) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ class LeaderFence:
         self._held: Moment | None = None
         self._closed = False
         self._under_way = 0
-        self._unsure_until = float("-inf")  # steady s; until then a change without an answer may still be made
+        self._unsure_until = float("-inf")  # steady s; until then a change of which nothing is known may still be made
         self._changed = threading.Condition()
 
     @property
@@ -64,16 +64,23 @@ class LeaderFence:
         except NotLeader:  # its content was not sent
             raise
         except BaseException:
-            self._unsure_until = self._clock.elapsed() + self._times.write
+            self.unsure()
             raise
         finally:
             with self._changed:
                 self._under_way -= 1
                 self._changed.notify_all()
 
+    def unsure(self) -> None:
+        """A change has no answer, or one that says nothing: it may be on its way for as long as any may be, and begin
+        the API server's deadline then. As with a leader that was lost, the others wait for that.
+        """
+        times = self._times
+        self._unsure_until = self._clock.elapsed() + times.write + (times.duration - times.deadline)
+
     def close(self, seconds: float) -> bool:
         """Let nothing more out, and wait at most ``seconds`` for what is under way; whether all of it is known to have
-        ended.
+        ended, so that another may lead at once.
         """
         with self._changed:
             self._closed = True

@@ -19,6 +19,7 @@ from scaler.leader_fence import LeaderFence
 log = logging.getLogger(__name__)
 
 HANDOVER = 1.5  # s, at most, that the end waits for changes under way and for the Lease
+LOOK = 0.1  # s between two looks whether to end before the first round has
 LEASES = "/apis/coordination.k8s.io/v1/namespaces"
 
 
@@ -119,6 +120,7 @@ class Elector:
         self._said = ""
         self._stop = stop or threading.Event()
         self._handover = handover
+        self._began = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
@@ -127,12 +129,11 @@ class Elector:
         return self._election.holder
 
     def start(self) -> None:
-        """Begin; the first round is awaited."""
-        self.round()
-        if not self._leads:
-            log.info("standby: %s leads", self.holder or "nobody")
+        """Begin; the first round is awaited, unless it is to end before."""
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
         self._thread.start()
+        while not self._began.wait(LOOK) and not self._stop.is_set():
+            pass
 
     def round(self) -> None:
         """Look at the Lease, and take or renew it if it is free or this replica's. Never raises."""
@@ -167,6 +168,11 @@ class Elector:
             self._thread.join(self._handover + 0.5)
 
     def _run(self) -> None:
+        if not self._stop.is_set():
+            self.round()
+            if not self._leads:
+                log.info("standby: %s leads", self.holder or "nobody")
+        self._began.set()
         while not self._clock.wait(self.pause(), self._stop):
             self.round()
         self._hand_over()

@@ -18,7 +18,8 @@ from typing import Protocol
 
 from scaler.clock import Clock
 from scaler.errors import Forbidden, TargetError, TargetNotFound, Unreachable
-from scaler.kube import WHOLE, Answer, Content, Expired, Json, KubeClient, Stream, failure
+from scaler.kube import WHOLE, Answer, Content, Expired, Json, KubeClient, failure
+from scaler.kube_stream import Stream
 
 log = logging.getLogger(__name__)
 

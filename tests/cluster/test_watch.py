@@ -227,7 +227,7 @@ def test_a_break_names_what_was_watched(
 def test_a_line_without_end_is_given_up(
     api: ApiServer, watch: Callable[..., Watch], memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scaler.kube.LONGEST_LINE", 1000)
+    monkeypatch.setattr("scaler.kube_stream.LONGEST_LINE", 1000)
     api.watches = deque([Watched([b"x" * 2000], "hang"), Watched([event("ADDED", pod("c", "101"))], "hang")])
     watch()
     eventually(lambda: memory.names == {"c"})

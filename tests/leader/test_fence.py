@@ -107,8 +107,19 @@ def test_a_change_without_an_answer_may_still_be_made() -> None:
     with pytest.raises(Unreachable), made.writing():
         raise Unreachable("no answer")
     assert not made.close(0.0)
-    clock.pass_(3.0)
+    clock.pass_(7.9)  # 5 s on its way, as after the loss of a leader, and then the server's 3
+    assert not made.close(0.0)
+    clock.pass_(0.2)
     assert made.close(0.0), "the API server has given it up"
+
+
+def test_an_answer_that_leaves_it_open_is_none() -> None:
+    made, clock = fence()
+    with made.writing():
+        made.unsure()
+    assert not made.close(0.0)
+    clock.pass_(8.1)
+    assert made.close(0.0)
 
 
 def test_a_change_that_was_held_back_is_not_made() -> None:

@@ -39,6 +39,9 @@ class Gate:
     def check(self) -> None:
         self._ask("content")
 
+    def unsure(self) -> None:
+        self.asked.append("unsure")
+
     def _ask(self, when: str) -> None:
         self.asked.append(when)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -90,6 +93,22 @@ def test_nobody_else_changes_anything(api: ApiServer, tmp_path: Path, answers: l
         ScaleWriter(client(api, tmp_path, gate)).write(TARGET, 4, 9)
     time.sleep(0.1)
     assert [asked.body for asked in changes(api)] == [None] * (len(gate.asked) - 1), "no content, no change"
+
+
+@pytest.mark.parametrize(
+    ("code", "open_"),
+    [(200, False), (409, False), (422, False), (429, False), (408, True), (500, True), (502, True), (504, True)],
+)
+def test_an_answer_that_does_not_say_what_became_of_it_leaves_it_open(
+    api: ApiServer, tmp_path: Path, code: int, open_: bool
+) -> None:
+    api.answer = lambda asked: (code, status(code, "etcdserver: request timed out"))
+    gate = Gate([True])
+    client(api, tmp_path, gate).call("PATCH", SCALE, body={})
+    assert gate.asked == ["before", "content", *["unsure"] * open_, "after"]
+    gate.asked.clear()
+    client(api, tmp_path, gate).call("GET", SCALE)
+    assert gate.asked == [], "what is only read changes nothing"
 
 
 def test_events_pass_it_too(api: ApiServer, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -167,6 +168,44 @@ def test_who_may_not_renew_is_no_leader_any_more_and_says_why_once(
     lease.refuse = lambda asked: None
     until(one.fence.leads)
     one.elector.resign()
+
+
+def test_who_is_told_to_end_while_it_starts_takes_no_lease(kept: tuple[ApiServer, Kept], tmp_path: Path) -> None:
+    api, lease = kept
+    one = One(api, tmp_path, "one")
+    one.elector._stop.set()
+    one.elector.start()
+    one.elector.resign()
+    assert lease.item is None
+    assert not api.asked
+
+
+def test_an_api_server_that_takes_its_time_does_not_hold_up_an_end_while_it_starts(
+    kept: tuple[ApiServer, Kept], tmp_path: Path
+) -> None:
+    api, lease = kept
+    one, go = One(api, tmp_path, "one"), threading.Event()
+    one.elector._leases._request = 4.0  # type: ignore[attr-defined]
+    lease.refuse = lambda asked: (go.wait(5.0), None)[1]
+    threading.Timer(0.05, one.elector._stop.set).start()
+    began = time.monotonic()
+    one.elector.start()
+    assert time.monotonic() - began < 2.0, "less than one request"
+    go.set()
+    one.elector.resign()
+
+
+def test_a_write_without_a_clear_answer_keeps_the_lease_from_being_handed_over(
+    kept: tuple[ApiServer, Kept], tmp_path: Path
+) -> None:
+    api, lease = kept
+    one = One(api, tmp_path, "one")
+    one.elector.start()
+    client = connect(api.kubeconfig(tmp_path)).fenced(one.fence)
+    lease.refuse = lambda asked: (504, status(504, "timeout")) if asked.path == "/x" else None
+    assert client.call("PATCH", "/x", body={}).code == 504
+    one.elector.resign()
+    assert lease.holders[-1] == "one", "it runs out"
 
 
 def test_which_lease(tmp_path: Path) -> None:
