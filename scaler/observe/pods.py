@@ -11,8 +11,8 @@ from typing import Any
 
 Json = dict[str, Any]
 
-# Labels in which the built-in controllers write the hash of the pod template.
-TEMPLATE_LABELS = ("pod-template-hash", "controller-revision-hash")
+# Labels in which the built-in controllers, and Argo's of Rollouts, write the hash of the pod template.
+TEMPLATE_LABELS = ("pod-template-hash", "controller-revision-hash", "rollouts-pod-template-hash")
 # What of a container makes it another one: the rest of a pod's spec is partly filled in by the API server.
 CONTAINER_FIELDS = ("name", "image", "command", "args", "env", "envFrom", "resources", "ports")
 

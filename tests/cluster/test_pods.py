@@ -73,6 +73,7 @@ def test_the_template_without_a_label_is_what_makes_the_containers() -> None:
 
     one = {"name": "w", "image": "w:1"}
     assert template({"controller-revision-hash": "r7"}, containers=[one]) == "r7"
+    assert template({"rollouts-pod-template-hash": "5f"}, containers=[one]) == "5f"
     plain = template({}, containers=[one])
     # What the API server and the scheduler fill in is not part of the template.
     filled = {**one, "volumeMounts": [{"name": "kube-api-access-x7"}]}
