@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from forecasting.fitting import Done, FitJob, FitRun, Fitted
 from forecasting.forecaster import Forecaster
 from forecasting.guarded import Deadline, FitTimedOut
-from forecasting.worker import Worker, WorkerEnded
+from forecasting.worker import Worker, WorkerEnded, said
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,8 @@ class FitPool:
             return None
         try:
             run = _Run(job.of, _Packed(pickle.dumps(job)))
+        except MemoryError:
+            return Done(Fitted(None, "out of memory while it was handed to another process", again=True))
         except Exception as broken:  # noqa: BLE001  a model of somebody else's
             return Done(Fitted(None, f"it cannot be handed to another process: {type(broken).__name__}: {broken}"))
         try:
@@ -123,31 +125,46 @@ class FitPool:
                 run = self._waiting.get(timeout=min(self._idle, 0.5))
             except queue.Empty:
                 if time.monotonic() - used >= self._idle:
-                    worker.close()
+                    _put_away(worker)
                 continue
             began = time.monotonic()
             outcome = _fitted(worker, run)
             used = time.monotonic()
             if self._closed.is_set():
                 break
-            if outcome.error:
-                log.warning("%s: the fit of its forecaster failed: %s%s", run.of, outcome.error, _next(outcome))
-            else:
-                log.info("%s: its forecaster was fitted in %.1f s", run.of, used - began)
-            run.end(outcome)
-            if self._told is not None:
-                self._told(used - began, outcome)
-        worker.close()
+            run.end(outcome)  # before all that is told of it
+            try:
+                self._tell(run.of, used - began, outcome)
+            except Exception as broken:  # noqa: BLE001  who is told of a fit must not keep the next from coming
+                log.error("%s: what became of its fit could not be told (%s)", run.of, type(broken).__name__)
+        _put_away(worker)
+
+    def _tell(self, of: str, seconds: float, outcome: Fitted) -> None:
+        if outcome.error:
+            log.warning("%s: the fit of its forecaster failed: %s%s", of, outcome.error, _next(outcome))
+        else:
+            log.info("%s: its forecaster was fitted in %.1f s", of, seconds)
+        if self._told is not None:
+            self._told(seconds, outcome)
 
 
 def _fitted(worker: Worker, run: _Run) -> Fitted:
+    """What became of it. Raises nothing: a thread that ended would leave fits that never come."""
     assert run.task is not None  # noqa: S101  for mypy: a run is served once
     try:
         return Fitted(worker.run(run.task, MODULES))
     except (FitTimedOut, WorkerEnded, OSError, MemoryError) as lost:  # the last two: the machine has no room for it now
         return Fitted(None, str(lost) or "out of memory", again=True)
-    except Exception as broken:  # noqa: BLE001  a model may raise anything
-        return Fitted(None, f"{type(broken).__name__}: {broken}")
+    except Exception as broken:  # noqa: BLE001  a model may raise anything, also what cannot say what it is
+        return Fitted(None, f"{type(broken).__name__}: {said(broken)}")
+
+
+def _put_away(worker: Worker) -> None:
+    """End its process; one that cannot be ended now is found ended, or ended, before the next fit."""
+    try:
+        worker.close()
+    except Exception as broken:  # noqa: BLE001  as above
+        log.warning("the process that fits could not be put away (%s: %s)", type(broken).__name__, said(broken))
 
 
 def _next(outcome: Fitted) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import pickle
 import signal
@@ -23,10 +24,13 @@ from typing import Any, TypeVar, cast
 
 from forecasting.guarded import Deadline, FitTimedOut, load, quietly
 
+log = logging.getLogger(__name__)
+
 Result = TypeVar("Result")
 
 # Extra for the first task of a process: Python and the libraries have to be loaded.
 STARTING = 60.0  # s
+OUT_OF_MEMORY = 12  # exit code: ENOMEM
 
 
 class WorkerEnded(Exception):
@@ -72,9 +76,13 @@ class Worker:
             if not pipe.poll(limit):
                 self._end()
                 raise FitTimedOut(f"{what} took longer than {limit:g} s and was stopped")
-            good, result = pickle.loads(pipe.recv_bytes())  # noqa: S301  our own process
+            answer = pipe.recv_bytes()
         except (EOFError, OSError) as gone:
             raise WorkerEnded(f"the process that fits ended with {self._end()} during {what}") from gone
+        except MemoryError:
+            self._end()  # the rest of its answer would be taken for the next one
+            raise
+        good, result = pickle.loads(answer)  # noqa: S301  our own process
         if not good:
             raise result
         return cast(object, result)
@@ -111,16 +119,23 @@ class Worker:
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         if self._killed.is_set():
             raise WorkerEnded("the process that fits was ended for good")
-        self._folder = tempfile.TemporaryDirectory(prefix="lagcast-fits-")
-        self._process = subprocess.Popen(  # noqa: S603  this Python, this package; nothing from the working directory
-            [sys.executable, "-P", "-m", "forecasting.worker", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            env=os.environ | threads | {"PYTHONPATH": known, "TMPDIR": self._folder.name},
-            start_new_session=True,  # so that Prophet's optimiser, a program of its own, ends with it
-        )
-        theirs.close()
+        self._folder = _folder()
+        temporary = {} if self._folder is None else {"TMPDIR": self._folder.name}
+        try:
+            self._process = subprocess.Popen(  # noqa: S603  this Python, this package; nothing from the working directory
+                [sys.executable, "-P", "-m", "forecasting.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=os.environ | threads | temporary | {"PYTHONPATH": known},
+                start_new_session=True,  # so that Prophet's optimiser, a program of its own, ends with it
+            )
+        except OSError:  # the machine has no room for it
+            ours.close()
+            self._clean()
+            raise
+        finally:
+            theirs.close()
         self._pipe = ours
         if self._killed.is_set():  # while it was started
             self.kill()
@@ -146,9 +161,22 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         code = process.wait()
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._clean()
         return code
+
+    def _clean(self) -> None:
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.cleanup()
+
+
+def _folder() -> tempfile.TemporaryDirectory[str] | None:
+    """For its temporary files; None where none can be made, as on a root that is only read: few models need any."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="lagcast-fits-", ignore_cleanup_errors=True)
+    except OSError as error:
+        log.warning("no folder for the temporary files of fits (%s); those that need one (Prophet) will fail", error)
+        return None
 
 
 def _load(modules: tuple[str, ...], _: Deadline) -> None:
@@ -162,9 +190,13 @@ def main(file: int) -> None:
     pipe.send_bytes(b"ready")
     while True:
         try:
-            task, limit = pickle.loads(pipe.recv_bytes())  # noqa: S301  from the process that started us
+            asked = pipe.recv_bytes()
         except (EOFError, OSError):
             return
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)  # what is left of the task would be taken for the next one
+        try:
+            task, limit = pickle.loads(asked)  # noqa: S301  from the process that started us
         except Exception as broken:  # noqa: BLE001  a task that cannot be read is the caller's answer
             pipe.send_bytes(_packed(False, broken))
             continue
@@ -186,13 +218,23 @@ def _end_with(parent: int) -> None:
 
 
 def _packed(good: bool, result: object) -> bytes:
-    """A pickled answer; exceptions that do not pickle (or unpickle) are handed over as text."""
+    """A pickled answer; exceptions that do not pickle (or unpickle) are handed over as text, want of memory as such."""
     try:
         answer = pickle.dumps((good, result))
         pickle.loads(answer)  # noqa: S301  our own bytes
+    except MemoryError:
+        return pickle.dumps((False, MemoryError("out of memory when it was handed back")))
     except Exception:  # noqa: BLE001  whatever a library's exception does when it is pickled
-        return pickle.dumps((False, RuntimeError(f"{type(result).__name__}: {result}")))
+        return pickle.dumps((False, RuntimeError(f"{type(result).__name__}: {said(result)}")))
     return answer
+
+
+def said(result: object) -> str:
+    """Its text; what a library made may not even have that."""
+    try:
+        return str(result)
+    except Exception:  # noqa: BLE001  as it says
+        return "(it cannot say what it is)"
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 
 import numpy as np
 import psutil
@@ -60,6 +61,14 @@ def children() -> list[psutil.Process]:
             if "forecasting.worker" in " ".join(child.cmdline()):
                 found.append(child)
     return found
+
+
+def dead(child: psutil.Process) -> bool:
+    """Whether its end can be seen; a zombie's other threads may still be ending."""
+    try:
+        return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    except ChildProcessError:
+        return True
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +132,7 @@ def test_one_that_died_while_it_had_nothing_to_do_costs_none(pool: FitPool) -> N
     outcome(pool.start(FitJob("a", LevelSeason(60.0), HISTORY)))
     (child,) = children()
     child.kill()
-    until(lambda: child.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: dead(child))
     assert outcome(pool.start(FitJob("a", LevelSeason(60.0), HISTORY))).forecaster is not None
 
 
@@ -186,14 +195,85 @@ time.sleep(60)
     until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 10.0)
 
 
+def another() -> None:
+    """The next fit has to have a process started."""
+    for child in children():
+        child.kill()
+        until(lambda child=child: dead(child))
+
+
+def sound(pool: FitPool) -> bool:
+    return outcome(pool.start(FitJob("a", LevelSeason(60.0), HISTORY))).forecaster is not None
+
+
 def test_a_machine_that_has_no_room_is_asked_again(pool: FitPool, monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome(pool.start(job("raise MemoryError"))).again
-    for child in children():
-        child.kill()  # another one has to be started
-        until(lambda child=child: child.status() == psutil.STATUS_ZOMBIE)
+    another()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
     with monkeypatch.context() as patched:
-        patched.setattr(tempfile, "tempdir", "/does/not/exist")
+        patched.setattr(subprocess, "Popen", full)
         lost = outcome(pool.start(FitJob("a", LevelSeason(60.0), HISTORY)))
     assert lost.again
-    assert "/does/not/exist" in lost.error
-    assert outcome(pool.start(FitJob("a", LevelSeason(60.0), HISTORY))).forecaster is not None
+    assert "Cannot allocate memory" in lost.error
+    assert sound(pool)
+
+
+def test_without_a_folder_for_temporary_files_fits_go_on(
+    pool: FitPool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    another()
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "tempdir", "/does/not/exist")
+        assert sound(pool)
+    assert "/does/not/exist" in caplog.text
+
+
+def test_a_process_that_has_no_memory_for_a_task_ends_and_the_next_one_is_sound(pool: FitPool) -> None:
+    little = "import resource as r; n = int(open('/proc/self/statm').read().split()[0]) * r.getpagesize() + (8 << 20)"
+    outcome(pool.start(job(f"{little}; r.setrlimit(r.RLIMIT_AS, (n, n))")))
+    lost = outcome(pool.start(FitJob("a", LevelSeason(60.0), Series(0.0, 60.0, np.ones(8 << 20)))))
+    assert lost.again
+    assert "ended with 12" in lost.error
+    assert sound(pool)
+
+
+def test_an_answer_for_which_there_is_no_memory_is_not_taken_for_the_next(
+    pool: FitPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sound(pool)
+    with monkeypatch.context() as patched:
+
+        def full(*_: object) -> None:
+            raise MemoryError
+
+        patched.setattr(Connection, "recv_bytes", full)
+        assert outcome(pool.start(FitJob("a", LevelSeason(60.0), HISTORY))).again
+    assert sound(pool)
+
+
+def test_a_job_for_which_there_is_no_memory_is_asked_again(pool: FitPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("forecasting.fit_pool.pickle.dumps", full)
+        assert outcome(pool.start(FitJob("a", LevelSeason(60.0), HISTORY))).again
+
+
+@pytest.mark.parametrize("fault", ["close", "told", "text"])
+def test_no_fault_ends_the_thread_that_serves(fault: str, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("no")
+
+    with FitPool(limit=20.0, idle=0.05, told=broken if fault == "told" else None) as pool:
+        if fault == "close":
+            pool._workers[0].close = broken  # type: ignore[method-assign, assignment]
+            until(lambda: "could not be put away (ValueError: no)" in caplog.text)
+        if fault == "text":
+            mute = "def mute(self): raise ValueError\nraise type('Mute', (Exception,), {'__str__': mute})"
+            assert "cannot say what it is" in outcome(pool.start(job(mute))).error
+        assert sound(pool)
+        assert sound(pool)
