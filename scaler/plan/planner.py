@@ -23,7 +23,7 @@ from scaler.plan.lead_time import Distribution, LeadTimes
 from scaler.plan.level import Level
 from scaler.plan.observation import ReplicaState, ServiceObservation, TopicOffsets
 from scaler.plan.paths import Futures, level_paths, quantiles
-from scaler.plan.prepared import Plan, Prepared, Seen, reasons_of, standing_of, stood_in_for, unique
+from scaler.plan.prepared import Plan, Prepared, Seen, bare_plan, reasons_of, standing_of, stood_in_for, unique
 from scaler.plan.probe import Situation
 from scaler.plan.progress import Progress, TimeLagTracker, backlog, difference
 from scaler.plan.reasons import Reason
@@ -102,8 +102,13 @@ class ServicePlanner:
         self.limits = self._schedule.limits(now, self.leads.quantile(0.95) + self._node + self.service.tick)
         replicas = self._replicas
         standing = None if replicas is None else standing_of(replicas, now)
+        latency = observed.latency.value if observed.latency is not None and observed.latency.fresh else None
+        ready = 0 if standing is None else standing.ready
+        least = self._fallback.least(now, seen.backlog is not None, latency, ready)
         if standing is None or not observed.replicas.fresh:
-            return Prepared(now, observed, seen, replicas, standing, None, None, self._queue(seen), None)
+            # What the count was raises it as well: a patch is made over that count, and no other.
+            raised = None if standing is None or least <= standing.current else bare_plan(standing.current, least)
+            return Prepared(now, observed, seen, replicas, standing, None, None, self._queue(seen), raised)
         terms = self._terms()
         drawn = self._foresight.futures(now, max(terms.window + terms.slack, until))
         futures = drawn
@@ -116,8 +121,7 @@ class ServicePlanner:
             futures = level_paths(level, self._headroom(terms), terms.window)
         queue = self._queue(seen)
         plan = self._plan(now, seen, standing, queue, futures, terms, drawn)
-        latency = observed.latency.value if observed.latency is not None and observed.latency.fresh else None
-        plan = stood_in_for(plan, self._fallback.least(now, seen.backlog is not None, latency, standing.ready))
+        plan = stood_in_for(plan, least)
         return Prepared(now, observed, seen, replicas, standing, futures, terms, queue, plan)
 
     def decide(self, prepared: Prepared, wanted: int | None = None) -> ServiceDecision:

@@ -54,7 +54,7 @@ class Prepared:
     futures: Futures | None  # the sample paths; the newest level where there is no forecast
     terms: Terms | None
     queue: Queue
-    plan: Plan | None  # None: the replicas are not known now
+    plan: Plan | None  # None: the replicas are not known now, and no fallback raises what they were
 
 
 def standing_of(replicas: ReplicaState, now: float) -> Standing:
@@ -63,6 +63,11 @@ def standing_of(replicas: ReplicaState, now: float) -> Standing:
     missing = max(current - replicas.ready, 0)
     ages = sorted((max(now - since, 0.0) for since in replicas.pending_since), reverse=True)[:missing]
     return Standing(current, replicas.ready, (*ages, *([0.0] * (missing - len(ages)))))
+
+
+def bare_plan(current: int, least: int) -> Plan:
+    """Of a count that is not known now, and was ``current``: raised to ``least`` by the fallback, never lowered."""
+    return stood_in_for(Plan(current, Reason.STEADY, (), None, None, None, None), least)
 
 
 def stood_in_for(plan: Plan, least: int) -> Plan:

@@ -139,3 +139,60 @@ def test_a_plan_that_asks_for_more_stands() -> None:
     assert (stood_in.wanted, stood_in.source, stood_in.notes) == (12, Reason.FORECAST, (Reason.FALLBACK,))
     assert stood_in_for(plan, 15).source is Reason.FALLBACK
     assert stood_in_for(plan, 0) is plan
+
+
+def dark(loop: Loop, t: float, observed: ServiceObservation) -> ServiceObservation:
+    """Neither the offsets nor the count can be read."""
+    if not OUTAGE[0] <= t - loop.start < OUTAGE[1]:
+        return observed
+    stale = Reading(observed.replicas.value, t - 20.0, Freshness.STALE)
+    return replace(observed, offsets=Reading(None, t, Freshness.ERROR), replicas=stale)
+
+
+def test_a_count_that_is_not_known_now_is_raised_over_what_it_was() -> None:
+    """What took Kafka away may take the API server's answers away, too."""
+    loop = loop_with(replace(LAB, fallback=FallbackRule(AFTER, 9)))
+    loop.change = lambda t, observed: dark(loop, t, observed)
+    loop.run(500)
+    before = at(loop, 98).desired
+    assert at(loop, 158).desired == before
+    raised = at(loop, 160)
+    assert (raised.current, raised.desired) == (before, 9)
+    assert Reason.FALLBACK in raised.reasons
+    assert Reason.INPUT_STALE in raised.reasons
+    assert {d.desired for d in loop.decisions if 162 <= d.time - loop.start < 398} == {9}
+
+
+def test_the_wait_goes_on_while_the_count_is_not_known() -> None:
+    loop = loop_with(replace(LAB, fallback=FallbackRule(AFTER, 9)))
+
+    def change(t: float, observed: ServiceObservation) -> ServiceObservation:
+        seen = dark(loop, t, observed)
+        absent = Reading(None, t, Freshness.ERROR)
+        known = t - loop.start >= OUTAGE[0] + AFTER
+        return replace(seen, replicas=observed.replicas if known else absent)
+
+    loop.change = change
+    loop.run(180)
+    assert at(loop, 160).desired == 9, "since the load is not known, not since the count is"
+
+
+def test_of_a_count_that_is_not_known_the_limits_hold_too_and_none_is_lowered() -> None:
+    for rule, replicas, after in ((FallbackRule(0.0, 1), 8, 8), (FallbackRule(0.0, 9), 3, 5)):
+        loop = loop_with(replace(LAB, fallback=rule, max_replicas=5), replicas=replicas)
+        loop.change = lambda t, o: replace(
+            o,
+            offsets=Reading(None, t, Freshness.ERROR),
+            replicas=Reading(o.replicas.value, t, Freshness.FRESH if t == 1_000_000.0 else Freshness.STALE),
+        )
+        loop.run(60)
+        assert loop.decisions[-1].desired == after
+
+
+def test_what_was_never_read_is_not_raised() -> None:
+    loop = loop_with(replace(LAB, fallback=FallbackRule(0.0, 9)))
+    loop.change = lambda t, o: replace(
+        o, offsets=Reading(None, t, Freshness.ERROR), replicas=Reading(None, t, Freshness.ERROR)
+    )
+    loop.run(20)
+    assert {d.desired for d in loop.decisions} == {None}
