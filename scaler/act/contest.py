@@ -73,6 +73,8 @@ class Contests:
         kept = self._kept.get(uid)
         if kept is None or kept.where != where or kept.until is None or now >= kept.until:
             return None
+        if kept.until - now > kept.pause:  # the clock was set back: no pause is longer than it was meant to be
+            kept.until = now + kept.pause
         return kept.by, kept.until
 
     def keep(self, uids: Container[str]) -> None:

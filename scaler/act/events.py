@@ -63,7 +63,8 @@ class EventRecorder:
 
     def event(self, target: TargetRef, reason: str, message: str, *, warning: bool, now: float) -> None:
         """Write an Event, or count an equal one on; never raises, what cannot be written is logged and dropped."""
-        if now < self._away_until or not self._allowed(target, now):
+        away = self._away_until - self._limits.pause <= now < self._away_until  # not before: the clock was set back
+        if away or not self._allowed(target, now):
             return
         note = _cut(message)
         try:

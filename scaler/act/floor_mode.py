@@ -20,6 +20,7 @@ from scaler.kube import MANAGER
 from scaler.observe.ports import TargetRef
 from scaler.plan.reasons import Reason
 
+SLACK = 60.0  # s by which the clocks of two replicas may differ
 SETTLES = 120.0  # s in which an autoscaler has brought its target up to a new minimum: some of its syncs
 _HOLDING = frozenset(  # the count is held as it is read
     {
@@ -116,7 +117,8 @@ class Floor:
             said = f"floor of {found} {held} -> {own}: {_why(order)}"
             return Outcome(Reason.APPLIED, said, limit, limited, floor=own)
         settled = mine is not None and found.untouched and mine.value == floor
-        if settled and mine is not None and mine.expires - order.now >= RENEW:
+        # Further ahead than it was ever put: by a clock that was wrong, and it would outlive us for as long.
+        if settled and mine is not None and RENEW <= mine.expires - order.now <= LIFE + SLACK:
             return self._unchanged(order, found, floor, limit, limited)
         leave_to_the_other(self._contests, order, str(found))
         if mine is None:  # from here on a deletion waits for the floor to be put back

@@ -21,10 +21,13 @@ from scaler.plan.reasons import Reason
 
 log = logging.getLogger(__name__)
 
+SET_BACK = 300.0  # s, at least, by which a clock was set back for what was read by it to be read again
+
 
 @dataclass(slots=True)
 class _Wanted:
     future: Future[Reading[Series]] | None = None
+    seen_at: float = float("-inf")  # unix s at which it was last looked after
     retry_at: float = float("-inf")
     failures: int = 0
     done: bool = False
@@ -80,6 +83,9 @@ class Histories:
         """The scaler's history, the first time it is there; None before and after."""
         window = scaler.history
         state = self._wanted.setdefault(scaler, _Wanted())
+        if now < state.seen_at - SET_BACK:  # it would end in a time that has not come, and as if that were without load
+            state = self._wanted[scaler] = _Wanted()
+        state.seen_at = now
         if window is None or state.done:
             return None
         if state.future is None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import pickle
+import zlib
 from typing import Any
+
+import numpy as np
 
 from forecasting.competition import Judged, Studying
 from forecasting.fitting import FitJob, FitRun, Fitter, InPlace
@@ -15,6 +19,7 @@ from scaler.plan.paths import Futures, checked, steps_for
 MOST_STEPS = 4000  # of a path; its last rate goes on
 _RETRY = 60.0  # s before a fit that was lost is tried again; doubled each time
 _YOUNG = 28_800.0  # s of arrivals that a forecaster without history is first fitted on
+_WAITED = 300.0  # s that a clock is waited for which was set back; what lies further ahead is forgotten
 
 
 class Foresight:
@@ -23,16 +28,21 @@ class Foresight:
     ``count`` paths from ``seed``: the same random numbers at every tick, so that two counts, and two ticks, are
     compared over the same chances. What was learned is learned again every ``refit`` s, by ``fitter``; while a fit
     runs, the old model goes on, and the new one is told what came meanwhile before it takes over. ``of``: the service.
+
+    A forecaster knows no arrivals that are older than its newest. So after a clock was set back by more than a few
+    minutes a new one learns from what was before that moment; what came later by the wrong clock is forgotten.
     """
 
     def __init__(
         self, forecaster: Forecaster | None, count: int, seed: int, refit: float, fitter: Fitter, of: str
     ) -> None:
+        self._blank = _packed(forecaster)
         self._use(forecaster)
         self._count = count
         self._rng = Repeated(seed)
         self._refit = refit
         self._of = of
+        self._newest = -math.inf  # unix s, by the clock
         self._failed = False  # it raised since it was last fitted
         self._updated_at: float | None = None  # unix s of the newest arrivals that it knows
         self._history: Series | None = None  # not learned from yet
@@ -81,6 +91,7 @@ class Foresight:
         """Learn from ``history``; what goes wrong leaves the plan without a forecast, or with the old one."""
         if self._forecaster is None:
             return
+        self._mind_the_clock(now)
         self._run = None  # a fit without it is of no use any more
         self._history, self._since, self._due = history, -math.inf, now
         self._begin(now)
@@ -89,6 +100,7 @@ class Foresight:
         """Take in the newest arrivals, and learn anew when it is time."""
         if self._forecaster is None:
             return
+        self._mind_the_clock(arrivals.end)
         self._take_over(arrivals.end)
         # Forecasters leave out what ends before what they know, after a clock that was set back.
         known = max(arrivals.end, self._updated_at or arrivals.end)
@@ -102,6 +114,20 @@ class Foresight:
         if self._since == math.inf:
             self._since, self._due = known, known + min(_YOUNG, self._refit)
         self._begin(known)
+
+    def _mind_the_clock(self, now: float) -> None:
+        """Begin anew if what is known lies far ahead of ``now``: the clock was set back."""
+        if self._blank is None or now >= self._newest - _WAITED:
+            self._newest = max(self._newest, now)
+            return
+        self._newest = now
+        before = _until(now, self._forecaster)
+        self._use(pickle.loads(zlib.decompress(self._blank)))  # noqa: S301  our own bytes
+        self._run, self._meanwhile, self._updated_at = None, [], None
+        self._failed, self._learned, self._lost = False, not isinstance(self._forecaster, Studying), 0
+        self._history = before
+        self._since, self._due = (math.inf, math.inf) if before is None else (-math.inf, now)
+        self._begin(now)
 
     def _begin(self, now: float) -> None:
         """Begin a fit if one is due, none runs, and there is room for one."""
@@ -166,3 +192,23 @@ class Foresight:
             return self._forecaster is not None and bool(self._forecaster.ready)
         except Exception:  # noqa: BLE001 - as above
             return False
+
+
+def _packed(forecaster: Forecaster | None) -> bytes | None:
+    """As it was made, some kB; None where that cannot be kept."""
+    try:
+        return None if forecaster is None else zlib.compress(pickle.dumps(forecaster), 1)
+    except Exception:  # noqa: BLE001 - as above
+        return None
+
+
+def _until(now: float, forecaster: object) -> Series | None:
+    """The arrivals before ``now`` that a forecaster keeps; None where it knows of none."""
+    try:
+        kept: Series | None = forecaster.kept()  # type: ignore[attr-defined]
+        if kept is None:
+            return None
+        rates = kept.rates[: max(math.floor((now - kept.start) / kept.step), 0)]
+        return Series(kept.start, kept.step, rates) if np.isfinite(rates).any() else None
+    except Exception:  # noqa: BLE001 - as above; not all keep any
+        return None

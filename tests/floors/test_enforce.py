@@ -138,3 +138,14 @@ def test_after_a_pause_that_was_longer_than_the_window_once_is_enough() -> None:
     contests.reversed("u", "x", "flux", 203.0)
     assert contests.contested("u", "x", 204.0) == ("flux", 603.0)
     assert contests.contested("u", "another object", 204.0) is None
+
+
+def test_a_pause_is_no_longer_than_it_was_meant_to_be_after_a_clock_was_set_back() -> None:
+    contests = Contests()
+    for _ in range(3):
+        contests.wrote("u", "chat", 9, 86_400.0)
+        contests.reversed("u", "chat", "argocd", 86_400.0)
+    assert contests.contested("u", "chat", 86_400.0) == ("argocd", 88_200.0)
+    assert contests.contested("u", "chat", 0.0) == ("argocd", 1_800.0)
+    assert contests.contested("u", "chat", 1_799.0) is not None
+    assert contests.contested("u", "chat", 1_800.0) is None

@@ -282,3 +282,18 @@ def test_a_paused_scaler_raises_nothing(stage: Stage) -> None:
     assert stage.floor() == (2, None)
     stage.tick(9, annotations={"lagcast.io/paused-scale-in": "true"})
     assert stage.floor() == (9, OURS)
+
+
+def test_a_mark_that_was_made_by_a_clock_that_was_ahead_is_put_right(stage: Stage) -> None:
+    """It would outlive a dead controller by as much."""
+    stage.now += 86_400.0
+    stage.tick(9)
+    stage.now = START + 60.0
+    assert stage.tick(9).reason is Reason.UNCHANGED
+    mark = stage.floors.one("shop", "chat").mark
+    assert mark is not None
+    assert mark.expires == START + 60.0 + LIFE
+    writes = stage.floors.writes
+    stage.now -= 30.0  # two replicas' clocks are never quite the same
+    stage.tick(9)
+    assert stage.floors.writes == writes

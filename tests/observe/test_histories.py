@@ -85,3 +85,21 @@ def test_one_that_breaks_is_an_error_and_the_next_one_is_read() -> None:
         histories.forget(set())
         assert histories.collect(0.0, chat, broker, FRESH) is None, "begins anew"
         assert until(lambda: histories.collect(0.0, chat, broker, FRESH)).fresh
+
+
+def test_what_was_read_by_a_clock_that_was_ahead_is_read_again() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        histories, broker, chat = Histories(pool), Broker(), watched("chat", "one")
+        ahead = 1_003_600.0
+        assert until(lambda: histories.collect(ahead, chat, broker, FRESH)).fresh
+        assert histories.collect(ahead - 60.0, chat, broker, FRESH) is None, "a minute is no reason"
+        assert until(lambda: histories.collect(1_000_000.0, chat, broker, FRESH)).fresh
+        assert histories.collect(1_000_015.0, chat, broker, FRESH) is None
+        assert broker.read == ["chat", "chat"]
+
+
+def test_a_retry_that_was_put_off_by_a_clock_that_was_ahead_is_not_waited_for() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        histories, broker, odd = Histories(pool), Broker(), watched("odd", "one")
+        assert until(lambda: histories.collect(1_003_600.0, odd, broker, FRESH)).freshness is Freshness.ERROR
+        assert until(lambda: histories.collect(1_000_000.0, odd, broker, FRESH)).freshness is Freshness.ERROR

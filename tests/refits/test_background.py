@@ -209,6 +209,75 @@ def test_without_history_it_is_fitted_after_eight_hours_then_whenever_there_is_t
     assert begun == pytest.approx([8.0, 16.0, 32.0, 56.0, 80.0], abs=0.2)
 
 
+BACK = 3_600.0  # s by which the clock was ahead
+
+
+def test_a_clock_that_was_ahead_is_not_waited_for_when_it_is_set_back() -> None:
+    fitter = Later()
+    foresight = made(fitter)
+    foresight.fit(HISTORY, 150.0)
+    fitter.finish()
+    now = feed(foresight, BACK, 10)
+    assert sees(foresight, now)
+    now = feed(foresight, now - BACK, 1)
+    assert not sees(foresight, now), "what it knows lies ahead"
+    assert pickle.loads(fitter.begun[-1][0]).history.end <= now
+    fitter.finish()
+    now = feed(foresight, now, 1)
+    assert sees(foresight, now)
+    again = model(foresight)
+    assert max(again.told) == now
+    assert max(again.fits) < now, "of what was learned by the wrong clock nothing is left"
+    for _ in range(5):
+        now = feed(foresight, now, 1)
+        assert sees(foresight, now)
+
+
+def test_the_history_that_is_read_again_takes_the_place_of_what_was_kept() -> None:
+    fitter = Later()
+    foresight = made(fitter)
+    foresight.fit(Series(0.0, STEP, np.ones(300)), BACK)  # by the wrong clock, and not fitted yet
+    foresight.fit(HISTORY, 150.0)
+    fitter.finish()
+    now = feed(foresight, 150.0, 1)
+    assert sees(foresight, now)
+    assert model(foresight).fits == [HISTORY.end]
+    assert sees(foresight, feed(foresight, now, 30)), "and not as if a fit were due an hour later"
+
+
+def test_a_clock_that_is_a_little_ahead_is_waited_for() -> None:
+    fitter = Later()
+    foresight = made(fitter)
+    foresight.fit(HISTORY, 150.0)
+    fitter.finish()
+    now = feed(foresight, 150.0, 20)
+    kept = model(foresight)
+    now = feed(foresight, now - 240.0, 1)
+    assert not sees(foresight, now)
+    now = feed(foresight, now, 16)
+    assert sees(foresight, now)
+    assert model(foresight) is kept
+
+
+def test_a_real_forecaster_goes_on_after_a_clock_was_set_back() -> None:
+    past = Series(0.0, 60.0, np.full(2 * 1440, 10.0))
+    foresight = Foresight(Direct(60.0, keep=3 * 86_400.0), 20, 0, 86_400.0, AtOnce(), "chat")
+    foresight.fit(past, past.end)
+
+    def see(start: float, minutes: int) -> float:
+        for k in range(minutes):
+            foresight.update(Arrivals(start + 60.0 * (k + 1), 60.0, 600.0))
+        return start + 60.0 * minutes
+
+    now = see(past.end + 86_400.0, 10)
+    assert foresight.futures(now, 600.0) is not None
+    now = see(past.end + 600.0, 3)
+    drawn = foresight.futures(now, 600.0)
+    assert drawn is not None
+    assert drawn.age == 0.0
+    assert drawn.rates.mean() == pytest.approx(10.0, rel=0.2)
+
+
 def test_a_snapshot_leaves_a_running_fit_out_and_it_is_begun_anew() -> None:
     fitter = Later()
     policy = PredictivePolicy([LAB], lambda s: Model(), fitter=fitter)
