@@ -21,7 +21,7 @@ from scaler.plan.observation import Freshness
 from simulations.lab.karpenter import GPUS, POOL_LABEL, node_class, node_pool, whole_node
 from simulations.lab.kwok import GPU
 from simulations.lab.lab import Lab
-from tests.lab.nodepool_world import ROOT, LabWorld, apply, buffer, prepare, replaced
+from tests.lab.nodepool_world import ROOT, LabWorld, apply, buffer, machine_deployment, prepare, replaced
 from tests.nodepools.conformance import PROVIDERS, NodePoolConformance, World, held, pool
 
 pytestmark = pytest.mark.lab
@@ -216,11 +216,20 @@ def test_placeholders_make_room_at_once(admin: KubeClient, pools: ProviderPools,
 MACHINES = f"/apis/cluster.x-k8s.io/v1beta2/{FLEET}/machines"
 
 
-def machine(admin: KubeClient, node: str) -> None:
+def machine_set(admin: KubeClient) -> Json:
+    """The MachineSet of the MachineDeployment h100, as a reference to an owner: Machines without one are collected."""
+    kind = {"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "MachineSet"}
+    asked = machine_deployment()["spec"]
+    spec = {name: asked[name] for name in ("clusterName", "selector", "template")}
+    replaced(admin, MACHINES.replace("machines", "machinesets"), {**kind, "metadata": {"name": "h100-1"}, "spec": spec})
+    made = admin.get(f"{MACHINES.replace('machines', 'machinesets')}/h100-1", "look")["metadata"]
+    return {**kind, "name": "h100-1", "uid": made["uid"], "controller": True}
+
+
+def machine(admin: KubeClient, node: str, owner: Json) -> None:
     """A Machine of the MachineDeployment h100, whose node is ``node``."""
     labels = {"cluster.x-k8s.io/deployment-name": "h100"}
-    owner = {"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "MachineSet", "name": "h100-1", "uid": "1"}
-    metadata = {"name": f"m-{node}", "labels": labels, "ownerReferences": [{**owner, "controller": True}]}
+    metadata = {"name": f"m-{node}", "labels": labels, "ownerReferences": [owner]}
     machines = {"apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "Metal3Machine", "name": node}
     spec = {"clusterName": "inference", "bootstrap": {"dataSecretName": "s"}, "infrastructureRef": machines}
     kind = {"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine"}
@@ -236,9 +245,9 @@ def test_a_machine_deployment_is_lowered_by_the_machines_of_empty_nodes(clients:
     admin = clients.admin
     world = LabWorld("machineDeployment", clients.ours)
     world.admin = admin
-    made = world.made(3)
+    made, owner = world.made(3), machine_set(admin)
     for node in "abc":
-        machine(admin, node)
+        machine(admin, node, owner)
     assert world.pools.single_out(made, ["b", "x"]).nodes == ("b",)
     assert [first_of(admin, node) for node in "abc"] == [None, "lagcast.io/h100", None]
     world.pools.write(made, 3, 2)
@@ -248,7 +257,7 @@ def test_a_machine_deployment_is_lowered_by_the_machines_of_empty_nodes(clients:
     delete(admin, f"{MACHINES}/m-a")  # two are left: it was another one
     world.pools.write(made, 2, 2)
     assert first_of(admin, "b") is None
-    delete(admin, f"{MACHINES}/m-b", f"{MACHINES}/m-c")
+    delete(admin, MACHINES.replace("machines", "machinesets") + "/h100-1")  # and its Machines with it
     world.cleared()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
 
@@ -155,7 +156,8 @@ class ProviderPools:
         except TargetNotFound:
             return
         if isinstance(writer, CountWriter):
-            writer.machines.take_back(target.item, held.name)
+            with contextlib.suppress(Forbidden):  # without the right to see Machines, none was annotated
+                writer.machines.take_back(target.item, held.name)
         mark, asked = target.mark, target.asked
         if asked is None or mark is None or mark.owner != marks.owner(held.name) or target.elsewhere:
             return
