@@ -9,6 +9,7 @@ import numpy as np
 
 from forecasting.competition import Competition
 from forecasting.competition_scores import State
+from forecasting.direct.learned import Growth
 from forecasting.forecaster import Forecaster, Paths
 from forecasting.models.direct import Direct
 from forecasting.models.level_season import LevelSeason
@@ -85,10 +86,18 @@ class Incumbent(Competition):
 
 
 def default_competition(
-    step: float, lead_time: float, *, season: float | None = DAY, keep: float = 7 * DAY, seed: int = 0
+    step: float,
+    lead_time: float,
+    *,
+    season: float | None = DAY,
+    keep: float = 7 * DAY,
+    seed: int = 0,
+    growth: Growth | None = None,
 ) -> Competition:
-    """For paths in steps of ``step`` s, scored at ``lead_time`` (s). ``keep``: s of history."""
-    members: list[Callable[[], Forecaster]] = [partial(Direct, step, keep=max(keep, 20 * step), seed=seed)]
+    """For paths in steps of ``step`` s, scored at ``lead_time`` (s). ``keep``: s of history; ``growth``: of the direct
+    model's forest, by default its own."""
+    direct = partial(Direct, step, keep=max(keep, 20 * step), seed=seed, growth=growth)
+    members: list[Callable[[], Forecaster]] = [direct]
     if season is None or season != DAY:  # the direct one knows the day by itself
         members.append(partial(by_season, step, season))
     return Incumbent(members, lead_time=lead_time, seed=seed)

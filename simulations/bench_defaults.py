@@ -1,0 +1,193 @@
+"""Are the defaults good on load that they were not chosen on? Each trace is left out once (cross-validation).
+
+``python -m simulations.bench_defaults``. The candidates are the defaults with one constant lower or higher. For each
+trace, the candidate that is best on the other traces is chosen, and shown on the trace that was left out beside the
+defaults: where the choice does no better there, the constant was not tuned to that trace. The days are those before
+the scored ones of `lagcast bench`, so that nothing here is chosen on what is reported there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+from forecasting.forecaster import Forecaster
+from scaler.plan.service import Service
+from scaler.plan.settings import PlanSettings
+from simulations.bench_runner import Show
+from simulations.compare import geometric_mean
+from simulations.executor import Executor
+from simulations.scenarios import DEFAULTS, Cell, cells, make
+from simulations.store import Json, Store
+from simulations.table import Table, mean, number, percent
+
+LEAST_MEAN, LEAST = 0.99, 0.98  # attainment that a candidate must have, in the mean and in each cell
+DEFAULT = "defaults"
+RANK = "forest rank"
+VALUES: Mapping[str, tuple[float, ...]] = {
+    "price_scale": (0.3, 1.2),
+    "inflation": (1.5, 2.2),
+    "aim": (0.35, 0.7),
+    "held_leads": (2.0, 8.0),
+    "attained_memory": (10_800.0, 86_400.0),
+    "attained_prior": (1_800.0, 14_400.0),
+    RANK: (6, 12),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """The defaults with one constant at another value; ``constant`` empty: the defaults."""
+
+    constant: str = ""
+    value: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """As in the tables."""
+        return f"{self.constant} {self.value:g}" if self.constant else DEFAULT
+
+    @property
+    def settings(self) -> PlanSettings:
+        """The plan's constants."""
+        if self.constant in ("", RANK):
+            return PlanSettings()
+        return replace(PlanSettings(), **{self.constant: self.value})
+
+    @property
+    def forecaster(self) -> Callable[[Service], Forecaster]:
+        """Makes a service's forecaster."""
+        from simulations.policies.lagcast import forecaster
+
+        return partial(_ranked, round(self.value)) if self.constant == RANK else forecaster
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultsJob:
+    """A candidate in a cell."""
+
+    cell: Cell
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What a candidate came to in a cell. ``attainment`` is that of the worst service."""
+
+    attainment: float
+    gpu_hours: float
+
+
+Found = Mapping[DefaultsJob, Reached]
+
+
+def run_defaults_job(job: DefaultsJob) -> Json:
+    """One simulated day."""
+    from scaler.plan.policy import PredictivePolicy
+    from simulations.measures import measure
+    from simulations.run import simulate
+
+    setting, loads = make(job.cell)
+    one = job.candidate
+    policy = PredictivePolicy([s.service for s in setting.services], one.forecaster, one.settings)
+    measured = measure(simulate(setting, loads, policy, name=one.name))
+    return asdict(
+        Reached(min(m.attainment or 0.0 for m in measured), sum(m.gpu_hours or m.replica_hours for m in measured))
+    )
+
+
+def candidates() -> tuple[Candidate, ...]:
+    """The defaults first."""
+    return (Candidate(), *(Candidate(constant, value) for constant, some in VALUES.items() for value in some))
+
+
+def days_before() -> tuple[Cell, ...]:
+    """The benchmark's cells of one service, each a day earlier and at that day's own scale."""
+    return tuple(replace(c, day=c.day - 1) for c in cells((0,)) if c.scenario != "pool")
+
+
+def run_all(jobs: Sequence[DefaultsJob], version: str, store: Store, executor: Executor, show: Show) -> Found:
+    """Every job's result; those of ``version`` that are kept are not run again. Raises JobFailed."""
+    keys: dict[DefaultsJob, Json] = {
+        job: {"version": version, "parameters": repr(DEFAULTS), "defaults": _plain(job)} for job in jobs
+    }
+    known = {job: kept for job, key in keys.items() if (kept := store.get(key)) is not None}
+    left = [job for job in jobs if job not in known]
+    show("candidates", len(known), len(jobs))
+
+    def done(place: int, result: Json) -> None:
+        store.put(keys[left[place]], result)
+        known[left[place]] = result
+        show("candidates", len(known), len(jobs))
+
+    executor.map(run_defaults_job, left, name=lambda job: f"{job.cell.name} {job.candidate.name}", done=done)
+    return {job: Reached(**result) for job, result in known.items()}
+
+
+def best(found: Found, among: Sequence[Candidate], on: Sequence[Cell]) -> Candidate:
+    """The cheapest that attains enough on these cells; where none does, the one that attains most."""
+
+    def attained(one: Candidate) -> list[float]:
+        return [found[DefaultsJob(cell, one)].attainment for cell in on]
+
+    fit = [one for one in among if sum(attained(one)) >= LEAST_MEAN * len(on) and min(attained(one)) >= LEAST]
+    if fit:
+        return min(fit, key=lambda one: cost(found, one, on) or 0.0)
+    return max(among, key=lambda one: sum(attained(one)))
+
+
+def cost(found: Found, one: Candidate, on: Sequence[Cell]) -> float | None:
+    """GPU-hours over those at the defaults, as a geometric mean over the cells."""
+    return geometric_mean(
+        found[DefaultsJob(cell, one)].gpu_hours / found[DefaultsJob(cell, Candidate())].gpu_hours for cell in on
+    )
+
+
+def defaults_tables(found: Found, among: Sequence[Candidate], on: Sequence[Cell]) -> tuple[Table, ...]:
+    """Each trace left out once, and every candidate on all of them."""
+    left_out = []
+    every = []
+    for scenario in dict.fromkeys(cell.scenario for cell in on):
+        here = [cell for cell in on if cell.scenario == scenario]
+        for trace in dict.fromkeys(cell.trace for cell in here):
+            out = [cell for cell in here if cell.trace == trace]
+            chosen = best(found, among, [cell for cell in here if cell.trace != trace])
+            left_out.append((f"{scenario} {trace} {out[0].day}", chosen.name, number(cost(found, chosen, out), ".3f"),
+                             *(_attained(found, one, out) for one in (chosen, Candidate()))))  # fmt: skip
+        for one in among:
+            low = min(found[DefaultsJob(cell, one)].attainment for cell in here)
+            every.append((scenario, one.name, number(cost(found, one, here), ".3f"), _attained(found, one, here),
+                          percent(low)))  # fmt: skip
+    about = (
+        f"CHOSEN: of {len(among)} candidates, the cheapest on all other traces that attains {LEAST_MEAN:.0%} there in "
+        f"the mean and {LEAST:.0%} in each. COST: its GPU-hours over those of the defaults, on the trace left out; "
+        "above 1, the choice would have cost more there than the defaults do."
+    )
+    return (
+        Table("left out", about, ("LEFT OUT", "CHOSEN ON THE OTHERS", "COST", "IN TIME", "DEFAULTS"), tuple(left_out)),
+        Table("candidates", "On all traces: the defaults, and one constant lower or higher.",
+              ("SCENARIO", "CANDIDATE", "COST", "MEAN IN TIME", "LOWEST"), tuple(every)),
+    )  # fmt: skip
+
+
+def _attained(found: Found, one: Candidate, on: Sequence[Cell]) -> str:
+    return percent(mean(found[DefaultsJob(cell, one)].attainment for cell in on))
+
+
+def _plain(job: DefaultsJob) -> dict[str, Any]:
+    return asdict(job)
+
+
+def _ranked(rank: int, service: Service) -> Forecaster:
+    from forecasting.competition_default import default_competition
+    from forecasting.direct.learned import Growth
+
+    return default_competition(service.step, service.lead_time, growth=Growth(rank=rank))
+
+
+if __name__ == "__main__":
+    from simulations.commands.bench_defaults import bench_defaults
+
+    bench_defaults()

@@ -1,0 +1,74 @@
+"""``python -m simulations.bench_defaults``: each trace is left out once; the others choose the constants."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from simulations.bench_defaults import DefaultsJob, candidates, days_before, defaults_tables, run_all
+from simulations.commands.bars import Bars
+from simulations.commands.shell import executor_options, told
+from simulations.commands.tables import as_json, as_table
+from simulations.executor import make_executor
+from simulations.results_page import page_ready, section, write_section
+from simulations.store import Store
+from simulations.version import version
+
+SECTION = "defaults"
+
+
+@click.command()
+@click.option(
+    "--scenario", "scenarios", multiple=True, type=click.Choice(("pods", "nodes")), help="Only these.  [default: both]"
+)
+@click.option(
+    "--out", default="out/bench", show_default=True, type=click.Path(path_type=Path), help="Folder of results."
+)
+@click.option(
+    "--write", type=click.Path(path_type=Path, dir_okay=False), help="Write the tables as this page's section."
+)
+@executor_options
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def bench_defaults(
+    scenarios: Sequence[str],
+    out: Path,
+    write: Path | None,
+    executor: str,
+    workers: int | None,
+    ray_address: str | None,
+    output: str,
+) -> None:
+    """Choose the plan's constants on all traces but one, and show them on that one beside the defaults.
+
+    Each result is kept in OUT/results as it ends: run the same command again to go on after an interrupt or a kill.
+
+    \b
+    Exit codes: 0 done; 1 an error that the message explains; 2 wrong usage; 130 interrupted.
+    """
+    with told():
+        if write is not None:
+            page_ready(write, SECTION)
+        on = tuple(cell for cell in days_before() if not scenarios or cell.scenario in scenarios)
+        among = candidates()
+        jobs = [DefaultsJob(cell, one) for one in among for cell in on]
+        store = Store(out / "results", lambda text: click.echo(text, err=True))
+        with make_executor(executor, workers, ray_address) as pool, Bars() as bars:
+            found = run_all(jobs, version(), store, pool, bars.show)
+        made = defaults_tables(found, among, on)
+        if write is not None:
+            words = [f"--scenario {one}" for one in scenarios]
+            command = shlex.join(" ".join(["python -m simulations.bench_defaults", *words]).split())
+            about = f"{len(on)} cells, {len(among)} candidates, one seed."
+            command = f"{command} --write docs/{write.name}"
+            write_section(
+                write, SECTION, section("Defaults, each trace left out once", command, version(), about, made)
+            )
+        if output == "json":
+            as_json([{"name": t.name, "titles": t.titles, "lines": t.lines} for t in made])
+            return
+        for table in made:
+            click.echo(f"\n{table.name}: {table.about}")
+            as_table(table.titles, table.lines)
