@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from scaler.act.apply import Actor
 from scaler.act.order import Order, Outcome, ScalerRef
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.api.predictive_scaler import PredictiveScaler
-from scaler.clock import Clock
+from scaler.clock import SteadyClock
 from scaler.errors import where
 from scaler.explain.week import Week, remember
 from scaler.observe.gather import Gatherer
@@ -73,7 +74,7 @@ class Controller:
         actor: Actor,
         make_policy: MakePolicy,
         telemetry: Telemetry,
-        clock: Clock,
+        clock: SteadyClock,
         tick: float,
         note: Callable[[Row], None] | None = None,
         leads: Callable[[], bool] = lambda: True,
@@ -99,7 +100,8 @@ class Controller:
         self._declared: tuple[GpuNodePool, ...] = ()
         self._rows: Mapping[str, Row] = {}
         self._pool_rows: Mapping[str, PoolRow] = {}
-        self._last_tick: float | None = None
+        self._newest = -math.inf  # unix s, of the newest tick
+        self._last_tick: float | None = None  # steady s
 
     @property
     def rows(self) -> Mapping[str, Row]:
@@ -113,7 +115,7 @@ class Controller:
 
     @property
     def last_tick(self) -> float | None:
-        """Unix time at which the newest tick ended; None before the first."""
+        """Second of the steady clock at which the newest tick ended; None before the first."""
         return self._last_tick
 
     @property
@@ -159,10 +161,10 @@ class Controller:
         Never raises for what a source or target answers.
         """
         now = self._clock.now()
+        self._mind_the_clock(now)
         self._take_role(self._leads())
         groups = [one.group for one in self._planned.values()]
-        if self._pools is not None:
-            self._pools.begin(self._declared)
+        self._begin_pools()
         observed = self._gatherer.gather(now, [s.watched for s in self._scalers.values()])
         pools = self._look(now, groups, observed)
         rows: dict[str, Row] = {}
@@ -174,16 +176,19 @@ class Controller:
             decided = _decide(one, seen, pools, now)
             self._vacate(one.group, decided)
             for member, decision in zip(one.group.members, decided.services, strict=True):
+                if stop is not None and stop.is_set():
+                    break
                 scaler = self._scalers[member.service.uid]
                 outcome = self._act(scaler, decision, now)
                 rows[member.service.uid] = self._report(scaler, observed[member.service.uid], decision, outcome)
             for pool in decided.pools if one.group.key in pools else ():
-                pool_rows[pool.uid] = self._carry_out(one.group, pools[pool.uid], pool, now)
+                self._carry_out(one.group, pools[pool.uid], pool, now, pool_rows)
         for bare in self._declared:
             if bare.uid not in self._planned and bare.uid in pools:  # no scaler names it
-                pool_rows[bare.uid] = self._carry_out(Group(bare.uid, (), bare), pools[bare.uid], None, now)
+                self._carry_out(Group(bare.uid, (), bare), pools[bare.uid], None, now, pool_rows)
+        self._tidy(groups)
         self._rows, self._pool_rows = rows, pool_rows
-        self._last_tick = self._clock.now()
+        self._last_tick = self._clock.elapsed()
         return rows
 
     def run(
@@ -200,17 +205,21 @@ class Controller:
         """
         due = self._clock.now()
         while not stop.is_set():
-            before_tick()
-            started = self._clock.now()
+            try:
+                before_tick()
+            except Exception as error:  # noqa: BLE001 - what runs goes on
+                log.error("what is declared could not be taken over: %s; please report it", where(error))
+            started = self._clock.elapsed()
             failed = False
             try:
                 self.tick(stop)
-                after_tick()
+                if not stop.is_set():  # else it is not the time for more requests
+                    after_tick()
             except Exception as error:  # noqa: BLE001 - the next tick may be well again; if none is, /healthz says so
                 log.error("the tick failed: %s; nothing more was changed in it; please report it", where(error))
                 failed = True
             now = self._clock.now()
-            self._telemetry.ticked(now - started, now, failed)
+            self._telemetry.ticked(self._clock.elapsed() - started, now, failed)
             due = min(max(due + self._tick, now), now + self._tick)  # a clock that was set back stops nothing
             while self._clock.wait(min(due - self._clock.now(), self._tick), wake or stop) and not stop.is_set():
                 if wake is not None:
@@ -254,6 +263,23 @@ class Controller:
             and _same_subject(old, member.resource, watched(member.resource))
         )
 
+    def _mind_the_clock(self, now: float) -> None:
+        back, self._newest = self._newest - now, now
+        if back > self._tick:
+            log.warning(
+                "the clock was set back by %.0f s; forecasts go on when it is where it was, or, where that is more "
+                "than 5 minutes ahead, after a fit on what was before now",
+                back,
+            )
+
+    def _begin_pools(self) -> None:
+        if self._pools is None:
+            return
+        try:
+            self._pools.begin(self._declared)
+        except Exception as error:  # noqa: BLE001 - the services that stand on no pool go on
+            log.error("asking for the pools' counts failed: %s; please report it", where(error))
+
     def _look(
         self, now: float, groups: Sequence[Group], observed: Mapping[str, ServiceObservation]
     ) -> Mapping[str, PoolSeen]:
@@ -274,19 +300,31 @@ class Controller:
         except Exception as error:  # noqa: BLE001 - it costs an emptier node, and stops no scaler
             log.error("marking the pods of %s failed: %s; please report it", group.pool, where(error))
 
-    def _carry_out(self, group: Group, seen: PoolSeen, decision: PoolDecision | None, now: float) -> PoolRow:
+    def _tidy(self, groups: Sequence[Group]) -> None:
+        if self._pools is None:
+            return
+        try:
+            self._pools.tidy(groups, leads=self._led)
+        except Exception as error:  # noqa: BLE001 - as for the marks
+            log.error("tidying up after the pools failed: %s; please report it", where(error))
+
+    def _carry_out(
+        self, group: Group, seen: PoolSeen, decision: PoolDecision | None, now: float, rows: dict[str, PoolRow]
+    ) -> None:
+        """Carry a pool's decision out, and note it in ``rows``; a fault of ours in it leaves all others alone."""
         assert self._pools is not None  # noqa: S101 - else none was seen
         assert group.pool is not None  # noqa: S101 - as above
-        row = self._pools.carry_out(group.pool, seen, decision, now, leads=self._led, services=len(group.members))
-        old = self._pool_rows.get(group.pool.uid)
-        if decision is not None and (old is None or old.decision is None or old.decision.reasons != decision.reasons):
-            log.info("%s: %s", group.pool, ", ".join(decision.reasons))
-        if self._led:
-            try:
+        try:
+            row = self._pools.carry_out(group.pool, seen, decision, now, leads=self._led, services=len(group.members))
+            rows[group.pool.uid] = row
+            old = self._pool_rows.get(group.pool.uid)
+            before = None if old is None else old.decision
+            if decision is not None and (before is None or before.reasons != decision.reasons):
+                log.info("%s: %s", group.pool, ", ".join(decision.reasons))
+            if self._led:
                 self._telemetry.pools.decided(row)
-            except Exception as error:  # noqa: BLE001 - a number that cannot be shown stops no pool
-                log.error("reporting %s failed: %s; please report it", group.pool, where(error))
-        return row
+        except Exception as error:  # noqa: BLE001 - as for the decision
+            log.error("carrying out or reporting %s failed: %s; please report it", group.pool, where(error))
 
     def _take_over(self, stop: threading.Event, after_tick: Callable[[], None]) -> None:
         """Carry out what a new leader decided at its newest tick. Nothing is observed for it: arrivals of an instant
@@ -294,7 +332,7 @@ class Controller:
         try:
             self._take_role(self._leads())
             last = self._last_tick
-            if not self._led or last is None or self._clock.now() - last > MOST_AGE * self._tick:
+            if not self._led or last is None or self._clock.elapsed() - last > MOST_AGE * self._tick:
                 return
             now = self._clock.now()  # one for all: who finds the API server silent is found to have
             rows = dict(self._rows)
@@ -303,15 +341,16 @@ class Controller:
                 if scaler is None or stop.is_set() or row.outcome.reason is not Reason.STANDBY:
                     continue
                 rows[uid] = replace(row, outcome=self._act(scaler, row.decision, now))
-                self._show(scaler, rows[uid])
+                self._shown(scaler, rows[uid])
             self._rows = rows
             pool_rows = dict(self._pool_rows)
             for uid, pool in self._pool_rows.items():
                 planned = self._planned.get(uid)
                 if planned is not None and not stop.is_set() and pool.outcome.reason is Reason.STANDBY:
-                    pool_rows[uid] = self._carry_out(planned.group, pool.seen, pool.decision, now)
+                    self._carry_out(planned.group, pool.seen, pool.decision, now, pool_rows)
             self._pool_rows = pool_rows
-            after_tick()
+            if not stop.is_set():
+                after_tick()
         except Exception as error:  # noqa: BLE001 - as for a tick
             log.error("taking over failed: %s; it is decided anew at the next tick; please report it", where(error))
 
@@ -343,26 +382,33 @@ class Controller:
         try:
             row = replace(row, last_week=remember(scaler.week, seen, decision, scaler.service))
             self._say(scaler, decision)
-            self._show(scaler, row)
-        except Exception as error:  # noqa: BLE001 - a number that cannot be shown stops no scaler
-            who = scaler.who
-            log.error("reporting %s/%s failed: %s; please report it", who.namespace, who.name, where(error))
+        except Exception as error:  # noqa: BLE001 - what cannot be told stops no scaler
+            _unreported(scaler, error)
+        self._shown(scaler, row)
         return row
 
-    def _show(self, scaler: _Scaler, row: Row) -> None:
+    def _shown(self, scaler: _Scaler, row: Row) -> None:
         """In the metrics and the journal, if this replica leads."""
         if row.outcome.reason is Reason.STANDBY:
             return
-        self._telemetry.observed(scaler.who, row.observed, row.decision.time)
-        self._telemetry.decided(scaler.who, row.observed, row.decision, row.outcome)
-        if self._note is not None:
-            self._note(row)
+        try:
+            self._telemetry.observed(scaler.who, row.observed, row.decision.time)
+            self._telemetry.decided(scaler.who, row.observed, row.decision, row.outcome)
+            if self._note is not None:
+                self._note(row)
+        except Exception as error:  # noqa: BLE001 - a number that cannot be shown stops no scaler
+            _unreported(scaler, error)
 
     def _say(self, scaler: _Scaler, decision: ServiceDecision) -> None:
         """Log a line when the reasons change, not at every tick."""
         old = self._rows.get(decision.uid)
         if old is None or old.decision.reasons != decision.reasons:
             log.info("%s/%s: %s", scaler.who.namespace, scaler.who.name, ", ".join(decision.reasons))
+
+
+def _unreported(scaler: _Scaler, error: Exception) -> None:
+    who = scaler.who
+    log.error("reporting %s/%s failed: %s; please report it", who.namespace, who.name, where(error))
 
 
 def _order(scaler: _Scaler, decision: ServiceDecision, now: float) -> Order:

@@ -66,6 +66,9 @@ class World:
     def now(self) -> float:
         return self._clock.now()
 
+    def elapsed(self) -> float:
+        return self._clock.elapsed()
+
     def wait(self, seconds: float, stop: threading.Event) -> bool:
         """Let ``seconds`` pass; sets ``stop`` when the load has ended."""
         until = self._clock.now() + seconds

@@ -58,6 +58,8 @@ class ScaleWriter:
         # Of one object by a list: the verb that the controller has anyway.
         query = {"fieldSelector": f"metadata.name={target.name}"}
         answer = self._client.call("GET", resource.collection(target.namespace), query=query, accept=METADATA.listed)
+        if answer.code == 429 or answer.code >= 500:  # nothing is known, and nobody is to be blamed for that
+            raise failure(answer, f"look who wrote the count of {target}")
         items = answer.body.get("items") if answer.ok else None
         return last_writer(items[0], ("spec", "replicas")) if items else None
 

@@ -11,14 +11,9 @@ from pathlib import Path, PurePosixPath
 
 import click
 
-from scaler.api.config import Declared, load_all
-from scaler.cli.assemble import Settings, Signals, assemble
+from scaler.cli.signals import Signals, end_in_time
 from scaler.cli.units import DURATION
 from scaler.errors import ConfigError, LagcastError
-from scaler.leadership import LEASE, lease_name
-from scaler.policies import find_policy
-from scaler.resources.credentials import CREDENTIALS
-from scaler.resources.file import digest
 
 OURS = ("lagcast", "scaler", "forecasting", "simulations")
 
@@ -42,7 +37,7 @@ OURS = ("lagcast", "scaler", "forecasting", "simulations")
 @click.option(
     "--lease-namespace", help="Default: the pod's (POD_NAMESPACE or its ServiceAccount's), else lagcast-system."
 )
-@click.option("--lease-name", "lease", default=LEASE, show_default=True, help="The same for all replicas.")
+@click.option("--lease-name", "lease", show_default="lagcast", help="The same for all replicas.")
 @click.option("--policy", default="lagcast", show_default=True, help="A policy of the group lagcast.policies.")
 @click.option("--policy-option", "options", multiple=True, metavar="NAME=VALUE", help="For policies that take any.")
 @click.option("--journal", type=click.Path(path_type=Path), help="Note decisions in this file, for `lagcast explain`.")
@@ -56,8 +51,7 @@ OURS = ("lagcast", "scaler", "forecasting", "simulations")
 )
 @click.option(
     "--credentials",
-    default=str(CREDENTIALS),
-    show_default=True,
+    show_default="/etc/lagcast/credentials",
     metavar="FOLDER",
     help="Scalers of the cluster may name files below FOLDER/NAMESPACE alone, NAMESPACE being their own.",
 )
@@ -69,13 +63,13 @@ def run(
     kubeconfig: Path | None,
     elect: bool | None,
     lease_namespace: str | None,
-    lease: str,
+    lease: str | None,
     policy: str,
     options: Sequence[str],
     journal: Path | None,
     journal_every: float,
     fit_processes: int,
-    credentials: str,
+    credentials: str | None,
     log_level: str,
 ) -> None:
     """Scale the targets of the cluster's PredictiveScalers, or of a configuration file's, until SIGTERM or Ctrl-C.
@@ -92,7 +86,20 @@ def run(
     \b
     Exit codes: 0 stopped by a signal; 1 cannot start (the message says why); 2 wrong usage or configuration.
     """
+    signals = Signals()
+    # Before all else: process 1 of a container has no default for a signal, and what is imported now takes a second.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: signals.end())
+    end_in_time(signals.stop, lambda: os._exit(0))
     _log_to_stderr(log_level.upper())
+
+    from scaler.api.config import Declared, load_all
+    from scaler.cli.assemble import Settings, assemble
+    from scaler.leadership import LEASE, lease_name
+    from scaler.policies import find_policy
+    from scaler.resources.credentials import CREDENTIALS
+    from scaler.resources.file import digest
+
     try:
         # The digest before the content: a change while the controller starts is not missed.
         seen = None if path is None else digest(path)
@@ -114,15 +121,12 @@ def run(
         host,
         port,
         kubeconfig,
-        lease_name(lease_namespace, lease) if elect else None,
+        lease_name(lease_namespace, lease or LEASE) if elect else None,
         journal,
         journal_every,
         fit_processes,
-        PurePosixPath(credentials),
+        PurePosixPath(credentials or CREDENTIALS),
     )
-    signals = Signals()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: signals.end())
     try:
         assemble(settings, signals)
     except ConfigError as error:  # the kubeconfig

@@ -165,12 +165,18 @@ class Gatherer:
 
     def _offset_source(self, cluster: KafkaCluster) -> OffsetSource:
         if cluster not in self._offsets:
-            self._offsets[cluster] = self._make_offsets(cluster)
+            try:
+                self._offsets[cluster] = self._make_offsets(cluster)
+            except Exception as error:  # noqa: BLE001 - one that cannot be made takes no other scaler's tick
+                return _Unmade(error)
         return self._offsets[cluster]
 
     def _latency_source(self, server: PrometheusServer) -> LatencySource:
         if server not in self._latency:
-            self._latency[server] = self._make_latency(server)
+            try:
+                self._latency[server] = self._make_latency(server)
+            except Exception as error:  # noqa: BLE001 - as above
+                return _Unmade(error)
         return self._latency[server]
 
     def _retire(self, scalers: Sequence[Watched]) -> None:
@@ -187,6 +193,21 @@ class Gatherer:
         for server in [u for u in self._latency if u not in servers]:
             self._latency.pop(server).close()
             self._open.pop((PROMETHEUS, server), None)
+
+
+class _Unmade:
+    """A source that could not be made: whatever it is asked, it says so. It is tried again at the next tick."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def sample(self, *_: object) -> Any:
+        raise self._error
+
+    history = served = sample
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 def _by(

@@ -65,6 +65,7 @@ class ClusterScalers:
         self._newest: dict[str, ScalerStatus] = {}  # by uid; what the next one follows
         self._lately: dict[str, Lately] = {}  # by uid
         self._led = controller.led
+        self._unfinished = False  # what is declared could not be taken over: once more
         telemetry.config_ok.set(1)
 
     @property
@@ -81,14 +82,18 @@ class ClusterScalers:
         """Configure the controller with what is known after a while; the scalers that are run."""
         self._watch.settle(FIRST_LIST)
         self._pools.settle(FIRST_LIST)
-        self.before_tick()
+        try:
+            self.before_tick()
+        except Exception as error:  # noqa: BLE001 - it is tried again before each tick; not to start would not help
+            log.error("taking the scalers over failed: %s; it is tried again; please report it", where(error))
         return self._run
 
     def before_tick(self) -> None:
         """Configure the controller anew if a scaler or a pool was made, changed or deleted."""
         taken, pools = self._store.take(), self._pools.take()
-        if taken is None and not pools:
+        if taken is None and not pools and not self._unfinished:
             return
+        self._unfinished = True
         declared = self._store.known() if taken is None else taken
         choice = self._configure(choose(declared, self._credentials))
         news = set(choice.refused) - set(self._refused)
@@ -98,6 +103,7 @@ class ClusterScalers:
         self._telemetry.config_ok.set(0 if choice.refused else 1)
         self._run, self._refused = choice.run, choice.refused
         self._remember(declared)
+        self._unfinished = False
         log.info("%d scalers are run, %d are not", len(choice.run), len(choice.refused))
 
     def after_tick(self) -> None:
@@ -107,7 +113,10 @@ class ClusterScalers:
         if not self._led:
             return
         self._finalizing.finish(self._endings.waiting())
-        self._pools.finish()
+        try:
+            self._pools.finish()
+        except Exception as error:  # noqa: BLE001 - the statuses are written all the same
+            log.error("putting back what pools raised failed: %s; it is tried again; please report it", where(error))
         if not led:  # what the leader before has written is what the first ones follow
             self._newest.clear()
             self._lately.clear()
@@ -115,7 +124,14 @@ class ClusterScalers:
             self._remember(self._store.known())
             self._pools.follow()
         now = self._clock.now()
-        made = dict(self._of(row, now) for row in self._controller.rows.values())
+        made = {}
+        for row in self._controller.rows.values():
+            try:
+                place, made_of = self._of(row, now)
+            except Exception as error:  # noqa: BLE001 - one that has no status takes no other's away
+                log.error("the status of %s cannot be made: %s; please report it", row.resource, where(error))
+                continue
+            made[place] = made_of
         made |= {one.place: status.of_refused(one, self._before(one.place), now) for one in self._refused}
         self._newest |= {place.uid: one for place, one in made.items()}
         self._writer.publish(made, now)
@@ -150,7 +166,11 @@ class ClusterScalers:
             self._controller.configure(choice.run, self._pools.pools)
         except Exception:  # noqa: BLE001 - a policy may refuse a resource in any way; it must not stop the others
             choice = choice.without(self._policy_refuses(choice.run))
-            self._controller.configure(choice.run, self._pools.pools)
+            try:
+                self._controller.configure(choice.run, self._pools.pools)
+            except Exception as error:  # noqa: BLE001 - as above: each alone was not refused
+                log.error("no scaler is planned with its pool: %s; please report it", where(error))
+                self._controller.configure(choice.run)
         return choice
 
     def _policy_refuses(self, resources: tuple[PredictiveScaler, ...]) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ from scaler.act.order import ScalerRef
 from scaler.act.ports import Finalizers, FloorWriter
 from scaler.act.release import of_scaler, release
 from scaler.api.predictive_scaler import Mode
-from scaler.errors import NotLeader, Silent, TargetError
+from scaler.errors import NotLeader, Silent, TargetError, where
 from scaler.kube import Json
 from scaler.observe.watch import Handler
 
@@ -99,6 +99,10 @@ class Finalizing:
                     log.warning("%s keeps its finalizer: %s", scaler, error)
                 if isinstance(error, Silent):  # each would wait for as long again
                     break
+            except Exception as error:  # noqa: BLE001 - one that cannot be let go holds up no other
+                said[scaler.uid] = where(error)
+                if self._said.get(scaler.uid) != said[scaler.uid]:
+                    log.error("%s keeps its finalizer: %s; please report it", scaler, said[scaler.uid])
         self._said = said
 
     def _one(self, scaler: ScalerRef) -> None:

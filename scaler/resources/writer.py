@@ -10,7 +10,7 @@ from urllib.parse import quote
 from scaler.api.crd import SCALER, Kind
 from scaler.api.predictive_scaler import API_VERSION
 from scaler.api.status import PoolStatus, ScalerStatus
-from scaler.errors import TargetError, TargetNotFound, Unreachable
+from scaler.errors import TargetError, TargetNotFound, Unreachable, where
 from scaler.kube import MERGE_PATCH, KubeClient, failure
 from scaler.resources.declared import Place
 from scaler.resources.status import Written, due, patch
@@ -53,8 +53,8 @@ class StatusWriter:
         if self._going is not None:
             if not self._going.done():
                 return  # the API server is slow: what is newest then is written then
-            self._written |= dict(self._going.result())
-            self._going = None
+            going, self._going = self._going, None
+            self._written |= dict(going.result())
         uids = {place.uid for place in statuses}
         self._written = {uid: written for uid, written in self._written.items() if uid in uids}
         batch = [
@@ -84,6 +84,10 @@ class StatusWriter:
                 continue  # it was deleted meanwhile: the watch will say so
             except TargetError as refused:
                 self._say(str(refused))
+                continue
+            except Exception as error:  # noqa: BLE001 - one that cannot be written keeps no other from it
+                said = f"the status of {self._kind.kind} {place.name} cannot be written: {where(error)}"
+                self._say(f"{said}; please report it")
                 continue
             done.append((place.uid, Written(status, now)))
         if len(done) == len(batch):

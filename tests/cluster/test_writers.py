@@ -297,3 +297,25 @@ def test_an_event_after_a_clock_that_ran_backwards(server: EventServer, recorder
     say(recorder, 100.0, "a")
     say(recorder, 50.0, "b")
     assert len(server.of("POST")) == 2
+
+
+def test_an_outage_is_not_taken_for_somebody_who_puts_the_count_back(api: ApiServer, client: KubeClient) -> None:
+    """Three of them within an hour would pause the scaler."""
+    answers = [(503, status(503, "no")), (429, status(429, "later")), (403, status(403, "no")), (200, {"items": []})]
+    api.answer = lambda asked: (200, APPS) if asked.path == "/apis/apps/v1" else answers[0]
+    for _ in range(2):
+        with pytest.raises(Unreachable, match="look who wrote the count of"):
+            ScaleWriter(client).last_writer(CHAT)
+        answers.pop(0)
+    while answers:
+        assert ScaleWriter(client).last_writer(CHAT) is None
+        answers.pop(0)
+
+
+def test_events_go_on_when_a_clock_was_set_back_after_an_outage(server: EventServer, recorder: EventRecorder) -> None:
+    server.code = 503
+    say(recorder, 7200.0, "a")
+    server.code = 201
+    say(recorder, 7204.0, "b")  # not even tried
+    say(recorder, 100.0, "c")
+    assert [a.body["note"] for a in server.of("POST")] == ["a", "c"]

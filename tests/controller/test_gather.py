@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -199,3 +200,26 @@ class TestHistory:
 
     def test_none_is_read_when_none_is_wanted(self, world: World) -> None:
         assert self.gather_until_told(world, watched("a"), 0.0, ticks=5) == []
+
+
+@pytest.mark.parametrize("which", ["offsets", "latency"])
+def test_a_source_that_cannot_be_made_is_an_error_of_its_own_scalers(world: World, which: str) -> None:
+    """As by a URL that was taken for one: any namespace's user could stop all scalers."""
+    odd = KafkaCluster("odd:9092")
+
+    def make(key: object) -> Source:
+        if key in (odd, "http://odd"):
+            raise ValueError("hunter2")
+        return Source()
+
+    world.gatherer._make_offsets = world.gatherer._make_latency = make  # type: ignore[assignment]
+    broken = watched("b", odd, history=True) if which == "offsets" else replace(watched("b"), prometheus="http://odd")
+    world.gatherer.prepare([broken])
+    for now in (1.0, 2.0):
+        seen = world.gatherer.gather(now, [watched("a"), broken])
+        assert seen["a"].offsets.fresh
+        reading = seen["b"].offsets if which == "offsets" else seen["b"].latency
+        assert reading is not None
+        assert (reading.freshness, reading.value) == (Freshness.ERROR, None)
+        assert "ValueError" in reading.detail
+        assert "hunter2" not in reading.detail

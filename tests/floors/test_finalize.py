@@ -138,3 +138,22 @@ def test_one_that_never_stands_still_is_a_fault(stage: Stage) -> None:
     assert one.fault == "changed"
     finalizing(stage).finish([WHO])
     assert stage.finalizers.on == {WHO}
+
+
+def test_one_that_cannot_be_let_go_holds_up_no_other(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = finalizing(stage)
+    one = made._one
+
+    def broken(scaler: ScalerRef) -> None:
+        if scaler.name == "odd":
+            raise ValueError("hunter2")
+        one(scaler)
+
+    monkeypatch.setattr(made, "_one", broken)
+    for _ in range(2):
+        made.finish([ScalerRef("shop", "odd", "uid-odd"), WHO])
+    assert stage.floor() == (2, None)
+    assert caplog.text.count("shop/odd keeps its finalizer: ValueError in ") == 1
+    assert "hunter2" not in caplog.text

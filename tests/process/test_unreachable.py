@@ -106,3 +106,46 @@ def test_a_replica_that_cannot_reach_the_lease_is_a_standby_and_ends_as_soon(
 
 def test_without_an_election_it_leads(missing: ControllerProcess) -> None:
     assert missing.metric("lagcast_leader") == 1
+
+
+def test_a_signal_while_it_starts_is_heeded_at_once(
+    start: Callable[..., ControllerProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Functions that are compiled, where no folder keeps them, take much longer than the 5 s."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, time, numpy\n"
+        "full = numpy.full\n"
+        "def hanging(*given, **more):\n"
+        "    if sys._getframe(1).f_globals.get('__name__') == 'scaler.warm':\n"
+        "        print('compiling', file=sys.stderr, flush=True)\n"
+        "        time.sleep(60)\n"
+        "    return full(*given, **more)\n"
+        "numpy.full = hanging\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    starting = start(scaler(), more=["--leader-elect"])
+    starting.until(lambda: "compiling" in starting.log, "it warms up")
+    code, took = starting.stop()
+    assert code == 0
+    assert took < 5.0
+    assert "Traceback" not in starting.log
+    assert "standing for Lease" not in starting.log
+    assert starting.log.rstrip().endswith("stopped")
+
+
+def test_a_scaler_that_cannot_be_warmed_up_with_stops_no_start(
+    start: Callable[..., ControllerProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, numpy\n"
+        "full = numpy.full\n"
+        "def broken(*given, **more):\n"
+        "    if sys._getframe(1).f_globals.get('__name__') == 'scaler.warm':\n"
+        "        raise ValueError('hunter2')\n"
+        "    return full(*given, **more)\n"
+        "numpy.full = broken\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    running = start(scaler()).ready()
+    assert "warming up with PredictiveScaler default/chat failed: ValueError in " in running.log
+    assert "hunter2" not in running.log

@@ -305,3 +305,97 @@ def test_one_that_waits_for_its_floor_is_let_go(world: Callable[..., World]) -> 
         {"op": "test", "path": "/metadata/finalizers", "value": ["lagcast.io/floor"]},
         {"op": "remove", "path": "/metadata/finalizers"},
     ]
+
+
+def test_a_status_that_cannot_be_written_keeps_no_other_from_it_and_is_tried_again(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    w = world(item("a"), item("b"))
+    put = w.feed._writer._put
+
+    def broken(place: Any, made: Any) -> None:
+        if place.name == "a":
+            raise ValueError("hunter2")
+        put(place, made)
+
+    monkeypatch.setattr(w.feed._writer, "_put", broken)
+    w.tick()
+    assert w.written().keys() == {"b"}
+    w.tick()
+    assert "the status of PredictiveScaler a cannot be written: ValueError in " in caplog.text
+    assert "hunter2" not in caplog.text
+    monkeypatch.setattr(w.feed._writer, "_put", put)
+    w.tick()
+    assert "a" in w.written()
+
+
+def test_a_batch_that_ended_in_a_fault_of_ours_is_not_waited_for_for_ever(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w = world(item("a"))
+    with monkeypatch.context() as patched:
+        patched.setattr(w.feed._writer, "_write", lambda batch, now: 1 / 0)
+        w.tick()
+    with pytest.raises(ZeroDivisionError):
+        w.tick()
+    w.tick()
+    assert "a" in w.written()
+
+
+def test_a_status_that_cannot_be_made_takes_no_others_away(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    w = world(item("a"), item("b"))
+    make = w.feed._of
+
+    def broken(row: Any, now: float) -> Any:
+        if row.resource.metadata.name == "a":
+            raise ValueError("hunter2")
+        return make(row, now)
+
+    monkeypatch.setattr(w.feed, "_of", broken)
+    w.tick()
+    assert w.written().keys() == {"b"}
+    assert "hunter2" not in caplog.text
+
+
+def test_what_pools_raised_and_cannot_be_put_back_keeps_no_status(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w = world(item("a"))
+    monkeypatch.setattr(w.feed._pools, "finish", lambda: 1 / 0)
+    w.tick()
+    assert "a" in w.written()
+
+
+def test_what_could_not_be_taken_over_is_tried_again_and_lets_it_start(
+    world: Callable[..., World], api: ApiServer, client: KubeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.target_lists = deque([listed([item("a")])])
+    w = World(api, client, "a")
+    configure = w.bench.controller.configure
+    try:
+        w.bench.controller.configure = lambda *_: 1 / 0  # type: ignore[method-assign]
+        assert w.feed.take_over() == ()
+        assert "taking the scalers over failed: ZeroDivisionError" in caplog.text
+        w.bench.controller.configure = configure  # type: ignore[method-assign]
+        assert w.running() == {"a"}, "though nothing has changed since"
+    finally:
+        w.feed.close()
+
+
+def test_scalers_that_cannot_be_planned_with_their_pool_are_planned_alone(
+    world: Callable[..., World], caplog: pytest.LogCaptureFixture
+) -> None:
+    w = world(item("a"))
+    configure = w.bench.controller.configure
+
+    def broken(resources: Any, pools: Any = None) -> None:
+        if pools is not None:
+            raise ValueError("hunter2")
+        configure(resources)
+
+    w.bench.controller.configure = broken  # type: ignore[method-assign]
+    w.feed._unfinished = True
+    assert w.running() == {"a"}
+    assert "no scaler is planned with its pool: ValueError in " in caplog.text
