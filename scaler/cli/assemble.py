@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -15,10 +14,11 @@ from scaler.act.apply import Actor
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.cli.pages import Pages
+from scaler.cli.signals import Signals
 from scaler.clock import SystemClock
 from scaler.controller import Controller, MakePolicy
 from scaler.endpoints import Endpoints
-from scaler.errors import LagcastError
+from scaler.errors import LagcastError, where
 from scaler.fits import in_background
 from scaler.journal import Journal
 from scaler.journal_rows import noting
@@ -73,19 +73,6 @@ class Settings:
     def patience(self) -> float:
         """s for each source's answer."""
         return self.deadline * ANSWER_SHARE
-
-
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """What the controller's thread is told by others."""
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    wake: threading.Event = field(default_factory=threading.Event)
-
-    def end(self) -> None:
-        """End soon."""
-        self.stop.set()
-        self.wake.set()  # after: who is woken looks whether to stop
 
 
 class Scalers(Protocol):
@@ -148,19 +135,31 @@ def assemble(settings: Settings, signals: Signals) -> None:
                 pages.rows,
                 pages.explain,
                 pages.leader,
+                pages.pools,
             )
         parts.callback(endpoints.close)
         log.info("metrics, probes and status on %s:%d", settings.host, endpoints.port)
         first = scalers.take_over()
         gatherer.prepare([watched(resource) for resource in first])
-        pooled = (resource for resource in first if resource.spec.gpu is not None)  # has all of the others' plan, too
-        warm_up(make_policy, next(pooled, first[0] if first else EXAMPLE), settings.tick)
-        pages.warm.set()
-        log.info("warm; %d scalers from %s", len(first), settings.path or "the cluster")
-        leadership.begin()
-        parts.callback(leadership.resign)
-        controller.run(signals.stop, scalers.before_tick, scalers.after_tick, signals.wake)
+        if not signals.stop.is_set():
+            _warm_up(make_policy, first, settings.tick)
+        if not signals.stop.is_set():
+            pages.warm.set()
+            log.info("warm; %d scalers from %s", len(first), settings.path or "the cluster")
+            parts.callback(leadership.resign)  # before it begins, which may take a while
+            leadership.begin()
+            controller.run(signals.stop, scalers.before_tick, scalers.after_tick, signals.wake)
     log.info("stopped")
+
+
+def _warm_up(make_policy: MakePolicy, first: Sequence[PredictiveScaler], tick: float) -> None:
+    """With one of the scalers that there are: a fault in it costs a slow first tick, not the start."""
+    pooled = (resource for resource in first if resource.spec.gpu is not None)  # has all of the others' plan, too
+    example = next(pooled, first[0] if first else EXAMPLE)
+    try:
+        warm_up(make_policy, example, tick)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is one scaler's, and each of its ticks will say so
+        log.error("warming up with %s failed: %s; the first tick takes longer; please report it", example, where(error))
 
 
 def _leadership(
