@@ -48,25 +48,30 @@ def between(ends: NDArray[np.int64]) -> Between:
 
 @compiled
 def _leaf(forest: Forest, tree: int, features: Singles) -> int:
-    """The node of ``tree`` that the present falls into."""
-    node = 0
-    while forest.feature[tree, node] >= 0:
-        right = features[forest.feature[tree, node]] > forest.threshold[tree, node]
-        node = int(forest.to[tree, node]) + (1 if right else 0)
-    return node
+    """The leaf of ``tree``, numbered among those of all trees, that the present falls into."""
+    split = int(forest.start[tree])
+    splits = int(forest.start[tree + 1]) - split  # at and below it
+    leaf = split + tree
+    while splits > 0:
+        left = int(forest.left[split])
+        if features[forest.feature[split]] > forest.threshold[split]:
+            split, leaf, splits = split + left + 1, leaf + left + 1, splits - left - 1
+        else:
+            split, splits = split + 1, left
+    return leaf
 
 
 @compiled
-def _member(forest: Forest, tree: int, leaf: int, share: float, origins: Origins, shift: int) -> int:
+def _member(forest: Forest, leaf: int, share: float, origins: Origins, shift: int) -> int:
     """The origin at ``share`` (0 to 1) of a leaf's list; those that have left the rates are passed over."""
-    begin, size = int(forest.to[tree, leaf]), int(forest.size[tree, leaf])
+    size = forest.members.shape[1]
     pick = min(int(share * size), size - 1)
-    origin = int(forest.members[begin + pick])
+    origin = int(forest.members[leaf, pick])
     for _ in range(size):
         if origins.columns[origin] + shift >= 0:
             break
         pick = pick + 1 if pick + 1 < size else 0
-        origin = int(forest.members[begin + pick])
+        origin = int(forest.members[leaf, pick])
     return origin
 
 
@@ -113,7 +118,7 @@ def draw(
     future is not known the path stays as it is; behind the last bin the prediction does.
     """
     count, steps = out.shape
-    trees = len(forest.feature)
+    trees = len(forest.start) - 1
     leaves = np.zeros(trees, np.int64)
     for tree in range(trees):
         leaves[tree] = _leaf(forest, tree, features)
@@ -125,7 +130,7 @@ def draw(
         strata[places[p] % trees] += 1
     for p in range(count):
         tree = places[p] % trees
-        origin = _member(forest, tree, leaves[tree], (places[p] // trees + uniforms[p]) / strata[tree], origins, shift)
+        origin = _member(forest, leaves[tree], (places[p] // trees + uniforms[p]) / strata[tree], origins, shift)
         column = int(origins.columns[origin]) + shift
         _towards(origins, origin, level, predicted, needed, towards)
         newest = math.exp(level + predicted[0])
@@ -162,7 +167,8 @@ def outlook(
     The law that :func:`draw` draws from, evenly: as many members of each tree's leaf as the samples allow. For several
     presents: ``features`` [n, features], ``levels`` [n], ``predicted`` [n, horizons].
     """
-    trees, each = len(forest.feature), out.shape[2] // len(forest.feature)
+    trees = len(forest.start) - 1
+    each = out.shape[2] // trees
     towards = np.zeros(predicted.shape[1], np.float32)
     needed = np.zeros(len(towards), np.bool_)
     for end in ends:
@@ -172,7 +178,7 @@ def outlook(
         for tree in range(trees):
             leaf = _leaf(forest, tree, features[n])
             for i in range(each):
-                origin = _member(forest, tree, leaf, (i + 0.5) / each, origins, shift)
+                origin = _member(forest, leaf, (i + 0.5) / each, origins, shift)
                 column = int(origins.columns[origin]) + shift
                 _towards(origins, origin, float(levels[n]), predicted[n], needed, towards)
                 for w in range(len(ends)):

@@ -16,17 +16,21 @@ from forecasting.direct.features import Singles
 
 Small = NDArray[np.uint16]
 
-_MOST = 65_535  # what 16 bits number: origins, nodes of a tree, members of all leaves
+_MOST = 65_535  # what 16 bits number: origins, nodes of a tree; and members of all leaves, which take most room
 
 
 class Forest(NamedTuple):
-    """Trees as arrays [trees, nodes]; a leaf's ``feature`` is -1; ``members`` of all leaves, one after another."""
+    """Trees one after another, each as its splits in preorder: a split, those to its left, those to its right.
 
-    feature: NDArray[np.int8] | NDArray[np.int16]  # as short as their number allows
-    threshold: Singles
-    to: Small  # the left child, which the right one follows; of a leaf its first member
-    size: NDArray[np.uint8]  # members that a leaf lists
-    members: Small
+    A tree of n splits has n + 1 leaves, so that how many splits are to the left tells where each side goes on, and
+    which leaf is reached where none is left.
+    """
+
+    feature: NDArray[np.int8] | NDArray[np.int16]  # [splits]; as short as their number allows
+    threshold: Singles  # [splits]; up to here it goes to the left
+    left: Small  # [splits]; how many of the following ones are to the left
+    start: NDArray[np.int32]  # [trees + 1]; where a tree's splits begin
+    members: Small  # [leaves, listed]; each tree's leaves from left to right
 
     @property
     def nbytes(self) -> int:
@@ -50,39 +54,38 @@ def grow_forest(
     """Trees that split ``inputs`` [n, features] so that ``outputs`` [n, m] are alike in a leaf. n <= 65,535.
 
     Each tree takes ``samples`` of the n at random; leaves hold ``least`` or more. A leaf lists ``listed`` of its
-    members at most, as ``order`` [n] has them, each at random from its share of the leaf: few cover it evenly.
+    members, or as many as the smallest has, as ``order`` [n] has them, each at random from its share of the leaf: few
+    cover it evenly.
     """
     samples = min(samples, len(inputs))
     inputs = np.asfortranarray(inputs)  # one feature at a time is looked at
     nodes = 2 * max(samples // max(least, 1), 1) + 1
     feature = np.full((trees, nodes), -1, np.int16)
     threshold = np.zeros((trees, nodes), np.float32)
-    child, first, last = (np.zeros((trees, nodes), np.uint16) for _ in range(3))
+    child, first, last, left, place = (np.zeros((trees, nodes), np.uint16) for _ in range(5))
     members = np.zeros((trees, samples), np.uint16)
-    used = 1
     for tree, seed in enumerate(rng.integers(1, 2**62, trees).tolist()):
         rows = feature[tree], threshold[tree], child[tree], first[tree], last[tree], members[tree]
-        used = max(used, _grow(inputs, outputs, order, seed, least, depth, tries, *rows))
-    feature, threshold, child = feature[:, :used], threshold[:, :used], child[:, :used]
-    first, last = first[:, :used], last[:, :used]
+        used = _grow(inputs, outputs, order, seed, least, depth, tries, *rows)
+        _number(feature[tree, :used], child[tree, :used], left[tree, :used], place[tree, :used])
 
-    size = np.where(feature < 0, last.astype(np.int64) - first, 0)
-    leaves = max(int(np.count_nonzero(size)), 1)
-    short = np.minimum(size, max(1, min(listed, 255, _MOST // leaves)))
-    begin = np.cumsum(short).reshape(short.shape) - short
-    trees_of, nodes_of = np.nonzero(short)
-    many = short[trees_of, nodes_of]
-    leaf = np.repeat(trees_of, many), np.repeat(nodes_of, many)  # of each member that is listed
-    place = np.arange(many.sum()) - begin[leaf]
-    share = (place + rng.random(len(place))) / short[leaf]
-    chosen = np.minimum((share * size[leaf]).astype(np.int64), size[leaf] - 1)
-    return Forest(
-        feature.astype(np.int8) if inputs.shape[1] < 128 else feature.copy(),
-        threshold.copy(),
-        np.where(feature < 0, begin, child).astype(np.uint16),
-        short.astype(np.uint8),
-        members[leaf[0], first[leaf] + chosen],
-    )
+    splits = feature >= 0
+    start = np.concatenate(([0], np.cumsum(splits.sum(axis=1)))).astype(np.int32)
+    of, at = np.nonzero(splits)
+    to = start[of] + place[of, at]
+    split = np.argsort(to)  # in preorder, tree by tree
+    of, at = of[split], at[split]
+    kinds = np.int8 if inputs.shape[1] < 128 else np.int16
+    kept = feature[of, at].astype(kinds), threshold[of, at], left[of, at], start
+
+    of, at = np.nonzero(~splits & (last > first))
+    size = last[of, at].astype(np.int64) - first[of, at]
+    short = max(1, min(listed, int(size.min()), _MOST // len(size)))
+    share = (np.arange(short) + rng.random((len(size), short))) / short
+    chosen = np.minimum((share * size[:, None]).astype(np.int64), size[:, None] - 1)
+    leaves = np.empty((len(size), short), np.uint16)
+    leaves[start[of] + of + place[of, at]] = members[of[:, None], first[of, at].astype(np.int64)[:, None] + chosen]
+    return Forest(*kept, leaves)
 
 
 @compiled
@@ -196,3 +199,23 @@ def _grow(
             height += 1
         used += 2
     return used
+
+
+@compiled
+def _number(feature: NDArray[np.int16], child: Small, left: Small, place: Small) -> None:
+    """Of one tree's nodes: how many splits are to the left of each, and the place of each split among the splits, in
+    preorder, and of each leaf among the leaves. Nodes come after their parents."""
+    below = np.zeros(len(feature), np.int64)  # splits, with itself
+    for node in range(len(feature) - 1, -1, -1):
+        if feature[node] >= 0:
+            left[node] = below[child[node]]
+            below[node] = below[child[node]] + below[child[node] + 1] + 1
+    leaf = np.zeros(len(feature), np.int64)  # leaves to the left of all that is below
+    place[0] = 0
+    for node in range(len(feature)):
+        if feature[node] < 0:
+            place[node] = leaf[node]
+            continue
+        to = int(child[node])
+        place[to], leaf[to] = place[node] + 1, leaf[node]
+        place[to + 1], leaf[to + 1] = place[node] + left[node] + 1, leaf[node] + left[node] + 1

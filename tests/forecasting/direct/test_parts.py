@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from forecasting.direct.draw import Between, Origins, between, draw, outlook
+from forecasting.direct.draw import Between, Origins, _leaf, between, draw, outlook
 from forecasting.direct.features import DAY, describe, layout
 from forecasting.direct.forest import Forest, grow_forest
 from forecasting.direct.kept import Kept
@@ -104,24 +104,36 @@ def test_leaves_hold_what_is_alike():
     x = rng.random((2000, 3)).astype(np.float32)
     y = np.where(x[:, :1] > 0.5, 1.0, -1.0).astype(np.float32)
     forest = grow_forest(x, y, np.arange(2000), rng, trees=5, samples=1000, least=20, listed=8)
-    pure = 0.0
-    leaves = np.argwhere((forest.feature < 0) & (forest.size > 0))
-    for tree, node in leaves:
-        begin = int(forest.to[tree, node])
-        members = forest.members[begin : begin + int(forest.size[tree, node])]
-        assert len(members) <= 8
-        assert (np.diff(members.astype(int)) >= 0).all()  # in the order that was given
-        pure += abs(y[members].mean()) / len(leaves)
-    assert pure > 0.9
+    assert forest.members.shape == (len(forest.feature) + 5, 8)
+    assert (np.diff(forest.members.astype(int)) >= 0).all()  # in the order that was given
+    assert np.abs(y[forest.members, 0].mean(axis=1)).mean() > 0.9
+
+
+def test_who_goes_down_a_tree_finds_who_was_put_there():
+    rng = np.random.default_rng(4)
+    x = rng.random((3000, 4)).astype(np.float32)
+    y = (x[:, :2] * 3).round().astype(np.float32)
+    forest = grow_forest(x, y, rng.permutation(3000), rng, trees=6, samples=2000, least=16, listed=8)
+    assert forest.start[0] == 0
+    assert forest.start[-1] == len(forest.feature) == len(forest.left) == len(forest.threshold)
+    for tree in range(6):
+        own = range(int(forest.start[tree]) + tree, int(forest.start[tree + 1]) + tree + 1)
+        assert {_leaf(forest, tree, x[member]) for leaf in own for member in forest.members[leaf]} == set(own)
+        assert all(_leaf(forest, tree, x[member]) == leaf for leaf in own for member in forest.members[leaf])
+
+
+def test_a_tree_without_a_split_is_one_leaf():
+    x = np.zeros((100, 2), np.float32)
+    forest = grow_forest(x, x, np.arange(100), np.random.default_rng(5), trees=3, samples=80, least=16, listed=8)
+    assert forest.start.tolist() == [0, 0, 0, 0]
+    assert [_leaf(forest, tree, x[0]) for tree in range(3)] == [0, 1, 2]
+    assert forest.members.shape == (3, 8)
 
 
 def one_leaf(members: list[int]) -> Forest:
+    none = np.zeros(0, np.uint16)
     return Forest(
-        np.array([[-1]], np.int16),
-        np.zeros((1, 1), np.float32),
-        np.array([[0]], np.uint16),
-        np.array([[len(members)]], np.uint8),
-        np.array(members, np.uint16),
+        none.astype(np.int8), none.astype(np.float32), none, np.zeros(2, np.int32), np.array([members], np.uint16)
     )
 
 
