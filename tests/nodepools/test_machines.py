@@ -68,6 +68,7 @@ def test_they_keep_it_until_cluster_api_has_chosen_and_then_lose_it() -> None:
 
 def test_a_count_that_was_not_lowered_after_all_leaves_no_machine_annotated() -> None:
     world, made = fleet()
+    world.pools.write(made, 4, 4)  # it is known that none is annotated
     world.pools.single_out(made, ["b"])
     world.change(made, 4)
     world.pools.write(made, 4, 5)
