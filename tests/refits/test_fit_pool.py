@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
+from forecasting import worker
 from forecasting.fit_pool import FitPool
 from forecasting.fitting import FitJob, FitRun, Fitted, InPlace
 from forecasting.models.direct import Direct
@@ -236,8 +237,29 @@ def test_a_process_that_has_no_memory_for_a_task_ends_and_the_next_one_is_sound(
     outcome(pool.start(job(f"{little}; r.setrlimit(r.RLIMIT_AS, (n, n))")))
     lost = outcome(pool.start(FitJob("a", LevelSeason(60.0), Series(0.0, 60.0, np.ones(8 << 20)))))
     assert lost.again
-    assert "ended with 12" in lost.error
+    assert "ended with" in lost.error
     assert sound(pool)
+
+
+def test_of_a_task_that_was_read_in_part_nothing_more_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of it would be taken for the length of the next one."""
+    read = []
+
+    class Pipe:
+        def __init__(self, _: int) -> None: ...
+
+        def send_bytes(self, _: bytes) -> None: ...
+
+        def recv_bytes(self) -> bytes:
+            read.append(1)
+            raise MemoryError
+
+    monkeypatch.setattr("forecasting.worker.Connection", Pipe)
+    monkeypatch.setattr("forecasting.worker._end_with", lambda parent: None)
+    monkeypatch.setattr("forecasting.worker.os._exit", sys.exit)
+    with pytest.raises(SystemExit) as ended:
+        worker.main(0)
+    assert (ended.value.code, read) == (worker.OUT_OF_MEMORY, [1])
 
 
 def test_an_answer_for_which_there_is_no_memory_is_not_taken_for_the_next(
