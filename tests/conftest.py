@@ -6,6 +6,7 @@ Lab tests need real servers; without them they are skipped, and the last line sa
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,10 @@ import pytest
 if TYPE_CHECKING:
     from scaler.kube import KubeClient
     from tests.cluster.api_server import ApiServer
+
+# At its import it compiles 38 grammars, 2 s in each process, for a format (IRI) that nothing here has. jsonschema,
+# which the Kubernetes client imports where it is installed, does without it.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 # Their failures are to show values, too.
 pytest.register_assert_rewrite(
@@ -74,10 +79,25 @@ def why_no_lab(config: pytest.Config) -> str:
     return config.stash[MISSING]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def place(path: Path) -> str:
+    """Of a file in this folder; empty for another."""
     here = Path(__file__).parent
+    return str(path.relative_to(here)) if path.is_relative_to(here) else ""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import what ``-m "not lab and not slow"`` leaves out anyway: that takes each worker many seconds."""
+    asked, found = str(config.option.markexpr), place(collection_path)
+    if " or " in asked or "(" in asked:
+        return None
+    left_out = asked.split(" and ")
+    starts = (("not lab", ("lab/test_",)), ("not slow", SLOW))
+    return True if any(mark in left_out and found.startswith(names) for mark, names in starts) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.is_relative_to(here) and str(item.path.relative_to(here)).startswith(SLOW):
+        if place(item.path).startswith(SLOW):
             item.add_marker(pytest.mark.slow)
 
 
