@@ -19,8 +19,8 @@ class PlanSettings:
     aim: float = 0.5  # part of the declared late share that is aimed at
     pool_price: float = 1.3  # factor on it on a pool: what is late there waits for a node
     pool_correction: float = 3.0  # power of the inflation's change by which the price of lateness moves on a pool
-    attained_memory: float = 86_400.0  # s in which a request's weight in the attainment falls by e
-    attained_prior: float = 14_400.0  # s of the usual load that count as just on target
+    attained_memory: float = 21_600.0  # s in which a request's weight falls by e: one jump is not paid for all day
+    attained_prior: float = 10_800.0  # s of the usual load that count as just on target
     margin_ticks: float = 1.0  # ticks by which capacity is wanted early: what joins and commits is late now and then
     utilisation_min: float = 0.5  # however long a request takes, never plan for more than double its work
     waiting: float = 0.5  # factor of waiting until it is learned, and at most: Poisson arrivals, constant service
