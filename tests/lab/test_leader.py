@@ -374,6 +374,7 @@ class StoppedOnce:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self.open = False  # the answer did not say what became of it
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -382,13 +383,17 @@ class StoppedOnce:
     def check(self) -> None:
         time.sleep(self.seconds)
 
+    def unsure(self) -> None:
+        self.open = True
+
 
 @pytest.mark.parametrize(("seconds", "count"), [(0.0, 4), (2.5, 3)])
 def test_the_api_server_takes_no_content_that_comes_too_late(lab: Lab, seconds: float, count: int) -> None:
     """What is left of the double write: stopped when the check was made and the content was not yet sent."""
     name = f"late-{count}"
     lab.kubernetes.run("apply", "-f", "-", stdin=json.dumps(deployment(name)))
-    client = connect(Path(lab.kubernetes.controller_kubeconfig)).fenced(StoppedOnce(seconds), "test")
+    fence = StoppedOnce(seconds)
+    client = connect(Path(lab.kubernetes.controller_kubeconfig)).fenced(fence, "test")
     path = f"/apis/apps/v1/namespaces/default/deployments/{name}/scale"
     body = [
         {"op": "test", "path": "/spec/replicas", "value": 3},
@@ -397,6 +402,7 @@ def test_the_api_server_takes_no_content_that_comes_too_late(lab: Lab, seconds: 
     try:
         answer = client.call("PATCH", path, body=body, content_type="application/json-patch+json")
         assert answer.ok == (count == 4), answer
+        assert fence.open == (count == 3), "who is given up is not told that nothing was done"
     except TargetError:
         assert count == 3
     time.sleep(1.0)
