@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+from simulations.lab import interrupts
 from simulations.lab.access import kubectl
 from simulations.lab.errors import StartFailed
 from simulations.lab.part import Server, Site
 from simulations.lab.programs import CLUSTER_API, Program, Progress
 from simulations.lab.requirements import Requirement
+
+PATIENCE = 30.0  # s
 
 
 def install_kinds(directory: Path, program: Program) -> None:
@@ -17,8 +21,13 @@ def install_kinds(directory: Path, program: Program) -> None:
     Raises StartFailed.
     """
     files = ("-f", str(program.folder() / "bin"))
+    until = time.monotonic() + PATIENCE
     for arguments in (("apply", "--server-side", *files), ("wait", "--for=condition=Established", *files)):
-        done = kubectl(directory, *arguments)
+        # One that has just been made has no conditions yet, which kubectl does not wait for.
+        while (done := kubectl(directory, *arguments)).code != 0 and "accessor error" in done.output:
+            if time.monotonic() > until:
+                break
+            interrupts.pause(0.2)
         if done.code != 0:
             raise StartFailed(f"kubectl {arguments[0]} for {program.name} failed: {done.output.strip()}")
 

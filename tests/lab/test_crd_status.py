@@ -81,9 +81,14 @@ class Cluster:
             time.sleep(0.2)
 
     def close(self) -> None:
+        """It gives its Lease back, or the next test's controller would wait for that to run out."""
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
         self._file.close()
 
 

@@ -186,9 +186,9 @@ def stage(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]
     admin = Administrator(lab)
     feed = Feed(lab.kafka.bootstrap, NAME)
     build(ARGO_ROLLOUTS)
-    install_kinds(lab.directory, ARGO_ROLLOUTS)
     admin.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(leader_worker_sets()))
     admin.kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "crd"))
+    install_kinds(lab.directory, ARGO_ROLLOUTS)
     definitions = [f"crd/{kind.plural}.{kind.version.partition('/')[0]}" for kind in KINDS]
     admin.kubectl("wait", "--for=condition=Established", *definitions, "crd/predictivescalers.lagcast.io")
     nodes = [f"node/{name}" for name in lab.kwok.add_nodes(1, 1, prefix=NAME)]
