@@ -75,8 +75,7 @@ def grow_forest(
     to = start[of] + place[of, at]
     split = np.argsort(to)  # in preorder, tree by tree
     of, at = of[split], at[split]
-    kinds = np.int8 if inputs.shape[1] < 128 else np.int16
-    kept = feature[of, at].astype(kinds), threshold[of, at], left[of, at], start
+    features, thresholds, lefts = feature[of, at], threshold[of, at], left[of, at]
 
     of, at = np.nonzero(~splits & (last > first))
     size = last[of, at].astype(np.int64) - first[of, at]
@@ -85,7 +84,8 @@ def grow_forest(
     chosen = np.minimum((share * size[:, None]).astype(np.int64), size[:, None] - 1)
     leaves = np.empty((len(size), short), np.uint16)
     leaves[start[of] + of + place[of, at]] = members[of[:, None], first[of, at].astype(np.int64)[:, None] + chosen]
-    return Forest(*kept, leaves)
+    short_features = features.astype(np.int8) if inputs.shape[1] < 128 else features
+    return Forest(short_features, thresholds, lefts, start, leaves)
 
 
 @compiled

@@ -1,22 +1,21 @@
 """Replicas and pods of the targets, and the lead times of their pods.
 
-Counts and selectors come from ``counts.py``, pods from a watch for each target; both are as new as the sample, or the
-reading says what is wrong.
+Counts and selectors come from ``counts.py``, pods from the watches of ``pod_watches.py``; both are as new as the
+sample, or the reading says what is wrong.
 """
 
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scaler.clock import Clock
 from scaler.errors import Forbidden, TargetError, TargetNotFound, TargetWithoutScale, Unreachable
 from scaler.kube import Json, KubeClient
-from scaler.observe.counts import Counts
-from scaler.observe.lead_times import LeadTimes
-from scaler.observe.pods import Pod, newest_template, read_pod
+from scaler.observe.counts import Answers, Counts
+from scaler.observe.pod_watches import PodStore, PodWatches
+from scaler.observe.pods import Pod, newest_template
 from scaler.observe.ports import TargetRef
 from scaler.observe.watch import Timings, Watch, Watches
 from scaler.plan.observation import Freshness, LeadTime, Reading, ReplicaState
@@ -37,55 +36,12 @@ class Limits:
     workers: int = 8  # GETs at the same time
 
 
-class PodStore:
-    """The pods of one target, as its watch tells them."""
-
-    def __init__(self) -> None:
-        self.lead_times = LeadTimes()
-        self._pods: dict[str, Pod] = {}
-        self._lock = threading.Lock()
-
-    def listed(self, objects: Sequence[Json], at: float) -> None:
-        pods = {pod.uid: pod for pod in map(read_pod, objects)}
-        with self._lock:
-            for uid in self._pods.keys() - pods.keys():
-                self.lead_times.gone(uid)
-            self._pods = pods
-            for pod in pods.values():
-                self.lead_times.see(pod, None)
-
-    def changed(self, item: Json, at: float) -> None:
-        pod = read_pod(item)
-        with self._lock:
-            self._pods[pod.uid] = pod
-            self.lead_times.see(pod, at)
-
-    def removed(self, item: Json, at: float) -> None:
-        uid = item["metadata"]["uid"]
-        with self._lock:
-            self._pods.pop(uid, None)
-            self.lead_times.gone(uid)
-
-    def asked(self, before: int, replicas: int, at: float) -> None:
-        with self._lock:
-            self.lead_times.asked(before, replicas, at)
-
-    def take(self) -> tuple[LeadTime, ...]:
-        with self._lock:
-            return self.lead_times.take()
-
-    def pods(self) -> list[Pod]:
-        with self._lock:
-            return list(self._pods.values())
-
-
 class _Target:
     """What is kept of one target between samples."""
 
     def __init__(self) -> None:
         self.store = PodStore()
-        self.watch: Watch | None = None
-        self.selector = ""
+        self.selector = ""  # empty: its pods are not watched
         self.template = ""  # of the newest pod seen; outlives a time without pods
         self.last: tuple[ReplicaState, float] | None = None
 
@@ -109,6 +65,7 @@ class KubernetesCluster:
         self._clock = clock
         self._limits = limits or Limits(pass_time=0.9 * client.read_timeout, answer=0.8 * client.read_timeout)
         self._watches = Watches(client, clock, random.Random(seed), timings)
+        self._pods = PodWatches(self._watches)
         self._counts = Counts(
             client,
             clock,
@@ -122,11 +79,10 @@ class KubernetesCluster:
     def sample(self, now: float, wanted: Sequence[TargetRef]) -> Mapping[TargetRef, Reading[ReplicaState]]:
         """One reading for each wanted, within ``Limits.pass_time``; not to be called by two threads at once."""
         for ref in self._targets.keys() - set(wanted):
-            self._end_watch(self._targets.pop(ref))
+            del self._targets[ref]
         deadline = self._clock.now() + self._limits.pass_time
         answers = self._counts.read(wanted, self._limits.pass_time)
-        for ref, answer in answers.items():  # begin all watches before waiting for the first of them
-            self._follow(ref, answer)
+        self._follow(answers)  # begin all watches before waiting for the first of them
         return {ref: self._reading(now, deadline, ref, answer) for ref, answer in answers.items()}
 
     def lead_times(self, target: TargetRef) -> Sequence[LeadTime]:
@@ -152,25 +108,23 @@ class KubernetesCluster:
         self._targets.clear()
         self._counts.close()
 
-    def _follow(self, ref: TargetRef, answer: Json | TargetError) -> None:
-        """See that the pods named by the scale's selector are watched."""
-        known = self._targets.setdefault(ref, _Target())
-        if isinstance(answer, TargetNotFound | TargetWithoutScale):
-            # Which pods were told stays known: the answer may be that of an API server that is just starting.
-            self._end_watch(known)
-            known.last = None
-        if isinstance(answer, TargetError):
-            return
-        selector = _selector(answer)
-        if known.watch is not None and selector == known.selector:
+    def _follow(self, answers: Answers) -> None:
+        """See that the pods named by the scales' selectors are watched."""
+        answered = set[Watch]()
+        for ref, answer in answers.items():
+            known = self._targets.setdefault(ref, _Target())
+            if isinstance(answer, TargetNotFound | TargetWithoutScale):
+                # Which pods were told stays known: the answer may be that of an API server that is just starting.
+                known.selector, known.last = "", None
+            if isinstance(answer, TargetError):
+                continue
+            known.selector = _selector(answer)
+            if (watch := self._pods.of(ref)) is not None:
+                answered.add(watch)
+        for watch in answered:
             # Also when it was refused: an API server that is just starting refuses everybody for a moment.
-            known.watch.hurry()
-            return
-        self._end_watch(known)
-        known.selector = selector
-        if selector:  # an empty one would match every pod of the namespace
-            pods = f"/api/v1/namespaces/{ref.namespace}/pods"
-            known.watch = self._watches.begin(pods, known.store, selector=selector)
+            watch.hurry()
+        self._pods.arrange({ref: (known.selector, known.store) for ref, known in self._targets.items()})
 
     def _reading(
         self, now: float, deadline: float, ref: TargetRef, answer: Json | TargetError
@@ -178,7 +132,8 @@ class KubernetesCluster:
         known = self._targets[ref]
         if isinstance(answer, TargetError):
             return self._fault(now, known, answer)
-        if known.watch is None:
+        watch = self._pods.of(ref)
+        if watch is None:
             return Reading(
                 None,
                 now,
@@ -187,9 +142,9 @@ class KubernetesCluster:
                 f"the /scale of {ref} names no pod selector, so that its pods cannot be found; "
                 "its CRD has to declare labelSelectorPath, and its controller to fill it",
             )
-        if not known.watch.state.synced or known.watch.state.error is not None:
-            known.watch.settle(deadline - self._clock.now())
-        watched = known.watch.state
+        if not watch.state.synced or watch.state.error is not None:
+            watch.settle(deadline - self._clock.now())
+        watched = watch.state
         if isinstance(watched.error, Forbidden) or not watched.synced:
             missing = Unreachable(f"the pods of {ref} have not been listed yet; it is tried again")
             return self._fault(now, known, watched.error or missing)
@@ -227,11 +182,6 @@ class KubernetesCluster:
             state, since = known.last
             return Reading(state, since, Freshness.STALE, Reason.KUBERNETES_UNREACHABLE, detail)
         return Reading(None, now, Freshness.ERROR, Reason.KUBERNETES_UNREACHABLE, detail)
-
-    def _end_watch(self, known: _Target) -> None:
-        if known.watch is not None:
-            self._watches.end(known.watch)
-            known.watch = None
 
 
 def _selector(scale: Json) -> str:

@@ -66,6 +66,23 @@ def read_pod(item: Json) -> Pod:
     )
 
 
+def trim_pod(item: Json) -> Json:
+    """The same pod with its labels and what :func:`read_pod` reads: a tenth of it, and none of its environment where
+    its controller has labelled it. Raises KeyError for an object that is no pod.
+    """
+    metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
+    annotations = metadata.get("annotations") or {}
+    labelled = any((metadata.get("labels") or {}).get(label) for label in TEMPLATE_LABELS)
+    containers = () if labelled else ("initContainers", "containers")
+    return {
+        "metadata": _only(metadata, "uid", "name", "creationTimestamp", "deletionTimestamp", "labels")
+        | {"annotations": _only(annotations, DELETION_COST, MARKED)},
+        "spec": _only(spec, "nodeName", *containers),
+        "status": _only(status, "phase", "conditions")
+        | {"containerStatuses": [_only(one, "restartCount") for one in status.get("containerStatuses") or ()]},
+    }
+
+
 def newest_template(pods: Iterable[Pod]) -> str | None:
     """Template hash of the newest pod; None without pods."""
     newest = max(pods, key=lambda p: (p.created, p.name), default=None)
@@ -76,6 +93,10 @@ def unix(stamp: str) -> float:
     """Unix s of an RFC 3339 time."""
     moment = datetime.fromisoformat(stamp)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _only(of: Json, *names: str) -> Json:
+    return {name: of[name] for name in names if name in of}
 
 
 def _since(condition: Json | None) -> float | None:

@@ -12,7 +12,7 @@ import json
 import logging
 import random
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -70,6 +70,11 @@ class WatchState:
         return abs(now - self.contact)
 
 
+def whole(item: Json) -> Json:
+    """All of it."""
+    return item
+
+
 class Watch:
     """Keeps ``handler`` current with the collection at ``path`` from ``start()`` until ``close()``."""
 
@@ -84,10 +89,13 @@ class Watch:
         selector: str = "",
         content: Content = WHOLE,
         timings: Timings | None = None,
+        trim: Callable[[Json], Json] = whole,
     ) -> None:
-        """``selector`` is a label selector; ``rng`` is this watch's own."""
+        """``selector`` is a label selector; ``rng`` is this watch's own. ``trim`` leaves of each listed object what the
+        handler needs: a list is handed over when its last page is there."""
         self._client = client
         self._content = content
+        self._trim = trim
         self._path = path
         self._handler = handler
         self._clock = clock
@@ -186,7 +194,7 @@ class Watch:
                 accept=self._content.listed,
                 read_timeout=self._timings.answer,
             )
-            objects += page.get("items") or []
+            objects += map(self._trim, page.get("items") or ())
             about: Mapping[str, str] = page.get("metadata") or {}
             if not about.get("continue"):
                 at = self._clock.now()
@@ -295,7 +303,15 @@ class Watches:
         self._running: list[Watch] = []
         self._ended: list[Watch] = []
 
-    def begin(self, path: str, handler: Handler, *, selector: str = "", content: Content = WHOLE) -> Watch:
+    def begin(
+        self,
+        path: str,
+        handler: Handler,
+        *,
+        selector: str = "",
+        content: Content = WHOLE,
+        trim: Callable[[Json], Json] = whole,
+    ) -> Watch:
         """A watch that has been started."""
         rng = random.Random(self._rng.getrandbits(64))
         watch = Watch(
@@ -307,6 +323,7 @@ class Watches:
             selector=selector,
             content=content,
             timings=self._timings,
+            trim=trim,
         )
         self._running.append(watch)
         watch.start()

@@ -213,7 +213,7 @@ def test_after_the_clock_was_set_back_a_contact_that_lies_ahead_is_not_believed(
     cluster = KubernetesCluster(client, clock, limits=LIMITS, timings=timings)
     try:
         assert cluster.sample(clock.now(), [CHAT])[CHAT].fresh
-        watch = cluster._targets[CHAT].watch
+        watch = cluster._pods.of(CHAT)
         assert watch is not None
         eventually(lambda: watch.state.following)  # it was heard of, and is quiet from now on
         clock.by = -3600.0

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scaler.observe.pods import newest_template, read_pod, unix
+from scaler.observe.pods import DELETION_COST, MARKED, newest_template, read_pod, trim_pod, unix
 
 
 def item(**more: Any) -> dict[str, Any]:
@@ -98,3 +98,28 @@ def test_times_with_fractions_and_zones() -> None:
 def test_what_is_no_pod_is_refused() -> None:
     with pytest.raises((KeyError, ValueError)):
         read_pod({"metadata": {"name": "x"}})
+
+
+@pytest.mark.parametrize("labels", [{"pod-template-hash": "abc"}, {"app": "chat"}, None])
+def test_what_is_trimmed_is_not_read(labels: dict[str, str] | None) -> None:
+    annotations = {DELETION_COST: "3", MARKED: "3", "long": "x" * 1000}
+    container = {"name": "w", "image": "w:1", "env": [{"name": "PASSWORD", "value": "secret"}]}
+    whole = item(
+        metadata={"labels": labels, "annotations": annotations, "managedFields": ["x" * 1000]},
+        spec={"containers": [container], "nodeName": "n1", "volumes": ["x" * 1000]},
+        status={
+            "phase": "Running",
+            "conditions": [condition("PodScheduled", "True", "2027-01-15T08:00:02Z")],
+            "containerStatuses": [{"restartCount": 2, "image": "x" * 1000}],
+        },
+    )
+    trimmed = trim_pod(whole)
+    assert read_pod(trimmed) == read_pod(whole)
+    assert trimmed["metadata"]["labels"] == labels
+    assert len(str(trimmed)) < 700
+    assert ("secret" in str(trimmed)) is (labels is None or "pod-template-hash" not in labels)
+
+
+def test_what_is_no_pod_cannot_be_trimmed() -> None:
+    with pytest.raises(KeyError):
+        trim_pod({"kind": "Pod"})
