@@ -27,13 +27,13 @@ LEAST_MEAN, LEAST = 0.99, 0.98  # attainment that a candidate must have, in the 
 DEFAULT = "defaults"
 RANK = "forest rank"
 VALUES: Mapping[str, tuple[float, ...]] = {
-    "price_scale": (0.3, 1.2),
+    "price_scale": (0.3, 0.6),
     "inflation": (1.5, 2.2),
     "aim": (0.35, 0.7),
     "held_leads": (2.0, 8.0),
     "attained_memory": (10_800.0, 86_400.0),
     "attained_prior": (1_800.0, 14_400.0),
-    RANK: (6, 12),
+    RANK: (4, 8),
 }
 
 
@@ -54,7 +54,8 @@ class Candidate:
         """The plan's constants."""
         if self.constant in ("", RANK):
             return PlanSettings()
-        return replace(PlanSettings(), **{self.constant: self.value})
+        changed: dict[str, Any] = {self.constant: self.value}
+        return replace(PlanSettings(), **changed)
 
     @property
     def forecaster(self) -> Callable[[Service], Forecaster]:

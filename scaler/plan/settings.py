@@ -11,13 +11,13 @@ class PlanSettings:
 
     paths: int = 100  # 30 paths miss jumps, 300 were no better (pilots); 99.9 % needs inflation instead
     refit: float = 86_400.0  # s between two fits of the forecaster
-    price_scale: float = 0.6  # of the price that follows from the share: low, because the inflation carries the safety
+    price_scale: float = 0.45  # of the price that follows from the share: low, because the inflation carries the safety
     inflation: float = 1.8  # factor on residuals above the median path: paths seldom hold the whole jump
     inflation_least: float = 1.3  # the attainment reached moves it between these
     inflation_most: float = 3.0
     correction: float = 0.7  # power of (late share reached / aimed at) by which it moves
     aim: float = 0.5  # part of the declared late share that is aimed at
-    pool_price: float = 1.3  # factor on it on a pool: what is late there waits for a node
+    pool_price: float = 1.7  # factor on it on a pool: what is late there waits for a node
     pool_correction: float = 3.0  # power of the inflation's change by which the price of lateness moves on a pool
     attained_memory: float = 21_600.0  # s in which a request's weight falls by e: one jump is not paid for all day
     attained_prior: float = 10_800.0  # s of the usual load that count as just on target
