@@ -33,7 +33,7 @@ VALUES: Mapping[str, tuple[float, ...]] = {
     "held_leads": (2.0, 8.0),
     "attained_memory": (10_800.0, 86_400.0),
     "attained_prior": (1_800.0, 14_400.0),
-    RANK: (4, 8),
+    RANK: (6, 12),
 }
 
 

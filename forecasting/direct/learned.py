@@ -37,7 +37,7 @@ class Growth:
     share: float = 0.67
     least: int = 16
     listed: int = 8
-    rank: int = 6
+    rank: int = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
