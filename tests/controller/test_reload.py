@@ -13,7 +13,7 @@ from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.errors import ConfigError
 from scaler.plan.service import Service
 from scaler.resources.file import ConfigFile
-from tests.controller.test_tick import Bench, Fixed, resource
+from tests.controller.tick_bench import Bench, Fixed, resource
 
 
 def changed(part: str, **to: Any) -> PredictiveScaler:

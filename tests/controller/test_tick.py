@@ -6,110 +6,21 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from scaler.act.apply import Actor
-from scaler.act.finalizer import NoFinalizers
 from scaler.api.predictive_scaler import PredictiveScaler
-from scaler.clock import ManualClock
-from scaler.controller import Controller
 from scaler.errors import Silent, Unreachable
-from scaler.observe.gather import Gatherer
-from scaler.observe.histories import Histories
 from scaler.observe.ports import TargetRef
 from scaler.observe.watched import watched
-from scaler.plan.decision import GroupDecision, Numbers, ServiceDecision
+from scaler.plan.decision import GroupDecision
 from scaler.plan.observation import Freshness, GroupObservation, Reading
 from scaler.plan.reasons import Reason
-from scaler.plan.service import Service
-from scaler.standins.autoscalers import FakeFloors
 from scaler.standins.broker import FakeBroker
-from scaler.standins.cluster import FakeCluster
 from scaler.status import as_dict
-from scaler.telemetry import Telemetry, Who
-
-
-def resource(name: str = "chat", mode: str = "Enforce", **replicas: Any) -> PredictiveScaler:
-    return PredictiveScaler.model_validate(
-        {
-            "apiVersion": "lagcast.io/v1alpha1",
-            "kind": "PredictiveScaler",
-            "metadata": {"name": name},
-            "spec": {
-                "target": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
-                "kafka": {"bootstrapServers": "one:9092", "topic": f"topic-{name}", "consumerGroup": f"group-{name}"},
-                "objective": {"within": "10s", "share": "99%"},
-                "replicas": {"min": 1, "max": 30, "serviceRate": "2", **replicas},
-                "mode": mode,
-            },
-        }
-    )
-
-
-class Fixed:
-    """Always wants the same count; remembers what it was shown."""
-
-    def __init__(self, uid: str, wanted: int | Exception) -> None:
-        self.uid, self.wanted = uid, wanted
-        self.seen: list[GroupObservation] = []
-
-    def step(self, now: float, observed: GroupObservation) -> GroupDecision:
-        self.seen.append(observed)
-        if isinstance(self.wanted, Exception):
-            raise self.wanted
-        state = observed.services[0].replicas.value
-        current = None if state is None else state.desired
-        desired = None if current is None else self.wanted
-        return GroupDecision(
-            (ServiceDecision(self.uid, now, current, desired, (Reason.FORECAST,), Numbers(arrival_rate=8.0)),)
-        )
-
-    def snapshot(self) -> bytes:
-        return b""
-
-    def restore(self, saved: bytes) -> None: ...
-
-
-class Bench:
-    """A controller over stand-ins with a fixed policy for each scaler."""
-
-    def __init__(self, wanted: dict[str, int | Exception]) -> None:
-        self.clock = ManualClock(1000.0)
-        self.broker = FakeBroker(self.clock)
-        self.cluster = FakeCluster(lambda: 60.0, start=1000.0)
-        self.telemetry = Telemetry(CollectorRegistry())
-        self.pool = ThreadPoolExecutor(2)
-        self.policies: dict[str, list[Fixed]] = {}
-        self.wanted = wanted
-        self.controller = Controller(
-            Gatherer(lambda _: self.broker, self._none, self.cluster, self.pool, Histories(self.pool), 5.0),
-            Actor(self.cluster, self.cluster, self.cluster, FakeFloors(), NoFinalizers()),
-            self.make,
-            self.telemetry,
-            self.clock,
-            15.0,
-        )
-        for name in wanted:
-            self.broker.create_topic(f"topic-{name}", 4)
-            self.broker.join(f"group-{name}")
-            self.cluster.deploy(watched(resource(name)).target, 4)
-
-    def _none(self, url: str) -> Any:
-        raise AssertionError(url)
-
-    def make(self, scaler: PredictiveScaler, service: Service) -> Fixed:
-        made = Fixed(service.uid, self.wanted[scaler.metadata.name])
-        self.policies.setdefault(scaler.metadata.name, []).append(made)
-        return made
-
-    def value(self, metric: str, **labels: str) -> float | None:
-        return self.telemetry.registry.get_sample_value(metric, {"namespace": "default", **labels})
+from scaler.telemetry import Who
+from tests.controller.tick_bench import Bench, resource
 
 
 @pytest.fixture
@@ -403,111 +314,3 @@ def test_a_stop_is_not_kept_waiting_by_the_scalers_whose_turn_has_not_come(bench
     b.controller.run(stop)
     assert len(b.cluster.written) == 1
     assert [row.outcome.reason for row in b.controller.rows.values()] == [Reason.APPLIED]
-
-
-@pytest.mark.parametrize("part", ["_actor.apply", "_telemetry.decided"])
-def test_a_fault_in_acting_or_reporting_leaves_the_other_scalers_alone(
-    bench: Callable[..., Bench], part: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    b = bench(a=9, b=9)
-    b.controller.configure([resource("a"), resource("b")])
-    owner, name = part.split(".")
-    whole = getattr(getattr(b.controller, owner), name)
-
-    def broken(who: Any, *rest: Any) -> Any:
-        if getattr(who, "scaler", who).name == "a":  # an order, or who it is
-            raise ValueError("hunter2")
-        return whole(who, *rest)
-
-    monkeypatch.setattr(getattr(b.controller, owner), name, broken)
-    rows = {r.resource.metadata.name: r.outcome.reason for r in b.controller.tick().values()}
-    assert rows["b"] is Reason.APPLIED
-    assert rows["a"] is (Reason.INTERNAL_ERROR if owner == "_actor" else Reason.APPLIED)
-    assert "default/a" in caplog.text
-    assert "hunter2" not in caplog.text
-
-
-def test_a_tick_that_fails_as_a_whole_is_said_and_the_next_one_is_made(
-    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    b = bench(chat=4)
-    b.controller.configure([resource()])
-    stop, gather, passes = threading.Event(), b.controller._gatherer.gather, []
-
-    def fails_once(now: float, scalers: Any) -> Any:
-        passes.append(now)
-        if len(passes) == 1:
-            raise RuntimeError("hunter2")
-        stop.set()
-        return gather(now, scalers)
-
-    monkeypatch.setattr(b.controller._gatherer, "gather", fails_once)
-    b.controller.run(stop)
-    assert passes == [1000.0, 1015.0]
-    assert "the tick failed: RuntimeError in " in caplog.text
-    assert "hunter2" not in caplog.text
-
-
-def test_a_configuration_that_cannot_be_taken_over_stops_no_tick(
-    bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
-) -> None:
-    b = bench(chat=9)
-    b.controller.configure([resource()])
-    stop = threading.Event()
-
-    def before() -> None:
-        raise ValueError("hunter2")
-
-    b.controller.run(stop, before, stop.set)
-    assert [(w.before, w.after) for w in b.cluster.written] == [(4, 9)]
-    assert "what is declared could not be taken over: ValueError in " in caplog.text
-    assert "hunter2" not in caplog.text
-
-
-def test_who_is_told_to_end_asks_for_nothing_more_after_the_tick(bench: Callable[..., Bench]) -> None:
-    b = bench(a=9)
-    b.controller.configure([resource("a")])
-    stop, told = threading.Event(), []
-    b.controller.run(stop, stop.set, lambda: told.append(1))
-    assert told == []
-
-
-def test_a_clock_that_is_set_back_is_said_once(bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture) -> None:
-    b = bench(chat=4)
-    b.controller.configure([resource()])
-    b.controller.tick()
-    b.clock._now -= 3600.0
-    for _ in range(3):
-        b.clock.advance(15.0)
-        b.controller.tick()
-    assert caplog.text.count("the clock was set back by 3585 s") == 1
-    assert caplog.text.count("was set back") == 1
-
-
-class BrokenPools:
-    """Whatever it is asked for, it fails."""
-
-    def __init__(self, *works: str) -> None:
-        self.works = works
-
-    def __getattr__(self, name: str) -> Any:
-        def asked(*_: Any, **__: Any) -> Any:
-            if name in self.works:
-                return {"pool": object()}
-            raise ValueError("hunter2")
-
-        return asked
-
-
-@pytest.mark.parametrize("works", [(), ("begin",), ("begin", "gather")])
-def test_a_fault_in_what_pools_need_leaves_the_scalers_alone(
-    bench: Callable[..., Bench], works: tuple[str, ...], caplog: pytest.LogCaptureFixture
-) -> None:
-    b = bench(chat=9)
-    b.controller.configure([resource()])
-    b.controller._pools = BrokenPools(*works)  # type: ignore[assignment]
-    b.controller._declared = (SimpleNamespace(uid="pool", metadata=SimpleNamespace(name="pool")),)  # type: ignore[assignment]
-    rows = b.controller.tick()
-    assert [row.outcome.reason for row in rows.values()] == [Reason.APPLIED]
-    assert "please report it" in caplog.text
-    assert "hunter2" not in caplog.text

@@ -11,7 +11,7 @@ import pytest
 from scaler.controller import Row
 from scaler.errors import NotLeader
 from scaler.plan.reasons import Reason
-from tests.controller.test_tick import Bench, resource
+from tests.controller.tick_bench import Bench, resource
 
 SERIES = ("lagcast_desired_replicas", "lagcast_requests_due_total", "lagcast_scaler_info")
 

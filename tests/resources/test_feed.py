@@ -21,7 +21,7 @@ from scaler.plan.reasons import Reason
 from scaler.plan.service import Service
 from scaler.resources.feed import ClusterScalers
 from tests.cluster.api_server import ApiServer, Asked, Watched, event, listed, status
-from tests.controller.test_tick import Bench, Fixed, resource
+from tests.controller.tick_bench import Bench, Fixed, resource
 
 FAST = Timings(first_pause=0.01, longest_pause=0.02, refused=0.02)
 
