@@ -140,9 +140,7 @@ class PoolActor:
             if number < own:  # of the provider's object, from before it was raised here
                 number, nodes = own, kept(pool, own, seen.busy)
                 held = f"{own} was there before it was raised: it is not lowered below"
-            if number > seen.number and put_back(pool):
-                self._finalizers.put(pool_ref(pool))
-            self._counts.write(pool, seen.number, number)  # also where it is the same: a mark's life is renewed
+            self._write(pool, seen.number, number, own)  # also where it is the same: a mark's life is renewed
         except TargetError as error:
             self._say(pool, str(error))
             return self._failed(pool, error)
@@ -170,9 +168,17 @@ class PoolActor:
         if pool.spec.mode is not PoolMode.ENFORCE or number is None or not put_back(pool):
             return
         try:
-            self._counts.write(pool, number, number)
+            self._write(pool, number, number, self._counts.least(pool))
         except TargetError as error:
             self._say(pool, str(error))
+
+    def _write(self, pool: GpuNodePool, current: int, number: int, own: int) -> None:
+        """With the finalizer first, also where the number stays: `lagcast release` takes it off, and whoever ran it may
+        have met a number that was just raised again.
+        """
+        if number > own and put_back(pool):
+            self._finalizers.put(pool_ref(pool))
+        self._counts.write(pool, current, number)
 
     def _empty(self, pool: GpuNodePool, floor: int, nodes: int, empty: Sequence[Node]) -> tuple[int, str]:
         """How low the count may go, as each node that is to go is looked at once more; and what is in the way.

@@ -166,6 +166,19 @@ def test_a_floor_is_not_below_what_its_user_has_set() -> None:
     assert api.written == [(4, 3), (3, 3)]
 
 
+@pytest.mark.parametrize("paused", ["false", "true"])
+def test_what_stands_raised_has_its_finalizer_also_after_somebody_took_it_off(paused: str) -> None:
+    """`lagcast release` beside a running controller: the number is raised again before the finalizer is taken off."""
+    api, made = Api(), pool(provider=BUFFER)
+    metadata = made.metadata.model_copy(update={"annotations": {"lagcast.io/paused": paused}})
+    stands = order(4, made=made.model_copy(update={"metadata": metadata}), empty=("a",))
+    PoolActor(api, api, api).apply(stands)
+    assert (api.guarded, api.written) == (["GpuNodePool h100"], [(1, 1)])
+    api.own = 1
+    PoolActor(api, api, api).apply(stands)
+    assert api.guarded == ["GpuNodePool h100"], "where nothing is raised, none is needed"
+
+
 def test_one_conflict_is_no_fault_and_one_at_every_tick_is(caplog: pytest.LogCaptureFixture) -> None:
     api = Api()
     actor = PoolActor(api, api, api)
