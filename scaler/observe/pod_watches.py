@@ -164,6 +164,7 @@ class _Shared:
 @dataclass(frozen=True, slots=True)
 class _Followed:
     text: str  # the selector
+    store: PodStore
     watch: Watch
     shared: bool
 
@@ -188,10 +189,11 @@ class PodWatches:
         for ref, (text, _) in stores.items():
             if text and self._selectors[text] is not None:
                 shared[ref.namespace].append(ref)
-        together = {ref for refs in shared.values() if len(refs) >= self._many for ref in refs}
+        # Fewer go on together: one that is not found for a moment is not to begin all the others' watches anew.
+        together = {ref for space, refs in shared.items() if len(refs) >= self._from(space) for ref in refs}
         for ref, followed in list(self._followed.items()):
-            text, _ = stores.get(ref, ("", None))
-            if text != followed.text or (ref in together) is not followed.shared:
+            text, store = stores.get(ref, ("", None))
+            if (text, store) != (followed.text, followed.store) or (ref in together) is not followed.shared:
                 self._end(ref)
         for ref, (text, store) in stores.items():
             if not text:
@@ -199,10 +201,10 @@ class PodWatches:
             if ref in self._followed:
                 continue
             if ref in together:
-                self._followed[ref] = _Followed(text, self._join(ref, self._selectors[text], store), shared=True)
+                self._followed[ref] = _Followed(text, store, self._join(ref, self._selectors[text], store), shared=True)
             else:
                 watch = self._watches.begin(_pods(ref.namespace), store, selector=text, trim=trim_pod)
-                self._followed[ref] = _Followed(text, watch, shared=False)
+                self._followed[ref] = _Followed(text, store, watch, shared=False)
         for namespace, one in list(self._shared.items()):
             if not len(one.handler):
                 self._watches.end(self._shared.pop(namespace).watch)
@@ -211,6 +213,10 @@ class PodWatches:
         """The watch that tells of the target's pods."""
         followed = self._followed.get(ref)
         return None if followed is None else followed.watch
+
+    def _from(self, namespace: str) -> int:
+        """From how many targets on they are watched together."""
+        return self._many // 2 if namespace in self._shared else self._many
 
     def _join(self, ref: TargetRef, selector: Selector | None, store: PodStore) -> Watch:
         assert selector is not None  # noqa: S101 - only who can be read is together

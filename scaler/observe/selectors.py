@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _KEY = r"(?P<key>[A-Za-z0-9](?:[-A-Za-z0-9_./]*[A-Za-z0-9])?)"
-_VALUE = r"(?P<value>[-A-Za-z0-9_.]*)"
+_OK = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"  # as the API server has it: what it refuses is none here
+_VALUE = rf"(?P<value>{_OK})"
 _REQUIREMENTS = tuple(
     re.compile(form)
     for form in (
         rf"{_KEY} *(?P<operator>==?|!=) *{_VALUE}",
-        rf"{_KEY} +(?P<operator>in|notin) *\((?P<values>[-A-Za-z0-9_., ]*)\)",
+        rf"{_KEY} +(?P<operator>in|notin) *\((?P<values> *{_OK} *(?:, *{_OK} *)*)\)",
         rf"(?P<operator>!?) *{_KEY}",
     )
 )

@@ -198,6 +198,8 @@ class Watch:
             about: Mapping[str, str] = page.get("metadata") or {}
             if not about.get("continue"):
                 at = self._clock.now()
+                if self._stop.is_set():  # its objects are another watch's by now
+                    return
                 self._handler.listed(objects, at)
                 self._version = str(about.get("resourceVersion", ""))
                 self._alive(synced=True)
@@ -234,6 +236,8 @@ class Watch:
             if stopped:
                 return
             for line in stream.lines():
+                if self._stop.is_set():
+                    return
                 self._event(line)
                 told += 1
                 self._failures = 0

@@ -203,7 +203,12 @@ def _packed(forecaster: Forecaster | None) -> bytes | None:
 
 
 def _until(now: float, forecaster: object) -> Series | None:
-    """The arrivals before ``now`` that a forecaster keeps; None where it knows of none."""
+    """The arrivals before ``now`` that a forecaster keeps; None where it knows of none, or keeps them by the clock of
+    another zone, whose times are not those that it is to be fitted with.
+    """
+    calendar = getattr(forecaster, "calendar", None)
+    if calendar is not None and calendar.time_zone != "UTC":
+        return None
     try:
         kept: Series | None = forecaster.kept()  # type: ignore[attr-defined]
         if kept is None:

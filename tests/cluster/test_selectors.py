@@ -24,6 +24,8 @@ CHAT = {"app": "chat", "tier": "b"}
         ("app in (chat,chat2),tier!=x", True),
         ("app in (other, chat)", True),
         ("app in (a,b)", False),
+        ("app in ()", False),
+        (f"app={'a' * 63}", False),
         ("tier notin (a,c)", True),
         ("tier notin (a,b)", False),
         ("zone notin (a)", True),
@@ -40,7 +42,22 @@ def test_what_matches(text: str, matches: bool) -> None:
     assert selector.matches(CHAT) is matches
 
 
-@pytest.mark.parametrize("text", ["cpu>3", "a=b=c", "app in chat", "app=chat,", "a in (b),(c)", "=x", "app ex chat"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cpu>3",
+        "a=b=c",
+        "app in chat",
+        "app=chat,",
+        "a in (b),(c)",
+        "=x",
+        "app ex chat",
+        "app=-x",
+        "app=a_",
+        f"app={'a' * 64}",
+        "app in (a,b-)",
+    ],
+)
 def test_what_cannot_be_read_is_left_to_the_server(text: str) -> None:
     assert parse(text) is None
 

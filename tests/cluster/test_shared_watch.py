@@ -120,6 +120,23 @@ def test_from_one_way_to_the_other_nothing_is_told_twice(api: ApiServer, cluster
     assert cluster.lead_times(TARGETS[0]) == ()
 
 
+def test_who_comes_back_after_a_pass_that_failed_is_told_its_pods(
+    api: ApiServer, cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ready(cluster)[0] == 2
+    with monkeypatch.context() as broken:
+        broken.setattr(cluster._pods, "arrange", lambda stores: None)
+        ready(cluster, TARGETS[1:])
+    assert ready(cluster)[0] == 2
+
+
+def test_one_that_is_not_there_for_a_moment_begins_no_watch_anew(api: ApiServer, cluster: KubernetesCluster) -> None:
+    assert ready(cluster)[0] == 2
+    assert ready(cluster, TARGETS[1:])[0] == 1
+    assert ready(cluster)[:2] == [2, 1]
+    assert len(api.listings()) == 1
+
+
 def test_a_selector_that_only_the_server_can_read_keeps_its_own_watch(
     api: ApiServer, shop: Shop, cluster: KubernetesCluster
 ) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
+from forecasting.calendar import Calendar
+from forecasting.calendar_time import LocalTime
 from forecasting.fitting import Done, FitJob, Fitted, InPlace
 from forecasting.forecaster import Paths
 from forecasting.models.direct import Direct
@@ -276,6 +279,21 @@ def test_a_real_forecaster_goes_on_after_a_clock_was_set_back() -> None:
     assert drawn is not None
     assert drawn.age == 0.0
     assert drawn.rates.mean() == pytest.approx(10.0, rel=0.2)
+
+
+def test_what_is_kept_by_another_zones_clock_is_not_taken_for_unix_time() -> None:
+    tokyo = Calendar("Asia/Tokyo")
+    past = Series(0.0, 60.0, np.full(2 * 1440, 10.0))
+    foresight = Foresight(LocalTime(partial(Direct, 60.0, keep=3 * 86_400.0), tokyo), 20, 0, 86_400.0, AtOnce(), "chat")
+    foresight.fit(past, past.end)
+    ahead = past.end + 86_400.0
+    foresight.update(Arrivals(ahead, 60.0, 600.0))
+    assert foresight.futures(ahead, 600.0) is not None
+    foresight.update(Arrivals(past.end + 600.0, 60.0, 600.0))
+    assert foresight.futures(past.end + 600.0, 600.0) is None, "without a forecast until the history is read again"
+    foresight.fit(past, past.end + 600.0)
+    foresight.update(Arrivals(past.end + 660.0, 60.0, 600.0))
+    assert foresight.futures(past.end + 660.0, 600.0) is not None
 
 
 def test_a_snapshot_leaves_a_running_fit_out_and_it_is_begun_anew() -> None:
