@@ -18,10 +18,11 @@ from scaler.act.floor import Autoscaler
 from scaler.act.floors import KubernetesFloors
 from scaler.act.nodepools import marks
 from scaler.act.nodepools.raised import may_hold
+from scaler.act.nodepools.release import holders
 from scaler.act.nodepools.release import release as release_pools
 from scaler.act.order import ScalerRef
 from scaler.act.release import Released, Wanted
-from scaler.api.gpu_node_pool import PoolMode
+from scaler.api.gpu_node_pool import POOL_KIND, PoolMode
 from scaler.api.pause import PAUSED
 from scaler.api.predictive_scaler import API_VERSION, Mode
 from scaler.cli.units import SCALER
@@ -79,7 +80,7 @@ def release(
     now = SystemClock().now()
     try:
         kube = connect(kubeconfig)
-        lines = _release(kube.dry() if dry_run else kube, scaler, expired, now)
+        lines = _release(kube.dry() if dry_run else kube, scaler, expired, now, dry_run=dry_run)
     except LagcastError as error:
         raise click.ClickException(str(error)) from error
     if output == "json":
@@ -89,7 +90,9 @@ def release(
     sys.exit(1 if any(line.fault for line in lines) else 0)
 
 
-def _release(kube: KubeClient, name: tuple[str, str] | None, expired: bool, now: float) -> list[Line]:
+def _release(
+    kube: KubeClient, name: tuple[str, str] | None, expired: bool, now: float, *, dry_run: bool
+) -> list[Line]:
     scalers, pools = _scalers(kube, name), [] if name is not None else _pools(kube)
     overdue = {str(item["metadata"]["uid"]) for item in scalers if _deleted_for(item, now) >= OVERDUE}
     if name is not None:
@@ -106,16 +109,15 @@ def _release(kube: KubeClient, name: tuple[str, str] | None, expired: bool, now:
             Line(pool.what, pool.owner, pool.held, pool.value, fault=pool.fault)
             for pool in release_pools(kube, expired_only=expired, now=now, also=late)
         ]
+        # At once, before all that takes longer: a controller that runs raises them again.
+        ending = [item for item in pools if _guarded(item) and not (expired and _deleted_for(item, now) < OVERDUE)]
+        lines += _unguard_pools(kube, ending, {one.owner for one in lines if one.fault}, dry_run=dry_run)
         lines += [] if expired else _costs(kube)
     held = {one.mark.uid for one in floors.autoscalers(namespace) if one.mark is not None}
     failed = {one.owner for one in lines if one.fault}
     for item in scalers:
-        if FINALIZER in (item["metadata"].get("finalizers") or ()) and not (expired and _deleted_for(item, now) < 0):
+        if _guarded(item) and not (expired and _deleted_for(item, now) < 0):
             lines += _unguard(ClusterFinalizers(kube), item, held, failed, expired=expired)
-    for item in pools:
-        gone = _deleted_for(item, now)
-        if FINALIZER in (item["metadata"].get("finalizers") or ()) and not (expired and gone < OVERDUE):
-            lines += _unguard_pool(kube, item, failed)
     if not expired:
         _warn(scalers)
         _warn_pools(pools)
@@ -143,11 +145,23 @@ def _unguard(
     return [Line(str(scaler), owner, None, None, note=f"its finalizer {FINALIZER} is taken off")]
 
 
-def _unguard_pool(kube: KubeClient, item: Json, failed: set[str]) -> list[Line]:
-    """Take one pool's finalizer off, with the note of what it raised, when all of that is put back."""
-    ref, owner = ref_of(item), _owner(item)
-    if owner in failed:
+def _unguard_pools(kube: KubeClient, pools: list[Json], failed: set[str], *, dry_run: bool) -> list[Line]:
+    """Take the pools' finalizers off. In a dry run all that was raised still stands."""
+    if not pools:
         return []
+    try:
+        again: frozenset[str] = frozenset() if dry_run else holders(kube)
+    except TargetError as error:
+        return [Line(POOL_KIND, "", None, None, fault=str(error))]
+    return [line for item in pools if _owner(item) not in failed for line in _unguard_pool(kube, item, again)]
+
+
+def _unguard_pool(kube: KubeClient, item: Json, again: frozenset[str]) -> list[Line]:
+    """Take one pool's finalizer off, with the note of what it raised, unless it has raised something ``again``."""
+    ref, owner = ref_of(item), _owner(item)
+    if owner in again:
+        fault = f"a running controller has raised it again: its finalizer stays; pause it first ({_to_pause(ref.name)})"
+        return [Line(str(ref), owner, None, None, fault=fault)]
     if may_hold(item) is None:
         return [Line(str(ref), owner, None, None, fault=unknown(ref.name))]
     try:
@@ -187,6 +201,10 @@ def _every(kube: KubeClient, within: str, plural: str, kind: str) -> list[Json]:
     return list(answer.body.get("items") or [])
 
 
+def _guarded(item: Json) -> bool:
+    return FINALIZER in (item["metadata"].get("finalizers") or ())
+
+
 def _owner(pool: Json) -> str:
     """As the pool's marks have it."""
     return marks.owner(str(pool["metadata"]["name"]))
@@ -224,9 +242,13 @@ def _warn_pools(pools: list[Json]) -> None:
         if (item.get("spec") or {}).get("mode") == PoolMode.ENFORCE and not held:
             click.echo(
                 f"GpuNodePool {metadata['name']} is in mode Enforce: a running controller raises its count again at "
-                f"its next tick, unless it is paused (kubectl annotate gpunodepool {metadata['name']} {PAUSED}=true)",
+                f"its next tick, unless it is paused ({_to_pause(metadata['name'])})",
                 err=True,
             )
+
+
+def _to_pause(pool: str) -> str:
+    return f"kubectl annotate gpunodepool {pool} {PAUSED}=true"
 
 
 def _show(lines: list[Line], dry_run: bool) -> None:

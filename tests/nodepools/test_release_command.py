@@ -48,6 +48,7 @@ class Cluster:
         item["metadata"]["annotations"] |= {
             one["path"].rpartition("/")[2].replace("~1", "/"): one["value"] for one in noted
         }
+        self.raised, self.runs = item, False  # a controller, which raises it again at once
         self.objects.put(NODES, item)
         annotations = {DELETION_COST: "-1000", MARKED: "-1000"}
         self.objects.put("/api/v1/namespaces/ml/pods/chat-0", {"metadata": {"annotations": annotations}})
@@ -61,6 +62,9 @@ class Cluster:
         if deleted is not None:
             metadata["deletionTimestamp"] = datetime.fromtimestamp(deleted, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self.objects.put(POOL, {"metadata": metadata, "spec": {"provider": provider, "mode": "Enforce"}})
+        self._list()
+
+    def _list(self) -> None:
         self.api.pool_lists[0] = listed([self.objects.kept[POOL]])
         self.api.target_lists[0] = listed([self.objects.kept[NODES]])
 
@@ -73,7 +77,11 @@ class Cluster:
             return 200, {"resources": [kinds[asked.path]]}
         if asked.query.get("dryRun"):
             return 200, {}
-        return self.objects.answer(asked)
+        answer = self.objects.answer(asked)
+        if self.runs and asked.path == NODES and asked.method == "PATCH":
+            self.objects.put(NODES, self.raised)
+        self._list()
+        return answer
 
     def run(self, *arguments: str, code: int = 0) -> Result:
         done = CliRunner().invoke(release, [*arguments, "--kubeconfig", str(self.kubeconfig)])
@@ -106,6 +114,16 @@ def test_all_is_put_back_and_no_pool_is_stuck(cluster: Cluster) -> None:
     assert (lines["Nodegroup fleet/h100"]["floor"], lines["Nodegroup fleet/h100"]["value"]) == (5, 1)
     assert "is taken off" in lines["GpuNodePool h100"]["note"]
     assert "GpuNodePool h100 is in mode Enforce" in done.stderr, "a running controller would raise it again"
+
+
+def test_what_a_running_controller_raises_again_keeps_its_pools_finalizer(cluster: Cluster) -> None:
+    cluster.runs = True
+    done = cluster.run("--all", "-o", "json", code=1)
+    (fault,) = [line["fault"] for line in json.loads(done.stdout) if line["object"] == "GpuNodePool h100"]
+    assert "raised it again" in fault
+    assert "kubectl annotate gpunodepool h100 lagcast.io/paused=true" in fault
+    assert (cluster.least, cluster.metadata(POOL)["finalizers"]) == (5, [FINALIZER])
+    assert json.loads(cluster.metadata(POOL)["annotations"][RAISED]) == [PROVIDER]
 
 
 def test_what_it_raised_by_the_provider_before_is_found(cluster: Cluster) -> None:
@@ -142,5 +160,7 @@ def test_a_deletion_that_waits_for_a_dead_controller_is_ended(cluster: Cluster, 
 
 def test_nothing_is_changed_in_a_dry_run(cluster: Cluster) -> None:
     before = json.dumps(cluster.objects.kept)
-    assert "Nodegroup fleet/h100" in cluster.run("--all", "--dry-run", "-o", "json").stdout
+    lines = {line["object"]: line for line in json.loads(cluster.run("--all", "--dry-run", "-o", "json").stdout)}
+    assert lines["Nodegroup fleet/h100"]["value"] == 1
+    assert "is taken off" in lines["GpuNodePool h100"]["note"]
     assert json.dumps(cluster.objects.kept) == before

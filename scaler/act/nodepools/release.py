@@ -61,6 +61,21 @@ def release(kube: KubeClient, *, expired_only: bool, now: float, also: frozenset
     return done
 
 
+def holders(kube: KubeClient) -> frozenset[str]:
+    """Owners of the marks that stand at this moment; of a kind that cannot be listed, all that may have one. Raises
+    Unreachable or Forbidden when the GpuNodePools cannot be listed.
+    """
+    objects = Objects(kube)
+    items = list(objects.every((API_VERSION,), POOL_KIND))
+    owners: set[str] = set()
+    for one in _kinds(list(items)):
+        try:
+            items += objects.every(one.versions, one.kind)
+        except TargetError:
+            owners.update(one.named)
+    return frozenset(owners | {mark.owner for item in items if (mark := marks.mark(item)) is not None})
+
+
 @dataclass(frozen=True, slots=True)
 class _Marked:
     """A kind on which marks may stand."""
