@@ -90,9 +90,7 @@ def release(
     sys.exit(1 if any(line.fault for line in lines) else 0)
 
 
-def _release(
-    kube: KubeClient, name: tuple[str, str] | None, expired: bool, now: float, *, dry_run: bool
-) -> list[Line]:
+def _release(kube: KubeClient, name: tuple[str, str] | None, expired: bool, now: float, *, dry_run: bool) -> list[Line]:
     scalers, pools = _scalers(kube, name), [] if name is not None else _pools(kube)
     overdue = {str(item["metadata"]["uid"]) for item in scalers if _deleted_for(item, now) >= OVERDUE}
     if name is not None:
