@@ -90,10 +90,11 @@ class ClusterScalers:
 
     def before_tick(self) -> None:
         """Configure the controller anew if a scaler or a pool was made, changed or deleted."""
+        unfinished, self._unfinished = self._unfinished, True  # first: what was taken is not handed over again
         taken, pools = self._store.take(), self._pools.take()
-        if taken is None and not pools and not self._unfinished:
+        if taken is None and not pools and not unfinished:
+            self._unfinished = False
             return
-        self._unfinished = True
         declared = self._store.known() if taken is None else taken
         choice = self._configure(choose(declared, self._credentials))
         news = set(choice.refused) - set(self._refused)

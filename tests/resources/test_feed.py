@@ -384,6 +384,18 @@ def test_what_could_not_be_taken_over_is_tried_again_and_lets_it_start(
         w.feed.close()
 
 
+def test_scalers_are_not_lost_where_the_pools_could_not_be_taken(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w = world(item("a"))
+    w.feed._store.changed(item("b"), 1.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(w.feed._pools, "take", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            w.feed.before_tick()
+    assert w.running() == {"a", "b"}, "though nothing has changed since"
+
+
 def test_scalers_that_cannot_be_planned_with_their_pool_are_planned_alone(
     world: Callable[..., World], caplog: pytest.LogCaptureFixture
 ) -> None:
