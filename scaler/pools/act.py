@@ -23,7 +23,6 @@ from scaler.errors import (
     TargetWithoutScale,
 )
 from scaler.kube import Json, KubeClient, failure
-from scaler.observe.nodes import Node
 from scaler.observe.pods import DELETION_COST, MARKED
 from scaler.plan.reasons import Reason
 from scaler.pools.endings import pool_ref, put_back
@@ -135,7 +134,7 @@ class PoolActor:
         held = ""
         try:
             if nodes < floor and pool.spec.provider.name not in SPARE:
-                nodes, held = self._empty(pool, floor, nodes, seen.empty)
+                nodes, held = self._empty(pool, floor, nodes, seen)
             number, own = written(pool, nodes, seen.busy), self._counts.least(pool)
             if number < own:  # of the provider's object, from before it was raised here
                 number, nodes = own, kept(pool, own, seen.busy)
@@ -180,7 +179,7 @@ class PoolActor:
             self._finalizers.put(pool_ref(pool))
         self._counts.write(pool, current, number)
 
-    def _empty(self, pool: GpuNodePool, floor: int, nodes: int, empty: Sequence[Node]) -> tuple[int, str]:
+    def _empty(self, pool: GpuNodePool, floor: int, nodes: int, seen: PoolSeen) -> tuple[int, str]:
         """How low the count may go, as each node that is to go is looked at once more; and what is in the way.
 
         Others' pods are not watched, and a pod may have come since the nodes were seen.
@@ -189,7 +188,9 @@ class PoolActor:
         held = ""
         # Whoever lowers it has to find the same nodes empty: for Karpenter, ended and static pods fill one, too.
         strict = pool.spec.provider.karpenter is not None
-        for node in empty[: max(floor - nodes, 0) + MOST_LOWERED]:
+        if strict and seen.there > floor:  # one that was given up before would be counted once more
+            return floor, f"{seen.there} nodes are there: what is above {floor} is still to go, or not of this NodePool"
+        for node in seen.empty[: max(floor - nodes, 0) + MOST_LOWERED]:
             if len(going) >= min(floor - nodes, MOST_LOWERED):
                 break
             pod = self._pods.holds(node.name, any_pod=strict)

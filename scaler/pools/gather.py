@@ -127,7 +127,7 @@ class PoolGatherer:
         state = PoolState(len(used) + len(empty), pending, len(empty), floor)
         reading = Reading(state, min(found.time, count.time), worst.freshness, worst.reason, worst.detail)
         number = count.value if count.fresh else None
-        return PoolSeen(PoolObservation(pool.uid, reading, leads), number, len(used), tuple(empty))
+        return PoolSeen(PoolObservation(pool.uid, reading, leads), number, len(used), tuple(empty), len(nodes))
 
 
 def _selector(pool: GpuNodePool) -> str:

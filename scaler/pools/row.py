@@ -19,6 +19,7 @@ class PoolSeen:
     number: int | None = None  # the provider's own, as it was read; None: not known now
     busy: int = 0  # Ready nodes that hold pods of ours
     empty: tuple[Node, ...] = ()  # Ready nodes without one
+    there: int = 0  # nodes that nobody is taking away yet, Ready or not, cordoned or not
 
 
 @dataclass(frozen=True, slots=True, eq=False)

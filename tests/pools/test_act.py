@@ -155,6 +155,17 @@ def test_karpenter_has_to_find_the_same_nodes_empty() -> None:
     assert api.asked == [("a", True), ("a", False)]
 
 
+def test_karpenter_has_to_have_taken_away_what_was_given_up_before() -> None:
+    """Else an empty node that is still there is given up once more, and Karpenter takes one that serves."""
+    api, asked = Api(), order(3, empty=("a",))
+    outcome = PoolActor(api, api, api).apply(replace(asked, seen=replace(asked.seen, there=5)))
+    assert outcome.reason is Reason.NODES_IN_USE
+    assert "5 nodes are there: what is above 4 is still to go" in outcome.detail
+    assert api.written == [(4, 4)]
+    PoolActor(api, api, api).apply(replace(asked, seen=replace(asked.seen, there=4)))
+    assert api.written == [(4, 4), (4, 3)]
+
+
 def test_a_floor_is_not_below_what_its_user_has_set() -> None:
     api = Api()
     api.own = 3

@@ -104,7 +104,7 @@ def test_what_counts_as_ready_empty_and_on_its_way(threads: ThreadPoolExecutor) 
     assert (state.freshness, state.time) == (Freshness.FRESH, 99.0)
     assert state.value == PoolState(ready=3, pending_since=(0.0, 90.0, 100.0), empty=1, floor=7)
     assert [one.name for one in seen.empty] == ["b"]
-    assert (seen.number, seen.busy) == (7, 2)
+    assert (seen.number, seen.busy, seen.there) == (7, 2, 6)
 
 
 def test_where_pods_are_not_known_no_node_is_empty(threads: ThreadPoolExecutor) -> None:

@@ -52,6 +52,11 @@ class _Machine:
         return None if value is None else str(value)
 
 
+def _to_go(deployment: Json, machines: Sequence[_Machine]) -> bool:
+    """Whether Cluster API still has to take some of its Machines, none of which is being deleted yet, away."""
+    return len(machines) > int(deployment["spec"].get("replicas") or 0)
+
+
 class Machines:
     """The Machines of MachineDeployments."""
 
@@ -69,6 +74,8 @@ class Machines:
             return Singled((), "it rolls out, or its Machines are of several MachineSets: which of them go is unknown")
         if deployment["spec"].get("paused") or _PAUSED in marks.noted(deployment):
             return Singled((), "it is paused: nothing would be taken away, and later maybe another Machine")
+        if _to_go(deployment, machines):  # one that was given up before would be counted once more
+            return Singled((), "Machines that it was lowered by before are still to go")
         by_node = {machine.node: machine for machine in machines}
         going = tuple(node for node in nodes if node and node in by_node)
         chosen = {by_node[node].ref.name for node in going}
@@ -90,7 +97,7 @@ class Machines:
         """Take our annotations off, unless Machines are still to go; whether none is left."""
         machines = list(self._of(deployment))
         marked = [machine for machine in machines if machine.first == _OURS + pool]
-        if marked and len(machines) > int(deployment["spec"].get("replicas") or 0):
+        if marked and _to_go(deployment, machines):
             return False  # Cluster API is about to choose: without them it would take any
         for machine in marked:
             self._write(machine, None)
