@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from scaler.act.finalizer import ClusterFinalizers
 from scaler.act.floors import KubernetesFloors
+from scaler.api.gpu_node_pool import POOL_KIND
 from scaler.api.predictive_scaler import PredictiveScaler, to_service
 from scaler.api.status import ScalerStatus
 from scaler.clock import Clock
@@ -16,6 +17,7 @@ from scaler.controller import Controller, MakePolicy, Row
 from scaler.errors import ConfigError, LagcastError, TargetNotFound, where
 from scaler.kube import KubeClient
 from scaler.observe.watch import Timings, Watches
+from scaler.pools.groups import arrange, planning_groups
 from scaler.resources import status
 from scaler.resources.conditions import Lately
 from scaler.resources.credentials import CREDENTIALS
@@ -65,7 +67,8 @@ class ClusterScalers:
         self._newest: dict[str, ScalerStatus] = {}  # by uid; what the next one follows
         self._lately: dict[str, Lately] = {}  # by uid
         self._led = controller.led
-        self._unfinished = False  # what is declared could not be taken over: once more
+        self._unfinished = False  # what is declared could not be taken over, or not all of it: once more
+        self._left_out: Mapping[str, str] = {}  # pools that could not be planned: name -> why
         telemetry.config_ok.set(1)
 
     @property
@@ -104,8 +107,9 @@ class ClusterScalers:
         self._telemetry.config_ok.set(0 if choice.refused else 1)
         self._run, self._refused = choice.run, choice.refused
         self._remember(declared)
-        self._unfinished = False
-        log.info("%d scalers are run, %d are not", len(choice.run), len(choice.refused))
+        self._unfinished = bool(self._left_out)
+        if taken is not None or pools or not self._unfinished:
+            log.info("%d scalers are run, %d are not", len(choice.run), len(choice.refused))
 
     def after_tick(self) -> None:
         """Where this replica leads: put back the floors of scalers that are to go, and say in the statuses what the
@@ -163,16 +167,56 @@ class ClusterScalers:
                 self._writer.stands(one.place.uid, found)
 
     def _configure(self, choice: Choice) -> Choice:
+        pools = self._pools.pools
         try:
-            self._controller.configure(choice.run, self._pools.pools)
+            self._controller.configure(choice.run, pools)
         except Exception:  # noqa: BLE001 - a policy may refuse a resource in any way; it must not stop the others
             choice = choice.without(self._policy_refuses(choice.run))
-            try:
-                self._controller.configure(choice.run, self._pools.pools)
-            except Exception as error:  # noqa: BLE001 - as above: each alone was not refused
-                log.error("no scaler is planned with its pool: %s; please report it", where(error))
-                self._controller.configure(choice.run)
+        else:
+            self._left_out = {}
+            return choice
+        out: Mapping[str, str] = {}
+        try:
+            self._controller.configure(choice.run, pools)
+        except Exception as error:  # noqa: BLE001 - as above: each alone was not refused
+            out = self._configure_without(choice.run, where(error))
+        for pool in sorted(name for name, text in out.items() if self._left_out.get(name) != text):
+            log.error(
+                "%s %s is left out, and its scalers are planned alone: %s; it is tried again; please report it",
+                POOL_KIND,
+                pool,
+                out[pool],
+            )
+        self._left_out = out
         return choice
+
+    def _configure_without(self, resources: tuple[PredictiveScaler, ...], error: str) -> Mapping[str, str]:
+        """Configure without the pools that cannot be planned, or, where that is not it, without any; name -> why."""
+        pools = self._pools.pools
+        if out := self._cannot_be_planned(resources):
+            try:
+                self._controller.configure(resources, tuple(pool for pool in pools if pool.metadata.name not in out))
+            except Exception as other:  # noqa: BLE001 - there is another fault
+                error = where(other)
+            else:
+                return out
+        self._controller.configure(resources)
+        return {pool.metadata.name: error for pool in pools}
+
+    def _cannot_be_planned(self, resources: tuple[PredictiveScaler, ...]) -> Mapping[str, str]:
+        """Name -> why, of each pool whose scalers get no policy together."""
+        said: dict[str, str] = {}
+        maker = planning_groups(self._make_policy)
+        if maker is None:
+            return said
+        for pool in self._pools.pools:
+            try:
+                for group in arrange(resources, (pool,), self._tick, together=True):
+                    if group.pool is not None:
+                        maker.together(group.members)
+            except Exception as error:  # noqa: BLE001 - as above
+                said[pool.metadata.name] = where(error)
+        return said
 
     def _policy_refuses(self, resources: tuple[PredictiveScaler, ...]) -> Mapping[str, str]:
         """uid -> what the policy says, of each that it refuses."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +15,10 @@ from scaler.errors import ContestedTarget, Unreachable
 from scaler.kube import KubeClient
 from scaler.observe.ports import TargetRef
 from scaler.observe.watch import Timings
+from scaler.plan.decision import Policy
 from scaler.pools.endings import Left, PoolEndings, PoolRef
+from scaler.pools.groups import Member
+from scaler.predictive import MakePredictive
 from scaler.resources.feed import ClusterScalers
 from tests.cluster.api_server import ApiServer, Asked, Watched, listed
 from tests.configuration.objects import POOL, spoil
@@ -64,12 +68,14 @@ class World:
 def world(api: ApiServer, client: KubeClient, bench: Callable[..., Bench]) -> Iterator[Callable[..., World]]:
     made: list[World] = []
 
-    def make(*pools: dict[str, Any], then: Watched | None = None) -> World:
-        api.target_lists = deque([listed([item(scaler("chat"), "uid-chat", namespace="default")])])
+    def make(*pools: dict[str, Any], then: Watched | None = None, batch: str | None = None) -> World:
+        named = {"chat": "h100", "batch": batch} if batch else {"chat": "h100"}
+        scalers = [item(scaler(name, pool), f"uid-{name}", namespace="default") for name, pool in named.items()]
+        api.target_lists = deque([listed(scalers)])
         api.pool_lists = deque([listed(list(pools))])
         if then is not None:
             api.pool_watches = deque([then, Watched(then="hang")])
-        made.append(World(api, client, bench({"chat": lambda t: 6.0})))
+        made.append(World(api, client, bench({name: lambda t: 6.0 for name in named})))
         return made[-1]
 
     yield make
@@ -145,6 +151,53 @@ def test_what_is_kept_up_by_its_users_own_number_is_said(
     assert (limited["status"], limited["reason"]) == ("True", "MinNodes")
     assert "2 was there before" in limited["message"]
     assert w.bench.cluster.counts == []
+
+
+def of_pools(w: World) -> dict[str, bool]:
+    """Whether each scaler is planned with its pool."""
+    w.tick()
+    return {row.resource.metadata.name: not row.alone for row in w.bench.controller.rows.values()}
+
+
+def test_a_pool_that_cannot_be_planned_takes_no_other_pool_away_and_is_tried_again(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    together = MakePredictive.together
+
+    def broken(self: MakePredictive, members: Sequence[Member]) -> Policy:
+        if members[0].service.uid == "uid-batch" and members[0].service.pool is not None:
+            raise ValueError("hunter2")
+        return together(self, members)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MakePredictive, "together", broken)
+        w = world(item(pool(), "uid-h100"), item(pool(), "uid-a100", name="a100"), batch="a100")
+        assert of_pools(w) == of_pools(w) == {"chat": True, "batch": False}
+    errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+    assert [text.split(":")[0] for text in errors] == [
+        "GpuNodePool a100 is left out, and its scalers are planned alone"
+    ], "once"
+    assert "hunter2" not in caplog.text
+    assert of_pools(w) == {"chat": True, "batch": True}, "though nothing has changed since"
+
+
+def test_where_no_pool_is_found_to_be_at_fault_all_scalers_are_planned_alone_and_tried_again(
+    world: Callable[..., World], caplog: pytest.LogCaptureFixture
+) -> None:
+    w = world(item(pool(), "uid-h100"))
+    configure = w.bench.controller.configure
+
+    def broken(resources: Any, pools: Any = None) -> None:
+        if pools is not None:
+            raise ValueError("hunter2")
+        configure(resources)
+
+    w.bench.controller.configure = broken  # type: ignore[method-assign]
+    w.feed._unfinished = True
+    assert of_pools(w) == {"chat": False}
+    assert "GpuNodePool h100 is left out, and its scalers are planned alone: ValueError in " in caplog.text
+    w.bench.controller.configure = configure  # type: ignore[method-assign]
+    assert of_pools(w) == {"chat": True}
 
 
 def test_what_is_not_known_is_left_out(world: Callable[..., World]) -> None:

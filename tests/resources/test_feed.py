@@ -394,20 +394,3 @@ def test_scalers_are_not_lost_where_the_pools_could_not_be_taken(
         with pytest.raises(ZeroDivisionError):
             w.feed.before_tick()
     assert w.running() == {"a", "b"}, "though nothing has changed since"
-
-
-def test_scalers_that_cannot_be_planned_with_their_pool_are_planned_alone(
-    world: Callable[..., World], caplog: pytest.LogCaptureFixture
-) -> None:
-    w = world(item("a"))
-    configure = w.bench.controller.configure
-
-    def broken(resources: Any, pools: Any = None) -> None:
-        if pools is not None:
-            raise ValueError("hunter2")
-        configure(resources)
-
-    w.bench.controller.configure = broken  # type: ignore[method-assign]
-    w.feed._unfinished = True
-    assert w.running() == {"a"}
-    assert "no scaler is planned with its pool: ValueError in " in caplog.text
