@@ -187,7 +187,9 @@ def test_a_spec_that_cannot_be_read_keeps_nothing_from_being_put_back(world: Wor
     assert (world.counts.released, world.finalizers) == ([WARM], [])
 
 
-@pytest.mark.parametrize("noted", [None, "nonsense", '[{"capacityBuffer":{}}]', "{}"])
+@pytest.mark.parametrize(
+    "noted", [None, "nonsense", '[{"capacityBuffer":{}}]', "{}", pytest.param("[" * 100_000, id="deep")]
+)
 def test_where_it_cannot_be_told_what_was_raised_the_finalizer_stays(world: World, noted: str | None) -> None:
     annotations = {} if noted is None else {RAISED: noted}
     world.names("nonsense", deletionTimestamp="2026-01-01T00:00:00Z", finalizers=[FINALIZER], annotations=annotations)

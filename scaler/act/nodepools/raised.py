@@ -25,7 +25,7 @@ def raised(item: Json) -> tuple[Provider, ...] | None:
     try:
         listed = json.loads(text)
         return tuple(Provider.model_validate(one) for one in listed) if isinstance(listed, list) else None
-    except (TypeError, ValueError):  # pydantic's error is a ValueError
+    except (RecursionError, TypeError, ValueError):  # pydantic's error is a ValueError; [[[[... is too deep
         return None
 
 
