@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 log = logging.getLogger("lagcast")
 
 LONGEST_END = 4.0  # s from the signal to the end of the process, whatever still hangs
+LAST_WORDS = 0.2  # s more to say so: stderr may be a pipe that nobody reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,14 @@ def end_in_time(stop: threading.Event, leave: Callable[[], None], seconds: float
     def watch() -> None:
         stop.wait()
         threading.Event().wait(seconds)
+        try:
+            words = threading.Thread(target=say, name="last words", daemon=True)
+            words.start()
+            words.join(LAST_WORDS)
+        finally:
+            leave()
+
+    def say() -> None:
         log.warning("what has not ended within %g s of the signal is left; stopped", seconds)
-        leave()
 
     threading.Thread(target=watch, name="end", daemon=True).start()
