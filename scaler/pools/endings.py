@@ -12,7 +12,7 @@ from urllib.parse import quote
 from scaler.act.finalizer import FINALIZER, TRIES, ClusterFinalizers
 from scaler.act.nodepools.objects import Objects
 from scaler.act.nodepools.pointer import pointer
-from scaler.act.nodepools.pools import number_of
+from scaler.act.nodepools.pools import number_of, place_of
 from scaler.act.nodepools.ports import Held, NodePools
 from scaler.act.nodepools.raised import RAISED, may_hold, named, raised, told
 from scaler.act.order import ScalerRef
@@ -55,10 +55,11 @@ def put_back(pool: GpuNodePool) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A provider that a pool names no longer; ``live``: the number is one that it still names, in other words."""
+    """A provider that a pool names no longer; where its number is still the pool's, that is not put back."""
 
     provider: Provider
-    live: bool = False
+    renamed: Provider | None = None  # the same number and mark in other words: the provider that it names now
+    unmarked: bool = False  # the pool counts by the number itself now, without a mark
 
 
 class PoolMemory(Protocol):
@@ -74,8 +75,10 @@ class PoolMemory(Protocol):
         """
         ...
 
-    def forget(self, ref: ScalerRef, provider: Provider) -> None:
-        """What was raised by ``provider`` is put back. Raises as ``take_off``."""
+    def forget(self, ref: ScalerRef, provider: Provider, renamed: Provider | None = None) -> None:
+        """What was raised by ``provider`` is put back; or stands by ``renamed`` from now on, which is noted instead.
+        Raises as ``take_off``.
+        """
         ...
 
 
@@ -125,17 +128,19 @@ class PoolFinalizers(ClusterFinalizers):
         now = named(item)
         if now is None:
             return ()
-        number = number_of(now, objects)
-        return tuple(Left(one, number_of(one, objects) == number) for one in raised(item) or () if one != now)
+        return tuple(_left(one, now, objects) for one in raised(item) or () if one != now)
 
-    def forget(self, ref: ScalerRef, provider: Provider) -> None:
+    def forget(self, ref: ScalerRef, provider: Provider, renamed: Provider | None = None) -> None:
         """See PoolMemory."""
         for _ in range(TRIES):
             item = self._item(ref)
             known = raised(item) or ()
             if provider not in known:
                 return
-            tests, changes = _noting(item["metadata"], tuple(one for one in known if one != provider))
+            rest = [one for one in known if one != provider]
+            if renamed is not None and renamed not in rest:
+                rest.append(renamed)
+            tests, changes = _noting(item["metadata"], rest)
             if self._patched(ref, [*tests, *changes], "note what is put back beside"):
                 return
         raise _again(ref)
@@ -230,10 +235,13 @@ class PoolEndings:
         """What the pool names now is looked up again: the watch may be late."""
         ref = ref_of(item)
         for one in self._memory.left(ref):
-            if not one.live:
-                self._counts.release(Held(ref.name, ref.uid, one.provider))
+            held = Held(ref.name, ref.uid, one.provider)
+            if one.unmarked:  # the mark would end some day, and the number fall to what was there before
+                self._counts.unmark(held)
+            elif one.renamed is None:
+                self._counts.release(held)
                 log.info("%s: what it raised by the provider before is put back: %s", ref, told((one.provider,)))
-            self._memory.forget(ref, one.provider)
+            self._memory.forget(ref, one.provider, one.renamed)
 
 
 def unknown(pool: str) -> str:
@@ -255,6 +263,15 @@ def _moved(item: Json) -> bool:
     """Something was raised by a provider that the pool does not name now."""
     now = named(item)
     return now is not None and any(one != now for one in raised(item) or ())
+
+
+def _left(before: Provider, now: Provider, objects: Objects) -> Left:
+    """What becomes of what was raised by ``before``."""
+    if number_of(before, objects) != number_of(now, objects):
+        return Left(before)
+    if place_of(before, objects) == place_of(now, objects):
+        return Left(before, renamed=now)
+    return Left(before, unmarked=not place_of(now, objects))  # else the next mark stands elsewhere: it begins anew
 
 
 def _path(ref: ScalerRef) -> str:

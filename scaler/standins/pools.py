@@ -185,6 +185,9 @@ class FakeGpuCluster(FakeCluster):
     def release(self, held: Held) -> None:
         """Nothing is marked."""
 
+    def unmark(self, held: Held) -> None:
+        """Nothing is marked."""
+
     def sweep(self, namespaces: Collection[str], keep: Container[str]) -> bool:
         """Take the costs off all pods but those of ``keep``."""
         if self.down:

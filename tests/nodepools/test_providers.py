@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from scaler.act.nodepools.marks import BEFORE, LIFE, OWNER, VALUE
-from scaler.act.nodepools.ports import kept, written
+from scaler.act.nodepools.ports import Held, kept, written
+from scaler.act.nodepools.raised import RAISED, told
 from scaler.act.nodepools.release import release
 from scaler.api.gpu_node_pool import PROVIDED
 from scaler.errors import Conflict, ContestedTarget, Forbidden, OwnedByAnother, TargetError, TargetNotFound, Unreachable
@@ -16,6 +17,12 @@ from scaler.plan.observation import Freshness
 from scaler.plan.reasons import Reason
 from tests.nodepools.conformance import MARKED, PROVIDERS, START, held, pool
 from tests.nodepools.test_conformance import MAX, MIN, FakeWorld, fake
+
+
+def count_of(api_version: str, kind: str) -> dict[str, Any]:
+    """The replicas of fleet/h100, as an integer of any object."""
+    named = {"apiVersion": api_version, "kind": kind, "namespace": "fleet", "name": "h100"}
+    return {"integerField": {**named, "path": "/spec/replicas"}}
 
 
 def sent(world: FakeWorld) -> list[tuple[str, Any]]:
@@ -320,6 +327,34 @@ class TestIntegerField:
         world.pools.release(held(first))
         world.pools.write(second, 1, 3)
         assert world.item(first)["spec"] == {"a": 2, "b": 3}
+
+    def test_a_number_that_is_counted_by_without_a_mark_from_now_on_stays(self) -> None:
+        world = fake("machineDeployment")
+        counted = world.made(2)
+        field = pool(count_of("cluster.x-k8s.io/v1beta2", "MachineDeployment"))
+        world.pools.write(field, 2, 6)
+        assert world.noted(counted)[BEFORE] == "2"
+        world.pools.unmark(Held("other", "uid", field.spec.provider))  # not its mark
+        assert world.noted(counted)[BEFORE] == "2"
+        world.pools.unmark(held(field))
+        assert (world.number(counted), world.noted(counted)) == (6, {})
+        world.pools.unmark(held(field))
+        assert release(world.kube, expired_only=True, now=START + 2 * LIFE) == []
+        assert world.number(counted) == 6
+
+    def test_a_number_whose_mark_stands_elsewhere_is_written_when_it_is_put_back(self) -> None:
+        world = fake("placeholderPods")
+        made = world.made(2)
+        field = pool(count_of("apps/v1", "Deployment"))
+        world.pools.write(field, 2, 6)
+        noted = {RAISED: told([field.spec.provider])}
+        moved = made.model_copy(update={"metadata": made.metadata.model_copy(update={"annotations": noted})})
+        with pytest.raises(Conflict, match="by its provider before is put back first"):
+            world.pools.write(moved, 6, 8)
+        world.pools.release(held(field))
+        assert world.number(made) == 2
+        world.pools.write(made, 2, 8)
+        assert world.noted(made)[BEFORE] == "2"
 
     @pytest.mark.parametrize("value", [None, True, -1, 2.5, "two", "", [2]])
     def test_what_is_no_integer_is_absent(self, value: object) -> None:

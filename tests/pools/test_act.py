@@ -55,6 +55,9 @@ class Api:
     def release(self, held: Held) -> None:
         raise AssertionError
 
+    def unmark(self, held: Held) -> None:
+        raise AssertionError
+
     def sweep(self, namespaces: Collection[str], keep: Container[str]) -> bool:
         if self.fault is not None:
             raise self.fault

@@ -35,11 +35,18 @@ SAME = {
 }
 
 
+def count_of(api_version: str, kind: str) -> dict[str, Any]:
+    """The replicas of fleet/h100, as an integer of any object."""
+    named = {"apiVersion": api_version, "kind": kind, "namespace": "fleet", "name": "h100"}
+    return {"integerField": {**named, "path": "/spec/replicas"}}
+
+
 class Counts:
-    """NodePools of which only ``release`` is asked."""
+    """NodePools of which only ``release`` and ``unmark`` are asked."""
 
     def __init__(self) -> None:
         self.released: list[dict[str, Any]] = []
+        self.unmarked: list[dict[str, Any]] = []
         self.fault: Exception | None = None
 
     def release(self, held: Held) -> None:
@@ -47,6 +54,9 @@ class Counts:
             raise self.fault
         assert (held.name, held.uid) == ("h100", "uid-h100")
         self.released.append(given(held.provider))
+
+    def unmark(self, held: Held) -> None:
+        self.unmarked.append(given(held.provider))
 
 
 def given(provider: Provider) -> dict[str, Any]:
@@ -167,7 +177,34 @@ def test_another_name_for_the_same_number_puts_nothing_back(world: World) -> Non
     world.raises(AUTOSCALED)
     world.names(SAME)
     world.replica().finish()
-    assert (world.counts.released, world.noted) == ([], None)
+    assert (world.counts.released, world.counts.unmarked) == ([], [])
+    assert world.noted == [SAME], "it stands raised, by that name"
+    world.names(AUTOSCALED)
+    world.raises(AUTOSCALED)
+    world.replica().finish()
+    assert (world.counts.released, world.noted) == ([], [AUTOSCALED])
+
+
+def test_a_count_that_is_not_marked_from_now_on_keeps_its_number_and_loses_the_mark(world: World) -> None:
+    """Nobody would renew it, and the nodes of the pool would go when it has ended."""
+    counted = count_of("cluster.x-k8s.io/v1beta1", "MachineDeployment")
+    world.names(counted)
+    world.raises(counted)
+    world.names({"machineDeployment": {"namespace": "fleet", "name": "h100"}})
+    world.replica().finish()
+    assert (world.counts.unmarked, world.counts.released, world.noted) == ([counted], [], None)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_the_same_number_whose_mark_stands_elsewhere_is_put_back_and_raised_anew(world: World, there: bool) -> None:
+    """What the user has set is in the mark alone: by the next one it would be taken for what was raised."""
+    both = [count_of("apps/v1", "Deployment"), {"placeholderPods": {"namespace": "fleet", "name": "h100"}}]
+    before, now = both[::-1] if there else both
+    world.names(before)
+    world.raises(before)
+    world.names(now)
+    world.replica().finish()
+    assert (world.counts.released, world.counts.unmarked, world.noted) == ([before], [], None)
 
 
 def test_a_deleted_pool_puts_back_all_that_it_has_raised(world: World) -> None:

@@ -67,6 +67,9 @@ class Sources:
     def release(self, held: Held) -> None:
         raise AssertionError
 
+    def unmark(self, held: Held) -> None:
+        raise AssertionError
+
     def close(self) -> None:
         """Nothing to end."""
 

@@ -37,6 +37,10 @@ class FieldWriter:
     def number(self) -> tuple[str, ...]:
         return (*self._field.ref.parts, self._field.where)
 
+    @property
+    def place(self) -> tuple[str, ...]:
+        return self._field.ref.parts
+
     def owner(self, item: Json) -> str:
         """Who else owns the number, and what to do about it."""
         del item

@@ -17,6 +17,7 @@ class StaticPoolWriter:
     """A NodePoolWriter over a static NodePool."""
 
     marks = False
+    place: tuple[str, ...] = ()
 
     def __init__(self, objects: Objects, given: Karpenter) -> None:
         self._objects = objects

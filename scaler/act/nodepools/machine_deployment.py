@@ -36,6 +36,7 @@ class CountWriter:
     """A NodePoolWriter over the count of a MachineDeployment, through /scale."""
 
     marks = False
+    place: tuple[str, ...] = ()
 
     def __init__(self, objects: Objects, given: MachineDeployment) -> None:
         self._objects = objects

@@ -42,6 +42,10 @@ class PlaceholderWriter:
     def number(self) -> tuple[str, ...]:
         return ("apps", KIND, self._target.namespace, self._target.name, "/spec/replicas")
 
+    @property
+    def place(self) -> tuple[str, ...]:
+        return self._pool.parts
+
     def read(self) -> PoolTarget:
         answer = self._objects.kube.scale("GET", self._target)
         if not answer.ok:

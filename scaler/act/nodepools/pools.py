@@ -16,6 +16,7 @@ from scaler.act.nodepools.machine_deployment import CountWriter, MinimumWriter
 from scaler.act.nodepools.objects import Objects
 from scaler.act.nodepools.placeholder_pods import PlaceholderWriter
 from scaler.act.nodepools.ports import Held, Mark, NodePoolWriter, PoolTarget, Singled
+from scaler.act.nodepools.raised import raised
 from scaler.api.gpu_node_pool import GpuNodePool, Provider
 from scaler.clock import Clock
 from scaler.errors import (
@@ -57,6 +58,11 @@ def writer_for(provider: Provider, pool: str, objects: Objects) -> NodePoolWrite
 def number_of(provider: Provider, objects: Objects) -> tuple[str, ...]:
     """Which number a provider counts by: the same for two that write one."""
     return writer_for(provider, "", objects).number
+
+
+def place_of(provider: Provider, objects: Objects) -> tuple[str, ...]:
+    """Where the mark of what a provider raises stands; empty: it is not marked."""
+    return writer_for(provider, "", objects).place
 
 
 class ProviderPools:
@@ -104,6 +110,11 @@ class ProviderPools:
         if target.elsewhere:
             raise Conflict(
                 f"{writer.what} is not written: what {pool} raised at {target.elsewhere} is put back first; "
+                "decided anew at the next tick"
+            )
+        if writer.marks and self._marked_elsewhere(pool):
+            raise Conflict(
+                f"{writer.what} is not written: what {pool} raised there by its provider before is put back first; "
                 "decided anew at the next tick"
             )
         if target.asked != current:
@@ -158,11 +169,30 @@ class ProviderPools:
         if isinstance(writer, CountWriter):
             with contextlib.suppress(Forbidden):  # without the right to see Machines, none was annotated
                 writer.machines.take_back(target.item, held.name)
-        mark, asked = target.mark, target.asked
-        if asked is None or mark is None or mark.owner != marks.owner(held.name) or target.elsewhere:
+        mark, asked = _held_by(held, target), target.asked
+        if asked is None or mark is None:
             return
         writer.write(target, asked, mark.before if asked == mark.value else asked, None)
         self._contests.blameless(held.uid)
+
+    def unmark(self, held: Held) -> None:
+        """Leave the number; see the port."""
+        writer = writer_for(held.provider, held.name, self._objects)
+        try:
+            target = writer.read()
+        except TargetNotFound:
+            return
+        if target.asked is not None and _held_by(held, target) is not None:
+            writer.write(target, target.asked, target.asked, None)
+
+    def _marked_elsewhere(self, pool: GpuNodePool) -> bool:
+        """Whether it has raised the same number by another provider, whose mark stands elsewhere: what was there before
+        stands in that one alone.
+        """
+        now, objects = pool.spec.provider, self._objects
+        noted = raised({"metadata": {"annotations": pool.metadata.annotations}}) or ()
+        same = [one for one in noted if number_of(one, objects) == number_of(now, objects)]
+        return any(place_of(one, objects) not in ((), place_of(now, objects)) for one in same)
 
     def _take_back(self, pool: GpuNodePool) -> None:
         """Where the count is not lowered any more, the Machines that were to go stay. What fails is tried again: it
@@ -235,6 +265,12 @@ class ProviderPools:
 def _before(held: Mark | None, current: int) -> int:
     """What the user has set: what was there before the mark, unless it was changed since."""
     return held.before if held is not None and held.value == current else current
+
+
+def _held_by(held: Held, target: PoolTarget) -> Mark | None:
+    """The mark of this pool, and of this number."""
+    mark = target.mark
+    return mark if mark is not None and mark.owner == marks.owner(held.name) and not target.elsewhere else None
 
 
 def _own(target: PoolTarget) -> int:

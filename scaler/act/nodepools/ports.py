@@ -80,6 +80,12 @@ class NodePools(Protocol):
         """
         ...
 
+    def unmark(self, held: Held) -> None:
+        """Take the mark of this pool away and leave the number, by which the pool counts in another way now: there it
+        is put back by nobody. Raises as ``write``.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -124,6 +130,11 @@ class NodePoolWriter(Protocol):
     @property
     def marks(self) -> bool:
         """Whether what it raises is marked, and put back when Lagcast is gone."""
+        ...
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Where its mark stands; empty: nowhere."""
         ...
 
     def read(self) -> PoolTarget:
