@@ -10,7 +10,7 @@ from scaler.act.nodepools.machines import FIRST
 from scaler.act.nodepools.ports import Singled
 from scaler.act.nodepools.release import release
 from scaler.api.gpu_node_pool import GpuNodePool
-from scaler.errors import Conflict, OwnedByAnother
+from scaler.errors import Conflict, Forbidden, OwnedByAnother
 from tests.nodepools.conformance import START, held
 from tests.nodepools.test_conformance import MACHINES, MAX, MIN, FakeWorld, fake
 
@@ -172,6 +172,36 @@ def test_a_release_takes_all_of_ours_off_and_no_others() -> None:
     assert first(world) == {"b": OURS}
     world.pools.release(held(made))
     assert first(world) == {}
+
+
+def test_a_release_leaves_it_where_machines_are_still_to_go() -> None:
+    """Without it Cluster API would take any, also one that serves."""
+    world, made = fleet()
+    world.pools.single_out(made, ["b"])
+    world.pools.write(made, 4, 3)
+    (line,) = release(world.kube, expired_only=False, now=START)
+    assert line.what == "Machine fleet/m-b"
+    assert "still to go" in line.fault
+    assert first(world) == {"b": OURS}
+    del world.kube.objects[f"{WHERE}/m-d"]  # it took another one
+    (line,) = release(world.kube, expired_only=False, now=START)
+    assert (line.fault, first(world)) == ("", {})
+
+
+def test_a_release_leaves_it_where_it_is_not_known_how_many_are_to_stay() -> None:
+    world, made = fleet()
+    world.pools.single_out(made, ["b"])
+    whole = world.kube.call
+
+    def some(method: str, path: str, **more: Any) -> Any:
+        if path.endswith("/machinedeployments"):
+            raise Forbidden("may not list")
+        return whole(method, path, **more)
+
+    world.kube.call = some  # type: ignore[method-assign]
+    lines = release(world.kube, expired_only=False, now=START)
+    assert ("Machine fleet/m-b", "may not list") in [(line.what, line.fault) for line in lines]
+    assert first(world) == {"b": OURS}
 
 
 def test_who_takes_the_empty_ones_by_itself_needs_no_annotation() -> None:

@@ -18,6 +18,7 @@ from scaler.errors import Conflict, TargetError, TargetNotFound
 from scaler.kube import Json
 
 KIND = "Machine"
+DEPLOYMENT = "MachineDeployment"
 FIRST = "cluster.x-k8s.io/delete-machine"  # the value says nothing to Cluster API: ours says whose it is
 _OURS = "lagcast.io/"
 _PAUSED = "cluster.x-k8s.io/paused"
@@ -46,10 +47,20 @@ class _Machine:
         return next((str(o.get("name")) for o in owners if o.get("kind") == "MachineSet" and o.get("controller")), "")
 
     @property
+    def labels(self) -> dict[str, str]:
+        return (self.item.get("metadata") or {}).get("labels") or {}
+
+    @property
     def first(self) -> str | None:
         """What stands in the annotation; None: it is not there."""
         value = marks.noted(self.item).get(FIRST)
         return None if value is None else str(value)
+
+
+def _selector(deployment: Json) -> tuple[str, dict[str, str]]:
+    """The namespace and the labels of its Machines."""
+    spec = deployment.get("spec") or {}
+    return str(deployment["metadata"].get("namespace")), (spec.get("selector") or {}).get("matchLabels") or {}
 
 
 def _to_go(deployment: Json, machines: Sequence[_Machine]) -> bool:
@@ -104,13 +115,19 @@ class Machines:
         return True
 
     def clear(self) -> Iterator[tuple[ObjectRef, str]]:
-        """Take every annotation of ours off, of all GpuNodePools; what became of each, and what went wrong. Raises
-        Forbidden, Unreachable when they cannot be listed.
+        """Take every annotation of ours off, of all GpuNodePools, but where Machines are still to go; what became of
+        each, and what went wrong. Raises Forbidden, Unreachable when they cannot be listed.
         """
-        for item in self._objects.every(self._versions, KIND):
-            if not ours(item):
+        left = [_Machine(self._ref(item), item) for item in self._objects.every(self._versions, KIND) if ours(item)]
+        try:
+            waiting = self._waiting(left)
+        except TargetError as error:  # then it is not known whether it may be taken off
+            yield from ((machine.ref, str(error)) for machine in left)
+            return
+        for machine in left:
+            if machine.ref in waiting:
+                yield machine.ref, f"it keeps {FIRST}: Machines are still to go, and without it others would; try later"
                 continue
-            machine = _Machine(self._ref(item), item)
             try:
                 self._write(machine, None)
             except TargetError as error:
@@ -118,10 +135,19 @@ class Machines:
             else:
                 yield machine.ref, ""
 
+    def _waiting(self, marked: Sequence[_Machine]) -> set[ObjectRef]:
+        """The Machines of those MachineDeployments of ``marked`` that are still to lose some."""
+        found: set[ObjectRef] = set()
+        for deployment in self._objects.every(self._versions, DEPLOYMENT) if marked else ():
+            namespace, labels = _selector(deployment)
+            if any(m.ref.namespace == namespace and labels.items() <= m.labels.items() for m in marked):
+                machines = list(self._of(deployment))
+                found |= {machine.ref for machine in machines if _to_go(deployment, machines)}
+        return found
+
     def _of(self, deployment: Json) -> Iterator[_Machine]:
         """Those that are not being deleted."""
-        namespace = str(deployment["metadata"].get("namespace"))
-        labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+        namespace, labels = _selector(deployment)
         if not labels:
             return
         selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
