@@ -74,6 +74,9 @@ class FakeApi(KubeClient):
 
     def _of_kinds(self, path: str, last: str, labels: Mapping[str, str]) -> Answer:
         """Discovery, a whole collection, or an object that is not there."""
+        versions = [version for version in self.kinds if path == f"/apis/{version.rpartition('/')[0]}"]
+        if versions:
+            return Answer(200, {"versions": [{"groupVersion": version} for version in versions]})
         for version, kinds in self.kinds.items():
             if path in (f"/apis/{version}", f"/api/{version}"):
                 return Answer(200, {"resources": self._discovered(version)})

@@ -373,6 +373,29 @@ class TestIntegerField:
         del declared["integerField"]["namespace"]
         assert "name its namespace" in world.pools.floor(pool(declared)).detail
 
+    def test_an_object_of_another_version_is_not_gone(self) -> None:
+        """Its CRD serves the version no more that the pool names: the mark still stands."""
+        world = fake("integerField")
+        made = world.made(2)
+        world.pools.write(made, 2, 6)
+        old = next(version for version in world.kube.kinds if version.startswith("eks."))
+        kinds = world.kube.kinds.pop(old)
+        new = f"{old.partition('/')[0]}/v9"
+        world.kube.kinds[new] = kinds
+        item = world.kube.objects.pop(f"{world.kept.path}/h100")
+        for _ in range(2):  # as remembered from before, and looked up
+            with pytest.raises(TargetError, match=f"has Nodegroup in {new}, and not in {old}") as refused:
+                world.pools.release(held(made))
+            assert not isinstance(refused.value, TargetNotFound)
+        assert RAISED in str(refused.value)
+        assert world.pools.floor(made).reason is Reason.TARGET_NOT_FOUND
+        lines = {line.what: line for line in release(world.kube, expired_only=False, now=START)}
+        assert f"in {new}" in lines["Nodegroup"].fault
+        assert lines["Nodegroup"].owner == "GpuNodePool/h100"
+        del world.kube.kinds[new]
+        world.pools.release(held(made))
+        assert item["metadata"]["annotations"][BEFORE] == "2"
+
     @staticmethod
     def at(path: str, spec: Json) -> tuple[FakeWorld, Any]:
         world = fake("integerField")

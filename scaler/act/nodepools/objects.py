@@ -13,6 +13,10 @@ from scaler.kube import JSON_PATCH, Json, KubeClient, Resource, failure
 PAGE = 500  # objects a request
 
 
+class NotServed(TargetNotFound):
+    """A kind is there, but in none of the versions that were asked for: its objects are not gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectRef:
     """One object; of the versions of its kind, the first that the API server has is used."""
@@ -40,10 +44,11 @@ class Objects:
         self._lock = threading.Lock()
 
     def read(self, ref: ObjectRef) -> Json:
-        """Raises TargetNotFound, Forbidden, Unreachable."""
+        """Raises TargetNotFound, NotServed, Forbidden, Unreachable."""
         answer = self.kube.call("GET", self.path(ref))
         if answer.code == 404 and not answer.names_object:
             self._forget(ref)
+            self._look_elsewhere(ref.api_versions, ref.kind)
         if not answer.ok:
             raise failure(answer, f"read {ref}")
         return answer.body
@@ -71,10 +76,12 @@ class Objects:
         self, api_versions: tuple[str, ...], kind: str, namespace: str = "", selector: str = ""
     ) -> Iterator[Json]:
         """All objects of a kind in a namespace ("": the cluster) with the labels of ``selector``; none where the kind
-        is not installed. Raises Forbidden, Unreachable.
+        is not installed. Raises NotServed, Forbidden, Unreachable.
         """
         try:
             resource = self._resource(api_versions, kind)
+        except NotServed:
+            raise
         except TargetNotFound:
             return
         more = ""
@@ -114,12 +121,38 @@ class Objects:
                 made = self.kube.resource(version, kind)
             except TargetNotFound:
                 if number == len(api_versions):
+                    self._look_elsewhere(api_versions, kind)
                     raise
             else:
                 with self._lock:
                     self._known[key] = made
                 return made
         raise TargetNotFound(f"{kind}: no version of it is named")
+
+    def _look_elsewhere(self, api_versions: tuple[str, ...], kind: str) -> None:
+        """Raises NotServed where the group of ``api_versions`` has the kind in another one, Forbidden, Unreachable."""
+        group = api_versions[0].rpartition("/")[0]
+        if not group:
+            return  # the core group has one version
+        answer = self.kube.call("GET", f"/apis/{group}")
+        if answer.code == 404:
+            return
+        if not answer.ok:
+            raise failure(answer, f"look up the versions of {group}")
+        served = [str(one.get("groupVersion")) for one in answer.body.get("versions") or ()]
+        others = [version for version in served if version not in api_versions and self._has(version, kind)]
+        if others:
+            raise NotServed(
+                f"the API server has {kind} in {', '.join(others)}, and not in {', '.join(api_versions)}; "
+                "where apiVersion is given, give one that it has"
+            )
+
+    def _has(self, version: str, kind: str) -> bool:
+        try:
+            self.kube.resource(version, kind)
+        except TargetNotFound:
+            return False
+        return True
 
     def _forget(self, ref: ObjectRef) -> None:
         """The kind is served no more, or in another version."""

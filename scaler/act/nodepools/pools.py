@@ -13,10 +13,10 @@ from scaler.act.nodepools.capacity_buffer import BufferWriter
 from scaler.act.nodepools.integer_field import IntegerWriter
 from scaler.act.nodepools.karpenter import StaticPoolWriter
 from scaler.act.nodepools.machine_deployment import CountWriter, MinimumWriter
-from scaler.act.nodepools.objects import Objects
+from scaler.act.nodepools.objects import NotServed, Objects
 from scaler.act.nodepools.placeholder_pods import PlaceholderWriter
 from scaler.act.nodepools.ports import Held, Mark, NodePoolWriter, PoolTarget, Singled
-from scaler.act.nodepools.raised import raised
+from scaler.act.nodepools.raised import RAISED, raised
 from scaler.api.gpu_node_pool import GpuNodePool, Provider
 from scaler.clock import Clock
 from scaler.errors import (
@@ -162,9 +162,8 @@ class ProviderPools:
         with self._lock:
             self._seen.pop(held.name, None)
         writer = writer_for(held.provider, held.name, self._objects)
-        try:
-            target = writer.read()
-        except TargetNotFound:
+        target = _standing(writer, held)
+        if target is None:
             return
         if isinstance(writer, CountWriter):
             with contextlib.suppress(Forbidden):  # without the right to see Machines, none was annotated
@@ -178,9 +177,8 @@ class ProviderPools:
     def unmark(self, held: Held) -> None:
         """Leave the number; see the port."""
         writer = writer_for(held.provider, held.name, self._objects)
-        try:
-            target = writer.read()
-        except TargetNotFound:
+        target = _standing(writer, held)
+        if target is None:
             return
         if target.asked is not None and _held_by(held, target) is not None:
             writer.write(target, target.asked, target.asked, None)
@@ -265,6 +263,18 @@ class ProviderPools:
 def _before(held: Mark | None, current: int) -> int:
     """What the user has set: what was there before the mark, unless it was changed since."""
     return held.before if held is not None and held.value == current else current
+
+
+def _standing(writer: NodePoolWriter, held: Held) -> PoolTarget | None:
+    """What a provider's object says; None: it is gone, and so nothing is to be put back."""
+    try:
+        return writer.read()
+    except NotServed as error:  # its mark still stands
+        if not writer.marks:
+            return None
+        raise TargetError(f"{error}: in spec.provider, and in the annotation {RAISED} of {held}") from error
+    except TargetNotFound:
+        return None
 
 
 def _held_by(held: Held, target: PoolTarget) -> Mark | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scaler.act.nodepools import capacity_buffer, machine_deployment, machines, marks, placeholder_pods
 from scaler.act.nodepools.fields import Field, put
-from scaler.act.nodepools.objects import ObjectRef, Objects
+from scaler.act.nodepools.objects import NotServed, ObjectRef, Objects
 from scaler.act.nodepools.pointer import found, integer
 from scaler.act.nodepools.ports import Mark
 from scaler.act.nodepools.raised import named, raised
@@ -45,8 +45,9 @@ def release(kube: KubeClient, *, expired_only: bool, now: float, also: frozenset
         try:
             listed = objects.every(one.versions, one.kind)
             marked = [(item, mark) for item in listed if (mark := wanted.mark(item)) is not None]
-        except Forbidden as error:
-            # By nobody named: nothing was ever written there, for its provider's ClusterRole was left out.
+        except (Forbidden, NotServed) as error:
+            # By nobody named: nothing was ever written there, for its provider's ClusterRole was left out, or it is
+            # newer than this program.
             done += [Released(one.kind, owner, None, None, str(error)) for owner in one.named]
             continue
         except TargetError as error:
@@ -136,7 +137,7 @@ def _release_machines(objects: Objects) -> Iterator[Released]:
     try:
         for ref, fault in machines.Machines(objects, machine_deployment.VERSIONS).clear():
             yield Released(str(ref), "", None, None, fault)
-    except Forbidden:
+    except (Forbidden, NotServed):
         return  # then none was annotated
     except TargetError as error:
         yield Released(machines.KIND, "", None, None, str(error))
