@@ -171,6 +171,18 @@ class NodePoolConformance:
             assert ours(world.noted(made))[EXPIRES] == told(START + expires)
             assert world.number(made) == 5
 
+    def test_a_mark_of_a_clock_that_was_ahead_is_written_anew(self, world: World) -> None:
+        """Else it would stand raised for as long after the controller is gone."""
+        made = world.made(2)
+        world.pools.write(made, 2, 5)
+        if not world.marked:
+            return
+        for behind, renewed in ((50.0, False), (3600.0, True)):
+            leader = ProviderPools(world.kube, ManualClock(START - behind))
+            assert leader.floor(made).value == 5
+            leader.write(made, 5, 5)
+            assert ours(world.noted(made))[EXPIRES] == told(START + LIFE - behind * renewed)
+
     def test_release_puts_back_what_was_there(self, world: World) -> None:
         made = world.made(2)
         world.pools.write(made, 2, 5)

@@ -10,7 +10,7 @@ from scaler.act.nodepools.machines import FIRST
 from scaler.act.nodepools.ports import Singled
 from scaler.act.nodepools.release import release
 from scaler.api.gpu_node_pool import GpuNodePool
-from scaler.errors import Conflict, Forbidden, OwnedByAnother
+from scaler.errors import Conflict, Forbidden, NotLeader, OwnedByAnother, Silent, TargetError, Unreachable
 from tests.nodepools.conformance import START, held
 from tests.nodepools.test_conformance import MACHINES, MAX, MIN, FakeWorld, fake
 
@@ -90,6 +90,28 @@ def test_a_count_that_was_not_lowered_after_all_leaves_no_machine_annotated() ->
     world.pools.single_out(made, ["b", "c"])
     assert world.pools.single_out(made, ["c"]).nodes == ("c",)
     assert first(world) == {"c": OURS}, "a pod has come to the other node"
+
+
+@pytest.mark.parametrize("fault", [Unreachable("a webhook"), TargetError("a schema"), Silent("away"), NotLeader("no")])
+def test_machines_that_cannot_be_taken_back_hold_up_no_node(fault: TargetError) -> None:
+    world, made = fleet()
+    whole = world.kube.call
+
+    def some(method: str, path: str, **more: Any) -> Any:
+        if path.endswith("/machines"):
+            raise fault
+        return whole(method, path, **more)
+
+    world.kube.call = some  # type: ignore[method-assign]
+    with pytest.raises(type(fault)):
+        world.pools.write(made, 4, 4)  # it is told where nothing is to be raised
+    if isinstance(fault, NotLeader | Silent):
+        with pytest.raises(type(fault)):
+            world.pools.write(made, 4, 6)
+        assert world.number(made) == 4, "then nothing more is asked for"
+    else:
+        world.pools.write(made, 4, 6)
+        assert world.number(made) == 6
 
 
 def test_after_a_restart_what_was_left_is_taken_off() -> None:

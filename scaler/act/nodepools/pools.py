@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 
 from scaler.act.contest import Contests
+from scaler.act.floor_mode import SLACK
 from scaler.act.managers import last_writer
 from scaler.act.nodepools import marks
 from scaler.act.nodepools.capacity_buffer import BufferWriter
@@ -23,7 +24,9 @@ from scaler.errors import (
     Conflict,
     ContestedTarget,
     Forbidden,
+    NotLeader,
     OwnedByAnother,
+    Silent,
     TargetError,
     TargetNotFound,
     TargetWithoutScale,
@@ -93,7 +96,7 @@ class ProviderPools:
     def write(self, pool: GpuNodePool, current: int, desired: int) -> None:
         """Set the provider's number; see the port."""
         if desired >= current:
-            self._take_back(pool)
+            self._take_back(pool, raising=desired > current)
         if desired == current and not self._due(pool):
             return
         writer, target = self._read(pool)
@@ -192,9 +195,9 @@ class ProviderPools:
         same = [one for one in noted if number_of(one, objects) == number_of(now, objects)]
         return any(place_of(one, objects) not in ((), place_of(now, objects)) for one in same)
 
-    def _take_back(self, pool: GpuNodePool) -> None:
-        """Where the count is not lowered any more, the Machines that were to go stay. What fails is tried again: it
-        holds up nothing else.
+    def _take_back(self, pool: GpuNodePool, *, raising: bool) -> None:
+        """Where the count is not lowered any more, the Machines that were to go stay. What fails is tried again, and
+        told where nothing is to be raised: it holds up no node.
         """
         writer = writer_for(pool.spec.provider, pool.metadata.name, self._objects)
         if pool.uid in self._settled or not isinstance(writer, CountWriter):
@@ -204,6 +207,9 @@ class ProviderPools:
                 self._settled.add(pool.uid)
         except (Conflict, Forbidden, TargetNotFound):
             pass  # without the right to see Machines, none was annotated
+        except TargetError as error:
+            if not raising or isinstance(error, NotLeader | Silent):  # then nothing more is asked for, either
+                raise
 
     def _leave_to_the_other(self, pool: GpuNodePool, what: str, target: PoolTarget) -> None:
         """Raises ContestedTarget while somebody puts back what is written here, time and again."""
@@ -250,7 +256,8 @@ class ProviderPools:
             return False
         if mark.owner != marks.owner(pool.metadata.name):
             return True  # to say whose it is
-        return mark.expires - self._clock.now() < self._life * marks.RENEWED
+        left = mark.expires - self._clock.now()  # more than its life: written by a clock that was ahead
+        return not self._life * marks.RENEWED <= left <= self._life + SLACK
 
     def _mark(self, pool: GpuNodePool, current: int, held: Mark | None, goal: int) -> Mark | None:
         """What is to stand there: nothing where the number is what it was before."""
