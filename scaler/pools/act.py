@@ -161,10 +161,22 @@ class PoolActor:
             return Outcome(Reason.CONFLICT, str(error))
         return Outcome(Reason.CONTESTED_TARGET, f"{error} ({row} times in a row: nothing could be written)")
 
+    def rest(self, pool: GpuNodePool) -> None:
+        """Nothing is decided: nodes that were singled out and have not gone are not to go some day."""
+        try:
+            self._counts.take_back(pool)
+        except TargetError as error:
+            self._say(pool, str(error))
+
     def _renew(self, order: PoolOrder) -> None:
         """What was raised stands for as long as we live, also while nothing is decided: paused, or in the dark."""
         pool, number = order.pool, order.seen.number
-        if pool.spec.mode is not PoolMode.ENFORCE or number is None or not put_back(pool):
+        if number is None:
+            return
+        if not put_back(pool):
+            self.rest(pool)
+            return
+        if pool.spec.mode is not PoolMode.ENFORCE:
             return
         try:
             self._write(pool, number, number, self._counts.least(pool))
@@ -199,6 +211,8 @@ class PoolActor:
             else:
                 going.append(node.name)
         if going:
+            if pool.spec.provider.machine_deployment is not None:  # what is annotated is taken back when the pool goes
+                self._finalizers.put(pool_ref(pool))
             sure = self._counts.single_out(pool, going)
             going, held = list(sure.nodes), f"{sure.why}: the pool is not lowered by it" if sure.why else held
         return floor - len(going), held

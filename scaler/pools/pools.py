@@ -111,6 +111,8 @@ class Pools:
         nodes = None if limits is None else limits.nodes
         if decision is None:
             outcome = Outcome(Reason.UNCHANGED, "no scaler names it")
+            if leads and seen.number is not None:
+                self._actor.rest(pool)
         elif not leads:
             outcome = Outcome(Reason.STANDBY)
         else:

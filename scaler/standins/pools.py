@@ -182,6 +182,9 @@ class FakeGpuCluster(FakeCluster):
         """Empty nodes go first."""
         return Singled(tuple(nodes))
 
+    def take_back(self, pool: GpuNodePool) -> None:
+        """Nothing is singled out."""
+
     def release(self, held: Held) -> None:
         """Nothing is marked."""
 

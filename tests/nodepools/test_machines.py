@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from scaler.act.nodepools.machines import FIRST
+from scaler.act.nodepools.marks import LIFE
+from scaler.act.nodepools.pools import ProviderPools
 from scaler.act.nodepools.ports import Singled
 from scaler.act.nodepools.release import release
 from scaler.api.gpu_node_pool import GpuNodePool
@@ -90,6 +92,19 @@ def test_a_count_that_was_not_lowered_after_all_leaves_no_machine_annotated() ->
     world.pools.single_out(made, ["b", "c"])
     assert world.pools.single_out(made, ["c"]).nodes == ("c",)
     assert first(world) == {"c": OURS}, "a pod has come to the other node"
+
+
+def test_what_another_replica_annotates_later_is_taken_back_too() -> None:
+    """It leads for a while, and then this one again."""
+    world, made = fleet()
+    world.pools.take_back(made)
+    ProviderPools(world.kube, world.clock).single_out(made, ["b"])
+    world.clock.advance(LIFE - 1.0)
+    world.pools.take_back(made)
+    assert first(world) == {"b": OURS}, "it is not looked at every tick"
+    world.clock.advance(1.0)
+    world.pools.take_back(made)
+    assert first(world) == {}
 
 
 @pytest.mark.parametrize("fault", [Unreachable("a webhook"), TargetError("a schema"), Silent("away"), NotLeader("no")])

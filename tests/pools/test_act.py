@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -19,6 +19,7 @@ from scaler.plan.observation import Freshness, PoolObservation, PoolState, Readi
 from scaler.plan.reasons import Reason
 from scaler.pools.act import KubernetesNodePods, PoolActor, PoolOrder
 from scaler.pools.limits import Bounded
+from scaler.pools.pools import Pools
 from scaler.pools.row import PoolSeen
 from scaler.pools.vacate import Mark
 from tests.cluster.api_server import ApiServer
@@ -36,6 +37,7 @@ class Api:
         self.swept: list[set[str]] = []
         self.written: list[tuple[int, int]] = []
         self.guarded: list[str] = []
+        self.kept: list[str] = []  # pools of which no node is to go
         self.fault: Exception | None = None
 
     def floor(self, pool: GpuNodePool) -> Reading[int]:
@@ -51,6 +53,9 @@ class Api:
 
     def single_out(self, pool: GpuNodePool, nodes: Sequence[str]) -> Singled:
         return self.sure or Singled(tuple(nodes))
+
+    def take_back(self, pool: GpuNodePool) -> None:
+        self.kept.append(pool.metadata.name)
 
     def release(self, held: Held) -> None:
         raise AssertionError
@@ -129,6 +134,18 @@ def test_nothing_is_written_in_recommend_or_when_paused(mode: str, said: Reason)
         )
     assert PoolActor(api, api, api).apply(order(6, made=made)) == Outcome(said, "4 -> 6 nodes")
     assert api.written == []
+    assert api.kept == ["h100"], "nor is a node to go some day that was to go before"
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_of_a_pool_that_no_scaler_names_no_node_is_to_go(leads: bool) -> None:
+    api, nobody = Api(), cast(Any, None)
+    row = Pools(nobody, PoolActor(api, api, api), nobody, nobody).carry_out(
+        pool(), order(None).seen, None, 0.0, leads=leads, services=0
+    )
+    assert row.outcome.reason is Reason.UNCHANGED
+    assert api.kept == (["h100"] if leads else [])
+    assert api.written == []
 
 
 def test_spare_nodes_are_what_a_buffer_counts() -> None:
@@ -148,6 +165,7 @@ def test_nodes_of_which_it_is_not_sure_that_they_go_are_not_given_up() -> None:
     assert PoolActor(api, api, api).apply(order(2, made=made, empty=("a", "b"))).reason is Reason.APPLIED
     assert PoolActor(api, api, api).apply(order(6, made=made)).reason is Reason.APPLIED
     assert api.written == [(4, 4), (4, 3), (4, 6)]
+    assert api.guarded == ["GpuNodePool h100"] * 2, "what is annotated is taken back before the pool is gone"
 
 
 def test_karpenter_has_to_find_the_same_nodes_empty() -> None:

@@ -207,6 +207,17 @@ def test_the_same_number_whose_mark_stands_elsewhere_is_put_back_and_raised_anew
     assert (world.counts.released, world.counts.unmarked, world.noted) == ([before], [], None)
 
 
+def test_a_machine_deployment_that_is_named_no_longer_has_its_machines_taken_back(world: World) -> None:
+    machines = {"machineDeployment": {"namespace": "fleet", "name": "h100", "autoscaled": False}}
+    for now in (AUTOSCALED, count_of("cluster.x-k8s.io/v1beta1", "MachineDeployment"), WARM):
+        world.names(machines)
+        world.raises(machines)
+        world.names(now)
+        world.replica().finish()
+        assert (world.counts.released, world.noted) == ([machines], None)
+        world.counts.released.clear()
+
+
 def test_a_deleted_pool_puts_back_all_that_it_has_raised(world: World) -> None:
     world.raises(WARM)
     world.names(COLD)

@@ -64,6 +64,9 @@ class Sources:
     def single_out(self, pool: GpuNodePool, nodes: Sequence[str]) -> Singled:
         raise AssertionError
 
+    def take_back(self, pool: GpuNodePool) -> None:
+        raise AssertionError
+
     def release(self, held: Held) -> None:
         raise AssertionError
 

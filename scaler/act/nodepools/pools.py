@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Sequence
 
@@ -78,7 +79,8 @@ class ProviderPools:
         self._life = life
         self._contests = Contests()
         self._seen: dict[str, tuple[Provider, PoolTarget]] = {}  # what was read last of each pool, by its name
-        self._settled: set[str] = set()  # uids of the pools of which no Machine is annotated any more
+        # By uid of pool: unix s at which none of its Machines was annotated. Another replica may annotate some later.
+        self._settled: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def floor(self, pool: GpuNodePool) -> Reading[int]:
@@ -96,7 +98,7 @@ class ProviderPools:
     def write(self, pool: GpuNodePool, current: int, desired: int) -> None:
         """Set the provider's number; see the port."""
         if desired >= current:
-            self._take_back(pool, raising=desired > current)
+            self._keep(pool, raising=desired > current)
         if desired == current and not self._due(pool):
             return
         writer, target = self._read(pool)
@@ -157,7 +159,7 @@ class ProviderPools:
         target = writer.read()
         if target.owner:  # it is not to be written: then no Machine of it, either
             raise OwnedByAnother(f"{writer.what} is not written: {target.owner}")
-        self._settled.discard(pool.uid)
+        self._settled.pop(pool.uid, None)
         return writer.machines.single_out(target.item, pool.metadata.name, nodes)
 
     def release(self, held: Held) -> None:
@@ -195,18 +197,28 @@ class ProviderPools:
         same = [one for one in noted if number_of(one, objects) == number_of(now, objects)]
         return any(place_of(one, objects) not in ((), place_of(now, objects)) for one in same)
 
-    def _take_back(self, pool: GpuNodePool, *, raising: bool) -> None:
-        """Where the count is not lowered any more, the Machines that were to go stay. What fails is tried again, and
-        told where nothing is to be raised: it holds up no node.
-        """
+    def take_back(self, pool: GpuNodePool) -> None:
+        """The Machines that were to go stay; see the port. What fails is tried again."""
         writer = writer_for(pool.spec.provider, pool.metadata.name, self._objects)
-        if pool.uid in self._settled or not isinstance(writer, CountWriter):
+        now = self._clock.now()
+        if not isinstance(writer, CountWriter) or 0 <= now - self._settled.get(pool.uid, -math.inf) < self._life:
             return
+        settled = True
         try:
-            if writer.machines.take_back(writer.read().item, pool.metadata.name):
-                self._settled.add(pool.uid)
-        except (Conflict, Forbidden, TargetNotFound):
+            settled = writer.machines.take_back(writer.read().item, pool.metadata.name)
+        except Forbidden:
             pass  # without the right to see Machines, none was annotated
+        except (Conflict, TargetNotFound):
+            settled = False
+        if settled:
+            self._settled[pool.uid] = now
+
+    def _keep(self, pool: GpuNodePool, *, raising: bool) -> None:
+        """Where the count is not lowered any more. What fails is told where nothing is to be raised: it holds up no
+        node.
+        """
+        try:
+            self.take_back(pool)
         except TargetError as error:
             if not raising or isinstance(error, NotLeader | Silent):  # then nothing more is asked for, either
                 raise

@@ -73,6 +73,12 @@ class NodePools(Protocol):
         """
         ...
 
+    def take_back(self, pool: GpuNodePool) -> None:
+        """Where nothing is decided any more: the nodes of ``single_out`` are not to go after all, but those that a
+        lowered number still takes away. Raises as ``write``.
+        """
+        ...
+
     def release(self, held: Held) -> None:
         """Put the value back that was there before Lagcast raised it, and take its mark away; nothing where there is
         no mark of this pool. To be called before the pool's finalizer is removed, and when its provider has changed.
