@@ -9,13 +9,13 @@ from pydantic import ValidationError
 
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.api.pause import PAUSED
-from scaler.api.status import Because, ConditionType, PoolStatus, Refusal, Truth
+from scaler.api.status import Because, ConditionType, PoolStatus, Truth
 from scaler.kube import Json
 from scaler.plan.reasons import Reason
 from scaler.pools.limits import cost_per_hour, most_nodes
 from scaler.pools.row import PoolRow
 from scaler.resources.conditions import FAULTS, Finding, Lately, dated, rfc3339
-from scaler.resources.declared import Place
+from scaler.resources.declared import Place, Refused
 from scaler.resources.status import duration, quantity
 
 _LIMITS: Mapping[Reason, str] = {
@@ -74,14 +74,14 @@ def of_ending(place: Place, why: str, before: PoolStatus, now: float) -> PoolSta
     )
 
 
-def of_refused(place: Place, faults: tuple[str, ...], before: PoolStatus, now: float) -> PoolStatus:
-    """The status of a pool that cannot be read."""
-    finding = Finding(ConditionType.READY, Truth.FALSE, Refusal.INVALID_SPEC, "; ".join(faults))
+def of_refused(refused: Refused, before: PoolStatus, now: float) -> PoolStatus:
+    """The status of a pool that is not used."""
+    finding = Finding(ConditionType.READY, Truth.FALSE, refused.reason, refused.text)
     return _status(
-        observedGeneration=place.generation,
-        reason=str(Refusal.INVALID_SPEC),
+        observedGeneration=refused.place.generation,
+        reason=str(refused.reason),
         lastScaleTime=before.last_scale_time,
-        conditions=[c.model_dump(by_alias=True) for c in dated((finding,), before.conditions, place, now)],
+        conditions=[c.model_dump(by_alias=True) for c in dated((finding,), before.conditions, refused.place, now)],
     )
 
 

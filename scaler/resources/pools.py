@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from scaler.act.nodepools.pools import ProviderPools
+from scaler.act.nodepools.objects import Objects
+from scaler.act.nodepools.pools import ProviderPools, writer_for
 from scaler.api.crd import POOL
 from scaler.api.gpu_node_pool import POOL_KIND, GpuNodePool
 from scaler.api.predictive_scaler import API_VERSION
-from scaler.api.status import PoolStatus
+from scaler.api.status import PoolStatus, Refusal
 from scaler.clock import Clock
 from scaler.errors import where
 from scaler.kube import Json, KubeClient
 from scaler.observe.watch import Watches
 from scaler.pools.endings import PoolEndings, pool_finalizers
+from scaler.pools.limits import enforced
 from scaler.pools.row import PoolRow
 from scaler.resources import pool_status
 from scaler.resources.conditions import Lately
-from scaler.resources.declared import Declared, Store
+from scaler.resources.declared import Declared, Refused, Store
 from scaler.resources.finalize import Both
 from scaler.resources.writer import StatusWriter
 
@@ -37,7 +39,8 @@ class ClusterPools:
         self._endings = PoolEndings(self._counts, pool_finalizers(client))
         self._watch = watches.begin(COLLECTION, Both(self._store, self._endings))
         self._writer = StatusWriter(client, POOL)
-        self._refused: tuple[Declared[GpuNodePool], ...] = ()
+        self._objects = Objects(client)
+        self._refused: tuple[Refused, ...] = ()
         self._newest: dict[str, PoolStatus] = {}  # by uid; what the next one follows
         self._lately: dict[str, Lately] = {}  # by uid
         self._stuck: Mapping[str, tuple[Json, str]] = {}  # by uid: deletions that wait, and why
@@ -52,12 +55,13 @@ class ClusterPools:
         declared = self._store.take()
         if declared is None:
             return False
-        pools = [one.resource for one in declared if one.resource is not None]
+        refused = _refused(declared, self._objects)
+        out = {one.place.uid for one in refused}
+        pools = [one.resource for one in declared if one.resource is not None and one.place.uid not in out]
         self.pools = tuple(sorted(pools, key=lambda pool: pool.metadata.name))
-        refused = tuple(one for one in declared if one.resource is None)
         for one in refused:
-            if one.faults not in [before.faults for before in self._refused]:
-                log.error("%s %s is refused: %s", POOL_KIND, one.place.name, "; ".join(one.faults))
+            if one.text not in [before.text for before in self._refused]:
+                log.error("%s %s is refused: %s", POOL_KIND, one.place.name, one.text)
         self._refused = refused
         self._remember(declared)
         return True
@@ -73,7 +77,7 @@ class ClusterPools:
                 log.error("the status of %s cannot be made: %s; please report it", row.resource, where(error))
         for one in self._refused:
             before = self._newest.get(one.place.uid) or PoolStatus()
-            made[one.place] = pool_status.of_refused(one.place, one.faults, before, now)
+            made[one.place] = pool_status.of_refused(one, before, now)
         for item, why in self._stuck.values():
             place = pool_status.place_in(item)
             before = self._newest.get(place.uid) or pool_status.read(item.get("status") or {})
@@ -105,3 +109,22 @@ class ClusterPools:
                 found = pool_status.read(one.status)
                 self._newest[one.place.uid] = found
                 self._writer.stands(one.place.uid, found)
+
+
+def _refused(declared: Sequence[Declared[GpuNodePool]], objects: Objects) -> tuple[Refused, ...]:
+    """Pools that cannot be read, and those whose count an older one writes, too. Where both would mark it, the first
+    one's mark keeps the second one off.
+    """
+    refused: list[Refused] = []
+    first: dict[tuple[str, ...], tuple[GpuNodePool, bool]] = {}
+    for one in sorted(declared, key=lambda d: (d.created, d.place.name)):
+        pool = one.resource
+        if pool is None:
+            refused.append(Refused(one.place, Refusal.INVALID_SPEC, "; ".join(one.faults)))
+        elif enforced(pool):
+            writer = writer_for(pool.spec.provider, pool.metadata.name, objects)
+            holder, marks = first.setdefault(writer.number, (pool, writer.marks))
+            if holder is not pool and not (marks and writer.marks):
+                said = f"spec.provider: found {writer.what}, which {holder} counts by; allowed: one pool an object"
+                refused.append(Refused(one.place, Refusal.TARGET_TAKEN, said))
+    return tuple(refused)

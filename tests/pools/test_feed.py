@@ -25,6 +25,7 @@ from tests.configuration.objects import POOL, spoil
 from tests.pools.made import TICK, Bench, pool, scaler
 
 BUFFER = {"capacityBuffer": {"namespace": "gpu", "name": "warm"}}
+OTHER = {"karpenter": {"nodePool": "other"}}
 FAST = Timings(first_pause=0.01, longest_pause=0.02, refused=0.02)
 
 
@@ -153,6 +154,43 @@ def test_what_is_kept_up_by_its_users_own_number_is_said(
     assert w.bench.cluster.counts == []
 
 
+def count_of(mode: str = "Enforce", **provider: Any) -> dict[str, Any]:
+    """A pool that counts by the replicas of the MachineDeployment fleet/gpu."""
+    given = provider or {"machineDeployment": {"namespace": "fleet", "name": "gpu"}}
+    return item(pool(mode=mode, provider=given), "uid-h100")
+
+
+REPLICAS = {"apiVersion": "cluster.x-k8s.io/v1beta1", "kind": "MachineDeployment", "namespace": "fleet", "name": "gpu"}
+FIELD = {"integerField": {**REPLICAS, "path": "/spec/replicas"}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "both"),
+    [
+        (count_of(), count_of(), False),
+        (count_of(**FIELD), count_of(), False),
+        (count_of(), count_of(**FIELD), False),
+        (count_of(**FIELD), count_of(**FIELD), True),  # the first one's mark keeps the second one off
+        (count_of("Recommend"), count_of(), True),
+        (count_of(), count_of(machineDeployment={"namespace": "fleet", "name": "other"}), True),
+    ],
+)
+def test_of_two_pools_that_write_one_count_the_older_is_used(
+    world: Callable[..., World], old: dict[str, Any], new: dict[str, Any], both: bool
+) -> None:
+    new = item(new, "uid-a100", name="a100", creationTimestamp="2025-01-01T00:00:00Z")
+    w = world(new, old)
+    assert {one.metadata.name for one in w.feed._pools.pools} == ({"a100", "h100"} if both else {"h100"})
+    status = w.tick()["a100"]
+    assert (conditions(status)["Ready"] == ("False", "TargetTaken")) is not both
+    if not both:
+        (ready,) = status["conditions"]
+        assert ready["message"] == (
+            "spec.provider: found MachineDeployment fleet/gpu, which GpuNodePool h100 counts by; "
+            "allowed: one pool an object"
+        )
+
+
 def of_pools(w: World) -> dict[str, bool]:
     """Whether each scaler is planned with its pool."""
     w.tick()
@@ -171,7 +209,7 @@ def test_a_pool_that_cannot_be_planned_takes_no_other_pool_away_and_is_tried_aga
 
     with monkeypatch.context() as patched:
         patched.setattr(MakePredictive, "together", broken)
-        w = world(item(pool(), "uid-h100"), item(pool(), "uid-a100", name="a100"), batch="a100")
+        w = world(item(pool(), "uid-h100"), item(pool(provider=OTHER), "uid-a100", name="a100"), batch="a100")
         assert of_pools(w) == of_pools(w) == {"chat": True, "batch": False}
     errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
     assert [text.split(":")[0] for text in errors] == [
