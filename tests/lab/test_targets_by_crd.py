@@ -197,6 +197,7 @@ def stage(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]
         metadata = {"name": kind.name, "namespace": "default"}
         items.append({"apiVersion": kind.version, "kind": kind.kind, "metadata": metadata, "spec": kind.spec})
     admin.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    lab.kubernetes.run("delete", "-f", RIGHTS, "--ignore-not-found")  # other tests install all there is
     feed.make(10)
     feed.start()
     made = Stage(lab, admin, tmp_path_factory.mktemp(NAME))
