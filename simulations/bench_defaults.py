@@ -8,16 +8,17 @@ the scored ones of `lagcast bench`, so that nothing here is chosen on what is re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 from forecasting.forecaster import Forecaster
+from scaler.plan.decision import Policy
 from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
-from simulations.bench_runner import Show
-from simulations.compare import geometric_mean
+from simulations.bench_runner import Show, results_of
+from simulations.compare import OWN, Job, Work, geometric_mean
 from simulations.executor import Executor
 from simulations.scenarios import DEFAULTS, Cell, cells, make
 from simulations.store import Json, Store
@@ -57,12 +58,13 @@ class Candidate:
         changed: dict[str, Any] = {self.constant: self.value}
         return replace(PlanSettings(), **changed)
 
-    @property
-    def forecaster(self) -> Callable[[Service], Forecaster]:
-        """Makes a service's forecaster."""
+    def __call__(self, services: Sequence[Service]) -> Policy:
+        """Lagcast's policy with it."""
+        from scaler.plan.policy import PredictivePolicy
         from simulations.policies.lagcast import forecaster
 
-        return partial(_ranked, round(self.value)) if self.constant == RANK else forecaster
+        ranked = partial(_ranked, round(self.value))
+        return PredictivePolicy(services, ranked if self.constant == RANK else forecaster, self.settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,11 @@ class DefaultsJob:
 
     cell: Cell
     candidate: Candidate
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.cell.name} {self.candidate.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +93,8 @@ Found = Mapping[DefaultsJob, Reached]
 
 def run_defaults_job(job: DefaultsJob) -> Json:
     """One simulated day."""
-    from scaler.plan.policy import PredictivePolicy
-    from simulations.measures import measure
-    from simulations.run import simulate
-
-    setting, loads = make(job.cell)
-    one = job.candidate
-    policy = PredictivePolicy([s.service for s in setting.services], one.forecaster, one.settings)
-    measured = measure(simulate(setting, loads, policy, name=one.name))
-    return asdict(
-        Reached(min(m.attainment or 0.0 for m in measured), sum(m.gpu_hours or m.replica_hours for m in measured))
-    )
+    outcome = Work(*make(job.cell), job.candidate)(Job(OWN))
+    return asdict(Reached(outcome.attainment, outcome.gpu_hours))
 
 
 def candidates() -> tuple[Candidate, ...]:
@@ -112,19 +110,10 @@ def days_before() -> tuple[Cell, ...]:
 def run_all(jobs: Sequence[DefaultsJob], version: str, store: Store, executor: Executor, show: Show) -> Found:
     """Every job's result; those of ``version`` that are kept are not run again. Raises JobFailed."""
     keys: dict[DefaultsJob, Json] = {
-        job: {"version": version, "parameters": repr(DEFAULTS), "defaults": _plain(job)} for job in jobs
+        job: {"version": version, "parameters": repr(DEFAULTS), "defaults": asdict(job)} for job in jobs
     }
-    known = {job: kept for job, key in keys.items() if (kept := store.get(key)) is not None}
-    left = [job for job in jobs if job not in known]
-    show("candidates", len(known), len(jobs))
-
-    def done(place: int, result: Json) -> None:
-        store.put(keys[left[place]], result)
-        known[left[place]] = result
-        show("candidates", len(known), len(jobs))
-
-    executor.map(run_defaults_job, left, name=lambda job: f"{job.cell.name} {job.candidate.name}", done=done)
-    return {job: Reached(**result) for job, result in known.items()}
+    results = results_of("candidates", keys, run_defaults_job, store, executor, show)
+    return {job: Reached(**result) for job, result in results.items()}
 
 
 def best(found: Found, among: Sequence[Candidate], on: Sequence[Cell]) -> Candidate:
@@ -175,10 +164,6 @@ def defaults_tables(found: Found, among: Sequence[Candidate], on: Sequence[Cell]
 
 def _attained(found: Found, one: Candidate, on: Sequence[Cell]) -> str:
     return percent(mean(found[DefaultsJob(cell, one)].attainment for cell in on))
-
-
-def _plain(job: DefaultsJob) -> dict[str, Any]:
-    return asdict(job)
 
 
 def _ranked(rank: int, service: Service) -> Forecaster:

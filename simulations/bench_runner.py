@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from simulations.bench_jobs import BenchJob, BenchWork, Kind, Tried, chosen
 from simulations.executor import Executor
@@ -24,37 +25,64 @@ class Runner:
 
     def results(self, phase: str, jobs: Iterable[BenchJob], show: Show) -> dict[BenchJob, Json]:
         """Every job's result, the kept ones included. Raises JobFailed."""
-        work, known, left = BenchWork(self.parameters), *self._parted(jobs)
-        total = len(known) + len(left)
-        show(phase, len(known), total)
-
-        def done(place: int, result: Json) -> None:
-            self.store.put(work.key(left[place], self.version), result)
-            known[left[place]] = result
-            show(phase, len(known), total)
-
-        self.executor.map(work, left, name=lambda job: job.name, done=done)
-        return known
+        work = BenchWork(self.parameters)
+        return results_of(phase, self._keys(jobs), work, self.store, self.executor, show)
 
     def seconds(self, jobs: Iterable[BenchJob]) -> float:
         """About how long what is left of them takes, on cores that nobody else uses."""
-        return sum(typical_seconds(job) for job in self._parted(jobs)[1]) / max(self.executor.width, 1)
+        _, left = _parted(self._keys(jobs), self.store)
+        return sum(typical_seconds(job) for job in left) / max(self.executor.width, 1)
 
     def value_of(self, past: Json) -> float | None:
         """What an operator would have chosen, from the result of a job on the days before."""
         return chosen([Tried(**one) for one in past["tried"]], self.parameters.share)
 
-    def _parted(self, jobs: Iterable[BenchJob]) -> tuple[dict[BenchJob, Json], Sequence[BenchJob]]:
+    def _keys(self, jobs: Iterable[BenchJob]) -> dict[BenchJob, Json]:
         work = BenchWork(self.parameters)
-        known: dict[BenchJob, Json] = {}
-        left: list[BenchJob] = []
-        for job in dict.fromkeys(jobs):
-            kept = self.store.get(work.key(job, self.version))
-            if kept is None:
-                left.append(job)
-            else:
-                known[job] = kept
-        return known, left
+        return {job: work.key(job, self.version) for job in jobs}
+
+
+class NamedJob(Hashable, Protocol):
+    """A job that an error can name."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
+
+
+J = TypeVar("J", bound=NamedJob)
+
+
+def results_of(
+    phase: str, keys: Mapping[J, Json], work: Callable[[J], Json], store: Store, executor: Executor, show: Show
+) -> dict[J, Json]:
+    """The result of each job, whose ``keys`` name all that it depends on: the kept ones, and the others as they are run
+    and kept. Raises JobFailed.
+    """
+    known, left = _parted(keys, store)
+    show(phase, len(known), len(keys))
+
+    def done(place: int, result: Json) -> None:
+        store.put(keys[left[place]], result)
+        known[left[place]] = result
+        show(phase, len(known), len(keys))
+
+    executor.map(work, left, name=lambda job: job.name, done=done)
+    return known
+
+
+def _parted(keys: Mapping[J, Json], store: Store) -> tuple[dict[J, Json], Sequence[J]]:
+    """The results that are kept, and the jobs that are left."""
+    known: dict[J, Json] = {}
+    left: list[J] = []
+    for job, key in keys.items():
+        kept = store.get(key)
+        if kept is None:
+            left.append(job)
+        else:
+            known[job] = kept
+    return known, left
 
 
 def typical_seconds(job: BenchJob) -> float:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from scaler.errors import ConfigError
 from scaler.plan.decision import GroupDecision
 from scaler.plan.observation import GroupObservation
-from simulations.declared import Declared
 from simulations.errors import BadSetting
 from simulations.executor import Done, Executor
 from simulations.measures import Measures
@@ -64,12 +63,12 @@ class Outcome:
 class Work:
     """Runs a job over a setting and its loads. Raises ConfigError for an option that the policy does not know.
 
-    ``declared``: how a resource makes the policy ``lagcast``; None: at its defaults.
+    ``declared``: how a resource, or a candidate for the defaults, makes the policy ``lagcast``; None: at its defaults.
     """
 
     setting: Setting
     loads: tuple[Load, ...]
-    declared: Declared | None = None
+    declared: PolicyMaker | None = None
 
     def __call__(self, job: Job) -> Outcome:
         """One run."""

@@ -21,7 +21,7 @@ from simulations.bench_slower import Slower, SlowerResult, slower_tables
 from simulations.bench_tables import before, each_day, tables
 from simulations.commands.bars import Bars
 from simulations.commands.bench_document import document
-from simulations.commands.shell import executor_options, told
+from simulations.commands.shell import results_options, told
 from simulations.commands.tables import as_json, as_table
 from simulations.errors import BadSetting
 from simulations.executor import Executor, make_executor
@@ -56,15 +56,8 @@ SCENARIOS = ("pods", "nodes", "pool")
     show_default=True,
     help="Lead times of pods and nodes, times this; shown beside those as they are.",
 )
-@click.option(
-    "--out", default="out/bench", show_default=True, type=click.Path(path_type=Path), help="Folder of results."
-)
 @click.option("--report", is_flag=True, help="Write each cell as an HTML file, too: its first seed, every policy.")
-@click.option(
-    "--write", type=click.Path(path_type=Path, dir_okay=False), help="Write the tables as this page's section."
-)
-@executor_options
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@results_options
 def bench(
     scenarios: Sequence[str],
     traces: Sequence[str],

@@ -10,7 +10,7 @@ import click
 
 from simulations.bench_defaults import DefaultsJob, candidates, days_before, defaults_tables, run_all
 from simulations.commands.bars import Bars
-from simulations.commands.shell import executor_options, told
+from simulations.commands.shell import results_options, told
 from simulations.commands.tables import as_json, as_table
 from simulations.executor import make_executor
 from simulations.results_page import page_ready, section, write_section
@@ -24,14 +24,7 @@ SECTION = "defaults"
 @click.option(
     "--scenario", "scenarios", multiple=True, type=click.Choice(("pods", "nodes")), help="Only these.  [default: both]"
 )
-@click.option(
-    "--out", default="out/bench", show_default=True, type=click.Path(path_type=Path), help="Folder of results."
-)
-@click.option(
-    "--write", type=click.Path(path_type=Path, dir_okay=False), help="Write the tables as this page's section."
-)
-@executor_options
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@results_options
 def bench_defaults(
     scenarios: Sequence[str],
     out: Path,
@@ -59,13 +52,11 @@ def bench_defaults(
             found = run_all(jobs, version(), store, pool, bars.show)
         made = defaults_tables(found, among, on)
         if write is not None:
-            words = [f"--scenario {one}" for one in scenarios]
-            command = shlex.join(" ".join(["python -m simulations.bench_defaults", *words]).split())
+            words = ["python", "-m", "simulations.bench_defaults", *(w for s in scenarios for w in ("--scenario", s))]
+            command = shlex.join([*words, "--write", f"docs/{write.name}"])
             about = f"{len(on)} cells, {len(among)} candidates, one seed."
-            command = f"{command} --write docs/{write.name}"
-            write_section(
-                write, SECTION, section("Defaults, each trace left out once", command, version(), about, made)
-            )
+            text = section("Defaults, each trace left out once", command, version(), about, made)
+            write_section(write, SECTION, text)
         if output == "json":
             as_json([{"name": t.name, "titles": t.titles, "lines": t.lines} for t in made])
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -80,6 +81,22 @@ def executor_options(command: F) -> F:
         ),
         click.option(
             "--executor", type=click.Choice(KINDS), default="local", show_default=True, help="Where runs are made."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def results_options(command: F) -> F:
+    """Where a benchmark's results are kept and shown, and where its runs are made."""
+    for option in (
+        click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
+        executor_options,
+        click.option(
+            "--write", type=click.Path(path_type=Path, dir_okay=False), help="Write the tables as this page's section."
+        ),
+        click.option(
+            "--out", default="out/bench", show_default=True, type=click.Path(path_type=Path), help="Folder of results."
         ),
     ):
         command = option(command)
