@@ -37,12 +37,17 @@ class Foresight:
         self, forecaster: Forecaster | None, count: int, seed: int, refit: float, fitter: Fitter, of: str
     ) -> None:
         self._blank = _packed(forecaster)
-        self._use(forecaster)
         self._count = count
         self._rng = Repeated(seed)
         self._refit = refit
         self._of = of
         self._newest = -math.inf  # unix s, by the clock
+        self._begin_with(forecaster)
+        self._run_by(fitter)
+
+    def _begin_with(self, forecaster: Forecaster | None) -> None:
+        """One that was told nothing yet."""
+        self._use(forecaster)
         self._failed = False  # it raised since it was last fitted
         self._updated_at: float | None = None  # unix s of the newest arrivals that it knows
         self._history: Series | None = None  # not learned from yet
@@ -50,7 +55,6 @@ class Foresight:
         self._due = math.inf  # unix s of the next fit
         self._lost = 0  # fits in a row
         self._learned = not isinstance(forecaster, Studying)  # others say themselves when they are ready
-        self._run_by(fitter)
 
     def _use(self, forecaster: Forecaster | None) -> None:
         self._forecaster = forecaster
@@ -93,8 +97,7 @@ class Foresight:
             return
         self._mind_the_clock(now)
         self._run = None  # a fit without it is of no use any more
-        self._history, self._since, self._due = history, -math.inf, now
-        self._begin(now)
+        self._learn_from(history, now)
 
     def update(self, arrivals: Arrivals) -> None:
         """Take in the newest arrivals, and learn anew when it is time."""
@@ -122,11 +125,13 @@ class Foresight:
             return
         self._newest = now
         before = _until(now, self._forecaster)
-        self._use(pickle.loads(zlib.decompress(self._blank)))  # noqa: S301  our own bytes
-        self._run, self._meanwhile, self._updated_at = None, [], None
-        self._failed, self._learned, self._lost = False, not isinstance(self._forecaster, Studying), 0
-        self._history = before
-        self._since, self._due = (math.inf, math.inf) if before is None else (-math.inf, now)
+        self._begin_with(pickle.loads(zlib.decompress(self._blank)))  # noqa: S301  our own bytes
+        self._run_by(self._fitter)
+        if before is not None:
+            self._learn_from(before, now)
+
+    def _learn_from(self, history: Series, now: float) -> None:
+        self._history, self._since, self._due = history, -math.inf, now
         self._begin(now)
 
     def _begin(self, now: float) -> None:
