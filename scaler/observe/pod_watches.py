@@ -185,23 +185,22 @@ class PodWatches:
         An empty selector would match every pod of the namespace: it is not watched.
         """
         self._selectors = {text: self._selectors.get(text) or parse(text) for text, _ in stores.values() if text}
-        shared = defaultdict[str, list[TargetRef]](list)
+        readable = defaultdict[str, dict[TargetRef, Selector]](dict)
         for ref, (text, _) in stores.items():
-            if text and self._selectors[text] is not None:
-                shared[ref.namespace].append(ref)
+            if (selector := self._selectors.get(text)) is not None:
+                readable[ref.namespace][ref] = selector
         # Fewer go on together: one that is not found for a moment is not to begin all the others' watches anew.
-        together = {ref for space, refs in shared.items() if len(refs) >= self._from(space) for ref in refs}
+        many = [of for space, of in readable.items() if len(of) >= self._from(space)]
+        together = {ref: selector for of in many for ref, selector in of.items()}
         for ref, followed in list(self._followed.items()):
             text, store = stores.get(ref, ("", None))
             if (text, store) != (followed.text, followed.store) or (ref in together) is not followed.shared:
                 self._end(ref)
         for ref, (text, store) in stores.items():
-            if not text:
-                continue
-            if ref in self._followed:
+            if not text or ref in self._followed:
                 continue
             if ref in together:
-                self._followed[ref] = _Followed(text, store, self._join(ref, self._selectors[text], store), shared=True)
+                self._followed[ref] = _Followed(text, store, self._join(ref, together[ref], store), shared=True)
             else:
                 watch = self._watches.begin(_pods(ref.namespace), store, selector=text, trim=trim_pod)
                 self._followed[ref] = _Followed(text, store, watch, shared=False)
@@ -218,16 +217,13 @@ class PodWatches:
         """From how many targets on they are watched together."""
         return self._many // 2 if namespace in self._shared else self._many
 
-    def _join(self, ref: TargetRef, selector: Selector | None, store: PodStore) -> Watch:
-        assert selector is not None  # noqa: S101 - only who can be read is together
+    def _join(self, ref: TargetRef, selector: Selector, store: PodStore) -> Watch:
         shared = self._shared.get(ref.namespace)
         if shared is None:
             handler = _Namespace()
-            handler.join(ref, selector, store)
             shared = _Shared(self._watches.begin(_pods(ref.namespace), handler, trim=trim_pod), handler)
             self._shared[ref.namespace] = shared
-        else:
-            shared.handler.join(ref, selector, store)
+        shared.handler.join(ref, selector, store)
         return shared.watch
 
     def _end(self, ref: TargetRef) -> None:
