@@ -21,6 +21,7 @@ from scaler.plan.reasons import Reason
 log = logging.getLogger(__name__)
 CLOSE_TIME = 2.0  # s, of all sources together
 K = TypeVar("K", bound=Hashable)
+S = TypeVar("S")
 
 SourceKey = tuple[str, Hashable]
 KAFKA, PROMETHEUS, KUBERNETES = "kafka", "prometheus", "kubernetes"
@@ -78,8 +79,9 @@ class Gatherer:
         calls: dict[SourceKey, tuple[Callable[[], Mapping[Any, Reading[Any]]], Sequence[Hashable]]] = {
             (KUBERNETES, None): (lambda: self._cluster.sample(now, targets), targets)
         }
+        sources = {cluster: self._offset_source(cluster) for cluster in topics}
         for cluster, wanted_topics in topics.items():
-            source = self._offset_source(cluster)
+            source = sources[cluster]
             calls[KAFKA, cluster] = (lambda s=source, w=wanted_topics: s.sample(now, w), wanted_topics)  # type: ignore[misc]
         for server, wanted_queries in queries.items():
             prometheus = self._latency_source(server)
@@ -96,7 +98,7 @@ class Gatherer:
                 latency=latency,
                 replicas=answers[KUBERNETES, None][scaler.target],
                 lead_times=self._lead_times(now, scaler),
-                history=self._histories.collect(now, scaler, self._offset_source(scaler.kafka), offsets),
+                history=self._histories.collect(now, scaler, sources[scaler.kafka], offsets),
             )
         return observed
 
@@ -164,20 +166,10 @@ class Gatherer:
         return told + whole
 
     def _offset_source(self, cluster: KafkaCluster) -> OffsetSource:
-        if cluster not in self._offsets:
-            try:
-                self._offsets[cluster] = self._make_offsets(cluster)
-            except Exception as error:  # noqa: BLE001 - one that cannot be made takes no other scaler's tick
-                return _Unmade(error)
-        return self._offsets[cluster]
+        return _source(self._offsets, cluster, self._make_offsets)
 
     def _latency_source(self, server: PrometheusServer) -> LatencySource:
-        if server not in self._latency:
-            try:
-                self._latency[server] = self._make_latency(server)
-            except Exception as error:  # noqa: BLE001 - as above
-                return _Unmade(error)
-        return self._latency[server]
+        return _source(self._latency, server, self._make_latency)
 
     def _retire(self, scalers: Sequence[Watched]) -> None:
         """Close sources that no scaler uses any more."""
@@ -208,6 +200,16 @@ class _Unmade:
 
     def close(self) -> None:
         """There is nothing to close."""
+
+
+def _source(made: dict[K, S], key: K, make: Callable[[K], S]) -> S | _Unmade:
+    """The one that was made for ``key``, or is made now."""
+    if key not in made:
+        try:
+            made[key] = make(key)
+        except Exception as error:  # noqa: BLE001 - one that cannot be made takes no other scaler's tick
+            return _Unmade(error)
+    return made[key]
 
 
 def _by(
