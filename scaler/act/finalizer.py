@@ -31,43 +31,36 @@ class ClusterFinalizers:
 
     def put(self, scaler: ScalerRef) -> None:
         """Put it on."""
-        for _ in range(TRIES):
-            metadata = self._metadata(scaler)
-            if metadata is None or metadata.get("deletionTimestamp"):
+
+        def patch(item: Json) -> list[Json]:
+            if going(item):
                 raise TargetNotFound(f"{scaler} is gone, or being deleted: no floor is raised for it any more")
-            has = list(metadata.get("finalizers") or ())
-            if FINALIZER in has:
-                return
-            # A test of a list that is not there fails: then only the version of the whole can be tested.
-            test = ("finalizers", has) if has else ("resourceVersion", metadata.get("resourceVersion"))
-            add: Json = {"op": "add", "path": "/metadata/finalizers", "value": [*has, FINALIZER]}
-            if self._patched(scaler, [_test(*test), add], "put"):
-                return
-        raise Conflict(f"{scaler} is changed again and again: its finalizer is tried again")
+            return putting(item)
+
+        self._change(scaler, patch, "put")
 
     def take_off(self, scaler: ScalerRef) -> None:
         """Take it off."""
+        self._change(scaler, taking, "take")
+
+    def _change(self, scaler: ScalerRef, patch: Callable[[Json], list[Json]], doing: str) -> None:
+        """Make the changes that ``patch`` finds in the object, and its tests of what it found; an object that somebody
+        else changes at the same moment is read again.
+        """
         for _ in range(TRIES):
-            metadata = self._metadata(scaler)
-            has = list((metadata or {}).get("finalizers") or ())
-            if FINALIZER not in has:
-                return
-            rest = [one for one in has if one != FINALIZER]
-            whole = "/metadata/finalizers"
-            change: Json = {"op": "replace", "path": whole, "value": rest} if rest else {"op": "remove", "path": whole}
-            if self._patched(scaler, [_test("finalizers", has), change], "take"):
+            changes = patch(self._item(scaler))
+            if not changes or self._patched(scaler, changes, doing):
                 return
         raise Conflict(f"{scaler} is changed again and again: its finalizer is tried again")
 
-    def _metadata(self, scaler: ScalerRef) -> Json | None:
-        """None when this very object is gone."""
+    def _item(self, scaler: ScalerRef) -> Json:
+        """Empty when this very object is gone."""
         answer = self._client.call("GET", self._where(scaler))
         if answer.code == 404:
-            return None
+            return {}
         if not answer.ok:
             raise failure(answer, f"read {scaler}")
-        metadata: Json = answer.body.get("metadata") or {}
-        return metadata if metadata.get("uid") == scaler.uid else None
+        return answer.body if (answer.body.get("metadata") or {}).get("uid") == scaler.uid else {}
 
     def _patched(self, scaler: ScalerRef, patch: list[Json], doing: str) -> bool:
         """False when it was changed since it was read."""
@@ -86,6 +79,32 @@ class NoFinalizers:
 
     def take_off(self, scaler: ScalerRef) -> None:
         """Nothing was put on."""
+
+
+def going(item: Json) -> bool:
+    """Whether an object is gone, or being deleted."""
+    return not item or bool((item.get("metadata") or {}).get("deletionTimestamp"))
+
+
+def putting(item: Json) -> list[Json]:
+    """A JSON Patch that puts the finalizer on; empty where it is."""
+    metadata = item.get("metadata") or {}
+    has = list(metadata.get("finalizers") or ())
+    if FINALIZER in has:
+        return []
+    # A test of a list that is not there fails: then only the version of the whole can be tested.
+    test = _test("finalizers", has) if has else _test("resourceVersion", metadata.get("resourceVersion"))
+    return [test, {"op": "add", "path": "/metadata/finalizers", "value": [*has, FINALIZER]}]
+
+
+def taking(item: Json) -> list[Json]:
+    """A JSON Patch that takes the finalizer off; empty where it is not."""
+    has = list((item.get("metadata") or {}).get("finalizers") or ())
+    if FINALIZER not in has:
+        return []
+    rest = [one for one in has if one != FINALIZER]
+    change: Json = {"op": "replace", "value": rest} if rest else {"op": "remove"}
+    return [_test("finalizers", has), {**change, "path": "/metadata/finalizers"}]
 
 
 def _test(field: str, value: object) -> Json:

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
 
-from scaler.act.finalizer import FINALIZER, TRIES, ClusterFinalizers
-from scaler.act.nodepools.objects import Objects
-from scaler.act.nodepools.pointer import pointer
+from scaler.act.finalizer import FINALIZER, ClusterFinalizers, going, putting, taking
+from scaler.act.nodepools import marks
+from scaler.act.nodepools.objects import Objects, over
 from scaler.act.nodepools.pools import number_of, place_of
 from scaler.act.nodepools.ports import Held, NodePools
 from scaler.act.nodepools.raised import RAISED, may_hold, named, raised, told
 from scaler.act.order import ScalerRef
 from scaler.api.gpu_node_pool import POOL_KIND, GpuNodePool, Provider
 from scaler.api.predictive_scaler import API_VERSION
-from scaler.errors import Conflict, NotLeader, Silent, TargetError, TargetNotFound, where
-from scaler.kube import Json, KubeClient, failure
+from scaler.errors import NotLeader, Silent, TargetError, TargetNotFound, where
+from scaler.kube import Json, KubeClient
 
 log = logging.getLogger(__name__)
 
@@ -91,36 +91,19 @@ class PoolFinalizers(ClusterFinalizers):
     def put(self, scaler: ScalerRef) -> None:
         """Put the finalizer on, and note the provider: before anything is raised."""
         provider = scaler.provider if isinstance(scaler, PoolRef) else None
-        for _ in range(TRIES):
-            item = self._item(scaler)
-            metadata = item.get("metadata") or {}
-            if not item or metadata.get("deletionTimestamp"):
+
+        def patch(item: Json) -> list[Json]:
+            if going(item):
                 raise TargetNotFound(f"{scaler} is gone, or being deleted: nothing is raised for it any more")
-            has, known = list(metadata.get("finalizers") or ()), raised(item) or ()
+            known = raised(item) or ()
             noted = known if provider is None or provider in known else (*known, provider)
-            tests, changes = _noting(metadata, noted) if noted != known else ([], [])
-            if FINALIZER not in has:
-                same = _test("finalizers", has) if has else _test("resourceVersion", metadata.get("resourceVersion"))
-                tests.append(same)
-                changes.append({"op": "add", "path": "/metadata/finalizers", "value": [*has, FINALIZER]})
-            if not changes or self._patched(scaler, [*tests, *changes], "put"):
-                return
-        raise _again(scaler)
+            return [*(_noting(item, noted) if noted != known else ()), *putting(item)]
+
+        self._change(scaler, patch, "put")
 
     def take_off(self, scaler: ScalerRef) -> None:
         """Take both off."""
-        for _ in range(TRIES):
-            metadata = self._item(scaler).get("metadata") or {}
-            has = list(metadata.get("finalizers") or ())
-            tests, changes = _noting(metadata, ())
-            if FINALIZER in has:
-                rest = [one for one in has if one != FINALIZER]
-                change: Json = {"op": "replace", "value": rest} if rest else {"op": "remove"}
-                tests.append(_test("finalizers", has))
-                changes.append({**change, "path": "/metadata/finalizers"})
-            if not changes or self._patched(scaler, [*tests, *changes], "take"):
-                return
-        raise _again(scaler)
+        self._change(scaler, lambda item: [*_noting(item, ()), *taking(item)], "take")
 
     def left(self, ref: ScalerRef) -> tuple[Left, ...]:
         """See PoolMemory."""
@@ -132,27 +115,17 @@ class PoolFinalizers(ClusterFinalizers):
 
     def forget(self, ref: ScalerRef, provider: Provider, renamed: Provider | None = None) -> None:
         """See PoolMemory."""
-        for _ in range(TRIES):
-            item = self._item(ref)
+
+        def patch(item: Json) -> list[Json]:
             known = raised(item) or ()
             if provider not in known:
-                return
+                return []
             rest = [one for one in known if one != provider]
             if renamed is not None and renamed not in rest:
                 rest.append(renamed)
-            tests, changes = _noting(item["metadata"], rest)
-            if self._patched(ref, [*tests, *changes], "note what is put back beside"):
-                return
-        raise _again(ref)
+            return _noting(item, rest)
 
-    def _item(self, ref: ScalerRef) -> Json:
-        """Empty when this very object is gone."""
-        answer = self._client.call("GET", self._where(ref))
-        if answer.code == 404:
-            return {}
-        if not answer.ok:
-            raise failure(answer, f"read {ref}")
-        return answer.body if (answer.body.get("metadata") or {}).get("uid") == ref.uid else {}
+        self._change(ref, patch, "note what is put back beside")
 
 
 def pool_finalizers(client: KubeClient) -> PoolFinalizers:
@@ -278,25 +251,6 @@ def _path(ref: ScalerRef) -> str:
     return f"/apis/{API_VERSION}/{PLURAL}/{quote(ref.name, safe='')}"
 
 
-def _noting(metadata: Json, providers: Sequence[Provider]) -> tuple[list[Json], list[Json]]:
-    """(tests, changes) of a JSON Patch after which ``providers`` are noted."""
-    annotations, where = metadata.get("annotations") or {}, pointer("metadata", "annotations", RAISED)
-    if RAISED in annotations:
-        tests: list[Json] = [{"op": "test", "path": where, "value": annotations[RAISED]}]
-    elif providers:  # a test of what is not there fails: then only the version of the whole can be tested
-        tests = [_test("resourceVersion", metadata.get("resourceVersion"))]
-    else:
-        return [], []
-    if not providers:
-        return tests, [{"op": "remove", "path": where}]
-    if annotations:
-        return tests, [{"op": "add", "path": where, "value": told(providers)}]
-    return tests, [{"op": "add", "path": "/metadata/annotations", "value": {RAISED: told(providers)}}]
-
-
-def _again(ref: ScalerRef) -> Conflict:
-    return Conflict(f"{ref} is changed again and again: its finalizer is tried again")
-
-
-def _test(field: str, value: object) -> Json:
-    return {"op": "test", "path": f"/metadata/{field}", "value": value}
+def _noting(item: Json, providers: Sequence[Provider]) -> list[Json]:
+    """A JSON Patch after which ``providers`` are noted."""
+    return over(*marks.noting(item, RAISED, told(providers) if providers else None))

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterator
 from urllib.parse import quote
 
+from scaler.act.nodepools.objects import over
+from scaler.act.nodepools.pointer import pointer
 from scaler.kube import JSON_PATCH, METADATA, Json, KubeClient, failure
 from scaler.observe.pods import DELETION_COST, MARKED
 
@@ -73,10 +75,8 @@ def take_off(client: KubeClient, item: Json) -> None:
     metadata = item["metadata"]
     annotations = metadata["annotations"]
     names = [MARKED, DELETION_COST] if annotations.get(DELETION_COST) == annotations[MARKED] else [MARKED]
-    paths = [(f"/metadata/annotations/{name.replace('/', '~1')}", annotations[name]) for name in names]
-    patch = [{"op": "test", "path": "/metadata/uid", "value": metadata["uid"]}]
-    patch += [{"op": "test", "path": path, "value": value} for path, value in paths]
-    patch += [{"op": "remove", "path": path} for path, _ in paths]
+    held = {pointer("metadata", "annotations", name): annotations[name] for name in names}
+    patch = over({"/metadata/uid": metadata["uid"]} | held, [{"op": "remove", "path": path} for path in held])
     where = f"/api/v1/namespaces/{quote(metadata['namespace'], safe='')}/pods/{quote(metadata['name'], safe='')}"
     answer = client.call("PATCH", where, body=patch, content_type=JSON_PATCH)
     if answer.code in (404, 409, 422):

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from scaler.act.nodepools import marks
 from scaler.act.nodepools.objects import ObjectRef, Objects
-from scaler.act.nodepools.pointer import pointer
 from scaler.act.nodepools.ports import Singled
 from scaler.errors import Conflict, TargetError, TargetNotFound
 from scaler.kube import Json
@@ -22,7 +21,6 @@ DEPLOYMENT = "MachineDeployment"
 FIRST = "cluster.x-k8s.io/delete-machine"  # the value says nothing to Cluster API: ours says whose it is
 _OURS = "lagcast.io/"
 _PAUSED = "cluster.x-k8s.io/paused"
-_WHERE = pointer("metadata", "annotations", FIRST)
 
 
 def ours(item: Json) -> bool:
@@ -161,20 +159,9 @@ class Machines:
 
     def _write(self, machine: _Machine, value: str | None) -> None:
         """Only over what was read; one that is gone needs nothing."""
-        metadata = machine.item["metadata"]
-        tests: dict[str, object] = {"/metadata/uid": metadata.get("uid")}
-        if machine.first is not None:
-            tests[_WHERE] = machine.first
-        else:  # a test of what is not there fails
-            tests["/metadata/resourceVersion"] = metadata.get("resourceVersion")
-        if value is None:
-            changes: list[Json] = [{"op": "remove", "path": _WHERE}]
-        elif metadata.get("annotations"):
-            changes = [{"op": "add", "path": _WHERE, "value": value}]
-        else:
-            changes = [{"op": "add", "path": "/metadata/annotations", "value": {FIRST: value}}]
+        tests, changes = marks.noting(machine.item, FIRST, value)
         try:
-            self._objects.patch(machine.ref, tests, changes)
+            self._objects.patch(machine.ref, {"/metadata/uid": machine.item["metadata"].get("uid")} | tests, changes)
         except TargetNotFound as gone:
             if value is not None:
                 raise Conflict(f"{machine.ref} is gone; decided anew at the next tick") from gone

@@ -69,6 +69,22 @@ def changes(item: Json, wanted: Mark | None, field: str) -> tuple[dict[str, obje
     return _tests(found), [{"op": "add", "path": _path(name), "value": value} for name, value in values.items()]
 
 
+def noting(item: Json, name: str, value: str | None) -> tuple[dict[str, object], list[Json]]:
+    """(tests, operations) of a JSON Patch, made only over what was read, after which ``value`` stands in one annotation
+    (None: it is not there).
+    """
+    found, where = noted(item), _path(name)
+    if name in found:
+        tests: dict[str, object] = {where: found[name]}
+    else:  # a test of what is not there fails: then only the version of the whole can be tested
+        tests = {"/metadata/resourceVersion": (item.get("metadata") or {}).get("resourceVersion")}
+    if value is None:
+        return (tests, [{"op": "remove", "path": where}]) if name in found else ({}, [])
+    if found:
+        return tests, [{"op": "add", "path": where, "value": value}]
+    return tests, [{"op": "add", "path": "/metadata/annotations", "value": {name: value}}]
+
+
 def _tests(found: Mapping[str, Any]) -> dict[str, object]:
     """A mark that another one wrote since is not written over: neither its owner nor what it remembers."""
     return {_path(name): found[name] for name in (OWNER, VALUE, BEFORE) if name in found}

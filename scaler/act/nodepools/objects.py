@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from scaler.act.nodepools.pointer import found
@@ -35,6 +35,11 @@ class ObjectRef:
         return (self.api_versions[0].rpartition("/")[0], self.kind, self.namespace, self.name)
 
 
+def over(tests: Mapping[str, object], changes: Sequence[Json]) -> list[Json]:
+    """A JSON Patch: ``changes``, if at each pointer of ``tests`` still stands what was read."""
+    return [*({"op": "test", "path": where, "value": value} for where, value in tests.items()), *changes]
+
+
 class Objects:
     """All objects that the account may see."""
 
@@ -58,8 +63,7 @@ class Objects:
 
         Raises Conflict when it does not, TargetError when the API server refuses the change itself, and as ``read``.
         """
-        operations = [{"op": "test", "path": where, "value": value} for where, value in tests.items()]
-        answer = self.kube.call("PATCH", self.path(ref), body=[*operations, *changes], content_type=JSON_PATCH)
+        answer = self.kube.call("PATCH", self.path(ref), body=over(tests, changes), content_type=JSON_PATCH)
         if answer.ok:
             return
         if answer.code in (401, 403, 404, 429) or answer.code >= 500:
