@@ -31,7 +31,7 @@ class WorldSpec:
 
 
 class World:
-    """A clock (it fulfils :class:`scaler.clock.Clock`) over a broker and a cluster that live in this process.
+    """A clock (it fulfils :class:`scaler.clock.SteadyClock`) over a broker and a cluster that live in this process.
 
     ``load``: arrivals of each second from ``start`` on, shape [seconds]; the world stops the controller when they end.
     ``past``: what the topic holds from before ``start``.
