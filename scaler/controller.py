@@ -18,7 +18,7 @@ from scaler.explain.week import Week, remember
 from scaler.observe.gather import Gatherer
 from scaler.observe.watched import Watched, watched
 from scaler.plan.decision import GroupDecision, Numbers, Policy, PoolDecision, ServiceDecision
-from scaler.plan.observation import GroupObservation, ServiceObservation
+from scaler.plan.observation import SET_BACK, GroupObservation, ServiceObservation
 from scaler.plan.reasons import Reason
 from scaler.plan.service import Service
 from scaler.pools.groups import Group, TakesOver, arrange, planning_groups, say
@@ -268,8 +268,9 @@ class Controller:
         if back > self._tick:
             log.warning(
                 "the clock was set back by %.0f s; forecasts go on when it is where it was, or, where that is more "
-                "than 5 minutes ahead, after a fit on what was before now",
+                "than %.0f minutes ahead, after a fit on what was before now",
                 back,
+                SET_BACK / 60,
             )
 
     def _begin_pools(self) -> None:

@@ -16,12 +16,10 @@ from forecasting.series import Series
 from scaler.errors import where
 from scaler.observe.ports import OffsetSource
 from scaler.observe.watched import KafkaCluster, Watched
-from scaler.plan.observation import Freshness, Reading, TopicOffsets
+from scaler.plan.observation import SET_BACK, Freshness, Reading, TopicOffsets
 from scaler.plan.reasons import Reason
 
 log = logging.getLogger(__name__)
-
-SET_BACK = 300.0  # s, at least, by which a clock was set back for what was read by it to be read again
 
 
 @dataclass(slots=True)

@@ -14,12 +14,12 @@ from forecasting.fitting import FitJob, FitRun, Fitter, InPlace
 from forecasting.forecaster import Forecaster
 from forecasting.repeated import Repeated
 from forecasting.series import Arrivals, Series
+from scaler.plan.observation import SET_BACK
 from scaler.plan.paths import Futures, checked, steps_for
 
 MOST_STEPS = 4000  # of a path; its last rate goes on
 _RETRY = 60.0  # s before a fit that was lost is tried again; doubled each time
 _YOUNG = 28_800.0  # s of arrivals that a forecaster without history is first fitted on
-_WAITED = 300.0  # s that a clock is waited for which was set back; what lies further ahead is forgotten
 
 
 class Foresight:
@@ -120,7 +120,7 @@ class Foresight:
 
     def _mind_the_clock(self, now: float) -> None:
         """Begin anew if what is known lies far ahead of ``now``: the clock was set back."""
-        if self._blank is None or now >= self._newest - _WAITED:
+        if self._blank is None or now >= self._newest - SET_BACK:
             self._newest = max(self._newest, now)
             return
         self._newest = now

@@ -14,6 +14,10 @@ from scaler.plan.reasons import Reason
 
 T_co = TypeVar("T_co", covariant=True)
 
+# s by which a clock may be set back and is waited for. What was learned by one that was further ahead is forgotten, and
+# the history read again.
+SET_BACK = 300.0
+
 
 class Freshness(StrEnum):
     """How far a reading can be trusted. Absent, stale and error are never read as zero."""
