@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterator
 from urllib.parse import quote
 
-from scaler.act.nodepools.objects import over
+from scaler.act.nodepools.objects import over, pages
 from scaler.act.nodepools.pointer import pointer
 from scaler.kube import JSON_PATCH, METADATA, Json, KubeClient, failure
 from scaler.observe.pods import DELETION_COST, MARKED
 
-PAGE = 500  # pods a request
 PAGES = 10  # a step, and
 PATCHES = 40
 
@@ -51,21 +50,15 @@ def costs_off(client: KubeClient, namespaces: Collection[str], keep: Callable[[s
     """
     for namespace in sorted(namespaces):
         path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods" if namespace else "/api/v1/pods"
-        more = ""
-        while True:
-            query: dict[str, str | int] = {"limit": PAGE} | ({"continue": more} if more else {})
-            listed = client.get(path, "list pods", query=query, accept=METADATA.listed)
+        for page in pages(client, path, "list pods", accept=METADATA.listed):
             patched = 0
-            for item in listed.get("items") or ():
+            for item in page:
                 if MARKED in (item["metadata"].get("annotations") or {}) and not keep(item["metadata"]["uid"]):
                     take_off(client, item)
                     patched += 1
                     if patched % PATCHES == 0:
                         yield
             yield
-            more = str((listed.get("metadata") or {}).get("continue") or "")
-            if not more:
-                break
 
 
 def take_off(client: KubeClient, item: Json) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from scaler.act.nodepools.pointer import found
 from scaler.errors import Conflict, TargetError, TargetNotFound
-from scaler.kube import JSON_PATCH, Json, KubeClient, Resource, failure
+from scaler.kube import JSON, JSON_PATCH, Json, KubeClient, Resource, failure
 
 PAGE = 500  # objects a request
 
@@ -38,6 +38,19 @@ class ObjectRef:
 def over(tests: Mapping[str, object], changes: Sequence[Json]) -> list[Json]:
     """A JSON Patch: ``changes``, if at each pointer of ``tests`` still stands what was read."""
     return [*({"op": "test", "path": where, "value": value} for where, value in tests.items()), *changes]
+
+
+def pages(kube: KubeClient, path: str, doing: str, *, selector: str = "", accept: str = JSON) -> Iterator[list[Json]]:
+    """The objects of a collection with the labels of ``selector``, as they come. Raises Forbidden, Unreachable."""
+    more = ""
+    while True:
+        query: dict[str, str | int] = {"limit": PAGE}
+        query |= {key: value for key, value in (("continue", more), ("labelSelector", selector)) if value}
+        listed = kube.get(path, doing, query=query, accept=accept)
+        yield listed.get("items") or []
+        more = str((listed.get("metadata") or {}).get("continue") or "")
+        if not more:
+            return
 
 
 class Objects:
@@ -88,15 +101,8 @@ class Objects:
             raise
         except TargetNotFound:
             return
-        more = ""
-        while True:
-            query: dict[str, str | int] = {"limit": PAGE}
-            query |= {key: value for key, value in (("continue", more), ("labelSelector", selector)) if value}
-            listed = self.kube.get(resource.collection(namespace), f"list {kind}", query=query)
-            yield from listed.get("items") or []
-            more = str((listed.get("metadata") or {}).get("continue") or "")
-            if not more:
-                return
+        for page in pages(self.kube, resource.collection(namespace), f"list {kind}", selector=selector):
+            yield from page
 
     def served(self, api_versions: tuple[str, ...], kind: str) -> str:
         """The version in use. Raises TargetNotFound."""
