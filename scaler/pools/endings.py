@@ -12,7 +12,7 @@ from urllib.parse import quote
 from scaler.act.finalizer import FINALIZER, ClusterFinalizers, going, putting, taking
 from scaler.act.nodepools import marks
 from scaler.act.nodepools.objects import Objects, over
-from scaler.act.nodepools.pools import number_of, place_of
+from scaler.act.nodepools.pools import writer_for
 from scaler.act.nodepools.ports import Held, NodePools
 from scaler.act.nodepools.raised import RAISED, may_hold, named, raised, told
 from scaler.act.order import ScalerRef
@@ -111,7 +111,7 @@ class PoolFinalizers(ClusterFinalizers):
         now = named(item)
         if now is None:
             return ()
-        return tuple(_left(one, now, objects) for one in raised(item) or () if one != now)
+        return tuple(_left(ref.name, one, now, objects) for one in raised(item) or () if one != now)
 
     def forget(self, ref: ScalerRef, provider: Provider, renamed: Provider | None = None) -> None:
         """See PoolMemory."""
@@ -238,13 +238,14 @@ def _moved(item: Json) -> bool:
     return now is not None and any(one != now for one in raised(item) or ())
 
 
-def _left(before: Provider, now: Provider, objects: Objects) -> Left:
+def _left(pool: str, before: Provider, now: Provider, objects: Objects) -> Left:
     """What becomes of what was raised by ``before``."""
-    if number_of(before, objects) != number_of(now, objects):
+    first, then = (writer_for(one, pool, objects) for one in (before, now))
+    if first.number != then.number:
         return Left(before)
-    if place_of(before, objects) == place_of(now, objects):
+    if first.place == then.place:
         return Left(before, renamed=now)
-    return Left(before, unmarked=not place_of(now, objects))  # else the next mark stands elsewhere: it begins anew
+    return Left(before, unmarked=not then.place)  # else the next mark stands elsewhere: it begins anew
 
 
 def _path(ref: ScalerRef) -> str:

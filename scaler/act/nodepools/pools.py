@@ -59,16 +59,6 @@ def writer_for(provider: Provider, pool: str, objects: Objects) -> NodePoolWrite
     raise TargetError(f"GpuNodePool {pool} has no provider")
 
 
-def number_of(provider: Provider, objects: Objects) -> tuple[str, ...]:
-    """Which number a provider counts by: the same for two that write one."""
-    return writer_for(provider, "", objects).number
-
-
-def place_of(provider: Provider, objects: Objects) -> tuple[str, ...]:
-    """Where the mark of what a provider raises stands; empty: it is not marked."""
-    return writer_for(provider, "", objects).place
-
-
 class ProviderPools:
     """NodePools over the API server. Safe for use by several threads, as long as each pool is written by one."""
 
@@ -117,7 +107,7 @@ class ProviderPools:
                 f"{writer.what} is not written: what {pool} raised at {target.elsewhere} is put back first; "
                 "decided anew at the next tick"
             )
-        if writer.marks and self._marked_elsewhere(pool):
+        if writer.marks and self._marked_elsewhere(pool, writer):
             raise Conflict(
                 f"{writer.what} is not written: what {pool} raised there by its provider before is put back first; "
                 "decided anew at the next tick"
@@ -188,14 +178,13 @@ class ProviderPools:
         if target.asked is not None and _held_by(held, target) is not None:
             writer.write(target, target.asked, target.asked, None)
 
-    def _marked_elsewhere(self, pool: GpuNodePool) -> bool:
+    def _marked_elsewhere(self, pool: GpuNodePool, writer: NodePoolWriter) -> bool:
         """Whether it has raised the same number by another provider, whose mark stands elsewhere: what was there before
         stands in that one alone.
         """
-        now, objects = pool.spec.provider, self._objects
         noted = raised({"metadata": {"annotations": pool.metadata.annotations}}) or ()
-        same = [one for one in noted if number_of(one, objects) == number_of(now, objects)]
-        return any(place_of(one, objects) not in ((), place_of(now, objects)) for one in same)
+        others = (writer_for(one, pool.metadata.name, self._objects) for one in noted)
+        return any(one.number == writer.number and one.place not in ((), writer.place) for one in others)
 
     def take_back(self, pool: GpuNodePool) -> None:
         """The Machines that were to go stay; see the port. What fails is tried again."""
