@@ -108,7 +108,7 @@ def _release(kube: KubeClient, name: tuple[str, str] | None, expired: bool, now:
             for pool in release_pools(kube, expired_only=expired, now=now, also=late)
         ]
         # At once, before all that takes longer: a controller that runs raises them again.
-        ending = [item for item in pools if _guarded(item) and not (expired and _deleted_for(item, now) < OVERDUE)]
+        ending = [item for item in pools if _guarded(item) and (not expired or _owner(item) in late)]
         lines += _unguard_pools(kube, ending, {one.owner for one in lines if one.fault}, dry_run=dry_run)
         lines += [] if expired else _costs(kube)
     held = {one.mark.uid for one in floors.autoscalers(namespace) if one.mark is not None}
@@ -136,11 +136,7 @@ def _unguard(
     owner = f"{scaler.namespace}/{scaler.name}"
     if owner in failed or (expired and scaler.uid in held):
         return []
-    try:
-        finalizers.take_off(scaler)
-    except TargetError as error:
-        return [Line(str(scaler), owner, None, None, fault=str(error))]
-    return [Line(str(scaler), owner, None, None, note=f"its finalizer {FINALIZER} is taken off")]
+    return [_taken_off(finalizers, scaler, owner)]
 
 
 def _unguard_pools(kube: KubeClient, pools: list[Json], failed: set[str], *, dry_run: bool) -> list[Line]:
@@ -151,22 +147,26 @@ def _unguard_pools(kube: KubeClient, pools: list[Json], failed: set[str], *, dry
         again: frozenset[str] = frozenset() if dry_run else holders(kube)
     except TargetError as error:
         return [Line(POOL_KIND, "", None, None, fault=str(error))]
-    return [line for item in pools if _owner(item) not in failed for line in _unguard_pool(kube, item, again)]
+    return [_unguard_pool(kube, item, again) for item in pools if _owner(item) not in failed]
 
 
-def _unguard_pool(kube: KubeClient, item: Json, again: frozenset[str]) -> list[Line]:
+def _unguard_pool(kube: KubeClient, item: Json, again: frozenset[str]) -> Line:
     """Take one pool's finalizer off, with the note of what it raised, unless it has raised something ``again``."""
     ref, owner = ref_of(item), _owner(item)
     if owner in again:
         fault = f"a running controller has raised it again: its finalizer stays; pause it first ({_to_pause(ref.name)})"
-        return [Line(str(ref), owner, None, None, fault=fault)]
+        return Line(str(ref), owner, None, None, fault=fault)
     if may_hold(item) is None:
-        return [Line(str(ref), owner, None, None, fault=unknown(ref.name))]
+        return Line(str(ref), owner, None, None, fault=unknown(ref.name))
+    return _taken_off(pool_finalizers(kube), ref, owner)
+
+
+def _taken_off(finalizers: ClusterFinalizers, ref: ScalerRef, owner: str) -> Line:
     try:
-        pool_finalizers(kube).take_off(ref)
+        finalizers.take_off(ref)
     except TargetError as error:
-        return [Line(str(ref), owner, None, None, fault=str(error))]
-    return [Line(str(ref), owner, None, None, note=f"its finalizer {FINALIZER} is taken off")]
+        return Line(str(ref), owner, None, None, fault=str(error))
+    return Line(str(ref), owner, None, None, note=f"its finalizer {FINALIZER} is taken off")
 
 
 def _costs(kube: KubeClient) -> list[Line]:
