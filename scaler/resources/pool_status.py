@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.api.pause import PAUSED
-from scaler.api.status import Because, ConditionType, PoolStatus, Truth
+from scaler.api.status import Because, ConditionType, PoolStatus, Refusal, Truth
 from scaler.kube import Json
 from scaler.plan.reasons import Reason
 from scaler.pools.limits import cost_per_hour, most_nodes
@@ -65,24 +65,12 @@ def place_in(item: Json) -> Place:
 def of_ending(place: Place, why: str, before: PoolStatus, now: float) -> PoolStatus:
     """The status of a pool that is being deleted, and waits."""
     said = f"its deletion waits, for what it raised is not put back: {why}"
-    finding = Finding(ConditionType.READY, Truth.FALSE, Because.NOT_RELEASED, said)
-    return _status(
-        observedGeneration=place.generation,
-        reason=str(Because.NOT_RELEASED),
-        lastScaleTime=before.last_scale_time,
-        conditions=[c.model_dump(by_alias=True) for c in dated((finding,), before.conditions, place, now)],
-    )
+    return _unused(place, Because.NOT_RELEASED, said, before, now)
 
 
 def of_refused(refused: Refused, before: PoolStatus, now: float) -> PoolStatus:
     """The status of a pool that is not used."""
-    finding = Finding(ConditionType.READY, Truth.FALSE, refused.reason, refused.text)
-    return _status(
-        observedGeneration=refused.place.generation,
-        reason=str(refused.reason),
-        lastScaleTime=before.last_scale_time,
-        conditions=[c.model_dump(by_alias=True) for c in dated((finding,), before.conditions, refused.place, now)],
-    )
+    return _unused(refused.place, refused.reason, refused.text, before, now)
 
 
 def read(status: Json) -> PoolStatus:
@@ -130,6 +118,17 @@ def _paused(pool: GpuNodePool) -> Finding:
     if pool.paused:
         return Finding(kind, Truth.TRUE, Reason.PAUSED, f'{PAUSED}: "true": nothing is changed')
     return Finding(kind, Truth.FALSE, Because.NOT_PAUSED, "no annotation asks for it")
+
+
+def _unused(place: Place, reason: Because | Refusal, text: str, before: PoolStatus, now: float) -> PoolStatus:
+    """The status of a pool of which no tick tells anything."""
+    finding = Finding(ConditionType.READY, Truth.FALSE, reason, text)
+    return _status(
+        observedGeneration=place.generation,
+        reason=str(reason),
+        lastScaleTime=before.last_scale_time,
+        conditions=[c.model_dump(by_alias=True) for c in dated((finding,), before.conditions, place, now)],
+    )
 
 
 def _status(**fields: Any) -> PoolStatus:
