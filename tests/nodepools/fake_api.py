@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from kubernetes.client.configuration import Configuration
 
-from scaler.errors import Unreachable
+from scaler.errors import TargetError, Unreachable
 from scaler.kube import JSON, JSON_PATCH, Answer, Json, KubeClient
 
 SCALED = ("deployments", "machinedeployments", "nodepools")
@@ -26,6 +26,7 @@ class FakeApi(KubeClient):
         self.asked: list[tuple[str, str, Any]] = []
         self.down = False
         self.forbidden: set[str] = set()  # methods
+        self.faults: dict[str, TargetError] = {}  # by how the paths end that it does not serve
         self.refuses = ""  # what it says against every patch whose tests hold
         self.meanwhile: list[tuple[str, Json]] = []  # what others merge in before the next patch
 
@@ -51,6 +52,9 @@ class FakeApi(KubeClient):
         self.asked.append((method, path, body))
         if self.down:
             raise Unreachable("the API server does not answer")
+        for end, fault in self.faults.items():
+            if path.endswith(end):
+                raise fault
         if method in self.forbidden:
             return _status(403, f"may not {method} {path}")
         if method == "GET":

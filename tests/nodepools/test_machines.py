@@ -110,14 +110,7 @@ def test_what_another_replica_annotates_later_is_taken_back_too() -> None:
 @pytest.mark.parametrize("fault", [Unreachable("a webhook"), TargetError("a schema"), Silent("away"), NotLeader("no")])
 def test_machines_that_cannot_be_taken_back_hold_up_no_node(fault: TargetError) -> None:
     world, made = fleet()
-    whole = world.kube.call
-
-    def some(method: str, path: str, **more: Any) -> Any:
-        if path.endswith("/machines"):
-            raise fault
-        return whole(method, path, **more)
-
-    world.kube.call = some  # type: ignore[method-assign]
+    world.kube.faults["/machines"] = fault
     with pytest.raises(type(fault)):
         world.pools.write(made, 4, 4)  # it is told where nothing is to be raised
     if isinstance(fault, NotLeader | Silent):
@@ -228,14 +221,7 @@ def test_a_release_leaves_it_where_machines_are_still_to_go() -> None:
 def test_a_release_leaves_it_where_it_is_not_known_how_many_are_to_stay() -> None:
     world, made = fleet()
     world.pools.single_out(made, ["b"])
-    whole = world.kube.call
-
-    def some(method: str, path: str, **more: Any) -> Any:
-        if path.endswith("/machinedeployments"):
-            raise Forbidden("may not list")
-        return whole(method, path, **more)
-
-    world.kube.call = some  # type: ignore[method-assign]
+    world.kube.faults["/machinedeployments"] = Forbidden("may not list")
     lines = release(world.kube, expired_only=False, now=START)
     assert ("Machine fleet/m-b", "may not list") in [(line.what, line.fault) for line in lines]
     assert first(world) == {"b": OURS}

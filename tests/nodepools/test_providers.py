@@ -431,14 +431,7 @@ class TestRelease:
     def test_a_kind_that_may_not_be_listed_is_said(self) -> None:
         world = fake("capacityBuffer")
         world.made(2)
-        whole = world.kube.call
-
-        def some(method: str, path: str, **more: Any) -> Any:
-            if path.endswith("/capacitybuffers"):
-                raise Forbidden("may not list")
-            return whole(method, path, **more)
-
-        world.kube.call = some  # type: ignore[method-assign]
+        world.kube.faults["/capacitybuffers"] = Forbidden("may not list")
         (line,) = release(world.kube, expired_only=True, now=START)
         assert (line.what, line.fault) == ("CapacityBuffer", "may not list")
         world.kube.objects.pop("/apis/lagcast.io/v1alpha1/gpunodepools/h100")  # and so nothing was written there
