@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from scaler.act.apply import Actor
@@ -164,7 +165,9 @@ class Controller:
         self._mind_the_clock(now)
         self._take_role(self._leads())
         groups = [one.group for one in self._planned.values()]
-        self._begin_pools()
+        if self._pools is not None:
+            with _alone("asking for the pools' counts"):
+                self._pools.begin(self._declared)
         observed = self._gatherer.gather(now, [s.watched for s in self._scalers.values()])
         pools = self._look(now, groups, observed)
         rows: dict[str, Row] = {}
@@ -174,7 +177,9 @@ class Controller:
                 break
             seen = tuple(observed[member.service.uid] for member in one.group.members)
             decided = _decide(one, seen, pools, now)
-            self._vacate(one.group, decided)
+            if self._pools is not None and self._led:
+                with _alone("marking the pods of %s", one.group.pool):
+                    self._pools.vacate(one.group, decided)
             for member, decision in zip(one.group.members, decided.services, strict=True):
                 if stop is not None and stop.is_set():
                     break
@@ -186,7 +191,9 @@ class Controller:
         for bare in self._declared:
             if bare.uid not in self._planned and bare.uid in pools:  # no scaler names it
                 self._carry_out(Group(bare.uid, (), bare), pools[bare.uid], None, now, pool_rows)
-        self._tidy(groups)
+        if self._pools is not None:
+            with _alone("tidying up after the pools"):
+                self._pools.tidy(groups, leads=self._led)
         self._rows, self._pool_rows = rows, pool_rows
         self._last_tick = self._clock.elapsed()
         return rows
@@ -273,14 +280,6 @@ class Controller:
                 SET_BACK / 60,
             )
 
-    def _begin_pools(self) -> None:
-        if self._pools is None:
-            return
-        try:
-            self._pools.begin(self._declared)
-        except Exception as error:  # noqa: BLE001 - the services that stand on no pool go on
-            log.error("asking for the pools' counts failed: %s; please report it", where(error))
-
     def _look(
         self, now: float, groups: Sequence[Group], observed: Mapping[str, ServiceObservation]
     ) -> Mapping[str, PoolSeen]:
@@ -293,29 +292,13 @@ class Controller:
             log.error("observing the pools failed: %s; their services are held; please report it", where(error))
             return {}
 
-    def _vacate(self, group: Group, decided: GroupDecision) -> None:
-        if self._pools is None or not self._led:
-            return
-        try:
-            self._pools.vacate(group, decided)
-        except Exception as error:  # noqa: BLE001 - it costs an emptier node, and stops no scaler
-            log.error("marking the pods of %s failed: %s; please report it", group.pool, where(error))
-
-    def _tidy(self, groups: Sequence[Group]) -> None:
-        if self._pools is None:
-            return
-        try:
-            self._pools.tidy(groups, leads=self._led)
-        except Exception as error:  # noqa: BLE001 - as for the marks
-            log.error("tidying up after the pools failed: %s; please report it", where(error))
-
     def _carry_out(
         self, group: Group, seen: PoolSeen, decision: PoolDecision | None, now: float, rows: dict[str, PoolRow]
     ) -> None:
-        """Carry a pool's decision out, and note it in ``rows``; a fault of ours in it leaves all others alone."""
+        """Carry a pool's decision out, and note it in ``rows``."""
         assert self._pools is not None  # noqa: S101 - else none was seen
         assert group.pool is not None  # noqa: S101 - as above
-        try:
+        with _alone("carrying out or reporting %s", group.pool):
             row = self._pools.carry_out(group.pool, seen, decision, now, leads=self._led, services=len(group.members))
             rows[group.pool.uid] = row
             old = self._pool_rows.get(group.pool.uid)
@@ -324,8 +307,6 @@ class Controller:
                 log.info("%s: %s", group.pool, ", ".join(decision.reasons))
             if self._led:
                 self._telemetry.pools.decided(row)
-        except Exception as error:  # noqa: BLE001 - as for the decision
-            log.error("carrying out or reporting %s failed: %s; please report it", group.pool, where(error))
 
     def _take_over(self, stop: threading.Event, after_tick: Callable[[], None]) -> None:
         """Carry out what a new leader decided at its newest tick. Nothing is observed for it: arrivals of an instant
@@ -380,11 +361,9 @@ class Controller:
 
     def _report(self, scaler: _Scaler, seen: ServiceObservation, decision: ServiceDecision, outcome: Outcome) -> Row:
         row = Row(scaler.resource, replace(seen, history=None), decision, outcome, alone=scaler.alone)
-        try:
+        with _alone("reporting %s/%s", scaler.who.namespace, scaler.who.name):
             row = replace(row, last_week=remember(scaler.week, seen, decision, scaler.service))
             self._say(scaler, decision)
-        except Exception as error:  # noqa: BLE001 - what cannot be told stops no scaler
-            _unreported(scaler, error)
         self._shown(scaler, row)
         return row
 
@@ -392,13 +371,11 @@ class Controller:
         """In the metrics and the journal, if this replica leads."""
         if row.outcome.reason is Reason.STANDBY:
             return
-        try:
+        with _alone("reporting %s/%s", scaler.who.namespace, scaler.who.name):
             self._telemetry.observed(scaler.who, row.observed, row.decision.time)
             self._telemetry.decided(scaler.who, row.observed, row.decision, row.outcome)
             if self._note is not None:
                 self._note(row)
-        except Exception as error:  # noqa: BLE001 - a number that cannot be shown stops no scaler
-            _unreported(scaler, error)
 
     def _say(self, scaler: _Scaler, decision: ServiceDecision) -> None:
         """Log a line when the reasons change, not at every tick."""
@@ -407,9 +384,14 @@ class Controller:
             log.info("%s/%s: %s", scaler.who.namespace, scaler.who.name, ", ".join(decision.reasons))
 
 
-def _unreported(scaler: _Scaler, error: Exception) -> None:
-    who = scaler.who
-    log.error("reporting %s/%s failed: %s; please report it", who.namespace, who.name, where(error))
+@contextmanager
+def _alone(doing: str, *of: object) -> Iterator[None]:
+    """A fault of ours in it is said, and leaves the other scalers and pools alone. ``doing``: with a %s for each
+    ``of``."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the others
+        log.error("%s failed: %s; please report it", doing % of, where(error))
 
 
 def _order(scaler: _Scaler, decision: ServiceDecision, now: float) -> Order:
