@@ -23,11 +23,6 @@ from scaler.telemetry import Who
 from tests.controller.tick_bench import Bench, resource
 
 
-@pytest.fixture
-def bench() -> Callable[..., Bench]:
-    return lambda **wanted: Bench(wanted)
-
-
 def test_enforce_patches_tells_and_counts(bench: Callable[..., Bench]) -> None:
     b = bench(chat=9)
     b.controller.configure([resource()])

@@ -13,11 +13,6 @@ from scaler.plan.reasons import Reason
 from tests.controller.tick_bench import Bench, resource
 
 
-@pytest.fixture
-def bench() -> Callable[..., Bench]:
-    return lambda **wanted: Bench(wanted)
-
-
 @pytest.mark.parametrize("part", ["_actor.apply", "_telemetry.decided"])
 def test_a_fault_in_acting_or_reporting_leaves_the_other_scalers_alone(
     bench: Callable[..., Bench], part: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
