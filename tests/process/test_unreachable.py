@@ -108,21 +108,25 @@ def test_without_an_election_it_leads(missing: ControllerProcess) -> None:
     assert missing.metric("lagcast_leader") == 1
 
 
+def at_warm_up(does: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is started from now on does this, too, when it warms up."""
+    (folder / "sitecustomize.py").write_text(
+        "import sys, time, numpy\n"
+        "full = numpy.full\n"
+        "def odd(*given, **more):\n"
+        "    if sys._getframe(1).f_globals.get('__name__') == 'scaler.warm':\n"
+        f"        {does}\n"
+        "    return full(*given, **more)\n"
+        "numpy.full = odd\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
 def test_a_signal_while_it_starts_is_heeded_at_once(
     start: Callable[..., ControllerProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Functions that are compiled, where no folder keeps them, take much longer than the 5 s."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys, time, numpy\n"
-        "full = numpy.full\n"
-        "def hanging(*given, **more):\n"
-        "    if sys._getframe(1).f_globals.get('__name__') == 'scaler.warm':\n"
-        "        print('compiling', file=sys.stderr, flush=True)\n"
-        "        time.sleep(60)\n"
-        "    return full(*given, **more)\n"
-        "numpy.full = hanging\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    at_warm_up("print('compiling', file=sys.stderr, flush=True); time.sleep(60)", tmp_path, monkeypatch)
     starting = start(scaler(), more=["--leader-elect"])
     starting.until(lambda: "compiling" in starting.log, "it warms up")
     code, took = starting.stop()
@@ -136,16 +140,7 @@ def test_a_signal_while_it_starts_is_heeded_at_once(
 def test_a_scaler_that_cannot_be_warmed_up_with_stops_no_start(
     start: Callable[..., ControllerProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys, numpy\n"
-        "full = numpy.full\n"
-        "def broken(*given, **more):\n"
-        "    if sys._getframe(1).f_globals.get('__name__') == 'scaler.warm':\n"
-        "        raise ValueError('hunter2')\n"
-        "    return full(*given, **more)\n"
-        "numpy.full = broken\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    at_warm_up("raise ValueError('hunter2')", tmp_path, monkeypatch)
     running = start(scaler()).ready()
     assert "warming up with PredictiveScaler default/chat failed: ValueError in " in running.log
     assert "hunter2" not in running.log
