@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,16 @@ def stand_in_definition() -> dict[str, Any]:
             "versions": [{"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
         },
     }
+
+
+def lagcast(*arguments: str, kubeconfig: Path | str, code: int = 0) -> str:
+    """What the command prints on stdout; it has to end with ``code``."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "scaler.cli", *arguments, "--kubeconfig", str(kubeconfig)],
+        capture_output=True, text=True, timeout=60, check=False, env=os.environ.copy(),
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
 
 
 class Administrator:

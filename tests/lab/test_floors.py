@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +22,7 @@ from simulations.lab.lab import Lab
 from simulations.lab.programs import KEDA
 from tests.configuration.objects import GOOD
 from tests.floors.conformance import FinalizerConformance, FloorConformance, World
-from tests.lab.floors_world import NAMESPACE, SCALED_OBJECTS, Administrator, LabWorld, stand_in_definition
+from tests.lab.floors_world import NAMESPACE, SCALED_OBJECTS, Administrator, LabWorld, lagcast, stand_in_definition
 from tests.lab.test_bad_input import Feed, deployment
 from tests.lab.test_crd_status import SPEC, Cluster
 
@@ -124,17 +121,9 @@ class Stage:
     def until(self, is_so: Any, what: str, seconds: float = 40.0) -> None:
         self.cluster.until(is_so, what, seconds)
 
-    def lagcast(self, *arguments: str, kubeconfig: Path | str, code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-m", "scaler.cli", *arguments, "--kubeconfig", str(kubeconfig)],
-            capture_output=True, text=True, timeout=60, check=False, env=os.environ.copy(),
-        )  # fmt: skip
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
-
     def release(self, *arguments: str) -> str:
         """As the CronJob's account."""
-        return self.lagcast("release", *arguments, kubeconfig=self.releaser)
+        return lagcast("release", *arguments, kubeconfig=self.releaser)
 
 
 def served(url: str) -> int | Fault:
@@ -216,14 +205,14 @@ def test_a_floor_above_the_hpas_maximum_is_clipped_and_said(stage: Stage) -> Non
 
 def test_held_at_a_count_and_let_go_by_the_commands(stage: Stage) -> None:
     admin = stage.lab.kubernetes.admin_kubeconfig
-    stage.lagcast("pause", f"default/{NAME}", "--replicas", "2", kubeconfig=admin)
+    lagcast("pause", f"default/{NAME}", "--replicas", "2", kubeconfig=admin)
     stage.until(lambda: stage.least(NAME) == 2, "the floor is held there")
     stage.until(lambda: stage.cluster.condition(NAME, "Paused") == ("True", "Paused"), "and said")
     stage.admin.kubectl("annotate", "ps", NAME, "lagcast.io/paused-replicas=two", "--overwrite")
     invalid = ("True", "InvalidAnnotation")
     stage.until(lambda: stage.cluster.condition(NAME, "Paused") == invalid, "a wrong value is named")
     assert 'found "two"' in stage.message(NAME, "Paused")
-    stage.lagcast("resume", f"default/{NAME}", kubeconfig=admin)
+    lagcast("resume", f"default/{NAME}", kubeconfig=admin)
     stage.until(lambda: stage.least(NAME) > 2, "it goes on")
 
 

@@ -7,9 +7,6 @@ would make the nodes does not run: what he is told is what is looked at.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,11 +20,10 @@ from scaler.act.finalizer import FINALIZER
 from scaler.act.nodepools.marks import BEFORE, OWNER, VALUE
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.api.predictive_scaler import API_VERSION, KIND
-from scaler.kube import KubeClient
 from simulations.lab.cluster_api import install_kinds
 from simulations.lab.lab import Lab
 from simulations.lab.programs import CLUSTER_API, KARPENTER, build
-from tests.lab.floors_world import Administrator
+from tests.lab.floors_world import Administrator, lagcast
 from tests.lab.nodepool_world import GROUP, POOLS, LabWorld, prepare
 from tests.lab.test_bad_input import Feed, deployment
 from tests.lab.test_crd_status import SPEC, Cluster
@@ -89,13 +85,7 @@ class Fleet:
 
     def release(self, *arguments: str) -> list[dict[str, Any]]:
         """As the CronJob's account."""
-        command = [sys.executable, "-W", "error", "-m", "scaler.cli", "release", *arguments, "-o", "json"]
-        done = subprocess.run(
-            [*command, "--kubeconfig", str(self.releaser)],
-            capture_output=True, text=True, timeout=60, check=False, env=os.environ.copy(),
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return list(json.loads(done.stdout))
+        return list(json.loads(lagcast("release", *arguments, "-o", "json", kubeconfig=self.releaser)))
 
 
 def release_account(admin: Administrator, folder: Path) -> Path:
@@ -113,7 +103,7 @@ def fleet(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]
     for program in (KARPENTER, CLUSTER_API):
         build(program)
         install_kinds(lab.directory, program)
-    client: KubeClient = prepare(lab, folder)
+    client = prepare(lab, folder)
     admin = Administrator(lab)
     worlds = {provider: LabWorld(provider, client) for provider in PROVIDERS}
     for world in worlds.values():
