@@ -30,9 +30,18 @@ def install_kinds(directory: Path, program: Program) -> None:
             interrupts.pause(0.2)
         if done.code != 0:
             raise StartFailed(f"kubectl {arguments[0]} for {program.name} failed: {done.output.strip()}")
-    # The first who asks for a kind may be told that its storage is being made.
     names = kubectl(directory, "get", *files, "-o", "name").output.split()
-    kinds = ",".join(name.partition("/")[2] for name in names if name.startswith("customresourcedefinition"))
+    await_kinds(directory, *(name.partition("/")[2] for name in names if name.startswith("customresourcedefinition")))
+
+
+def await_kinds(directory: Path, *names: str) -> None:
+    """Wait until objects of each kind can be listed; ``names`` are those of the CRDs, as nodepools.karpenter.sh.
+
+    Established is not enough: the first who asks for a kind after that may be told that its storage is being made.
+    Raises StartFailed.
+    """
+    kinds = ",".join(names)
+    until = time.monotonic() + PATIENCE
     while (done := kubectl(directory, "get", kinds, "--all-namespaces", "-o", "name")).code != 0:
         if time.monotonic() > until:
             raise StartFailed(f"kubectl get {kinds} failed: {done.output.strip()}")

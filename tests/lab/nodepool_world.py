@@ -15,6 +15,7 @@ import yaml
 from scaler.act.nodepools.pointer import found, parts
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.kube import JSON_PATCH, Json, KubeClient, connect
+from simulations.lab.cluster_api import await_kinds
 from simulations.lab.karpenter import node_pool, whole_node
 from simulations.lab.lab import Lab
 from tests.nodepools.conformance import World, pool
@@ -251,10 +252,7 @@ def prepare(lab: Lab, folder: Path) -> KubeClient:
         },
     ]
     apply(lab, json.dumps({"apiVersion": "v1", "kind": "List", "items": whole}))
-    until = time.monotonic() + 20
-    while (waited := lab.kubernetes.run("wait", "--for=condition=Established", "crd", "--all")).code != 0:
-        assert time.monotonic() < until, waited.output  # one that has just been made has no conditions to wait for
-        time.sleep(0.2)
+    await_kinds(lab.directory, f"nodegroups.{GROUP}", "gpunodepools.lagcast.io", "predictivescalers.lagcast.io")
     token = lab.kubernetes.run("create", "token", ACCOUNT, "-n", "fleet")
     assert token.code == 0, token.output
     config = yaml.safe_load(Path(lab.kubernetes.admin_kubeconfig).read_text(encoding="utf-8"))

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from scaler.act.finalizer import FINALIZER
 from scaler.act.floor import HPA, MARKS
 from scaler.kube import MERGE_PATCH, connect
+from simulations.lab.cluster_api import await_kinds
 from simulations.lab.external_metrics import ExternalMetrics, Fault
 from simulations.lab.lab import Lab
 from simulations.lab.programs import KEDA
@@ -40,12 +41,7 @@ def admin(lab: Lab) -> Iterator[Administrator]:
     made.kubectl("apply", "--server-side", "-f", "-", stdin=definition or json.dumps(stand_in_definition()))
     made.kubectl("apply", "--server-side", "-f", str(MANIFESTS / "crd"))
     made.kubectl("create", "namespace", NAMESPACE)
-    for kind in (SCALED_OBJECTS, "predictivescalers.lagcast.io"):
-        made.kubectl("wait", "--for=condition=Established", f"crd/{kind}", "--timeout=20s")
-    until = time.monotonic() + 20.0
-    while not made.client.call("GET", "/apis/keda.sh/v1alpha1/scaledobjects").ok:  # 429 while its storage begins
-        assert time.monotonic() < until
-        time.sleep(0.2)
+    await_kinds(lab.directory, SCALED_OBJECTS, "predictivescalers.lagcast.io")
     try:
         yield made
     finally:

@@ -16,6 +16,7 @@ import yaml
 
 from scaler.act.finalizer import FINALIZER
 from scaler.act.floor import MARKS
+from simulations.lab.cluster_api import await_kinds
 from simulations.lab.lab import Lab
 from simulations.lab.programs import KEDA
 from tests.lab.floors_world import Administrator
@@ -45,6 +46,7 @@ class Stage:
         lab.kwok.add_nodes(1, 1, prefix="keda")
         for name in NAMES:
             self.admin.kubectl("apply", "-f", "-", stdin=json.dumps(deployment(name)))
+        await_kinds(lab.directory, "scaledobjects.keda.sh", "predictivescalers.lagcast.io")
         self.begun = lab.kubernetes.audit_log.stat().st_size
         self.cluster = Cluster(lab, folder)
 
@@ -65,8 +67,9 @@ class Stage:
 
     def apply(self, name: str, spec: dict[str, Any]) -> None:
         metadata = {"name": name, "namespace": "default"}
-        item = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": metadata, "spec": spec}
-        self.until(lambda: self.lab.kubernetes.run("apply", "-f", "-", stdin=json.dumps(item)).code == 0, "KEDA's kind")
+        self.cluster.apply(
+            {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": metadata, "spec": spec}
+        )
 
     def declare(self, name: str, mode: str) -> None:
         kafka = {"bootstrapServers": self.lab.kafka.bootstrap, "topic": NAME, "consumerGroup": NAME}

@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from simulations.lab.argo_rollouts import ARGO_ROLLOUTS
-from simulations.lab.cluster_api import install_kinds
+from simulations.lab.cluster_api import await_kinds, install_kinds
 from simulations.lab.kwok import pod_annotations
 from simulations.lab.lab import Lab
 from simulations.lab.programs import build
@@ -189,8 +189,8 @@ def stage(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]
     admin.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(leader_worker_sets()))
     admin.kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "crd"))
     install_kinds(lab.directory, ARGO_ROLLOUTS)
-    definitions = [f"crd/{kind.plural}.{kind.version.partition('/')[0]}" for kind in KINDS]
-    admin.kubectl("wait", "--for=condition=Established", *definitions, "crd/predictivescalers.lagcast.io")
+    definitions = [f"{kind.plural}.{kind.version.partition('/')[0]}" for kind in KINDS]
+    await_kinds(lab.directory, *definitions, "predictivescalers.lagcast.io")
     nodes = [f"node/{name}" for name in lab.kwok.add_nodes(1, 1, prefix=NAME)]
     items = [made for kind in KINDS for made, _ in kind.owned]
     for kind in KINDS:
@@ -208,7 +208,8 @@ def stage(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]
         feed.stop()
         scalers = [f"predictivescaler/{kind.name}" for kind in KINDS]
         pods = [f"{item['kind'].lower()}/{item['metadata']['name']}" for kind in KINDS for item, _ in kind.owned]
-        lab.kubernetes.run("delete", *scalers, *pods, *nodes, *definitions, "--ignore-not-found", "--wait=false")
+        crds = [f"crd/{name}" for name in definitions]
+        lab.kubernetes.run("delete", *scalers, *pods, *nodes, *crds, "--ignore-not-found", "--wait=false")
         lab.kubernetes.run("delete", "-f", RIGHTS, "--ignore-not-found")
         admin.client.close()
 
