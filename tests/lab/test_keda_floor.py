@@ -22,6 +22,7 @@ from simulations.lab.programs import KEDA
 from tests.lab.floors_world import Administrator
 from tests.lab.test_bad_input import REPLICAS, Feed, deployment
 from tests.lab.test_crd_status import Cluster
+from tests.lab.test_leader import Record
 from tests.manifests.checked_in import ROOT
 
 pytestmark = [
@@ -47,7 +48,7 @@ class Stage:
         for name in NAMES:
             self.admin.kubectl("apply", "-f", "-", stdin=json.dumps(deployment(name)))
         await_kinds(lab.directory, "scaledobjects.keda.sh", "predictivescalers.lagcast.io")
-        self.begun = lab.kubernetes.audit_log.stat().st_size
+        self.record = Record(lab.kubernetes.audit_log)
         self.cluster = Cluster(lab, folder)
 
     def scaled_object(self, name: str, **spec: Any) -> None:
@@ -105,9 +106,7 @@ class Stage:
 
     def changed(self) -> set[tuple[str, str]]:
         """(resource, name) of all that the controller's account has changed, by the API server's own record."""
-        with self.lab.kubernetes.audit_log.open("rb") as log:
-            log.seek(self.begun)
-            refs = [json.loads(line)["objectRef"] for line in log.read().split(b"\n")[:-1]]
+        refs = [line["objectRef"] for line in self.record.lines()]
         return {(str(ref["resource"]), str(ref.get("name", ""))) for ref in refs}
 
 

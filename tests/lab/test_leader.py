@@ -69,11 +69,14 @@ class Record:
         self.file = file
         self.begun = file.stat().st_size
 
-    def changes(self) -> list[Change]:
+    def lines(self) -> list[dict[str, Any]]:
+        """As the API server wrote them."""
         with self.file.open("rb") as log:
             log.seek(self.begun)
-            lines = log.read().split(b"\n")[:-1]
-        return sorted((change(json.loads(line)) for line in lines), key=lambda c: c.version)
+            return [json.loads(line) for line in log.read().split(b"\n")[:-1]]
+
+    def changes(self) -> list[Change]:
+        return sorted(map(change, self.lines()), key=lambda c: c.version)
 
     def holders(self) -> list[tuple[int, float, str]]:
         """(version, time, holder) each time that the Lease changed hands."""

@@ -24,6 +24,7 @@ from simulations.lab.programs import build
 from tests.lab.floors_world import Administrator
 from tests.lab.test_bad_input import Feed
 from tests.lab.test_crd_status import Cluster
+from tests.lab.test_leader import Record
 from tests.manifests.checked_in import ROOT
 
 pytestmark = pytest.mark.lab
@@ -142,7 +143,7 @@ class Stage:
 
     def __init__(self, lab: Lab, admin: Administrator, folder: Path) -> None:
         self.lab, self.admin = lab, admin
-        self.begun = lab.kubernetes.audit_log.stat().st_size
+        self.record = Record(lab.kubernetes.audit_log)
         self.cluster = Cluster(lab, folder)
         kafka = {"bootstrapServers": lab.kafka.bootstrap, "topic": NAME, "consumerGroup": NAME}
         for kind in KINDS:
@@ -173,12 +174,6 @@ class Stage:
     def row(self, kind: Kind) -> Json:
         rows: list[Json] = requests.get(f"{self.cluster.url}/status", timeout=5).json()
         return next(row for row in rows if row["name"] == kind.name)
-
-    def changes(self) -> list[Json]:
-        """What the controller's account changed, by the API server's own record."""
-        with self.lab.kubernetes.audit_log.open("rb") as log:
-            log.seek(self.begun)
-            return [json.loads(line) for line in log.read().split(b"\n")[:-1]]
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +246,7 @@ def test_it_is_scaled_through_scale_and_its_pods_are_found_by_its_own_selector(s
 def test_nothing_else_of_them_was_changed(stage: Stage) -> None:
     time.sleep(1.0)  # two more ticks
     groups = {kind.version.partition("/")[0] for kind in KINDS}
-    refs = [line["objectRef"] | {"verb": line["verb"]} for line in stage.changes()]
+    refs = [line["objectRef"] | {"verb": line["verb"]} for line in stage.record.lines()]
     changed = {(ref["verb"], ref["resource"], ref.get("subresource")) for ref in refs if ref.get("apiGroup") in groups}
     assert changed == {("patch", kind.plural, "scale") for kind in KINDS}
     log = stage.cluster.log.read_text(encoding="utf-8")
