@@ -5,6 +5,7 @@ after a restart, too, until it is done, and never what the pool names now.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from scaler.act.nodepools.raised import RAISED
 from scaler.api.gpu_node_pool import Provider
 from scaler.errors import TargetNotFound, Unreachable
 from scaler.kube import KubeClient
-from scaler.pools.endings import PoolEndings, pool_finalizers, pool_ref
-from tests.cluster.api_server import ApiServer
+from scaler.pools.endings import PoolEndings, PoolRef, pool_finalizers, pool_ref
+from tests.cluster.api_server import ApiServer, Asked
 from tests.floors.served import Objects
 from tests.pools.made import pool
 
@@ -122,9 +123,41 @@ def test_other_annotations_and_finalizers_are_kept(world: World) -> None:
     world.raises(WARM)
     assert world.item["metadata"]["annotations"]["team"] == "ml"
     assert world.finalizers == ["a/b", FINALIZER]
-    pool_finalizers(world.client).take_off(pool_ref(pool()).__class__("", "h100", "uid-h100"))
+    pool_finalizers(world.client).take_off(PoolRef("", "h100", "uid-h100"))
     assert world.item["metadata"]["annotations"] == {"team": "ml"}
     assert world.finalizers == ["a/b"]
+
+
+def meanwhile(world: World, api: ApiServer, change: Callable[[dict[str, Any]], None]) -> None:
+    """Before the next patch somebody else changes the pool's metadata."""
+
+    def late(asked: Asked) -> tuple[int, Any]:
+        if asked.method == "PATCH":
+            api.answer = world.objects.answer
+            change(world.objects.kept[PATH]["metadata"])
+            world.objects.kept[PATH]["metadata"]["resourceVersion"] += "0"
+        return world.objects.answer(asked)
+
+    api.answer = late
+
+
+@pytest.mark.parametrize("before", [[], [WARM]])
+def test_what_another_notes_at_the_same_moment_is_kept(
+    world: World, api: ApiServer, before: list[dict[str, Any]]
+) -> None:
+    world.names(WARM, finalizers=[FINALIZER])
+    for one in before:
+        world.raises(one)
+    meanwhile(world, api, lambda seen: seen.update(annotations={RAISED: json.dumps([*before, AUTOSCALED])}))
+    world.raises(COLD)
+    assert world.noted == [*before, AUTOSCALED, COLD]
+
+
+def test_a_finalizer_that_another_puts_on_at_the_same_moment_is_kept(world: World, api: ApiServer) -> None:
+    world.raises(WARM)
+    meanwhile(world, api, lambda seen: seen["finalizers"].append("a/b"))
+    pool_finalizers(world.client).take_off(PoolRef("", "h100", "uid-h100"))
+    assert (world.finalizers, world.noted) == (["a/b"], None)
 
 
 def test_nothing_is_noted_on_a_pool_that_goes_or_is_another(world: World) -> None:
