@@ -121,11 +121,11 @@ def run(
         host,
         port,
         kubeconfig,
-        lease_name(lease_namespace, lease or LEASE) if elect else None,
+        lease_name(lease_namespace, LEASE if lease is None else lease) if elect else None,
         journal,
         journal_every,
         fit_processes,
-        PurePosixPath(credentials or CREDENTIALS),
+        CREDENTIALS if credentials is None else PurePosixPath(credentials),
     )
     try:
         assemble(settings, signals)
