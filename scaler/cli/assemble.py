@@ -216,13 +216,13 @@ def _pools(settings: Settings, kube: KubeClient, cluster: PodsOf, threads: Threa
     from scaler.act.nodepools.pools import ProviderPools
     from scaler.observe.nodes import KubernetesNodes
     from scaler.pools.act import KubernetesNodePods, PoolActor
-    from scaler.pools.endings import pool_finalizers
+    from scaler.pools.endings import PoolFinalizers
     from scaler.pools.gather import PoolGatherer
 
     counts = ProviderPools(kube, clock)
     nodes = KubernetesNodes(kube, clock)
     gatherer = PoolGatherer(nodes, cluster, counts, threads.samplers, settings.patience)
-    finalizers = pool_finalizers(kube) if settings.path is None else NoFinalizers()
+    finalizers = PoolFinalizers(kube) if settings.path is None else NoFinalizers()
     return Pools(gatherer, PoolActor(counts, KubernetesNodePods(kube), finalizers), cluster, EventRecorder(kube))
 
 

@@ -30,7 +30,7 @@ from scaler.clock import SystemClock
 from scaler.errors import LagcastError, TargetError
 from scaler.kube import Json, KubeClient, connect, failure
 from scaler.pools.endings import PLURAL as POOLS
-from scaler.pools.endings import pool_finalizers, ref_of, unknown
+from scaler.pools.endings import PoolFinalizers, ref_of, unknown
 from scaler.pools.sweep import costs_off
 
 OVERDUE = 120.0  # s after which a deletion that waits is not the controller's any more: it does not run
@@ -158,7 +158,7 @@ def _unguard_pool(kube: KubeClient, item: Json, again: frozenset[str]) -> Line:
         return Line(str(ref), owner, None, None, fault=fault)
     if may_hold(item) is None:
         return Line(str(ref), owner, None, None, fault=unknown(ref.name))
-    return _taken_off(pool_finalizers(kube), ref, owner)
+    return _taken_off(PoolFinalizers(kube), ref, owner)
 
 
 def _taken_off(finalizers: ClusterFinalizers, ref: ScalerRef, owner: str) -> Line:

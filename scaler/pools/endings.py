@@ -128,11 +128,6 @@ class PoolFinalizers(ClusterFinalizers):
         self._change(ref, patch, "note what is put back beside")
 
 
-def pool_finalizers(client: KubeClient) -> PoolFinalizers:
-    """Lagcast's finalizer on GpuNodePools, and what it stands for."""
-    return PoolFinalizers(client)
-
-
 class PoolEndings:
     """The handler of a watch of GpuNodePools: which of them have something to be put back.
 

@@ -15,7 +15,7 @@ from scaler.clock import Clock
 from scaler.errors import where
 from scaler.kube import Json, KubeClient
 from scaler.observe.watch import Watches
-from scaler.pools.endings import PoolEndings, pool_finalizers
+from scaler.pools.endings import PoolEndings, PoolFinalizers
 from scaler.pools.limits import enforced
 from scaler.pools.row import PoolRow
 from scaler.resources import pool_status
@@ -36,7 +36,7 @@ class ClusterPools:
         """The watch, one of ``watches``, begins at once."""
         self._store: Store[GpuNodePool] = Store(POOL_KIND, GpuNodePool)
         self._counts = ProviderPools(client, clock)
-        self._endings = PoolEndings(self._counts, pool_finalizers(client))
+        self._endings = PoolEndings(self._counts, PoolFinalizers(client))
         self._watch = watches.begin(COLLECTION, Both(self._store, self._endings))
         self._writer = StatusWriter(client, POOL)
         self._objects = Objects(client)

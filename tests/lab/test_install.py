@@ -24,7 +24,7 @@ import yaml
 from scaler.act.nodepools.pools import ProviderPools
 from scaler.clock import SystemClock
 from scaler.kube import connect
-from scaler.pools.endings import pool_finalizers, pool_ref
+from scaler.pools.endings import PoolFinalizers, pool_ref
 from simulations.lab import ports
 from simulations.lab.access import write_kubeconfig
 from simulations.lab.lab import Lab
@@ -189,7 +189,7 @@ class Followed:
         admin = connect(Path(self.lab.kubernetes.admin_kubeconfig))
         uid = admin.get(f"/apis/lagcast.io/v1alpha1/gpunodepools/{name}", "look")["metadata"]["uid"]
         made = made.model_copy(update={"metadata": made.metadata.model_copy(update={"uid": uid})})
-        pool_finalizers(admin).put(pool_ref(made))
+        PoolFinalizers(admin).put(pool_ref(made))
         ProviderPools(admin, SystemClock()).write(made, 0, 2)
         assert self.placeholders(name) == 2
 

@@ -16,7 +16,7 @@ from scaler.act.nodepools.raised import RAISED
 from scaler.api.gpu_node_pool import Provider
 from scaler.errors import TargetNotFound, Unreachable
 from scaler.kube import KubeClient
-from scaler.pools.endings import PoolEndings, PoolRef, pool_finalizers, pool_ref
+from scaler.pools.endings import PoolEndings, PoolFinalizers, PoolRef, pool_ref
 from tests.cluster.api_server import ApiServer, Asked
 from tests.floors.served import Objects
 from tests.pools.made import pool
@@ -82,11 +82,11 @@ class World:
         """What the controller does before it raises anything."""
         made = pool(provider=provider)
         made = made.model_copy(update={"metadata": made.metadata.model_copy(update={"uid": "uid-h100"})})
-        pool_finalizers(self.client).put(pool_ref(made))
+        PoolFinalizers(self.client).put(pool_ref(made))
 
     def replica(self, *, sees: Any = None) -> PoolEndings:
         counts: Any = self.counts
-        made = PoolEndings(counts, pool_finalizers(self.client))
+        made = PoolEndings(counts, PoolFinalizers(self.client))
         made.listed([self.item if sees is None else sees], 0.0)
         return made
 
@@ -123,7 +123,7 @@ def test_other_annotations_and_finalizers_are_kept(world: World) -> None:
     world.raises(WARM)
     assert world.item["metadata"]["annotations"]["team"] == "ml"
     assert world.finalizers == ["a/b", FINALIZER]
-    pool_finalizers(world.client).take_off(PoolRef("", "h100", "uid-h100"))
+    PoolFinalizers(world.client).take_off(PoolRef("", "h100", "uid-h100"))
     assert world.item["metadata"]["annotations"] == {"team": "ml"}
     assert world.finalizers == ["a/b"]
 
@@ -156,7 +156,7 @@ def test_what_another_notes_at_the_same_moment_is_kept(
 def test_a_finalizer_that_another_puts_on_at_the_same_moment_is_kept(world: World, api: ApiServer) -> None:
     world.raises(WARM)
     meanwhile(world, api, lambda seen: seen["finalizers"].append("a/b"))
-    pool_finalizers(world.client).take_off(PoolRef("", "h100", "uid-h100"))
+    PoolFinalizers(world.client).take_off(PoolRef("", "h100", "uid-h100"))
     assert (world.finalizers, world.noted) == (["a/b"], None)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from scaler.act.finalizer import FINALIZER
 from scaler.kube import KubeClient
-from scaler.pools.endings import pool_finalizers, pool_ref
+from scaler.pools.endings import PoolFinalizers, pool_ref
 from tests.cluster.api_server import ApiServer
 from tests.floors.served import Objects
 from tests.pools.made import pool
@@ -26,7 +26,7 @@ def objects(api: ApiServer) -> Iterator[Objects]:
 def test_it_is_put_on_and_taken_off(objects: Objects, client: KubeClient) -> None:
     made = pool()
     objects.put(PATH, {"metadata": {"uid": made.uid}})
-    finalizers = pool_finalizers(client)
+    finalizers = PoolFinalizers(client)
     finalizers.put(pool_ref(made))
     assert objects.kept[PATH]["metadata"]["finalizers"] == [FINALIZER]
     finalizers.take_off(pool_ref(made))
