@@ -82,6 +82,9 @@ class Made:
     def now(self) -> float:
         return self._now
 
+    def elapsed(self) -> float:
+        return self._now
+
     def wait(self, seconds: float, stop: object) -> bool:
         raise NotImplementedError("ticks are called one by one")
 
