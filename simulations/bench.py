@@ -1,7 +1,7 @@
 """The benchmark: every cell under Lagcast, Lagcast without forecasts, the peers at their best, and the bound.
 
 ``python -m simulations.bench``, or `lagcast bench`. Each job's result is kept as it ends, so a bench that was killed
-goes on where it was; another version of the code starts anew beside it.
+goes on where it was; a job whose code is another starts anew beside it (``version.version_of``).
 """
 
 from __future__ import annotations

@@ -16,10 +16,13 @@ Show = Callable[[str, int, int], None]  # a phase, how many of its jobs are done
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Runner:
-    """Jobs under one set of ``parameters``. ``version`` is of all that results depend on."""
+    """Jobs under one set of ``parameters``.
+
+    ``version_of`` a policy is of all that its results depend on; empty: the bound's.
+    """
 
     parameters: Parameters
-    version: str
+    version_of: Callable[[str], str]
     store: Store
     executor: Executor
 
@@ -39,7 +42,7 @@ class Runner:
 
     def _keys(self, jobs: Iterable[BenchJob]) -> dict[BenchJob, Json]:
         work = BenchWork(self.parameters)
-        return {job: work.key(job, self.version) for job in jobs}
+        return {job: work.key(job, self.version_of(job.policy)) for job in jobs}
 
 
 class NamedJob(Hashable, Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -48,6 +48,32 @@ NOT_FILES = (
 )
 
 
+# What neither the bound nor a run under a peer loads: Lagcast's plan, its forecaster, how it is declared; but for ...
+OWN = (
+    *("forecasting", "scaler/api", "scaler/plan", "scaler/predictive.py", "simulations/bench_defaults.py"),
+    *(f"simulations/policies/{name}.py" for name in ("lagcast", "lagcast_reactive", "lagcast_shared")),
+)
+# ... these, which all of them are written in.
+SHARED = (
+    *(f"forecasting/{name}.py" for name in ("__init__", "calendar", "compiled", "errors", "series")),
+    *(f"scaler/api/{name}.py" for name in ("__init__", "cel", "describe", "quantities")),
+    *(
+        f"scaler/plan/{name}.py"
+        for name in ("__init__", "decision", "fallback", "nodes_need", "observation", "reasons", "schedule", "service")
+    ),
+)
+# What Lagcast without forecasts does not load either.
+LEARNED = (
+    "forecasting/models",
+    *(f"forecasting/{name}.py" for name in ("competition_default", "memory", "profile", "reversion")),
+    *(f"forecasting/direct/{name}.py" for name in ("draw", "feedback", "forest", "learned", "ridge")),
+)
+# By policy of a benchmark's job (empty: the bound), what it does not depend on. Any other: it depends on everything.
+WITHOUT: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("", "hpa_rate", "keda_lag", "rate_and_lag", "static"), OWN),
+    "lagcast_reactive": LEARNED,
+}
+
 # What only `lagcast tune` depends on.
 TUNE = ("simulations/tune.py", "simulations/commands/tune.py")
 TUNE_LIBRARIES = ("optuna",)
@@ -56,36 +82,54 @@ TUNE_LIBRARIES = ("optuna",)
 @cache
 def version() -> str:
     """Such as ``0.1.0+3f2a9c01d4e7``: the distribution's version and a digest of the sources and the libraries'."""
-    return _version(_files(), LIBRARIES)
+    return version_at(ROOT)
+
+
+@cache
+def version_of(policy: str) -> str:
+    """The same of only what a benchmark's job under ``policy`` depends on; empty: the bound."""
+    return version_at(ROOT, WITHOUT[policy]) if policy in WITHOUT else version()
+
+
+def version_at(root: Path, without: Sequence[str] = ()) -> str:
+    """The same of the sources under ``root`` but for those of ``files`` that are left out."""
+    return _version(root, files(root, without), LIBRARIES)
+
+
+def files(root: Path, without: Sequence[str] = ()) -> list[Path]:
+    """The sources under ``root`` that results depend on, but for those ``without`` (folders, files) and not SHARED."""
+    out = [root / name for name in without]
+    shared = {root / name for name in SHARED}
+    return [p for p in _files(root) if p in shared or not any(p.is_relative_to(o) for o in out)]
 
 
 @cache
 def tune_version() -> str:
     """The same of all that a study depends on: of how its trials are chosen, too."""
-    return _version([*_files(), *(ROOT / name for name in TUNE)], (*LIBRARIES, *TUNE_LIBRARIES))
+    return _version(ROOT, [*_files(ROOT), *(ROOT / name for name in TUNE)], (*LIBRARIES, *TUNE_LIBRARIES))
 
 
-def _version(files: Sequence[Path], libraries: Sequence[str]) -> str:
+def _version(root: Path, paths: Sequence[Path], libraries: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for name in libraries:
         digest.update(f"{name} {installed(name)}\n".encode())
-    for path in files:
-        digest.update(f"{path.relative_to(ROOT)}\n".encode())
+    for path in paths:
+        digest.update(f"{path.relative_to(root)}\n".encode())
         digest.update(path.read_bytes())
     return f"{installed('lagcast')}+{digest.hexdigest()[:12]}"
 
 
-def _files() -> list[Path]:
+def _files(root: Path) -> list[Path]:
     found: list[Path] = []
     for source in SOURCES:
-        path = ROOT / source
+        path = root / source
         found += [path] if path.is_file() else path.rglob("*.py")
-    hidden = [ROOT / name for name in NOT]
+    hidden = [root / name for name in NOT]
     return sorted(
         p
         for p in found
         if not any(p.is_relative_to(h) for h in hidden)
-        and not (p.parent == ROOT / "simulations" and p.name in NOT_FILES)
+        and not (p.parent == root / "simulations" and p.name in NOT_FILES)
     )
 
 

@@ -29,7 +29,7 @@ from simulations.results_page import page_ready, section, write_section
 from simulations.scenarios import DEFAULTS, Cell, Parameters, cells
 from simulations.store import Store
 from simulations.table import Table
-from simulations.version import version
+from simulations.version import version, version_of
 from simulations.whole_file import make_ready, write_whole
 
 SCENARIOS = ("pods", "nodes", "pool")
@@ -161,7 +161,7 @@ class _Asked:
     ) -> tuple[Results, tuple[Table, ...]]:
         """All results, and the tables of them."""
         options = [*self.options, "--seeds", str(self.seeds)]
-        runner = Runner(self.parameters, version(), store, pool)
+        runner = Runner(self.parameters, version_of, store, pool)
         if self.days > 1:
             days = Days(day_cells(chosen, self.days), runner)
             _estimate(days.seconds(), pool)

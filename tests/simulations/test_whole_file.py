@@ -47,7 +47,7 @@ def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_a_version_is_of_what_results_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {path.relative_to(version.ROOT).as_posix() for path in version._files()}
+    files = {path.relative_to(version.ROOT).as_posix() for path in version._files(version.ROOT)}
     assert {"scaler/api/predictive_scaler.py", "scaler/predictive.py", "simulations/traces.py"} <= files
     assert "simulations/commands/shell.py" not in files
     plain, tuned = version.version(), version.tune_version()

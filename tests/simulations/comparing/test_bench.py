@@ -59,7 +59,7 @@ class MadeUp(Here):
 
 
 def bench(store: Store, executor: Here, version: str = "1") -> tuple[CellResult, ...]:
-    return Bench(CELLS, Runner(DEFAULTS, version, store, executor)).run(lambda phase, done, total: None)
+    return Bench(CELLS, Runner(DEFAULTS, lambda policy: version, store, executor)).run(lambda phase, done, total: None)
 
 
 def test_a_bench_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:

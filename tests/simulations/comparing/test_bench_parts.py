@@ -54,7 +54,7 @@ def test_days_leave_out_the_shared_pool(traces: Path) -> None:
 
 
 def runner(tmp_path: Path, executor: MadeUp) -> Runner:
-    return Runner(DEFAULTS, "1", Store(tmp_path, lambda text: None), executor)
+    return Runner(DEFAULTS, lambda policy: "1", Store(tmp_path, lambda text: None), executor)
 
 
 def test_days_run_lagcast_and_the_peers_as_tuned_before_and_nothing_else(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_lead_times_side_by_side(tmp_path: Path) -> None:
 def test_longer_lead_times_are_run_beside_those_as_they_are(tmp_path: Path) -> None:
     executor = MadeUp(1000)
     one = runner(tmp_path, executor)
-    longer = Runner(DEFAULTS.slower(2.0), "1", one.store, executor)
+    longer = Runner(DEFAULTS.slower(2.0), lambda policy: "1", one.store, executor)
     cell = Cell("pods", "made", 8)
     results = Slower([cell], (one, longer)).run(lambda phase, done, total: None)
     assert len(executor.ran) == 2 * 4  # not taken for the same result

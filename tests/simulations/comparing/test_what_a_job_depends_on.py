@@ -1,0 +1,158 @@
+"""A benchmark's result is thrown away when what its job depends on changed, and only then."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from simulations.bench import LAGCAST, REACTIVE, SWEPT, Bench
+from simulations.bench_runner import Runner
+from simulations.policies.catalog import _KNOWN
+from simulations.scenarios import DEFAULTS, Cell
+from simulations.store import Store
+from simulations.version import OWN, ROOT, SHARED, WITHOUT, files, version, version_at, version_of
+from tests.simulations.comparing.test_bench import MadeUp
+
+HOUR = 3600
+# Every scenario and every kind of job, on days of coarse ticks; what is loaded by then, for the peers, then for Lagcast
+# without forecasts.
+RUN = """
+import json, sys
+from simulations import bench_jobs
+from simulations.bench import PEERS, OTHERS, REACTIVE, STATIC
+from simulations.bench_jobs import BenchJob, BenchWork, Kind
+from simulations.scenarios import Cell, Parameters
+
+whole = bench_jobs.sweep
+bench_jobs.sweep = lambda policy: whole(policy)[:1]
+work = BenchWork(Parameters(mean=8.0, tick=600.0, step=600.0))
+cells = [Cell("pods", "one", 11), Cell("nodes", "one", 11), Cell("pool", "one+two", 11)]
+
+def loaded(policies):
+    for policy in policies:
+        for cell in cells:
+            work(BenchJob(Kind.RUN, cell, policy))
+        for kind in (Kind.SWEEP, Kind.PAST):
+            work(BenchJob(kind, cells[1], policy))
+    return [m.__file__ for m in list(sys.modules.values()) if getattr(m, "__file__", None)]
+
+for cell in cells:
+    work(BenchJob(Kind.BOUND, cell))
+peers = loaded((*PEERS, *OTHERS, STATIC))
+print(json.dumps([peers, loaded((REACTIVE,))]))
+"""
+
+
+def left_out(policy: str) -> set[Path]:
+    """What the policy's version is not of."""
+    return set(files(ROOT)) - set(files(ROOT, WITHOUT[policy]))
+
+
+def test_what_is_left_out_is_there() -> None:
+    assert set(WITHOUT) == {"", *SWEPT}
+    names = {name for without in WITHOUT.values() for name in without}
+    assert [name for name in (*names, *SHARED) if not (ROOT / name).exists()] == []
+    assert set(SHARED) <= {p.relative_to(ROOT).as_posix() for p in files(ROOT, OWN)}
+    assert left_out(REACTIVE) < left_out("")
+    assert {ROOT / "scaler/plan/rollout.py", ROOT / "forecasting/models/direct.py"} <= left_out("static")
+
+
+def test_nothing_that_is_left_out_is_loaded(tmp_path: Path) -> None:
+    for place, name in enumerate(("one", "two")):
+        rows = [f"{k * HOUR},{100 + 50 * ((k + place) % 24 < 12)}" for k in range(13 * 24)]
+        (tmp_path / f"{name}__{HOUR}s.csv").write_text("\n".join(["t_s,value", *rows]) + "\n")
+    ran = subprocess.run(
+        [sys.executable, "-c", RUN],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "LAGCAST_TRACES": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    peers, reactive = ({Path(name) for name in some} for some in json.loads(ran.stdout))
+    assert ROOT / "simulations/policies/rate_and_lag.py" in peers
+    assert peers & left_out("") == set()
+    assert ROOT / "scaler/plan/rollout.py" in reactive
+    assert reactive & left_out(REACTIVE) == set()
+
+
+@pytest.mark.parametrize("policy", sorted(WITHOUT))
+def test_nothing_that_is_left_out_can_be_loaded_late(policy: str) -> None:
+    # What a run did not come to: an import within a function, in a branch for a rare case.
+    roots = [ROOT / "simulations/bench_jobs.py"]
+    if policy:
+        roots.append(ROOT / f"simulations/policies/{_KNOWN[policy][0]}.py")
+    reached: dict[Path, Path] = {root: root for root in roots}
+    waiting = list(roots)
+    while waiting:
+        path = waiting.pop()
+        for found in imported(path):
+            if found not in reached:
+                reached[found] = path
+                waiting.append(found)
+    assert {str(path): f"imported by {reached[path]}" for path in left_out(policy) & set(reached)} == {}
+
+
+@cache
+def imported(path: Path) -> frozenset[Path]:
+    """The project's files that a file imports anywhere in it, with their packages; not what only its types need."""
+    found: set[Path] = set()
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'"):
+            continue
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            waiting += ast.iter_child_nodes(node)
+            continue
+        for name in names:
+            parts = name.split(".")
+            for count in range(1, len(parts) + 1):
+                place = ROOT.joinpath(*parts[:count])
+                found.update(p for p in (place.with_suffix(".py"), place / "__init__.py") if p.is_file())
+    return frozenset(found)
+
+
+def test_a_change_throws_away_what_depends_on_it_and_nothing_else(tmp_path: Path) -> None:
+    root, store = tmp_path / "sources", Store(tmp_path / "results", lambda text: None)
+    for path in files(ROOT):
+        copy = root / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+
+    def ran(changed: str) -> list[str]:
+        if changed:
+            with (root / changed).open("a") as file:
+                file.write("# another word\n")
+        versions = {policy: version_at(root, WITHOUT.get(policy, ())) for policy in (LAGCAST, *WITHOUT)}
+        executor = MadeUp(1000)
+        runner = Runner(DEFAULTS, versions.__getitem__, store, executor)
+        Bench((Cell("pods", "azfunc_diurnal", 9),), runner).run(lambda phase, done, total: None)
+        return sorted({job.policy for job in executor.ran})
+
+    every = sorted([LAGCAST, *WITHOUT])
+    assert ran("") == every
+    assert ran("") == []
+    assert ran("scaler/plan/rollout.py") == [LAGCAST, REACTIVE]
+    assert ran("forecasting/models/direct.py") == [LAGCAST]
+    for shared in ("scaler/plan/observation.py", "simulations/kernel/queue.py", "simulations/policies/hpa_rate.py"):
+        assert ran(shared) == every
+
+
+def test_what_is_run_here_is_of_the_sources_here() -> None:
+    assert version_of(LAGCAST) == version() == version_at(ROOT)
+    assert version_of("no such policy") == version()
+    assert {version_of(policy) for policy in ("", "hpa_rate", "static")} == {version_at(ROOT, OWN)}
