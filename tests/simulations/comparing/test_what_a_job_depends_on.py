@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -22,8 +22,8 @@ from simulations.version import OWN, ROOT, SHARED, WITHOUT, files, version, vers
 from tests.simulations.comparing.test_bench import MadeUp
 
 HOUR = 3600
-# Every scenario and every kind of job, on days of coarse ticks; what is loaded by then, for the peers, then for Lagcast
-# without forecasts.
+# Pods and nodes, and every kind of job, on days of coarse ticks. It prints what is loaded after the bound and the
+# peers, and after Lagcast without forecasts.
 RUN = """
 import json, sys
 from simulations import bench_jobs
@@ -34,7 +34,7 @@ from simulations.scenarios import Cell, Parameters
 whole = bench_jobs.sweep
 bench_jobs.sweep = lambda policy: whole(policy)[:1]
 work = BenchWork(Parameters(mean=8.0, tick=600.0, step=600.0))
-cells = [Cell("pods", "one", 11), Cell("nodes", "one", 11), Cell("pool", "one+two", 11)]
+cells = [Cell("pods", "made", 11), Cell("nodes", "made", 11)]
 
 def loaded(policies):
     for policy in policies:
@@ -66,9 +66,8 @@ def test_what_is_left_out_is_there() -> None:
 
 
 def test_nothing_that_is_left_out_is_loaded(tmp_path: Path) -> None:
-    for place, name in enumerate(("one", "two")):
-        rows = [f"{k * HOUR},{100 + 50 * ((k + place) % 24 < 12)}" for k in range(13 * 24)]
-        (tmp_path / f"{name}__{HOUR}s.csv").write_text("\n".join(["t_s,value", *rows]) + "\n")
+    rows = [f"{k * HOUR},{100 + 50 * (k % 24 < 12)}" for k in range(12 * 24)]
+    (tmp_path / f"made__{HOUR}s.csv").write_text("\n".join(["t_s,value", *rows]) + "\n")
     ran = subprocess.run(
         [sys.executable, "-c", RUN],
         env={**os.environ, "PYTHONPATH": str(ROOT), "LAGCAST_TRACES": str(tmp_path)},
@@ -137,7 +136,8 @@ def test_a_change_throws_away_what_depends_on_it_and_nothing_else(tmp_path: Path
         if changed:
             with (root / changed).open("a") as file:
                 file.write("# another word\n")
-        versions = {policy: version_at(root, WITHOUT.get(policy, ())) for policy in (LAGCAST, *WITHOUT)}
+        at = cache(partial(version_at, root))
+        versions = {policy: at(WITHOUT.get(policy, ())) for policy in (LAGCAST, *WITHOUT)}
         executor = MadeUp(1000)
         runner = Runner(DEFAULTS, versions.__getitem__, store, executor)
         Bench((Cell("pods", "azfunc_diurnal", 9),), runner).run(lambda phase, done, total: None)
