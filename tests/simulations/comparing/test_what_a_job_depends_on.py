@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import ast
-import json
-import os
 import shutil
-import subprocess
-import sys
 from functools import cache, partial
 from pathlib import Path
 
@@ -20,35 +16,6 @@ from simulations.scenarios import DEFAULTS, Cell
 from simulations.store import Store
 from simulations.version import OWN, ROOT, SHARED, WITHOUT, files, version, version_at, version_of
 from tests.simulations.comparing.test_bench import MadeUp
-
-HOUR = 3600
-# Pods and nodes, and every kind of job, on days of coarse ticks. It prints what is loaded after the bound and the
-# peers, and after Lagcast without forecasts.
-RUN = """
-import json, sys
-from simulations import bench_jobs
-from simulations.bench import PEERS, OTHERS, REACTIVE, STATIC
-from simulations.bench_jobs import BenchJob, BenchWork, Kind
-from simulations.scenarios import Cell, Parameters
-
-whole = bench_jobs.sweep
-bench_jobs.sweep = lambda policy: whole(policy)[:1]
-work = BenchWork(Parameters(mean=8.0, tick=600.0, step=600.0))
-cells = [Cell("pods", "made", 11), Cell("nodes", "made", 11)]
-
-def loaded(policies):
-    for policy in policies:
-        for cell in cells:
-            work(BenchJob(Kind.RUN, cell, policy))
-        for kind in (Kind.SWEEP, Kind.PAST):
-            work(BenchJob(kind, cells[1], policy))
-    return [m.__file__ for m in list(sys.modules.values()) if getattr(m, "__file__", None)]
-
-for cell in cells:
-    work(BenchJob(Kind.BOUND, cell))
-peers = loaded((*PEERS, *OTHERS, STATIC))
-print(json.dumps([peers, loaded((REACTIVE,))]))
-"""
 
 
 def left_out(policy: str) -> set[Path]:
@@ -65,27 +32,9 @@ def test_what_is_left_out_is_there() -> None:
     assert {ROOT / "scaler/plan/rollout.py", ROOT / "forecasting/models/direct.py"} <= left_out("static")
 
 
-def test_nothing_that_is_left_out_is_loaded(tmp_path: Path) -> None:
-    rows = [f"{k * HOUR},{100 + 50 * (k % 24 < 12)}" for k in range(12 * 24)]
-    (tmp_path / f"made__{HOUR}s.csv").write_text("\n".join(["t_s,value", *rows]) + "\n")
-    ran = subprocess.run(
-        [sys.executable, "-c", RUN],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "LAGCAST_TRACES": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    peers, reactive = ({Path(name) for name in some} for some in json.loads(ran.stdout))
-    assert ROOT / "simulations/policies/rate_and_lag.py" in peers
-    assert peers & left_out("") == set()
-    assert ROOT / "scaler/plan/rollout.py" in reactive
-    assert reactive & left_out(REACTIVE) == set()
-
-
 @pytest.mark.parametrize("policy", sorted(WITHOUT))
 def test_nothing_that_is_left_out_can_be_loaded_late(policy: str) -> None:
-    # What a run did not come to: an import within a function, in a branch for a rare case.
+    # Also what a run (commands/test_bench_loads.py) may not come to: an import within a function, for a rare case.
     roots = [ROOT / "simulations/bench_jobs.py"]
     if policy:
         roots.append(ROOT / f"simulations/policies/{_KNOWN[policy][0]}.py")
