@@ -14,6 +14,8 @@ from scaler.plan.observation import TopicOffsets
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_FEW_SAMPLES = 64  # of head offsets: as many suffice while what waits is young
+
 
 def consumed_up_to(offsets: TopicOffsets) -> Ints:
     """The next offset to be consumed per partition: the committed one, or the log start where there is none."""
@@ -125,38 +127,58 @@ class TimeLag:
 class TimeLagTracker:
     """Remembers when each head offset was current, and looks up the committed offset among them.
 
-    Keeps at most ``size`` samples; when full, every second one of the older half goes, so that the memory reaches far
-    back at a coarser grain. O(partitions x log(size)) a look-up.
+    Keeps at most ``size`` samples, and far fewer while no message waits long. When it is full, every second one of the
+    older half goes, so that the memory reaches far back at a coarser grain: how old a message is that is consumed again
+    is told, too. O(partitions x log(size)) a look-up.
     """
 
     def __init__(self, size: int) -> None:
         self._size = max(size, 8)
-        self._times = np.zeros(self._size)  # not empty: what is unused is in snapshots, too
-        self._ends = np.empty((self._size, 0), dtype=np.int64)
-        self._count = 0
+        self.clear()
 
     def clear(self) -> None:
         """Forget everything (the topic was made anew)."""
-        self._count = 0
-        self._ends = np.empty((self._size, 0), dtype=np.int64)
+        self._keep(np.empty(0), np.empty((0, 0), dtype=np.int64), min(_FEW_SAMPLES, self._size))
 
     def add(self, time: float, offsets: TopicOffsets) -> None:
         """Take in a sample; time is monotone."""
         missing = len(offsets.end) - self._ends.shape[1]
         if missing > 0:  # partitions were added: before, their head was their log start
-            old = np.broadcast_to(offsets.begin[-missing:], (self._size, missing))
+            old = np.broadcast_to(offsets.begin[-missing:], (len(self._ends), missing))
             self._ends = np.concatenate([self._ends, old], axis=1)
         elif missing < 0:
             raise ValueError("partitions went away: clear() first")
-        if self._count == self._size:
-            half = self._size // 2
-            keep = np.concatenate([np.arange(0, half, 2), np.arange(half, self._size)])
-            self._count = len(keep)
-            self._times[: self._count] = self._times[keep]
-            self._ends[: self._count] = self._ends[keep]
+        if self._count == len(self._times):
+            self._make_room(consumed_up_to(offsets))
         self._times[self._count] = time
         self._ends[self._count] = offsets.end
         self._count += 1
+
+    def _make_room(self, position: Ints) -> None:
+        """For more samples: where what waits came within the newest quarter of them, only the older ones get fewer."""
+        low, high = 0, self._count  # how many samples have no head beyond the position; heads only grow
+        while low < high:
+            middle = (low + high) // 2
+            if np.all(self._ends[middle] <= position):
+                low = middle + 1
+            else:
+                high = middle
+        waiting = self._count - max(low - 1, 0)  # the last of the others tells when the oldest message came
+        rows = min(max(4 * waiting, _FEW_SAMPLES), self._size)
+        times, ends = self._times, self._ends
+        while len(times) > rows * 3 // 4:
+            half = len(times) // 2
+            kept = np.concatenate([np.arange(0, half, 2), np.arange(half, len(times))])
+            times, ends = times[kept], ends[kept]
+        self._keep(times, ends, rows)
+
+    def _keep(self, times: Floats, ends: Ints, rows: int) -> None:
+        """These samples, with room for ``rows``. What is unused is in snapshots, too: it is not left to chance."""
+        self._count = len(times)
+        self._times = np.zeros(rows)
+        self._ends = np.zeros((rows, ends.shape[1]), dtype=np.int64)
+        self._times[: self._count] = times
+        self._ends[: self._count] = ends
 
     def lag(self, now: float, offsets: TopicOffsets) -> TimeLag:
         """Age at ``now`` of the oldest message that is not committed; 0 when there is none."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -137,3 +139,23 @@ def test_time_lag_with_a_thinned_memory_is_right_within_the_samples_kept(counts:
             assert rough.seconds == pytest.approx(exact.seconds), "the newest part is kept in full"
     else:
         assert rough.at_least <= exact.seconds + 1e-9
+
+
+def test_time_lag_is_exact_while_a_backlog_grows_and_goes_and_its_memory_is_small_again_after_it() -> None:
+    rng = np.random.default_rng(3)
+    counts = rng.integers(1, 50, 1500)
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    behind = np.concatenate([np.full(400, 3), np.arange(3, 123, 1), np.arange(123, 3, -2), np.full(920, 3)])
+    tracker, sizes = TimeLagTracker(512), []
+    for k, end in enumerate(ends[:1500]):
+        at = max(ends[max(k - behind[k], 0)] - 7, 0) if k else 0
+        sample = offsets([end], [at])
+        tracker.add(float(k), sample)
+        expected = k - np.interp(at, ends[: k + 1], np.arange(k + 1.0))  # each tick had arrivals
+        assert tracker.lag(float(k), sample).seconds == pytest.approx(expected, abs=1e-9)
+        sizes.append(len(pickle.dumps(tracker)))
+    assert max(sizes[64:390]) == sizes[64] < 2_000, "64 samples do while all are young"
+    assert sizes[64] < max(sizes) < 9_000, "512 samples at the worst"
+    assert sizes[-1] == sizes[64], "and no more than before, afterwards"
+    long_ago = tracker.lag(1500.0, offsets([ends[1499]], [ends[700]]))
+    assert long_ago.seconds == pytest.approx(800.0, rel=0.2), "what is consumed again has an age, if not to the tick"
