@@ -9,22 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
-from forecasting.direct.features import Singles
+from forecasting.direct.features import Singles, level_at
 from forecasting.direct.forest import Forest
 
 
 class Origins(NamedTuple):
-    """Past origins, and what is needed to compute their errors from the rates that are kept anyway."""
+    """Past origins, and what is needed to compute their levels and errors from the rates that are kept anyway."""
 
     columns: NDArray[np.uint16] | NDArray[np.int32]  # [n]; the first step that an origin does not know
-    levels: Singles  # [n]; logs
-    predicted: NDArray[np.int16]  # [n, rank]; x parts = log ratios, each by a regression without its own day
+    predicted: NDArray[np.int8]  # [n, rank]; x parts = log ratios, each by a regression without its own day
     parts: Singles  # [rank, horizons]
+    width: int  # steps of a level
+    longest: int  # the same, where rates are missing
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        return sum(array.nbytes for array in self)
+        return self.columns.nbytes + self.predicted.nbytes + self.parts.nbytes
+
+    def gone(self, shift: int) -> bool:
+        """Whether rates that a level may need have left the row for all of them, which moved by ``shift`` steps."""
+        return shift < 0 and int(self.columns[-1]) + shift < self.longest
 
 
 class Between(NamedTuple):
@@ -63,27 +68,37 @@ def _leaf(forest: Forest, tree: int, features: Singles) -> int:
 
 @compiled
 def _member(forest: Forest, leaf: int, share: float, origins: Origins, shift: int) -> int:
-    """The origin at ``share`` (0 to 1) of a leaf's list; those that have left the rates are passed over."""
+    """The origin at ``share`` (0 to 1) of a leaf's list; those whose levels have left the rates are passed over. -1
+    where all have."""
     size = forest.members.shape[1]
     pick = min(int(share * size), size - 1)
-    origin = int(forest.members[leaf, pick])
     for _ in range(size):
-        if origins.columns[origin] + shift >= 0:
-            break
-        pick = pick + 1 if pick + 1 < size else 0
         origin = int(forest.members[leaf, pick])
-    return origin
+        if shift >= 0 or origins.columns[origin] + shift >= origins.longest:
+            return origin
+        pick = pick + 1 if pick + 1 < size else 0
+    return -1
 
 
 @compiled
 def _towards(
-    origins: Origins, origin: int, level: float, predicted: Singles, needed: NDArray[np.bool_], out: Singles
+    origins: Origins,
+    origin: int,
+    rates: Singles,
+    column: int,
+    calm: float,
+    level: float,
+    predicted: Singles,
+    needed: NDArray[np.bool_],
+    out: Singles,
 ) -> None:
-    """Log factor from the origin's rate to the path's at each horizon that is ``needed``, into ``out``."""
+    """Log factor from the origin's rate to the path's at each horizon that is ``needed``, into ``out``. ``column``:
+    where in ``rates`` it is now."""
+    own = np.float32(level_at(rates, column, calm, origins.width, origins.longest))
     for h in range(len(out)):
         if not needed[h]:
             continue
-        out[h] = level - origins.levels[origin] + predicted[h]
+        out[h] = level - own + predicted[h]
         for r in range(len(origins.parts)):
             out[h] -= origins.predicted[origin, r] * origins.parts[r, h]
 
@@ -114,8 +129,8 @@ def draw(
 
     Path p takes tree ``places[p]`` modulo the trees, and within the present's leaf the member at its own stratum (by
     ``uniforms``). Members are in order of their error, so that few paths cover it evenly. ``shift``: how far columns
-    have moved since the origins were numbered; origins that have left ``rates`` are passed over. Where an origin's
-    future is not known the path stays as it is; behind the last bin the prediction does.
+    have moved since the origins were numbered; origins whose levels have left ``rates`` are passed over. Where an
+    origin's future is not known the path stays as it is; behind the last bin the prediction does.
     """
     count, steps = out.shape
     trees = len(forest.start) - 1
@@ -131,8 +146,10 @@ def draw(
     for p in range(count):
         tree = places[p] % trees
         origin = _member(forest, leaves[tree], (places[p] // trees + uniforms[p]) / strata[tree], origins, shift)
-        column = int(origins.columns[origin]) + shift
-        _towards(origins, origin, level, predicted, needed, towards)
+        column = len(rates)  # where nothing is known
+        if origin >= 0:
+            column = int(origins.columns[origin]) + shift
+            _towards(origins, origin, rates, column, calm, level, predicted, needed, towards)
         newest = math.exp(level + predicted[0])
         last = len(at.left) - 1
         for k in range(steps):
@@ -179,8 +196,10 @@ def outlook(
             leaf = _leaf(forest, tree, features[n])
             for i in range(each):
                 origin = _member(forest, leaf, (i + 0.5) / each, origins, shift)
-                column = int(origins.columns[origin]) + shift
-                _towards(origins, origin, float(levels[n]), predicted[n], needed, towards)
+                column = len(rates)
+                if origin >= 0:
+                    column = int(origins.columns[origin]) + shift
+                    _towards(origins, origin, rates, column, calm, float(levels[n]), predicted[n], needed, towards)
                 for w in range(len(ends)):
                     total, known = 0.0, 0
                     for j in range(max(column + ends[w] - width, 0), min(column + ends[w], len(rates))):

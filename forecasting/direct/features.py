@@ -92,6 +92,18 @@ def _mean(rates: Singles, begin: int, end: int) -> float:
 
 
 @compiled
+def level_at(rates: Singles, o: int, calm: float, width: int, longest: int) -> float:
+    """Log of the mean rate over the ``width`` steps before ``o``, or over more, ``longest`` at most, where none of them
+    is known; NaN when nothing is."""
+    now = _mean(rates, o - width, o)
+    if math.isnan(now):
+        now = _mean(rates, o - 5 * width, o)
+    if math.isnan(now):
+        now = _mean(rates, o - longest, o)
+    return math.log(now + calm)
+
+
+@compiled
 def describe(
     rates: Singles, first: int, origins: Steps, calm: float, has: Layout, out: Singles, levels: Singles
 ) -> None:
@@ -105,12 +117,7 @@ def describe(
     for row in range(len(origins)):
         o, f = origins[row], out[row]
         k = 0
-        now = _mean(rates, o - width, o)
-        if math.isnan(now):
-            now = _mean(rates, o - 5 * width, o)
-        if math.isnan(now):
-            now = _mean(rates, o - has.windows[-1], o)
-        level = math.log(now + calm)
+        level = level_at(rates, o, calm, width, has.windows[-1])
         levels[row] = level
         for window in has.windows:
             f[k] = math.log(_mean(rates, o - window, o) + calm) - level

@@ -31,13 +31,13 @@ _SEEN = 0.5  # an origin of whose future less than this share is known is left o
 @dataclass(frozen=True, slots=True)
 class Growth:
     """The forest's size: ``share`` of the origins goes into each tree; ``least`` origins in a leaf, of which it lists
-    ``listed``. Predictions at the origins are kept with ``rank`` numbers each."""
+    ``listed``. Predictions at the origins are kept with ``rank`` numbers of 8 bits each."""
 
     trees: int = 16
     share: float = 0.67
     least: int = 16
     listed: int = 8
-    rank: int = 8
+    rank: int = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +129,7 @@ def learn(
     forest = grown(order)
     # Of steps of 15 s, a week fits into 16 bits.
     short = columns.astype(np.uint16) if len(rates) < 2**16 else columns.astype(np.int32)
-    origins = Origins(short, levels, predicted, parts)
+    origins = Origins(short, predicted, parts, has.width, int(has.windows[-1]))
     busy = busy_range(levels)
     factors = None
     if feedback is not None:
@@ -148,16 +148,21 @@ def learn(
     return Learned(base, calm, ridge, origins, forest, busy, factors)
 
 
-def _compressed(values: Singles, rank: int) -> tuple[NDArray[np.int16], Singles]:
-    """``values`` [n, horizons], nearly, as whole numbers [n, rank] @ parts [rank, horizons]: principal components.
+def _compressed(values: Singles, rank: int) -> tuple[NDArray[np.int8], Singles]:
+    """``values`` [n, horizons], nearly, as whole numbers [n, rank] @ parts [rank, horizons]: each part is the first
+    principal component of what those before leave, their rounding included.
 
     Neighbouring horizons say nearly the same, so a few numbers hold all of them.
     """
-    wide = values.astype(np.float64)
-    vectors = np.linalg.eigh(wide.T @ wide)[1][:, ::-1][:, :rank]
-    scores = wide @ vectors
-    unit = np.maximum(np.abs(scores).max(axis=0), 1e-6) / 32767
-    return np.round(scores / unit).astype(np.int16), (vectors * unit).T.astype(np.float32)
+    left = values.astype(np.float64)
+    numbers, parts = np.empty((len(left), rank), np.int8), np.empty((rank, left.shape[1]), np.float32)
+    for r in range(rank):
+        vector = np.linalg.eigh(left.T @ left)[1][:, -1]
+        scores = left @ vector
+        unit = max(float(np.abs(scores).max()), 1e-6) / 127
+        numbers[:, r], parts[r] = np.round(scores / unit), vector * unit
+        left -= np.outer(numbers[:, r], parts[r])
+    return numbers, parts
 
 
 def _targets(

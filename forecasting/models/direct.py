@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -119,9 +119,11 @@ class Direct:
 
     def adopt(self, studied: Studied) -> None:
         """Draw from ``studied`` from now on."""
+        learned = studied.learned
+        if learned is not None and learned.factors is not None:
+            self.feedback.begin(learned.factors)
+            studied = replace(studied, learned=replace(learned, factors=None))
         self.studied = studied
-        if studied.learned is not None and studied.learned.factors is not None:
-            self.feedback.begin(studied.learned.factors)
 
     @property
     def reason(self) -> str | None:
@@ -190,7 +192,7 @@ class Direct:
         features = np.empty((1, self.layout.size), np.float32)
         level = np.empty(1, np.float32)
         describe(rates, series.base, np.array([len(rates)]), learned.calm, self.layout, features, level)
-        if math.isnan(level[0]) or int(learned.origins.columns[-1]) + shift < 0:
+        if math.isnan(level[0]) or learned.origins.gone(shift):
             return None
         standardised = learned.ridge.standardised(features)
         predicted = learned.ridge.predict(standardised)[0]

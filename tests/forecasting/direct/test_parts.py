@@ -11,7 +11,7 @@ from forecasting.direct.draw import Between, Origins, _leaf, between, draw, outl
 from forecasting.direct.features import DAY, describe, layout
 from forecasting.direct.forest import Forest, grow_forest
 from forecasting.direct.kept import Kept
-from forecasting.direct.learned import Growth, _targets, learn
+from forecasting.direct.learned import Growth, _compressed, _targets, learn
 from forecasting.direct.ridge import fit_ridge
 from forecasting.errors import NotEnoughHistory
 from forecasting.series import Arrivals, Series
@@ -137,13 +137,14 @@ def one_leaf(members: list[int]) -> Forest:
     )
 
 
-def drawn(members: list[int], shift: int, rates: list[float]) -> np.ndarray:
+def drawn(members: list[int], shift: int, rates: list[float], longest: int = 1) -> np.ndarray:
     """One bin of two steps; origins at columns 1 and 3, at a level of 4 + 1; the present is at 9 + 1."""
     origins = Origins(
         np.array([1, 3], np.int32),
-        np.log(np.array([5, 5], np.float32)),
-        np.array([[1000], [0]], np.int16),
-        np.array([[math.log(2) / 1000]], np.float32),  # the first one was forecast to double
+        np.array([[100], [0]], np.int8),
+        np.array([[math.log(2) / 100]], np.float32),  # the first one was forecast to double
+        1,
+        longest,
     )
     out = np.empty((2, 3), np.float32)
     leaf, known = one_leaf(members), (origins, np.array(rates, np.float32), shift)
@@ -172,6 +173,29 @@ def test_origins_that_left_the_ring_are_passed_over():
     # Two steps have left: origin 0 stood at column -1 now, origin 1 at column 1.
     paths = drawn([0, 1], -2, [4, 9, 19])
     assert paths == pytest.approx(np.array([[19, 39, 39]] * 2), abs=1e-3)
+
+
+def test_a_level_may_need_rates_from_long_before_and_goes_with_them():
+    # Before origin 1 came nothing for a step, so that its level is that of three.
+    assert drawn([1, 1], 0, [4, 4, math.nan, 9, 19], 3) == pytest.approx(np.array([[19, 39, 39]] * 2), abs=1e-3)
+    # One step has left, and with it what the level of origin 0, but not of origin 1, may need.
+    assert drawn([0, 1], -1, [4, 4, 9, 19], 2) == pytest.approx(np.array([[19, 39, 39]] * 2), abs=1e-3)
+    assert drawn([0, 0], -1, [4, 4, 9, 19], 2) == pytest.approx(np.full((2, 3), 9.0), abs=1e-3), "the prediction"
+    few = np.zeros((2, 1), np.int8)
+    origins = Origins(np.array([1, 3], np.int32), few, np.zeros((1, 1), np.float32), 1, 2)
+    assert [origins.gone(shift) for shift in (0, -1, -2)] == [False, False, True]
+
+
+def test_predictions_are_kept_in_few_bits_nearly_as_they_are():
+    """Three parts in 8 bits, each with what the rounding of those before has left: 1/254 of the largest, cubed."""
+    rng = np.random.default_rng(7)
+    line = np.outer(rng.standard_normal(500), np.array([3.0, 4.0])).astype(np.float32)
+    numbers, parts = _compressed(line, 3)
+    assert numbers.dtype == np.int8
+    largest = np.abs(np.linalg.norm(line, axis=1)).max()
+    assert np.abs(numbers @ parts - line).max() < 1e-6 * largest
+    assert np.abs(numbers[:, :1] @ parts[:1] - line).max() == pytest.approx(0.8 * largest / 254, rel=0.05)
+    assert (_compressed(np.zeros((5, 2), np.float32), 2)[0] == 0).all()
 
 
 def test_steps_lie_between_the_centres_of_bins():
