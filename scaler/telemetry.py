@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from scaler.act.order import Outcome
 from scaler.api.predictive_scaler import PredictiveScaler
-from scaler.metrics.catalog import METRICS, PREFIX, Kind, Metric
+from scaler.metrics.catalog import METRICS, POOL, PREFIX, Kind, Metric
+from scaler.metrics.labelled import Labelled
 from scaler.metrics.ledger import Ledger
 from scaler.metrics.pools import PoolSeries
 from scaler.metrics.scores import QUANTILES
@@ -47,7 +48,7 @@ COUNTED = (  # they begin at zero, so that the first event is seen as an increas
     "recommended_requests_late",
 )
 
-_Series = Counter | Gauge | Histogram | Summary
+_Own = Counter | Gauge | Histogram
 _INFO = "scaler_info"
 
 
@@ -74,7 +75,13 @@ class Telemetry:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        self._series: dict[str, _Series] = {metric.name: self._make(metric) for metric in METRICS}
+        self._series: dict[str, Labelled] = {}  # of scalers and pools
+        self._own: dict[str, _Own] = {}  # of the controller itself
+        for metric in METRICS:
+            if metric.of_scaler or POOL in metric.labels:
+                self._series[metric.name] = Labelled(metric, self.registry)
+            else:
+                self._own[metric.name] = self._make(metric)
         self.pools = PoolSeries(self._series)
         self._fields = {metric.name: metric.field for metric in METRICS if metric.field}
         self._shown: dict[Who, _Shown] = {}
@@ -94,7 +101,7 @@ class Telemetry:
 
     def ticked(self, took: float, ended: float, failed: bool) -> None:
         """A tick took ``took`` seconds and ended at unix time ``ended``, in a fault of ours or not."""
-        histogram = self._series["tick_seconds"]
+        histogram = self._own["tick_seconds"]
         assert isinstance(histogram, Histogram)  # noqa: S101 - as it was made
         histogram.observe(took)
         if failed:
@@ -104,7 +111,7 @@ class Telemetry:
 
     def fitted(self, took: float, error: str) -> None:
         """A fit took ``took`` seconds; ``error`` is empty unless it failed. May be called from another thread."""
-        histogram = self._series["fit_seconds"]
+        histogram = self._own["fit_seconds"]
         assert isinstance(histogram, Histogram)  # noqa: S101 - as it was made
         histogram.observe(took)
         if error:
@@ -147,22 +154,22 @@ class Telemetry:
         elif shown.ledger.service != service:
             shown.ledger = Ledger(service)
         if shown.info != info:
-            self._series[_INFO].remove(who.namespace, who.name, *shown.info)
+            self._remove(who, _INFO)
             shown.info = info
-        self._of(who, _INFO, *info).set(1)
+        self._set(who, _INFO, 1, *info)
         for name, value in (
             ("objective_within_seconds", service.within),
             ("objective_share", service.share),
             ("min_replicas", service.min_replicas),
             ("max_replicas", service.max_replicas),
         ):
-            self._of(who, name).set(value)
+            self._set(who, name, value)
 
     def gone(self, who: Who) -> None:
         """Remove every series of a scaler that is no longer there."""
         for metric in METRICS:
             if metric.of_scaler:
-                self._series[metric.name].remove_by_labels({"namespace": who.namespace, "name": who.name})
+                self._remove(who, metric.name)
         self._shown.pop(who, None)
         self._true_at = {key: at for key, at in self._true_at.items() if key[0] != who}
 
@@ -174,19 +181,17 @@ class Telemetry:
                 if (who, source) in self._true_at:
                     del self._true_at[who, source]
                     for name in ("input_status", "input_age_seconds"):
-                        self._series[name].remove_by_labels(
-                            {"namespace": who.namespace, "name": who.name, "source": source}
-                        )
+                        self._remove(who, name, source=source)
                     if source == "prometheus":
-                        self._series["latency_seconds"].remove_by_labels({"namespace": who.namespace, "name": who.name})
+                        self._remove(who, "latency_seconds")
                 continue
             for status in Freshness:
-                self._of(who, "input_status", source, status).set(reading.freshness is status)
+                self._set(who, "input_status", reading.freshness is status, source, status)
             if reading.value is not None:
                 self._true_at[who, source] = reading.time
             since = self._true_at.setdefault((who, source), None)
             age = None if since is None else max(now - since, 0.0)
-            self._of(who, "input_age_seconds", source).set(_number(age))
+            self._set(who, "input_age_seconds", age, source)
         self._latency(who, seen.latency)
         for pod in seen.lead_times:
             self._lead_time(who, pod)
@@ -194,14 +199,14 @@ class Telemetry:
     def decided(self, who: Who, seen: ServiceObservation, decision: ServiceDecision, outcome: Outcome) -> None:
         """Publish a decision, what became of it, and what it was made of."""
         for name, field in self._fields.items():
-            self._of(who, name).set(_number(getattr(decision.numbers, field)))
-        self._of(who, "desired_replicas").set(_number(decision.desired))
-        self._of(who, "current_replicas").set(_number(decision.current))
-        self._of(who, "autoscaler_min_replicas").set(_number(outcome.floor))
+            self._set(who, name, getattr(decision.numbers, field))
+        self._set(who, "desired_replicas", decision.desired)
+        self._set(who, "current_replicas", decision.current)
+        self._set(who, "autoscaler_min_replicas", outcome.floor)
         forecast = decision.numbers.forecast
-        self._of(who, "forecast_ahead_seconds").set(_number(getattr(forecast, "at", None)))
+        self._set(who, "forecast_ahead_seconds", getattr(forecast, "at", None))
         for quantile, field in QUANTILES:
-            self._of(who, "forecast_rate", quantile).set(_number(getattr(forecast, field, None)))
+            self._set(who, "forecast_rate", getattr(forecast, field, None), quantile)
         self._count(who, "decisions", 1, decision.reason)
         if outcome.reason in OUTCOMES:
             self._count(who, "patches", 1, outcome.reason)
@@ -210,15 +215,15 @@ class Telemetry:
             return
         reasons = frozenset(str(reason) for reason in (*decision.reasons, outcome.reason))
         for reason in shown.reasons - reasons:
-            self._series["reason"].remove(who.namespace, who.name, reason)
+            self._remove(who, "reason", reason=reason)
         for reason in reasons:
-            self._of(who, "reason", reason).set(1)
+            self._set(who, "reason", 1, reason)
         shown.reasons = reasons
         model = None if forecast is None else forecast.model
         if shown.model is not None and shown.model != model:
-            self._series["forecast_model"].remove(who.namespace, who.name, shown.model)
+            self._remove(who, "forecast_model", model=shown.model)
         if model is not None:
-            self._of(who, "forecast_model", model).set(1)
+            self._set(who, "forecast_model", 1, model)
         shown.model = model
         self._keep(who, shown.ledger, seen, decision)
 
@@ -231,7 +236,7 @@ class Telemetry:
             self._count(who, "forecasts_covered", 0, quantile)
             self._count(who, "forecast_loss", 0, quantile)
         for part in LEAD_PARTS:
-            self._series["pod_lead_time_seconds"].labels(who.namespace, who.name, part)
+            self._series["pod_lead_time_seconds"].begin(who.namespace, who.name, part)
 
     def _keep(self, who: Who, ledger: Ledger, seen: ServiceObservation, decision: ServiceDecision) -> None:
         entry = ledger.step(seen, decision)
@@ -255,45 +260,46 @@ class Telemetry:
     def _latency(self, who: Who, reading: Reading[LatencySample] | None) -> None:
         sample = None if reading is None else reading.value
         for quantile, field in LATENCIES if reading is not None else ():
-            self._of(who, "latency_seconds", quantile).set(_number(getattr(sample, field, None)))
+            self._set(who, "latency_seconds", getattr(sample, field, None), quantile)
 
     def _lead_time(self, who: Who, pod: LeadTime) -> None:
-        summary = self._series["pod_lead_time_seconds"]
-        assert isinstance(summary, Summary)  # noqa: S101 - as it was made
         for part in LEAD_PARTS:
             value = getattr(pod, part)
             if value is not None:
-                summary.labels(who.namespace, who.name, part).observe(value)
+                self._series["pod_lead_time_seconds"].observe(value, who.namespace, who.name, part)
 
     # --- series
 
-    def _make(self, metric: Metric) -> _Series:
+    def _make(self, metric: Metric) -> _Own:
         name, labels = PREFIX + metric.name, metric.label_names
         match metric.kind:
             case Kind.GAUGE:
                 return Gauge(name, metric.text, labels, registry=self.registry)
             case Kind.COUNTER:
                 return Counter(name, metric.text, labels, registry=self.registry)
-            case Kind.SUMMARY:
-                return Summary(name, metric.text, labels, registry=self.registry)
             case Kind.HISTOGRAM:
                 return Histogram(name, metric.text, labels, registry=self.registry, buckets=metric.buckets)
+            case Kind.SUMMARY:
+                raise ValueError(f"{metric.name}: the controller itself shows no summary")
 
     def _gauge(self, name: str, *labels: str) -> Gauge:
-        series = self._series[name]
-        assert isinstance(series, Gauge)  # noqa: S101 - as it was made
-        return series.labels(*labels) if labels else series
+        own = self._own[name]
+        assert isinstance(own, Gauge)  # noqa: S101 - as it was made
+        return own.labels(*labels) if labels else own
 
-    def _counter(self, name: str, *labels: str) -> Counter:
-        series = self._series[name]
-        assert isinstance(series, Counter)  # noqa: S101 - as it was made
-        return series.labels(*labels) if labels else series
+    def _counter(self, name: str) -> Counter:
+        own = self._own[name]
+        assert isinstance(own, Counter)  # noqa: S101 - as it was made
+        return own
 
-    def _of(self, who: Who, name: str, *labels: str) -> Gauge:
-        return self._gauge(name, who.namespace, who.name, *labels)
+    def _set(self, who: Who, name: str, value: float | None, *labels: str) -> None:
+        self._series[name].set(math.nan if value is None else value, who.namespace, who.name, *labels)
 
     def _count(self, who: Who, name: str, amount: float, *labels: str) -> None:
-        self._counter(name, who.namespace, who.name, *labels).inc(amount)
+        self._series[name].add(amount, who.namespace, who.name, *labels)
+
+    def _remove(self, who: Who, name: str, **labels: str) -> None:
+        self._series[name].remove(namespace=who.namespace, name=who.name, **labels)
 
 
 def _info(resource: PredictiveScaler) -> tuple[str, ...]:
@@ -317,7 +323,3 @@ def _version() -> str:
         return version("lagcast")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from prometheus_client import Counter, Gauge, Summary
-
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.metrics.catalog import POOL, POOL_METRICS
+from scaler.metrics.labelled import Labelled
 from scaler.plan.observation import Freshness
 from scaler.plan.reasons import Reason
 from scaler.pools.limits import cost_per_hour, most_nodes
@@ -29,7 +28,7 @@ WRITES = (
 class PoolSeries:
     """What is shown of pools. A value that is not known is NaN, never 0."""
 
-    def __init__(self, series: Mapping[str, object]) -> None:
+    def __init__(self, series: Mapping[str, Labelled]) -> None:
         """``series`` by the metrics' names."""
         self._series = series
         self._reasons: dict[str, frozenset[str]] = {}
@@ -41,8 +40,8 @@ class PoolSeries:
         name, state = pool.metadata.name, row.seen.observation.state
         if name not in self._info:
             for outcome in WRITES:  # they begin at zero, so that the first one is seen as an increase
-                self._counter("pool_writes", name, outcome)
-            self._summary(name)
+                self._series["pool_writes"].begin(name, outcome)
+            self._series["node_lead_time_seconds"].begin(name)
         self._declared(pool)
         now = state.value if state.fresh else None
         paid = None if now is None else now.ready + len(now.pending_since)
@@ -60,54 +59,34 @@ class PoolSeries:
             ("pool_cost_per_hour", None if paid is None else cost_per_hour(pool, paid)),
             ("pool_services", row.services),
         ):
-            self._gauge(metric, name).set(math.nan if value is None else value)
+            self._series[metric].set(math.nan if value is None else value, name)
         for status in Freshness:
-            self._gauge("pool_input_status", name, status).set(state.freshness is status)
+            self._series["pool_input_status"].set(state.freshness is status, name, status)
         for seconds in row.seen.observation.lead_times:
-            self._summary(name).observe(seconds)
+            self._series["node_lead_time_seconds"].observe(seconds, name)
         if row.outcome.reason in WRITES:
-            self._counter("pool_writes", name, row.outcome.reason).inc()
+            self._series["pool_writes"].add(1, name, row.outcome.reason)
         decided = () if row.decision is None else row.decision.reasons
         reasons = frozenset(str(reason) for reason in (*decided, row.outcome.reason))
         for reason in self._reasons.get(name, frozenset()) - reasons:
-            self._remove("pool_reason", pool=name, reason=reason)
+            self._series["pool_reason"].remove(pool=name, reason=reason)
         for reason in reasons:
-            self._gauge("pool_reason", name, reason).set(1)
+            self._series["pool_reason"].set(1, name, reason)
         self._reasons[name] = reasons
 
     def gone(self, name: str) -> None:
         """Remove every series of a pool that is no longer there."""
         for metric in POOL_METRICS:
-            self._remove(metric.name, **{POOL: name})
+            self._series[metric.name].remove(**{POOL: name})
         self._reasons.pop(name, None)
         self._info.pop(name, None)
 
     def _declared(self, pool: GpuNodePool) -> None:
         name, info = pool.metadata.name, (pool.spec.provider.name, str(pool.spec.mode))
         if self._info.get(name) not in (None, info):
-            self._remove("pool_info", pool=name)
+            self._series["pool_info"].remove(pool=name)
         self._info[name] = info
-        self._gauge("pool_info", name, *info).set(1)
-        self._gauge("pool_min_nodes", name).set(pool.spec.nodes.min)
-        self._gauge("pool_max_nodes", name).set(most_nodes(pool).nodes)
-        self._gauge("pool_node_gpus", name).set(pool.spec.node.gpus)
-
-    def _gauge(self, metric: str, *labels: str) -> Gauge:
-        series = self._series[metric]
-        assert isinstance(series, Gauge)  # noqa: S101 - as it was made
-        return series.labels(*labels)
-
-    def _counter(self, metric: str, *labels: str) -> Counter:
-        series = self._series[metric]
-        assert isinstance(series, Counter)  # noqa: S101 - as it was made
-        return series.labels(*labels)
-
-    def _summary(self, name: str) -> Summary:
-        series = self._series["node_lead_time_seconds"]
-        assert isinstance(series, Summary)  # noqa: S101 - as it was made
-        return series.labels(name)
-
-    def _remove(self, metric: str, **labels: str) -> None:
-        series = self._series[metric]
-        assert isinstance(series, Gauge | Counter | Summary)  # noqa: S101 - as it was made
-        series.remove_by_labels(labels)
+        self._series["pool_info"].set(1, name, *info)
+        self._series["pool_min_nodes"].set(pool.spec.nodes.min, name)
+        self._series["pool_max_nodes"].set(most_nodes(pool).nodes, name)
+        self._series["pool_node_gpus"].set(pool.spec.node.gpus, name)
