@@ -25,7 +25,7 @@ _FARTHEST = 4000  # steps ahead, at most, at which models are scored
 _SCORED_PATHS = 100  # from which quantiles are taken
 _TRIAL = 86400.0  # s at the history's end on which models are tried before they are used
 _TRIAL_SHARE = 0.25  # of a short history
-_TRIAL_EVERY = 300.0  # s
+_TRIAL_EVERY = 420.0  # s: no part of what cron likes, or each cycle would be tried at the same few moments of it
 
 
 @runtime_checkable

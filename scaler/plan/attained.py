@@ -85,3 +85,16 @@ def correction(attained: Attained, late_share: float, prior: float) -> float:
         return 1.0
     before = prior * attained.arrived / attained.seconds
     return (attained.late + late_share * before) / (late_share * (attained.arrived + before))
+
+
+def bound(attained: Attained, late_share: float, prior: float, reached: float) -> None:
+    """Forget the late requests beyond those at which :func:`correction` is ``reached``.
+
+    A correction at its limit does no more than that, and is to fall as soon as what is reached is better: an integral
+    that goes on to grow at the limit of what it acts on keeps it there for long (anti-windup).
+    """
+    if attained.seconds <= 0:
+        return
+    before = prior * attained.arrived / attained.seconds
+    most = late_share * (reached * (attained.arrived + before) - before)
+    attained.late = min(attained.late, max(most, 0.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scaler.plan.attained import Attained, correction
+from scaler.plan.attained import Attained, bound, correction
 from scaler.plan.progress import Progress
 from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
@@ -19,6 +19,7 @@ class Lateness:
     def __init__(self, service: Service, settings: PlanSettings, rate: float) -> None:
         """``rate``: requests/s of a replica."""
         self._service, self._settings, self._rate = service, settings, rate
+        self._late = max(1.0 - service.share, 1e-4)  # declared, of the requests
         self._attained, self._waiting = self._nothing()
         self._answers_from = math.inf  # unix s at which the first replica that could be asked for serves
         self.limited = False  # at the last tick a limit kept the count below the answer
@@ -48,6 +49,9 @@ class Lateness:
             self._answers_from = min(self._answers_from, progress.end + lead + self._service.within)
         answers = progress.end >= self._answers_from and not (stuck or self.limited)
         self._attained.learn(progress.end, progress.arrivals or 0.0, left, answers)
+        p = self._settings
+        limit = (p.inflation_most / p.inflation) ** (1.0 / p.correction)  # from there on the inflation is at its most
+        bound(self._attained, p.aim * self._late, p.attained_prior, limit)
 
     def learn_waits(self, left: float, level: float, rate: float, worth: float) -> None:
         """Take in an interval of steady membership; see :meth:`Waiting.learn`."""
@@ -61,10 +65,9 @@ class Lateness:
     @property
     def reached(self) -> float:
         """How many times the late share that is aimed at was reached."""
-        p, late = self._settings, max(1.0 - self._service.share, 1e-4)
-        return correction(self._attained, p.aim * late, p.attained_prior)
+        p = self._settings
+        return correction(self._attained, p.aim * self._late, p.attained_prior)
 
     def utilisation(self, rate: float, slack: float) -> float:
         """The share of a replica's ``rate`` that may be planned for; see :meth:`Waiting.utilisation`."""
-        late = max(1.0 - self._service.share, 1e-4)
-        return self._waiting.utilisation(rate, slack, late, self._settings.utilisation_min)
+        return self._waiting.utilisation(rate, slack, self._late, self._settings.utilisation_min)

@@ -47,6 +47,7 @@ class _Ahead:
     node: int  # a node that is ordered at the next tick surely serves
     idle: int  # a node that is empty now is gone
     end: int
+    surely: float  # s: as ``node``
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,7 +177,7 @@ class NodePlanner:
             return max(math.ceil(seconds / dt - 1e-9), 1)
 
         first = int((quantile(node, 0.05) + quantile(pod, 0.05)) / dt)
-        return _Ahead(dt, steps(pod_surely + self._tick), first, steps(surely), steps(idle), steps(end))
+        return _Ahead(dt, steps(pod_surely + self._tick), first, steps(surely), steps(idle), steps(end), surely)
 
     def _inflation(self, need: ServiceNeed, steps: int) -> Floats:
         """Factors on the residuals above the median path, by step: the nearer, the less do paths hold of a jump."""
@@ -233,12 +234,13 @@ class NodePlanner:
         reason = Reason.REACTIVE_FLOOR if lacking > ordered else Reason.FORECAST
         ordered = max(ordered, lacking)
         stays = -(-max(guaranteed, math.ceil(now_needs - 1e-9)) // size)
-        released = max(math.ceil(self.settings.release * state.ready), self.settings.release_least)
-        stays = max(stays, state.ready - released)
+        # Of those that hold pods: an empty node goes only after its idle time, and can be filled until then.
+        occupied = state.ready - state.empty
+        released = max(math.ceil(self.settings.release * occupied), self.settings.release_least)
+        stays = max(stays, occupied - released)
         kept, counts = self._keep(tick, base[1], state.ready if ordered else stays)
         # Where nodes come for pending pods only, the pods of those that are on their way have to be there, too.
         replicas = counts if self.pool.enforced else self._fill(tick, kept + len(tick.booting) + ordered, counts)
-        occupied = state.ready - state.empty
         floor = max(occupied, kept) + len(tick.booting) + ordered
         reasons = [reason if ordered or kept < occupied else Reason.STEADY]
         full = tick.most == self.pool.max_nodes and tick.paid + ordered >= tick.most
@@ -273,7 +275,7 @@ class NodePlanner:
 
     def _present_needs(self, now: float, tick: _Tick, capacity: Floats) -> tuple[float, float]:
         """Rule 4, GPUs: the newest level goes on, and the backlog is drained, the present one (what goes acts at once)
-        and what is left of it when a new node serves. The largest of the last ``hold`` s.
+        and what is left of it when a new node serves. The largest of the last ``held_leads`` lead times.
         """
         s = self.settings
         level = sum(
@@ -283,7 +285,8 @@ class NodePlanner:
         backlog = left = float(tick.per_service[:, kernel.BACKLOG].sum())
         for there in capacity.tolist():
             left = max(left + (level - there) * tick.ahead.dt, 0.0)
-        while self._present and not now - s.hold <= self._present[0][0] <= now:
+        hold = s.held_leads * tick.ahead.surely
+        while self._present and not now - hold <= self._present[0][0] <= now:
             self._present.popleft()
         self._present.append((now, s.present * level + backlog / s.drain, s.present * level + left / s.drain))
         return max(one for _, one, _ in self._present), max(one for _, _, one in self._present)
@@ -310,7 +313,7 @@ class NodePlanner:
         shares = Shares(self._claims(tick, 0, ahead.idle), late)
         peak = tick.total[:, : ahead.idle].max(axis=1)
         window, tolerated = ahead.pod * ahead.dt, self._tolerated(tick, ahead.pod).tolist()
-        kept = nodes_to_keep(shares, counts, tick.state.ready, least, tick.size, window, peak, tolerated)
+        kept = nodes_to_keep(shares, counts, tick.state, least, tick.size, window, peak, tolerated)
         return kept, shares.divide(kept * tick.size, counts, move=True)
 
     def _fill(self, tick: _Tick, nodes: int, counts: Sequence[int]) -> tuple[int, ...]:

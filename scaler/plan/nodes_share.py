@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scaler.plan.observation import PoolState
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Late = Callable[[int, int], float]  # price (GPU-seconds) of a service's late work with so many pods
@@ -147,27 +149,31 @@ def hull(points: Ints, values: Floats, at: Ints) -> Floats:
 def nodes_to_keep(
     shares: Shares,
     counts: Sequence[int],
-    ready: int,
+    state: PoolState,
     least: int,
     size: int,
     window: float,
     peak: Floats,
     tolerated: Sequence[float],
 ) -> int:
-    """How many of the ``ready`` nodes of ``size`` GPUs stay filled, at least ``least``; ``counts`` are today's pods.
+    """How many of the nodes of ``size`` GPUs that are Ready stay filled, or are filled again, at least ``least``;
+    ``counts`` are today's pods.
 
     Least of lateness until a pod could be had back, and of ``window`` s of each kept node that no path needs (``peak``
-    [N], GPUs of all services) before an empty one would be gone. None is given up where more work than ``tolerated``
-    (its price, of each service) would be late, and more than with all of them.
+    [N], GPUs of all services) before an empty one would be gone. None that holds pods is given up where more work than
+    ``tolerated`` (its price, of each service) would be late, and more than with all of those.
     """
+    ready, occupied = state.ready, max(state.ready - state.empty, 0)
     kept, cheapest, saved, peaks = ready, 0.0, 0.0, sorted(peak.tolist())
     all_late: list[float] = []
     for nodes in range(ready, max(min(least, ready), 0) - 1, -1):
         counts = shares.divide(nodes * size, counts, move=False)
         lates = [shares.late(s, n) for s, n in enumerate(counts)]
         cost = sum(lates)
+        if nodes >= occupied:
+            all_late = lates
         if nodes == ready:
-            cheapest, all_late = cost, lates
+            cheapest = cost
             continue
         saved += size * window * bisect_right(peaks, nodes * size) / len(peaks)
         safe = all(late <= max(t, a) for late, t, a in zip(lates, tolerated, all_late, strict=True))

@@ -67,7 +67,7 @@ class NodeSettings:
     release_least: int = 8  # nodes, or as many as these
     drain: float = 60.0  # s, at least, in which a backlog is to be drained
     present: float = 0.9  # share of the newest level that is always served: less than 1, as the level is noisy
-    hold: float = 600.0  # s the present's largest need stands: a jump seldom comes alone (pilots)
+    held_leads: float = 2.0  # lead times, node and pod, that the present's largest need stands: jumps come in groups
     steps: int = 120  # of the rollout, at most
     lead_samples: int = 200  # nodes remembered
     lead_prior: int = 5  # nodes that the declared lead time counts for

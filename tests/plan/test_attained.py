@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from scaler.plan.attained import Attained, correction
+from scaler.plan.attained import Attained, bound, correction
 
 DAY = 86_400.0
 
@@ -91,3 +91,28 @@ def test_two_plans_have_a_record_each() -> None:
     of.learn(180.0, 600.0, 0.0, True)
     assert of.judge(False)
     assert of.late == late
+
+
+def test_what_no_correction_answers_to_is_forgotten() -> None:
+    """An hour in which all is late counts as far as the correction goes, and no further: an hour later it is lower."""
+    of, limit = Attained(10.0, 6 * 3600.0), 2.0
+    backlog = 0.0
+    for minute in range(240):
+        late = minute < 60
+        backlog = backlog + 600.0 if late else 0.0
+        of.learn(60.0 * minute, 600.0, backlog, True)
+        bound(of, 0.005, 3600.0, limit)
+        reached = correction(of, 0.005, 3600.0)
+        assert reached <= limit + 1e-9
+        if 10 < minute < 60:
+            assert reached == pytest.approx(limit)
+    assert reached < 0.75 * limit
+
+
+def test_the_bound_leaves_what_is_below_it() -> None:
+    of = Attained(10.0, DAY)
+    bound(of, 0.005, 3600.0, 2.0)
+    assert of.late == 0.0
+    of.late, of.arrived, of.seconds = 5.0, 1000.0, 600.0
+    bound(of, 0.005, 3600.0, 2.0)
+    assert of.late == 5.0

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaler.plan.nodes import NodePlanner
+from scaler.plan.nodes_share import Claim, Shares, nodes_to_keep
 from scaler.plan.observation import Freshness, PoolObservation, PoolState, Reading
 from scaler.plan.reasons import Reason
-from tests.plan.nodes_cases import NOW, POOL, SIZE, TICK, decide, jump, need, seen, steady
+from tests.plan.nodes_cases import NOW, POD, POOL, SIZE, TICK, decide, jump, need, seen, steady
 
 
 def test_nodes_that_no_path_needs_are_emptied_and_the_floor_follows_them() -> None:
@@ -39,6 +40,21 @@ def test_empty_nodes_that_are_paid_for_are_filled_again_when_they_are_needed() -
     assert (plan.kept, plan.ordered, plan.replicas, plan.floor) == (5, 0, (40,), 5)
 
 
+def test_empty_nodes_are_filled_again_only_for_what_that_saves() -> None:
+    """A third node would save 100 and cost 800. That more is late than may be keeps nodes that hold pods, and fills
+    none that is empty."""
+    lates = {24: 900.0, 16: 1000.0, 8: 9000.0, 0: 99999.0}
+    claim = Claim(gpus=1, least=0, floor=0, most=24, weight=1.0, lead=POD, peak=np.zeros(1), now=16)
+
+    def kept(empty: int) -> int:
+        shares = Shares([claim], lambda _, count: lates[count])
+        state = PoolState(3, (), empty, 0)
+        return nodes_to_keep(shares, [16], state, 0, SIZE, 100.0, np.zeros(20), [100.0])
+
+    assert kept(empty=1) == 2
+    assert kept(empty=0) == 3
+
+
 def test_nodes_that_boot_are_filled_and_kept() -> None:
     plan = decide(2, need(steady(14.0), 16), pending=[100.0])
     assert (plan.floor, plan.replicas) == (3, (24,))
@@ -50,7 +66,7 @@ def test_the_present_need_of_the_last_minutes_stands() -> None:
     planner.step(NOW, seen(5), [need(steady(38.0), 40)])
     later = NOW + 300.0
     assert planner.step(later, seen(5, now=later), [need(steady(6.0), 40)]).kept == 5
-    later = NOW + 900.0
+    later = NOW + 1200.0  # two lead times of node and pod are 1,030 s
     assert planner.step(later, seen(5, now=later), [need(steady(6.0), 40)]).kept == 1
 
 
@@ -60,8 +76,9 @@ def test_a_pool_without_services_keeps_what_is_occupied() -> None:
 
 
 def test_a_large_pool_is_emptied_over_some_ticks() -> None:
-    """8 nodes at once, or a tenth."""
+    """8 nodes at once, or a tenth, of those that hold pods: empty ones that have yet to go are no reason to wait."""
     assert decide(20, need(steady(14.0), 160)).kept == 12
+    assert decide(20, need(steady(14.0), 96), empty=8).kept == 4
     assert decide(120, need(steady(14.0), 960, most=2000)).kept == 108
 
 
