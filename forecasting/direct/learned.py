@@ -25,19 +25,20 @@ _MOST_ORIGINS = 60_000  # members of a tree are numbered in 16 bits
 _LIKE_AT = (60.0, 180.0, 420.0, 900.0)  # s ahead at which errors are to be alike in a leaf
 _ORDER_AT = 300.0  # s ahead whose error orders a leaf
 _PARTS = 3  # of history, each rehearsed with a forest of the others
+_FINE = 2  # numbers more than components: what the rounding to 8 bits leaves of the largest
 _SEEN = 0.5  # an origin of whose future less than this share is known is left out
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
     """The forest's size: ``share`` of the origins goes into each tree; ``least`` origins in a leaf, of which it lists
-    ``listed``. Predictions at the origins are kept with ``rank`` numbers of 8 bits each."""
+    ``listed``. Of predictions at the origins ``rank`` principal components are kept."""
 
     trees: int = 16
     share: float = 0.67
     least: int = 16
     listed: int = 8
-    rank: int = 10
+    rank: int = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,8 +109,9 @@ def learn(
     targets = targets[known] - levels[:, None]
     block = max(1, min(has.day, (len(rates) - first) // 4))
     ridge, left_out = fit_ridge(features, targets, (columns - first) // block)
-    predicted, parts = _compressed(left_out, growth.rank)
-    errors = targets - predicted @ parts
+    main = _main_parts(left_out, growth.rank)
+    predicted, parts = _compressed(main, growth.rank + _FINE)
+    errors = targets - main
     inputs, outputs = ridge.standardised(features), _alike(errors, ends * step)
     order = np.argsort(errors[:, _nearest(ends * step, _ORDER_AT)], kind="stable")
 
@@ -148,12 +150,21 @@ def learn(
     return Learned(base, calm, ridge, origins, forest, busy, factors)
 
 
-def _compressed(values: Singles, rank: int) -> tuple[NDArray[np.int8], Singles]:
-    """``values`` [n, horizons], nearly, as whole numbers [n, rank] @ parts [rank, horizons]: each part is the first
-    principal component of what those before leave, their rounding included.
+def _main_parts(values: Singles, rank: int) -> Singles:
+    """``values`` [n, horizons] by their first principal components, each to 1/32,767 of its largest.
 
     Neighbouring horizons say nearly the same, so a few numbers hold all of them.
     """
+    wide = values.astype(np.float64)
+    vectors = np.linalg.eigh(wide.T @ wide)[1][:, ::-1][:, :rank]
+    scores = wide @ vectors
+    unit = np.maximum(np.abs(scores).max(axis=0), 1e-6) / 32767
+    return np.asarray(np.round(scores / unit).astype(np.int16) @ (vectors * unit).T.astype(np.float32))
+
+
+def _compressed(values: Singles, rank: int) -> tuple[NDArray[np.int8], Singles]:
+    """``values`` [n, horizons], nearly, as whole numbers [n, rank] @ parts [rank, horizons]: each part is the first
+    principal component of what those before leave, their rounding included."""
     left = values.astype(np.float64)
     numbers, parts = np.empty((len(left), rank), np.int8), np.empty((rank, left.shape[1]), np.float32)
     for r in range(rank):

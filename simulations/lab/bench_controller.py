@@ -99,9 +99,12 @@ def _alone(folder: Path, progress: Progress) -> Iterator[Figure]:
     yield Figure(
         f"{SCALERS} scalers: memory, without the clients of Kafka and Kubernetes", many.memory / 1e6, "MB", 600.0
     )
-    yield Figure(f"{SCALERS} scalers: of which each", many.each / 1e6, "MB")
+    yield Figure(f"{SCALERS} scalers: of which each", many.each / 1e6, "MB", 0.5)
+    yield Figure("of which its plan and forecaster, as they are pickled", many.state / 1e6, "MB")
     yield Figure(f"{SCALERS} scalers: CPU of a tick", many.tick, "s", 5.0)
     yield Figure("1,000 decisions: CPU", many.decisions / SCALERS * 1000, "s", 1.0)
+    yield Figure("update of a forecaster: CPU, median", many.update * 1e3, "ms", 0.1)
+    yield Figure("update of a forecaster: CPU, mean", many.updates * 1e3, "ms")
     yield Figure("first fit on a week of 15 s steps: CPU", many.fit, "s", 2.0)
     yield Figure("refit: CPU", many.refit, "s", 2.0)
     yield Figure("memory of the process that fits", many.worker / 1e6, "MB", 350.0)

@@ -1,4 +1,4 @@
-"""What many scalers cost: memory, a tick, a decision for all of them, and the process that fits their forecasters.
+"""What many scalers cost: memory, a tick, a decision for all of them, an update, and the process that fits.
 
 The controller's own loop over made-up sources, each scaler with a forecaster fitted on a week of history. In a process
 of its own, so that memory is the controller's: ``python -m simulations.lab.bench_many SCALERS`` prints JSON.
@@ -21,7 +21,7 @@ import psutil
 from forecasting.fit_pool import FitPool
 from forecasting.fitting import Done, FitJob, Fitted
 from forecasting.forecaster import Forecaster
-from forecasting.series import Series
+from forecasting.series import Arrivals, Series
 from scaler.act.apply import Actor
 from scaler.act.finalizer import NoFinalizers
 from scaler.api.predictive_scaler import PredictiveScaler
@@ -43,6 +43,7 @@ TICK, WEEK, MINUTE = 15.0, 7 * 86_400.0, 60.0
 START = 1_767_571_200.0  # unix s
 PARTITIONS, READY, MOST = 4, 40, 64
 SETTLED, TICKS = 12, 20  # ticks before what is measured, and of it
+UPDATES = 960  # of a forecaster, in steps of a tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,12 @@ class Many:
     scalers: int
     memory: float  # resident bytes, without the clients of Kafka and Kubernetes
     each: float  # of them, for each scaler
+    state: float  # bytes of a plan and its forecaster alone, as they are pickled
     tick: float  # CPU s, median over ticks
     decisions: float  # CPU s of all decisions in a tick, median
     decision: float  # CPU s, median of all
+    update: float  # CPU s of one update of a forecaster, median
+    updates: float  # the same, mean: once a minute one says and judges, every four one is scored
     fit: float  # CPU s, the first one of a scaler, with a trial
     refit: float  # CPU s
     worker: float  # resident bytes at most, of the process that fits
@@ -162,9 +166,21 @@ def measure(scalers: int) -> Many:
         raise RuntimeError(f"{len(blind)} of {scalers} decide without a forecast: {blind[0].decision.reasons}")
     rss = me.memory_info().rss
     cpu = np.array([one.cpu[-TICKS:] for one in timed])
-    each = (rss - before) / scalers
-    decisions, decision = float(np.median(cpu.sum(axis=0))), float(np.median(cpu))
-    return Many(scalers, rss, each, float(np.median(ticks[-TICKS:])), decisions, decision, fit, refit, worker)
+    updates = _updates(fitted, past)
+    return Many(
+        scalers,
+        memory=rss,
+        each=(rss - before) / scalers,
+        state=len(timed[0].snapshot()),
+        tick=float(np.median(ticks[-TICKS:])),
+        decisions=float(np.median(cpu.sum(axis=0))),
+        decision=float(np.median(cpu)),
+        update=float(np.median(updates)),
+        updates=float(np.mean(updates)),
+        fit=fit,
+        refit=refit,
+        worker=worker,
+    )
 
 
 def _resource(k: int) -> PredictiveScaler:
@@ -208,6 +224,17 @@ def _fit(pool: FitPool, job: FitJob) -> tuple[Forecaster, float, float]:
     if begun.outcome.forecaster is None:
         raise RuntimeError(f"the fit failed: {begun.outcome.error}")
     return begun.outcome.forecaster, cpu[1] - cpu[0], most
+
+
+def _updates(fitted: Forecaster, past: Series) -> list[float]:
+    """CPU seconds of each update in the four hours after ``past``."""
+    rng, taken = np.random.default_rng(2), []
+    for end in (past.end + TICK * np.arange(1, UPDATES + 1)).tolist():
+        arrivals = Arrivals(end, TICK, float(rng.poisson(_rate(end) * TICK)))
+        began = time.thread_time()
+        fitted.update(arrivals)
+        taken.append(time.thread_time() - began)
+    return taken
 
 
 def _worker_cpu() -> float:
