@@ -5,6 +5,7 @@ Lab tests need real servers; without them they are skipped, and the last line sa
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Generator, Iterator
@@ -27,7 +28,9 @@ pytest.register_assert_rewrite(
 )
 
 MISSING = pytest.StashKey[str]()  # why lab tests cannot run; empty when they can
-SLOW = (  # whole commands, days of load, libraries' fits, processes and clusters that are started and killed
+# Whole commands, days of load, libraries' fits, processes and clusters that are started and killed: folders, files, or
+# tests, where faster ones of their file see the same behaviour.
+SLOW = (
     "cli/test_demo_command.py",
     "cli/test_plugin.py",
     "cli/test_shell.py",
@@ -36,11 +39,16 @@ SLOW = (  # whole commands, days of load, libraries' fits, processes and cluster
     "explain/test_simulated.py",
     "floors/test_overlay.py",
     "forecasting/direct/test_feedback.py",
+    "forecasting/direct/test_learning.py::test_a_daily_wave_is_followed_not_held",
+    "forecasting/direct/test_learning.py::test_refit_on_what_is_kept_learns_the_updates",
+    "forecasting/direct/test_learning.py::test_the_ring_forgets_and_origins_that_left_it_are_not_drawn",
+    "forecasting/direct/test_learning.py::test_wild_hours_make_wide_paths_and_calm_hours_narrow_ones",
     "forecasting/direct/test_size.py",
     "forecasting/models/test_conformance.py",
     "forecasting/models/test_guard.py",
     "forecasting/models/test_real_load_of_libraries.py",
     "forecasting/models/test_same_as_the_library.py",
+    "forecasting/test_calibration.py::test_a_true_law_is_found_calibrated_gaps_left_out_and_refits_made",
     "forecasting/test_competition_trust.py",
     "forecasting/test_periods_real_load.py",
     "forecasting/test_real_load.py",
@@ -51,10 +59,15 @@ SLOW = (  # whole commands, days of load, libraries' fits, processes and cluster
     "manifests/test_schemas.py",
     "observe/test_kafka_process.py",
     "plan/test_learning_in_the_loop.py",
+    "plan/test_scenarios.py::test_steady_noisy_load_does_not_flap[service1",
+    "plan/test_scenarios.py::test_steady_noisy_load_does_not_flap[service2",
+    "planned/test_forecasts.py::test_it_survives_a_pickle_and_a_refit",
     "pools/test_loop.py",
     "process/",
+    "refits/test_background.py::test_a_copy_that_is_fitted_elsewhere_foresees_the_same",
     "refits/test_controllers_pool.py",
     "refits/test_fit_pool.py",
+    "simulations/bound/test_whole.py::test_stopped_at_once_it_still_has_a_schedule_and_says_what_is_proven[nodes",
     "simulations/commands/",
     "simulations/executors/",
     "simulations/faro/test_command.py",
@@ -97,8 +110,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if place(item.path).startswith(SLOW):
+        if f"{place(item.path)}::{item.name}".startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the garbage collector need not look through it again and again (a tenth of the time)."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

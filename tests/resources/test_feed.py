@@ -74,7 +74,7 @@ class World:
         self.feed.before_tick()
         self.bench.controller.tick()
         self.feed.after_tick()
-        self.feed._writer.settle(2.0)
+        self.feed._writer.settle(30.0)
         self.bench.clock.advance(seconds)
 
     def written(self) -> dict[str, dict[str, Any]]:
