@@ -115,7 +115,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: the garbage collector need not look through it again and again (a tenth of the time)."""
+    """What was imported stays: the garbage collector need not look through it again and again (5 % of the time)."""
     gc.collect()
     gc.freeze()
 
