@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.competition_naive import NewestLevel
-from forecasting.competition_scores import Doubt, Rules, Standing, State, pinball, quantiles_of, weights_of
+from forecasting.competition_scores import Doubt, Rules, Standing, State, Told, pinball, quantiles_of, weights_of
 from forecasting.errors import NotEnoughHistory, NotReady
 from forecasting.forecaster import Forecaster, Paths
 from forecasting.repeated import Repeated
@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 
 _FARTHEST = 4000  # steps ahead, at most, at which models are scored
 _SCORED_PATHS = 100  # from which quantiles are taken
+_NEAR_PATHS = 50  # from which the share that came true is taken
+_NEAR_OTHERS = 4  # times as seldom are the others asked of what is near
 _TRIAL = 86400.0  # s at the history's end on which models are tried before they are used
 _TRIAL_SHARE = 0.25  # of a short history
 _TRIAL_EVERY = 420.0  # s: no part of what cron likes, or each cycle would be tried at the same few moments of it
@@ -109,19 +111,31 @@ class _Pending:
     said: dict[int, Floats]  # by the place of the model that was asked
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Near:
+    """What paths said of the mean rate over steps [first, last], which are over when models are asked again."""
+
+    first: int
+    last: int
+    naive: Floats  # [paths]
+    said: dict[int, Floats]
+
+
 class Competition:
     """Scores ``members`` against the newest level at the lead time; paths from those that are better beyond doubt.
 
     Every ``every`` s models say quantiles of the mean rate around ``lead_time`` (s) ahead; when that time has come,
-    their mean pinball losses go into their :class:`~forecasting.competition_scores.Standing`. Paths are drawn in
-    proportion to weights, whole trajectories each. A model that is worse is demoted within the hour and comes back
-    slowly; ``trusted`` is False, and ``why`` says so, when none is proven: paths are mostly the newest level's then.
-    One that raises or draws what is no rate is out until the next fit. ``fit`` tries the models on the history's last
-    day first, fitted on what was before it, so that a new one starts with honest scores.
+    their mean pinball losses go into their :class:`~forecasting.competition_scores.Standing`. Twice as often they are
+    asked of what is near, which tells within minutes who is far from what comes
+    (:class:`~forecasting.competition_scores.Told`). Paths are drawn in proportion to weights, whole trajectories each.
+    A model that is worse is demoted within the hour and comes back slowly; ``trusted`` is False, and ``why`` says so,
+    when none is proven: paths are mostly the newest level's then. One that raises or draws what is no rate is out until
+    the next fit. ``fit`` tries the models on the history's last day first, fitted on what was before it, so that a new
+    one starts with honest scores.
 
     ``members`` are functions that make forecasters (picklable: a class, a ``functools.partial``), all of the same
-    step. An update costs the members' own and, once in ``every`` s, 100 short paths of the first and of the newest
-    level; the others are asked once in ``others`` times.
+    step. An update costs the members' own and, three times in ``every`` s, 100 short paths of the first and of the
+    newest level; the others are asked once in ``others`` times.
     """
 
     name = "competition"
@@ -148,12 +162,16 @@ class Competition:
         (self.step,) = steps
         self.naive = NewestLevel(self.step, seed)
         self.every, self.others, self.seed = every, others, seed
+        self.often = max(every / 2, 4 * self.step)  # s between two questions of what is near: each costs some updates
         self._end = -math.inf  # unix s, of the newest update
         self._pending: deque[_Pending] = deque()
+        self._near: _Near | None = None
+        self._told = Told()
         self._doubt = Doubt(self.rules.long / every)
-        self._asked = 0
+        self._asked = self._asked_near = 0
         self._streams: dict[int, Repeated] = {}  # by the place of the model
-        self._next = -math.inf  # unix s, when models are asked again
+        self._origin = Repeated((seed, 0))  # of what is scored
+        self._next = self._next_near = -math.inf  # unix s, when models are asked again
         self.aim(lead_time)
         self._weigh()
 
@@ -166,9 +184,15 @@ class Competition:
         self.lead_time = lead_time
         lead_time = min(lead_time, _FARTHEST * self.step)
         half = max(self.step, min(60.0, lead_time / 4)) / 2
-        self._first = max(0, round((lead_time - half) / self.step))
-        self._last = max(self._first, round((lead_time + half) / self.step) - 1)
+        self._first, self._last = self._about(lead_time, half)
+        # Over when models are asked again, so that what outcomes tell is not told twice.
+        self._near_first, self._near_last = self._about(min(lead_time, max(self.often - half, half)), half)
         self._block = max(lead_time, self.every)  # shorter ones would tell the same twice
+
+    def _about(self, ahead: float, half: float) -> tuple[int, int]:
+        """The first and the last step of what is scored ``ahead`` s ahead."""
+        first = max(0, round((ahead - half) / self.step))
+        return first, max(first, round((ahead + half) / self.step) - 1)
 
     # -- taking in --------------------------------------------------------------------------------------------------
 
@@ -209,9 +233,7 @@ class Competition:
         if tail * history.step < self.rules.settle or np.isnan(history.rates[:-tail]).all():
             return None
         makes = [m.make for m in self.members]
-        tried = Competition(
-            makes, lead_time=self.lead_time, every=_TRIAL_EVERY, others=1, rules=self.rules, seed=self.seed
-        )
+        tried = _Trial(makes, lead_time=self.lead_time, every=_TRIAL_EVERY, others=1, rules=self.rules, seed=self.seed)
         head = Series(history.start, history.step, history.rates[:-tail])
         tried.naive.fit(head)
         for member in tried.members:
@@ -242,50 +264,88 @@ class Competition:
             except Exception as broken:  # noqa: BLE001
                 member.fail(broken)
         complete = step_index(arrivals.end, self.step)
+        if self._near is not None and self._near.last < complete:
+            self._hear(self._near)
+            self._near = None
         while self._pending and self._pending[0].last < complete:
             self._score(self._pending.popleft(), arrivals.end)
         if arrivals.end >= self._next and self.naive.ready:
             self._next = arrivals.end + self.every - self.step / 2
             self._pending.append(self._ask(arrivals.end))
             self._asked += 1
+        if arrivals.end >= self._next_near and self.naive.ready:
+            self._next_near = arrivals.end + self.often - self.step / 2
+            self._near = self._ask_near(arrivals.end)
+            self._asked_near += 1
 
     def _ask(self, origin: float) -> _Pending:
         """What models say now. The same random numbers for all."""
         number = round(origin / self.step)
-        said = {}
-        for place, member in enumerate(self.members):
-            if place == 0 or self._asked % self.others == 0:
-                quantiles = self._quantiles(member, number)
-                if quantiles is not None:
-                    said[place] = quantiles
-        naive = self._doubt.corrected(quantiles_of(self._window(self.naive, number)))
+        asked = self._asked % self.others == 0
+        rates = self._rates(number, self._first, self._last, _SCORED_PATHS, asked)
+        said = {place: quantiles_of(some) for place, some in rates.items()}
+        naive = self._doubt.corrected(
+            quantiles_of(self._window(self.naive, number, self._first, self._last, _SCORED_PATHS))
+        )
         return _Pending(number + self._first, number + self._last, naive, said)
 
-    def _window(self, forecaster: Forecaster, number: int) -> Floats:
-        rng = np.random.default_rng((self.seed, number & 0xFFFFFFFF))
-        paths = forecaster.paths(self._last + 1, _SCORED_PATHS, rng)
-        return np.asarray(paths[:, self._first :].mean(axis=1), dtype=np.float64)
+    def _ask_near(self, origin: float) -> _Near:
+        """The same of what is near, as paths say it."""
+        number = round(origin / self.step)
+        first, last = self._near_first, self._near_last
+        said = self._rates(number, first, last, _NEAR_PATHS, self._asked_near % (_NEAR_OTHERS * self.others) == 0)
+        naive = self._window(self.naive, number, first, last, _NEAR_PATHS)
+        return _Near(number + self._near_first, number + self._near_last, naive, said)
 
-    def _quantiles(self, member: _Member, number: int) -> Floats | None:
-        if member.standing.state is State.FAILED or not member.forecaster.ready:
-            return None
-        try:
-            said = quantiles_of(self._window(member.forecaster, number))
-        except Exception as broken:  # noqa: BLE001
-            member.fail(broken)
-            return None
-        if not (np.isfinite(said).all() and said[0] >= 0):
-            member.fail(f"rates of {said[0]} to {said[-1]} requests/s")
-            return None
+    def _window(self, forecaster: Forecaster, number: int, first: int, last: int, count: int) -> Floats:
+        rng = self._origin
+        if rng.seed != (self.seed, number & 0xFFFFFFFF):
+            rng = self._origin = Repeated((self.seed, number & 0xFFFFFFFF))
+        paths = forecaster.paths(last + 1, count, rng.again())
+        return np.asarray(paths[:, first:].mean(axis=1), dtype=np.float64)
+
+    def _rates(self, number: int, first: int, last: int, count: int, others: bool) -> dict[int, Floats]:
+        """Mean rates [paths] over these steps, by the place of the models whose turn it is; who says what is no rate is
+        out."""
+        said = {}
+        for place, member in enumerate(self.members):
+            if member.standing.state is State.FAILED or not member.forecaster.ready or (place and not others):
+                continue
+            try:
+                rates = self._window(member.forecaster, number, first, last, count)
+            except Exception as broken:  # noqa: BLE001
+                member.fail(broken)
+                continue
+            least, most = float(rates.min()), float(rates.max())  # NaN when any is
+            if least >= 0 and most < math.inf:
+                said[place] = rates
+            else:
+                member.fail(f"rates of {least} to {most} requests/s")
         return said
 
-    def _score(self, pending: _Pending, now: float) -> None:
-        column = pending.first - self.naive.series.base
-        seen = self.naive.series.rates[max(column, 0) : pending.last + 1 - self.naive.series.base]
+    def _outcome(self, first: int, last: int) -> float | None:
+        """The mean rate over these steps; None where too little of it is known."""
+        column = first - self.naive.series.base
+        seen = self.naive.series.rates[max(column, 0) : last + 1 - self.naive.series.base]
         known = seen[~np.isnan(seen)]
-        if column < 0 or len(known) < LEAST_SEEN * (pending.last + 1 - pending.first):
+        return None if column < 0 or len(known) < LEAST_SEEN * (last + 1 - first) else float(known.mean())
+
+    def _hear(self, near: _Near) -> None:
+        outcome = self._outcome(near.first, near.last)
+        if outcome is None:
             return
-        outcome = float(known.mean())
+        seconds = (near.last + 1 - near.first) * self.step
+        told = self._told.nats(outcome, seconds, near.naive, list(near.said.values()))
+        demoted = False
+        for place, nats in zip(near.said, told, strict=True):
+            demoted |= self.members[place].standing.hear(nats)
+        if demoted:
+            self._weigh()
+
+    def _score(self, pending: _Pending, now: float) -> None:
+        outcome = self._outcome(pending.first, pending.last)
+        if outcome is None:
+            return
         naive_lost = pinball(outcome, pending.naive)
         self._doubt.learn(outcome, pending.naive)
         ended = False
@@ -404,6 +464,16 @@ class Competition:
                 member.forecaster = found
             member.standing.fitted()
         self._start_from(studies.trial if self._new else None)
+
+
+class _Trial(Competition):
+    """On history, whose steps are longer than what comes live: within them all is flat, and paths that are right about
+    minutes are wrong there. So what is near is not asked for."""
+
+    def aim(self, lead_time: float) -> None:
+        """See :class:`Competition`."""
+        super().aim(lead_time)
+        self._next_near = math.inf
 
 
 def _said(member: _Member) -> str:

@@ -17,6 +17,11 @@ _LOW, _MIDDLE, _HIGH = 0, 1, 2
 _USUAL = 0.31  # mean error of a normal distribution, over the width of its middle four fifths
 _PRIOR = 10.0  # scores that what naive thinks of itself counts for
 _LEAST = 0.05
+_WIDTHS: Floats = np.array([0.125, 0.25, 0.5, 1.0, 2.0])  # of naive's errors, over what it thinks that they are
+_REMEMBERED = 0.98  # of what a width said, from one outcome to the next: a load's character changes
+_CLOSE = 0.1  # log distance from what came at which a path has said it, and, where that is more,
+_COUNTED = 2.0  # standard deviations of a count
+_MOST_TOLD = 1.5  # nats that one outcome tells at most: nobody is out for few surprises, however great
 _HOUR = 3600.0
 
 
@@ -36,9 +41,10 @@ class Rules:
     ``long``, ``short``: half-lives (s) of what is remembered. Bad news counts at once, so the short memory demotes;
     good news has to last. ``prove`` after ``settle`` s of scores, ``promote`` after ``again`` s of them where the model
     was demoted. A loss demotes when it is beyond doubt (``demote``), more than ``worse`` of naive's and of naive's
-    usual one: in calm hours small losses are no news. A model that was proven is so until it is worse by ``unprove``.
-    A trial on history counts for ``trial`` of as much live load. ``sharpness``: difference in pinball loss, as a share
-    of naive's, that makes a weight e times smaller.
+    usual one: in calm hours small losses are no news. So does, far sooner, what outcomes told against it, ``refute``
+    nats and ``borne`` for each outcome: see :class:`Told`. A model that was proven is so until it is worse by
+    ``unprove``. A trial on history counts for ``trial`` of as much live load. ``sharpness``: difference in pinball
+    loss, as a share of naive's, that makes a weight e times smaller.
     """
 
     long: float = 24 * _HOUR
@@ -49,6 +55,8 @@ class Rules:
     again: float = 6 * _HOUR
     demote: float = 2.8
     worse: float = 0.1
+    refute: float = 6.0
+    borne: float = 0.25
     unprove: float = 1.1
     trial: float = 1 / 6
     sharpness: float = 0.07
@@ -138,6 +146,40 @@ class Doubt:
 
 
 @dataclass(slots=True)
+class Told:
+    """What outcomes told of models beside naive at several widths of its errors, each width weighted by what it said of
+    the outcomes before (Bayes' rule): naive's errors come from the history, which may be of another load, or wrong.
+
+    Losses of n outcomes tell no more than sqrt(n) standard errors, however wrong a model is; a likelihood ratio tells
+    more. Where outcomes do not overlap, a sound model's rises by x nats from any of them on with a chance of at most
+    e^-x, whenever one looks (Ville's inequality).
+    """
+
+    weights: Floats = field(default_factory=lambda: np.full(len(_WIDTHS), 1 / len(_WIDTHS)))
+
+    def nats(self, outcome: float, seconds: float, naive: Floats, models: list[Floats]) -> list[float]:
+        """For each of ``models`` how much better naive's paths [n] said ``outcome`` (requests/s, the mean over
+        ``seconds``) than the model's did."""
+        calm = 1.0 / seconds
+        close = max(_CLOSE, _COUNTED / math.sqrt(outcome * seconds + 1.0))
+        came = math.log(outcome + calm)
+        logs = np.log(naive + calm)
+        middle = float(np.partition(logs, len(logs) // 2)[len(logs) // 2])
+        off = np.abs(_WIDTHS[:, None] * (logs - middle) + (middle - came))
+        likely = (np.count_nonzero(off <= close, axis=1) + 0.5) / (len(logs) + 1.0)
+        said = math.log(float(self.weights @ likely))
+        weights = self.weights**_REMEMBERED * likely
+        self.weights = weights / weights.sum()
+        told = [said - math.log(_said_so(np.log(model + calm), came, close)) for model in models]
+        return [min(max(nats, -_MOST_TOLD), _MOST_TOLD) for nats in told]
+
+
+def _said_so(logs: Floats, came: float, close: float) -> float:
+    """The share of paths that came true; never 0, as another one might have."""
+    return (np.count_nonzero(np.abs(logs - came) <= close) + 0.5) / (len(logs) + 1.0)
+
+
+@dataclass(slots=True)
 class Standing:
     """One model's. ``scored``: seconds of scores since it last fell, or since the beginning."""
 
@@ -146,6 +188,7 @@ class Standing:
     scored: float = 0.0
     long: Sums = field(init=False)
     short: Sums = field(init=False)
+    refuted: float = 0.0  # nats: by how much naive said better what came, since that was least
     _fell: bool = False
     _usual: float = 0.0  # naive's losses over the long memory, kept when the rest is forgotten
     _usual_blocks: float = 0.0
@@ -164,17 +207,24 @@ class Standing:
         rules = self.rules
         if self.state is State.PROVEN:
             if self._much_worse():
-                self.state, self._fell = State.DEMOTED, True
-                self._forget()
+                self._demote()
+                self.short = Sums(rules.short)
             elif self.long.doubt > self.rules.unprove:
                 self.state = State.UNPROVEN
         elif self.state in (State.UNPROVEN, State.DEMOTED):
-            if self._much_worse():  # the time in which it proves itself begins when that is over
-                self.state, self._fell = State.DEMOTED, True
-                self.scored, self.long = 0.0, Sums(rules.long)
+            if self._much_worse():
+                self._demote()
             after, needed = (rules.again, rules.promote) if self._fell else (rules.settle, rules.prove)
             if self.scored >= after and self.long.doubt < -needed:
                 self.state, self._fell = State.PROVEN, False
+
+    def hear(self, nats: float) -> bool:
+        """What one more outcome told, see :class:`Told`; whether the model is demoted by it."""
+        self.refuted = max(self.refuted + nats - self.rules.borne, 0.0)
+        if self.refuted <= self.rules.refute or self.state is State.FAILED:
+            return False
+        self._demote()
+        return True
 
     def fail(self) -> None:
         """It raised, or drew what is no rate."""
@@ -191,7 +241,7 @@ class Standing:
         model is good at it, is seen afresh: the history may be wrong."""
         self.long.weigh(self.rules.trial)
         self.short = Sums(self.rules.short)
-        self._usual = self._usual_blocks = 0.0
+        self._usual = self._usual_blocks = self.refuted = 0.0
 
     def _much_worse(self) -> bool:
         short, rules = self.short, self.rules
@@ -201,6 +251,11 @@ class Standing:
             and lost > rules.worse * short.naive
             and lost > rules.worse * short.blocks * self._usual / max(self._usual_blocks, 1.0)
         )
+
+    def _demote(self) -> None:
+        """The time in which it proves itself begins anew."""
+        self.state, self._fell = State.DEMOTED, True
+        self.scored, self.long, self.refuted = 0.0, Sums(self.rules.long), 0.0
 
     def _forget(self) -> None:
         self.scored = 0.0

@@ -8,7 +8,7 @@ import numpy as np
 class Repeated:
     """A generator that can be set back to its ``seed``, which takes a tenth of making one."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int | tuple[int, ...]) -> None:
         self.seed = seed
         self._rng = np.random.default_rng(seed)
         self._begin = self._rng.bit_generator.state
@@ -18,5 +18,5 @@ class Repeated:
         self._rng.bit_generator.state = self._begin
         return self._rng
 
-    def __reduce__(self) -> tuple[type[Repeated], tuple[int]]:
+    def __reduce__(self) -> tuple[type[Repeated], tuple[int | tuple[int, ...]]]:
         return Repeated, (self.seed,)

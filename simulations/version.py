@@ -26,6 +26,7 @@ NOT_FILES = (
         "bench_pool_table.py",
         "bench_report.py",
         "bench_requests.py",
+        "bench_rubbish.py",
         "bench_runner.py",
         "bench_slower.py",
         "bench_tables.py",

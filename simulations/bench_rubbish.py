@@ -1,0 +1,227 @@
+"""Is Lagcast ever worse than without forecasts? What it forecasts from, or what forecasts, is made wrong on purpose.
+
+``python -m simulations.bench_rubbish``. The history is shuffled or inverted while the live load is as it is; or the
+forecaster is sound and trusted until the sixth hour of the day, and returns rubbish from then on. Each run stands
+beside one of the same plan without forecasts, over the same load and history.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from forecasting.competition_default import Incumbent, default_competition
+from forecasting.forecaster import Forecaster, Paths
+from forecasting.models.direct import Direct
+from forecasting.series import Arrivals, Series
+from scaler.plan.decision import Policy
+from scaler.plan.service import Service
+from simulations.bench_runner import Show, results_of
+from simulations.compare import OWN, Job, Work
+from simulations.executor import Executor
+from simulations.scenarios import DEFAULTS, Cell, cells, make
+from simulations.store import Json, Store
+from simulations.table import Table, percent
+
+MOST_BELOW = 0.001  # of the attainment without forecasts
+MOST_COST = 1.15  # times its GPU-hours
+SOUND = 6 * 3600.0  # s for which a forecaster is sound before it returns rubbish
+
+
+class Wrong(StrEnum):
+    """What is made wrong."""
+
+    SHUFFLED = "history shuffled"
+    INVERTED = "history inverted"
+    TENFOLD = "forecasts tenfold"
+    NOISE = "forecasts noise"
+    ZERO = "forecasts zero"
+    NAN = "forecasts NaN"
+
+
+HISTORIES = (Wrong.SHUFFLED, Wrong.INVERTED)
+
+
+class Broken(Direct):
+    """The default model, sound until ``since`` (unix s)."""
+
+    def __init__(self, how: Wrong, since: float, step: float) -> None:
+        super().__init__(step)
+        self.how, self.since = how, since
+        self.now = -np.inf  # unix s
+
+    def update(self, arrivals: Arrivals) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`."""
+        super().update(arrivals)
+        self.now = arrivals.end
+
+    def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
+        """See :class:`~forecasting.forecaster.Forecaster`; rubbish in time."""
+        paths = super().paths(steps, count, rng, out)
+        if self.now >= self.since:
+            if self.how is Wrong.TENFOLD:
+                paths *= 10
+            elif self.how is Wrong.NOISE:
+                paths[:] = rng.random(paths.shape) * 10 * float(paths.mean())
+            else:
+                paths[:] = 0.0 if self.how is Wrong.ZERO else np.nan
+        return paths
+
+
+def spoiled(history: Series, wrong: Wrong) -> Series:
+    """The history with its steps in another order, or with highs for lows; as it is where that is not what is wrong."""
+    rates = history.rates
+    if wrong is Wrong.SHUFFLED:
+        return replace(history, rates=np.random.default_rng(1).permutation(rates))
+    if wrong is Wrong.INVERTED:
+        return replace(history, rates=np.nanmax(rates) + np.nanmin(rates) - rates)
+    return history
+
+
+@dataclass(frozen=True, slots=True)
+class RubbishJob:
+    """One day. ``foreseen``: whether the plan has forecasts."""
+
+    cell: Cell
+    wrong: Wrong
+    foreseen: bool
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.cell.name} {self.wrong}{'' if self.foreseen else ', without forecasts'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What a day came to."""
+
+    attainment: float
+    gpu_hours: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was wrong in a cell, over all its seeds: attainments, and GPU-hours over those without forecasts."""
+
+    scenario: str
+    trace: str
+    wrong: Wrong
+    attainment: float
+    without: float
+    cost: float
+
+    @property
+    def met(self) -> bool:
+        """Whether it is not worse than without forecasts."""
+        return self.attainment >= self.without - MOST_BELOW and self.cost <= MOST_COST
+
+
+Found = Mapping[RubbishJob, Day]
+
+
+def jobs_of(on: Sequence[Cell], wrongs: Sequence[Wrong]) -> tuple[RubbishJob, ...]:
+    """With forecasts and without."""
+    return tuple(RubbishJob(cell, wrong, foreseen) for cell in on for wrong in wrongs for foreseen in (False, True))
+
+
+def chosen_cells(scenarios: Sequence[str], traces: Sequence[str], seeds: int) -> tuple[Cell, ...]:
+    """The benchmark's cells of one service; of these scenarios and traces, if any are named."""
+    alone = [c for c in cells(range(seeds)) if c.scenario != "pool"]
+    return tuple(c for c in alone if (not scenarios or c.scenario in scenarios) and (not traces or c.trace in traces))
+
+
+def run_rubbish_job(job: RubbishJob) -> Json:
+    """One simulated day."""
+    from scaler.plan.policy import PredictivePolicy
+
+    setting, loads = make(job.cell)
+    (load,) = loads
+    if load.history is not None:
+        load = replace(load, history=spoiled(load.history, job.wrong))
+    forecaster = partial(_forecaster, job.wrong, load.start + SOUND) if job.foreseen else _nothing
+
+    def policy(services: Sequence[Service]) -> Policy:
+        return PredictivePolicy(services, forecaster)
+
+    outcome = Work(setting, (load,), policy)(Job(OWN))
+    return asdict(Day(outcome.attainment, outcome.gpu_hours))
+
+
+def _forecaster(wrong: Wrong, since: float, service: Service) -> Forecaster:
+    if wrong in HISTORIES:
+        return default_competition(service.step, service.lead_time)
+    return Incumbent([partial(Broken, wrong, since, service.step)], lead_time=service.lead_time)
+
+
+def _nothing(service: Service) -> None:
+    """Without forecasts."""
+
+
+def run_all(jobs: Sequence[RubbishJob], version: str, store: Store, executor: Executor, show: Show) -> Found:
+    """Every job's result; those of ``version``, and of this file, that are kept are not run again. Raises JobFailed."""
+    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    # Without forecasts nothing knows what is wrong with them: one run serves all.
+    same = {job: job if job.foreseen or job.wrong in HISTORIES else replace(job, wrong=Wrong.NAN) for job in jobs}
+    keys: dict[RubbishJob, Json] = {
+        job: {"version": version, "code": code, "parameters": repr(DEFAULTS), "rubbish": asdict(job)}
+        for job in dict.fromkeys(same.values())
+    }
+    results = results_of("days", keys, run_rubbish_job, store, executor, show)
+    return {job: Day(**results[one]) for job, one in same.items()}
+
+
+def judge(found: Found) -> tuple[Judged, ...]:
+    """Each kind of rubbish in each scenario and trace, over all its seeds: mean attainments, and costs in sum."""
+    groups: dict[tuple[str, str, Wrong], list[Cell]] = {}
+    for job in found:
+        if job.foreseen:
+            groups.setdefault((job.cell.scenario, job.cell.trace, job.wrong), []).append(job.cell)
+    judged = []
+    for (scenario, trace, wrong), some in groups.items():
+        ours = [found[RubbishJob(cell, wrong, True)] for cell in some]
+        without = [found[RubbishJob(cell, wrong, False)] for cell in some]
+        judged.append(
+            Judged(
+                scenario,
+                trace,
+                wrong,
+                sum(day.attainment for day in ours) / len(some),
+                sum(day.attainment for day in without) / len(some),
+                sum(day.gpu_hours for day in ours) / sum(day.gpu_hours for day in without),
+            )
+        )
+    return tuple(judged)
+
+
+def rubbish_table(judged: Sequence[Judged]) -> Table:
+    """A line for each."""
+    about = (
+        "IN TIME and COST against the same plan WITHOUT forecasts, over the same load and history. MET: at most "
+        f"{100 * MOST_BELOW:g} points fewer in time, at most {MOST_COST:g} times its GPU-hours."
+    )
+    lines = tuple(
+        (
+            f"{one.scenario} {one.trace}",
+            str(one.wrong),
+            percent(one.attainment),
+            percent(one.without),
+            f"{100 * (one.attainment - one.without):+.2f}",
+            f"{one.cost:.3f}",
+            "yes" if one.met else "NO",
+        )
+        for one in judged
+    )
+    return Table("rubbish", about, ("CELL", "WRONG", "IN TIME", "WITHOUT", "POINTS", "COST", "MET"), lines)
+
+
+if __name__ == "__main__":
+    from simulations.commands.bench_rubbish import bench_rubbish
+
+    bench_rubbish()

@@ -1,0 +1,77 @@
+"""``python -m simulations.bench_rubbish``: Lagcast on a wrong history or with a broken forecaster, beside none."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from simulations.bench_rubbish import Wrong, chosen_cells, jobs_of, judge, rubbish_table, run_all
+from simulations.commands.bars import Bars
+from simulations.commands.shell import results_options, told
+from simulations.commands.tables import as_json, as_table
+from simulations.executor import make_executor
+from simulations.results_page import page_ready, section, write_section
+from simulations.scenarios import cells
+from simulations.store import Store
+from simulations.version import version
+
+SECTION = "rubbish"
+TRACES = tuple(dict.fromkeys(c.trace for c in cells((0,)) if c.scenario != "pool"))
+
+
+@click.command()
+@click.option(
+    "--scenario", "scenarios", multiple=True, type=click.Choice(("pods", "nodes")), help="Only these.  [default: both]"
+)
+@click.option("--trace", "traces", multiple=True, type=click.Choice(TRACES), help="Only these.  [default: all]")
+@click.option(
+    "--wrong", "wrongs", multiple=True, type=click.Choice([str(w) for w in Wrong]), help="Only these.  [default: all]"
+)
+@click.option("--seeds", type=click.IntRange(1, 20), default=3, show_default=True, help="Days with each, averaged.")
+@results_options
+def bench_rubbish(
+    scenarios: Sequence[str],
+    traces: Sequence[str],
+    wrongs: Sequence[str],
+    seeds: int,
+    out: Path,
+    write: Path | None,
+    executor: str,
+    workers: int | None,
+    ray_address: str | None,
+    output: str,
+) -> None:
+    """Is Lagcast ever worse than without forecasts: on a wrong history, with a forecaster that breaks?
+
+    Each result is kept in OUT/results as it ends: run the same command again to go on after an interrupt or a kill.
+
+    \b
+    Exit codes: 0 nowhere worse; 1 somewhere, or an error that the message explains; 2 wrong usage; 130 interrupted.
+    """
+    with told():
+        if write is not None:
+            page_ready(write, SECTION)
+        jobs = jobs_of(chosen_cells(scenarios, traces, seeds), [Wrong(w) for w in wrongs] or list(Wrong))
+        store = Store(out / "results", lambda text: click.echo(text, err=True))
+        with make_executor(executor, workers, ray_address) as pool, Bars() as bars:
+            found = run_all(jobs, version(), store, pool, bars.show)
+        judged = judge(found)
+        table = rubbish_table(judged)
+        if write is not None:
+            named = {"--scenario": scenarios, "--trace": traces, "--wrong": wrongs}
+            chosen = [word for option, some in named.items() for one in some for word in (option, one)]
+            words = ["python", "-m", "simulations.bench_rubbish", *chosen, "--seeds", str(seeds)]
+            command = shlex.join([*words, "--write", f"docs/{write.name}"])
+            about = f"{len(judged)} cells, {seeds} seed{'s' if seeds > 1 else ''} each."
+            write_section(write, SECTION, section("Never worse than reactive", command, version(), about, [table]))
+        if output == "json":
+            as_json([{"name": table.name, "titles": table.titles, "lines": table.lines}])
+        else:
+            click.echo(f"\n{table.name}: {table.about}")
+            as_table(table.titles, table.lines)
+    if not all(one.met for one in judged):
+        sys.exit(1)

@@ -1,0 +1,89 @@
+"""What is made wrong is wrong, and a cell is judged against the same plan without forecasts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from forecasting.models.direct import Direct
+from forecasting.series import Series
+from forecasting.testing import feed, seasonal_load
+from simulations.bench_rubbish import Broken, Day, Found, RubbishJob, Wrong, jobs_of, judge, rubbish_table, spoiled
+from simulations.commands import bench_rubbish as command
+from simulations.scenarios import Cell
+
+CELLS = tuple(Cell("pods", "worldcup98", 60, seed) for seed in (0, 1))
+
+
+def found(with_forecasts: tuple[Day, Day], without: tuple[Day, Day]) -> Found:
+    pairs = zip(CELLS, with_forecasts, without, strict=True)
+    return {
+        RubbishJob(cell, Wrong.SHUFFLED, foreseen): day
+        for cell, ours, theirs in pairs
+        for foreseen, day in ((True, ours), (False, theirs))
+    }
+
+
+def test_attainments_are_averaged_over_seeds_and_costs_summed() -> None:
+    (one,) = judge(found((Day(0.990, 120.0), Day(0.980, 220.0)), (Day(0.985, 100.0), Day(0.986, 200.0))))
+    assert (one.attainment, one.without) == (pytest.approx(0.985), pytest.approx(0.9855))
+    assert one.cost == pytest.approx(340 / 300)
+    assert one.met
+    line = ("pods worldcup98", "history shuffled", "98.50%", "98.55%", "-0.05", "1.133", "yes")
+    assert rubbish_table([one]).lines == (line,)
+
+
+@pytest.mark.parametrize("ours", [Day(0.9889, 100.0), Day(1.0, 115.1)])
+def test_a_cell_is_not_met_beyond_either_limit(ours: Day) -> None:
+    (one,) = judge(found((ours, ours), (Day(0.99, 100.0), Day(0.99, 100.0))))
+    assert not one.met
+    assert rubbish_table([one]).lines[0][-1] == "NO"
+
+
+def test_every_cell_stands_beside_one_without_forecasts() -> None:
+    jobs = jobs_of(CELLS, list(Wrong))
+    assert len(set(jobs)) == len(jobs) == 2 * len(CELLS) * len(Wrong)
+
+
+def test_histories_are_shuffled_and_inverted_and_else_left_alone() -> None:
+    history = Series(0.0, 60.0, np.array([1.0, 2.0, np.nan, 5.0, 5.0]))
+    assert np.array_equal(spoiled(history, Wrong.INVERTED).rates, [5.0, 4.0, np.nan, 1.0, 1.0], equal_nan=True)
+    shuffled = spoiled(history, Wrong.SHUFFLED).rates
+    assert np.array_equal(np.sort(shuffled), [1.0, 2.0, 5.0, 5.0, np.nan], equal_nan=True)
+    assert not np.array_equal(shuffled, history.rates, equal_nan=True)
+    assert spoiled(history, Wrong.ZERO) is history
+
+
+def test_a_broken_forecaster_is_the_default_model_until_it_breaks() -> None:
+    load, step = seasonal_load(60.0, 300, 96, 0), 60.0
+    drawn = {}
+    for how in (Wrong.TENFOLD, Wrong.NOISE, Wrong.ZERO, Wrong.NAN):
+        model, sound = Broken(how, 302 * step, step), Direct(step)
+        for one in (model, sound):
+            feed(one, 0.0, load)
+        before = model.paths(5, 10, np.random.default_rng(0))
+        assert np.array_equal(before, sound.paths(5, 10, np.random.default_rng(0)))
+        feed(model, 300 * step, np.array([20.0, 20.0]))
+        feed(sound, 300 * step, np.array([20.0, 20.0]))
+        drawn[how] = model.paths(5, 10, np.random.default_rng(0))
+        if how is Wrong.TENFOLD:
+            assert drawn[how] == pytest.approx(10 * sound.paths(5, 10, np.random.default_rng(0)))
+    assert (drawn[Wrong.ZERO] == 0).all()
+    assert np.isnan(drawn[Wrong.NAN]).all()
+    assert drawn[Wrong.NOISE].std(axis=1).min() > 10
+
+
+@pytest.mark.parametrize(("cost", "code"), [(110.0, 0), (200.0, 1)])
+def test_the_command_fails_where_a_cell_is_beyond_the_limits(
+    cost: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, without = Day(0.99, cost), Day(0.99, 100.0)
+    monkeypatch.setattr(command, "run_all", lambda *_: found((ours, ours), (without, without)))
+    page = tmp_path / "results.md"
+    result = CliRunner().invoke(command.bench_rubbish, ["--out", f"{tmp_path}", "--write", f"{page}", "--workers", "1"])
+    assert result.exit_code == code, result.output
+    assert "history shuffled" in result.stdout
+    assert "Never worse than reactive" in page.read_text(encoding="utf-8")
