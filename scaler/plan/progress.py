@@ -134,6 +134,9 @@ class TimeLagTracker:
 
     def __init__(self, size: int) -> None:
         self._size = max(size, 8)
+        self._count = 0
+        self._times: Floats
+        self._ends: Ints
         self.clear()
 
     def clear(self) -> None:
