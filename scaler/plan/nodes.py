@@ -234,13 +234,13 @@ class NodePlanner:
         reason = Reason.REACTIVE_FLOOR if lacking > ordered else Reason.FORECAST
         ordered = max(ordered, lacking)
         stays = -(-max(guaranteed, math.ceil(now_needs - 1e-9)) // size)
-        # Of those that hold pods: an empty node goes only after its idle time, and can be filled until then.
-        occupied = state.ready - state.empty
-        released = max(math.ceil(self.settings.release * occupied), self.settings.release_least)
-        stays = max(stays, occupied - released)
+        # Of all: no more are emptied while those that are have yet to go, so that what was held falls slowly.
+        released = max(math.ceil(self.settings.release * state.ready), self.settings.release_least)
+        stays = max(stays, state.ready - released)
         kept, counts = self._keep(tick, base[1], state.ready if ordered else stays)
         # Where nodes come for pending pods only, the pods of those that are on their way have to be there, too.
         replicas = counts if self.pool.enforced else self._fill(tick, kept + len(tick.booting) + ordered, counts)
+        occupied = state.ready - state.empty
         floor = max(occupied, kept) + len(tick.booting) + ordered
         reasons = [reason if ordered or kept < occupied else Reason.STEADY]
         full = tick.most == self.pool.max_nodes and tick.paid + ordered >= tick.most

@@ -17,7 +17,7 @@ class PlanSettings:
     inflation_most: float = 3.0
     correction: float = 0.7  # power of (late share reached / aimed at) by which it moves
     aim: float = 0.5  # part of the declared late share that is aimed at
-    pool_price: float = 1.7  # factor on it on a pool: what is late there waits for a node
+    pool_price: float = 2.5  # factor on it on a pool: what is late there waits for a node
     pool_correction: float = 3.0  # power of the inflation's change by which the price of lateness moves on a pool
     attained_memory: float = 21_600.0  # s in which a request's weight falls by e: one jump is not paid for all day
     attained_prior: float = 10_800.0  # s of the usual load that count as just on target
@@ -63,7 +63,7 @@ class NodeSettings:
     overlap: float = 60.0  # s that a node which is needed is taken to stand there early: the price of ordering it
     wait: float = 60.0  # s an order can wait when that costs no more than it saves: no order for what may pass by
     reach: int = 7  # nodes, that together may save what none does alone: more were ordered for the rarest paths only
-    release: float = 0.1  # of the nodes are emptied in a tick at most: some paths' calm seldom lasts
+    release: float = 0.1  # of the nodes may be empty by the plan's will: some paths' calm seldom lasts, jumps come again
     release_least: int = 8  # nodes, or as many as these
     drain: float = 60.0  # s, at least, in which a backlog is to be drained
     present: float = 0.9  # share of the newest level that is always served: less than 1, as the level is noisy
