@@ -18,7 +18,7 @@ class PlanSettings:
     correction: float = 0.7  # power of (late share reached / aimed at) by which it moves
     aim: float = 0.5  # part of the declared late share that is aimed at
     pool_price: float = 2.5  # factor on it on a pool: what is late there waits for a node
-    pool_correction: float = 3.0  # power of the inflation's change by which the price of lateness moves on a pool
+    pool_correction: float = 2.0  # power of the inflation's change by which the price of lateness moves on a pool
     attained_memory: float = 21_600.0  # s in which a request's weight falls by e: one jump is not paid for all day
     attained_prior: float = 10_800.0  # s of the usual load that count as just on target
     margin_ticks: float = 1.0  # ticks by which capacity is wanted early: what joins and commits is late now and then
