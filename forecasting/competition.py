@@ -25,6 +25,7 @@ _FARTHEST = 4000  # steps ahead, at most, at which models are scored
 _SCORED_PATHS = 100  # from which quantiles are taken
 _NEAR_PATHS = 50  # from which the share that came true is taken
 _NEAR_OTHERS = 4  # times as seldom are the others asked of what is near
+_NAIVE = -1  # the newest level's place beside those of the members
 _TRIAL = 86400.0  # s at the history's end on which models are tried before they are used
 _TRIAL_SHARE = 0.25  # of a short history
 _TRIAL_EVERY = 420.0  # s: no part of what cron likes, or each cycle would be tried at the same few moments of it
@@ -225,12 +226,13 @@ class Competition:
         self._weigh()
 
     def _trial(self, history: Series) -> tuple[Standing, ...] | None:
-        """Standings over the history's end, of models fitted on what is before; None when that is too short."""
+        """Standings over the history's end, of models fitted on what is before; None when it is too short or coarse."""
         if history.step < self.step:
             history = resample(history, self.step)
         span = min(_TRIAL, _TRIAL_SHARE * (history.end - history.start))
         tail = math.floor(span / history.step)
-        if tail * history.step < self.rules.settle or np.isnan(history.rates[:-tail]).all():
+        coarse = history.step > self.lead_time  # it does not tell what comes so soon
+        if coarse or tail * history.step < self.rules.settle or np.isnan(history.rates[:-tail]).all():
             return None
         makes = [m.make for m in self.members]
         tried = _Trial(makes, lead_time=self.lead_time, every=_TRIAL_EVERY, others=1, rules=self.rules, seed=self.seed)
@@ -269,59 +271,58 @@ class Competition:
             self._near = None
         while self._pending and self._pending[0].last < complete:
             self._score(self._pending.popleft(), arrivals.end)
-        if arrivals.end >= self._next and self.naive.ready:
-            self._next = arrivals.end + self.every - self.step / 2
-            self._pending.append(self._ask(arrivals.end))
+        if self.naive.ready:
+            self._ask(arrivals.end)
+
+    def _ask(self, origin: float) -> None:
+        """Ask models whose turn it is. The same random numbers for all."""
+        number, drawn = round(origin / self.step), None
+        if origin >= self._next:
+            self._next = origin + self.every - self.step / 2
+            drawn = self._draw(number, self._last, _SCORED_PATHS, self._asked % self.others == 0)
+            naive, said = self._rates(drawn, self._first, self._last)
+            quantiles = {place: quantiles_of(rates) for place, rates in said.items()}
+            wide = self._doubt.corrected(quantiles_of(naive))
+            self._pending.append(_Pending(number + self._first, number + self._last, wide, quantiles))
             self._asked += 1
-        if arrivals.end >= self._next_near and self.naive.ready:
-            self._next_near = arrivals.end + self.often - self.step / 2
-            self._near = self._ask_near(arrivals.end)
+        if origin >= self._next_near:
+            self._next_near = origin + self.often - self.step / 2
+            if drawn is None or self._near_last > self._last:
+                others = self._asked_near % (_NEAR_OTHERS * self.others) == 0
+                drawn = self._draw(number, self._near_last, _NEAR_PATHS, others)
+            first, last = self._near_first, self._near_last
+            self._near = _Near(number + first, number + last, *self._rates(drawn, first, last))
             self._asked_near += 1
 
-    def _ask(self, origin: float) -> _Pending:
-        """What models say now. The same random numbers for all."""
-        number = round(origin / self.step)
-        asked = self._asked % self.others == 0
-        rates = self._rates(number, self._first, self._last, _SCORED_PATHS, asked)
-        said = {place: quantiles_of(some) for place, some in rates.items()}
-        naive = self._doubt.corrected(
-            quantiles_of(self._window(self.naive, number, self._first, self._last, _SCORED_PATHS))
-        )
-        return _Pending(number + self._first, number + self._last, naive, said)
-
-    def _ask_near(self, origin: float) -> _Near:
-        """The same of what is near, as paths say it."""
-        number = round(origin / self.step)
-        first, last = self._near_first, self._near_last
-        said = self._rates(number, first, last, _NEAR_PATHS, self._asked_near % (_NEAR_OTHERS * self.others) == 0)
-        naive = self._window(self.naive, number, first, last, _NEAR_PATHS)
-        return _Near(number + self._near_first, number + self._near_last, naive, said)
-
-    def _window(self, forecaster: Forecaster, number: int, first: int, last: int, count: int) -> Floats:
-        rng = self._origin
-        if rng.seed != (self.seed, number & 0xFFFFFFFF):
-            rng = self._origin = Repeated((self.seed, number & 0xFFFFFFFF))
-        paths = forecaster.paths(last + 1, count, rng.again())
-        return np.asarray(paths[:, first:].mean(axis=1), dtype=np.float64)
-
-    def _rates(self, number: int, first: int, last: int, count: int, others: bool) -> dict[int, Floats]:
-        """Mean rates [paths] over these steps, by the place of the models whose turn it is; who says what is no rate is
-        out."""
-        said = {}
+    def _draw(self, number: int, last: int, count: int, others: bool) -> dict[int, Paths]:
+        """Paths as far as step ``last``, by the place of the models whose turn it is, naive's at ``_NAIVE``."""
+        drawn = {_NAIVE: self._of_origin(self.naive, number, last, count)}
         for place, member in enumerate(self.members):
             if member.standing.state is State.FAILED or not member.forecaster.ready or (place and not others):
                 continue
             try:
-                rates = self._window(member.forecaster, number, first, last, count)
+                drawn[place] = self._of_origin(member.forecaster, number, last, count)
             except Exception as broken:  # noqa: BLE001
                 member.fail(broken)
-                continue
+        return drawn
+
+    def _of_origin(self, forecaster: Forecaster, number: int, last: int, count: int) -> Paths:
+        seed = (self.seed, number & 0xFFFFFFFF)
+        self._origin = self._origin if self._origin.seed == seed else Repeated(seed)
+        return forecaster.paths(last + 1, count, self._origin.again())
+
+    def _rates(self, drawn: dict[int, Paths], first: int, last: int) -> tuple[Floats, dict[int, Floats]]:
+        """Mean rates [paths] over these steps, naive's and by the place of the others; who says what is no rate is
+        out."""
+        said = {}
+        for place, paths in drawn.items():
+            rates = np.asarray(paths[:, first : last + 1].mean(axis=1), dtype=np.float64)
             least, most = float(rates.min()), float(rates.max())  # NaN when any is
-            if least >= 0 and most < math.inf:
+            if place == _NAIVE or (least >= 0 and most < math.inf):
                 said[place] = rates
             else:
-                member.fail(f"rates of {least} to {most} requests/s")
-        return said
+                self.members[place].fail(f"rates of {least} to {most} requests/s")
+        return said.pop(_NAIVE), said
 
     def _outcome(self, first: int, last: int) -> float | None:
         """The mean rate over these steps; None where too little of it is known."""

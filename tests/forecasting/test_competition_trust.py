@@ -132,6 +132,15 @@ def test_without_a_trial_it_has_to_prove_itself_first() -> None:
     assert competition.weights == {"level-season": 0.0, "naive": 1.0}
 
 
+def test_a_history_too_coarse_for_the_lead_time_is_no_trial() -> None:
+    """Hours in steps of 10 minutes do not tell who foresees 3 minutes; they do tell who foresees 20."""
+    load = Series(START, 600.0, 50.0 + 40.0 * np.sin(np.arange(6 * 144) / 5.0))
+    for lead_time, tried in ((180.0, False), (1200.0, True)):
+        competition = Competition([partial(Turns, STEP, STEP * PERIOD)], lead_time=lead_time)
+        competition.fit(load)
+        assert (competition.standings["level-season"].scored > 0) is tried
+
+
 @pytest.mark.parametrize("wrong", ["zero", "fivefold", "noise"])
 def test_rubbish_is_out_within_the_hour(wrong: str) -> None:
     competition, end = fitted(partial(Turns, STEP, STEP * PERIOD))
