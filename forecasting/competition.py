@@ -24,7 +24,6 @@ Floats = NDArray[np.float64]
 _FARTHEST = 4000  # steps ahead, at most, at which models are scored
 _SCORED_PATHS = 100  # from which quantiles are taken
 _NEAR_PATHS = 50  # from which the share that came true is taken
-_NEAR_OTHERS = 4  # times as seldom are the others asked of what is near
 _NAIVE = -1  # the newest level's place beside those of the members
 _TRIAL = 86400.0  # s at the history's end on which models are tried before they are used
 _TRIAL_SHARE = 0.25  # of a short history
@@ -126,16 +125,17 @@ class Competition:
     """Scores ``members`` against the newest level at the lead time; paths from those that are better beyond doubt.
 
     Every ``every`` s models say quantiles of the mean rate around ``lead_time`` (s) ahead; when that time has come,
-    their mean pinball losses go into their :class:`~forecasting.competition_scores.Standing`. Twice as often they are
-    asked of what is near, which tells within minutes who is far from what comes
-    (:class:`~forecasting.competition_scores.Told`). Paths are drawn in proportion to weights, whole trajectories each.
-    A model that is worse is demoted within the hour and comes back slowly; ``trusted`` is False, and ``why`` says so,
-    when none is proven: paths are mostly the newest level's then. One that raises or draws what is no rate is out until
-    the next fit. ``fit`` tries the models on the history's last day first, fitted on what was before it, so that a new
-    one starts with honest scores.
+    their mean pinball losses go into their :class:`~forecasting.competition_scores.Standing`. Twice as often, where
+    steps are short, the first is asked of what is near, which tells within minutes whether it is far from what comes
+    (:class:`~forecasting.competition_scores.Told`); the others as often as of the lead time. Paths are drawn in
+    proportion to weights, whole trajectories each. A model that is worse is demoted within the hour and comes back
+    slowly; ``trusted`` is False, and ``why`` says so, when none is proven: paths are mostly the newest level's then.
+    One that raises or draws what is no rate is out until the next fit. ``fit`` tries the models on the history's last
+    day first, fitted on what was before it, so that a new one starts with honest scores; not where the history's steps
+    are longer than the lead time.
 
     ``members`` are functions that make forecasters (picklable: a class, a ``functools.partial``), all of the same
-    step. An update costs the members' own and, three times in ``every`` s, 100 short paths of the first and of the
+    step. An update costs the members' own and, twice in ``every`` s, 100 and 50 short paths of the first and of the
     newest level; the others are asked once in ``others`` times.
     """
 
@@ -166,10 +166,10 @@ class Competition:
         self.often = max(every / 2, 4 * self.step)  # s between two questions of what is near: each costs some updates
         self._end = -math.inf  # unix s, of the newest update
         self._pending: deque[_Pending] = deque()
-        self._near: _Near | None = None
+        self._near: deque[_Near] = deque()
         self._told = Told()
         self._doubt = Doubt(self.rules.long / every)
-        self._asked = self._asked_near = 0
+        self._asked = 0
         self._streams: dict[int, Repeated] = {}  # by the place of the model
         self._origin = Repeated((seed, 0))  # of what is scored
         self._next = self._next_near = -math.inf  # unix s, when models are asked again
@@ -219,7 +219,7 @@ class Competition:
     def _start_from(self, trial: tuple[Standing, ...] | None) -> None:
         if trial is not None:
             for member, tried in zip(self.members, trial, strict=True):
-                if member.standing.state is not State.FAILED:
+                if not member.standing.fell:  # who was found wrong live is not cleared by history
                     member.standing = tried
                     tried.go_live()
                     member.began, member.lost, member.naive_lost = math.nan, 0.0, 0.0
@@ -235,7 +235,9 @@ class Competition:
         if coarse or tail * history.step < self.rules.settle or np.isnan(history.rates[:-tail]).all():
             return None
         makes = [m.make for m in self.members]
-        tried = _Trial(makes, lead_time=self.lead_time, every=_TRIAL_EVERY, others=1, rules=self.rules, seed=self.seed)
+        tried = Competition(
+            makes, lead_time=self.lead_time, every=_TRIAL_EVERY, others=1, rules=self.rules, seed=self.seed
+        )
         head = Series(history.start, history.step, history.rates[:-tail])
         tried.naive.fit(head)
         for member in tried.members:
@@ -264,11 +266,10 @@ class Competition:
             try:
                 member.forecaster.update(arrivals)
             except Exception as broken:  # noqa: BLE001
-                member.fail(broken)
+                self._fail(member, broken)
         complete = step_index(arrivals.end, self.step)
-        if self._near is not None and self._near.last < complete:
-            self._hear(self._near)
-            self._near = None
+        while self._near and self._near[0].last < complete:
+            self._hear(self._near.popleft())
         while self._pending and self._pending[0].last < complete:
             self._score(self._pending.popleft(), arrivals.end)
         if self.naive.ready:
@@ -288,11 +289,9 @@ class Competition:
         if origin >= self._next_near:
             self._next_near = origin + self.often - self.step / 2
             if drawn is None or self._near_last > self._last:
-                others = self._asked_near % (_NEAR_OTHERS * self.others) == 0
-                drawn = self._draw(number, self._near_last, _NEAR_PATHS, others)
+                drawn = self._draw(number, self._near_last, _NEAR_PATHS, False)
             first, last = self._near_first, self._near_last
-            self._near = _Near(number + first, number + last, *self._rates(drawn, first, last))
-            self._asked_near += 1
+            self._near.append(_Near(number + first, number + last, *self._rates(drawn, first, last)))
 
     def _draw(self, number: int, last: int, count: int, others: bool) -> dict[int, Paths]:
         """Paths as far as step ``last``, by the place of the models whose turn it is, naive's at ``_NAIVE``."""
@@ -303,7 +302,7 @@ class Competition:
             try:
                 drawn[place] = self._of_origin(member.forecaster, number, last, count)
             except Exception as broken:  # noqa: BLE001
-                member.fail(broken)
+                self._fail(member, broken)
         return drawn
 
     def _of_origin(self, forecaster: Forecaster, number: int, last: int, count: int) -> Paths:
@@ -321,7 +320,7 @@ class Competition:
             if place == _NAIVE or (least >= 0 and most < math.inf):
                 said[place] = rates
             else:
-                self.members[place].fail(f"rates of {least} to {most} requests/s")
+                self._fail(self.members[place], f"rates of {least} to {most} requests/s")
         return said.pop(_NAIVE), said
 
     def _outcome(self, first: int, last: int) -> float | None:
@@ -354,6 +353,10 @@ class Competition:
             ended |= self.members[place].score(pinball(outcome, said), naive_lost, now, self._block - self.step / 2)
         if ended:
             self._weigh()
+
+    def _fail(self, member: _Member, error: BaseException | str) -> None:
+        member.fail(error)
+        self._weigh()
 
     def _weigh(self) -> None:
         self._weights = weights_of([m.standing for m in self.members], self.rules)
@@ -465,16 +468,6 @@ class Competition:
                 member.forecaster = found
             member.standing.fitted()
         self._start_from(studies.trial if self._new else None)
-
-
-class _Trial(Competition):
-    """On history, whose steps are longer than what comes live: within them all is flat, and paths that are right about
-    minutes are wrong there. So what is near is not asked for."""
-
-    def aim(self, lead_time: float) -> None:
-        """See :class:`Competition`."""
-        super().aim(lead_time)
-        self._next_near = math.inf
 
 
 def _said(member: _Member) -> str:

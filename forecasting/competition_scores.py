@@ -219,7 +219,8 @@ class Standing:
                 self.state, self._fell = State.PROVEN, False
 
     def hear(self, nats: float) -> bool:
-        """What one more outcome told, see :class:`Told`; whether the model is demoted by it."""
+        """What one more outcome told, see :class:`Told`; whether the model is demoted by it: when the sum since it was
+        least is too high (CUSUM; Page, "Continuous inspection schemes", Biometrika 41, 1954)."""
         self.refuted = max(self.refuted + nats - self.rules.borne, 0.0)
         if self.refuted <= self.rules.refute or self.state is State.FAILED:
             return False
@@ -231,8 +232,14 @@ class Standing:
         self.state, self._fell = State.FAILED, True
         self._forget()
 
+    @property
+    def fell(self) -> bool:
+        """Whether it was found to be wrong, and has not proven itself since."""
+        return self._fell
+
     def fitted(self) -> None:
-        """It was fitted anew: a failure may be over, and has to be seen to be."""
+        """It was fitted anew: a failure may be over, and has to be seen to be; what was told was of another fit."""
+        self.refuted = 0.0
         if self.state is State.FAILED:
             self.state = State.DEMOTED
 
@@ -258,7 +265,7 @@ class Standing:
         self.scored, self.long, self.refuted = 0.0, Sums(self.rules.long), 0.0
 
     def _forget(self) -> None:
-        self.scored = 0.0
+        self.scored = self.refuted = 0.0
         self.long, self.short = Sums(self.rules.long), Sums(self.rules.short)
 
 

@@ -28,8 +28,9 @@ class Labelled:
 
     def set(self, value: float, *labels: str) -> None:
         """Of a gauge."""
+        key = self._key(labels)
         with self._lock:
-            self._values[self._key(labels)] = float(value)
+            self._values[key] = float(value)
 
     def add(self, amount: float, *labels: str) -> None:
         """To a counter, which begins at 0. Raises ValueError for less than 0."""
@@ -48,15 +49,23 @@ class Labelled:
 
     def begin(self, *labels: str) -> None:
         """Of a counter or a summary: show it at 0 if nothing is shown yet."""
+        key = self._key(labels)
         with self._lock:
-            self._values.setdefault(self._key(labels), 0.0)
+            self._values.setdefault(key, 0.0)
 
     def remove(self, **labels: str) -> None:
-        """All series that have these labels."""
-        at = {self._metric.label_names.index(name): str(value) for name, value in labels.items()}
+        """All series that have these labels. Raises ValueError for a label that the metric does not have."""
+        names = self._metric.label_names
+        if not labels.keys() <= set(names):
+            raise ValueError(f"{self._metric.name}: labels {tuple(labels)} found; of {names} are allowed")
+        at = {names.index(name): str(value) for name, value in labels.items()}
         with self._lock:
-            for key in [key for key in self._values if all(key[k] == value for k, value in at.items())]:
-                del self._values[key]
+            if len(at) == len(names):  # one series: not looked for among all
+                found = [tuple(at[k] for k in range(len(names)))]
+            else:
+                found = [key for key in self._values if all(key[k] == value for k, value in at.items())]
+            for key in found:
+                self._values.pop(key, None)
                 self._counts.pop(key, None)
 
     def collect(self) -> Iterable[Family]:

@@ -70,11 +70,6 @@ class Attained:
         self.arrived = self.arrived * fade + came
         self.seconds = self.seconds * fade + seconds
 
-    @property
-    def share(self) -> float | None:
-        """Of the requests that were in time; None when none were seen."""
-        return 1.0 - self.late / self.arrived if self.arrived > 0 else None
-
 
 def correction(attained: Attained, late_share: float, prior: float) -> float:
     """How many times the late share that is aimed at was reached; 1 while nothing is known.

@@ -63,7 +63,7 @@ class NodeSettings:
     overlap: float = 60.0  # s that a node which is needed is taken to stand there early: the price of ordering it
     wait: float = 60.0  # s an order can wait when that costs no more than it saves: no order for what may pass by
     reach: int = 7  # nodes, that together may save what none does alone: more were ordered for the rarest paths only
-    release: float = 0.1  # of the nodes may be empty by the plan's will: some paths' calm seldom lasts, jumps come again
+    release: float = 0.1  # of the nodes may be empty by the plan's will: a calm seldom lasts
     release_least: int = 8  # nodes, or as many as these
     drain: float = 60.0  # s, at least, in which a backlog is to be drained
     present: float = 0.9  # share of the newest level that is always served: less than 1, as the level is noisy

@@ -58,7 +58,7 @@ class Many:
     decisions: float  # CPU s of all decisions in a tick, median
     decision: float  # CPU s, median of all
     update: float  # CPU s of one update of a forecaster, median
-    updates: float  # the same, mean: once a minute one says and judges, every four one is scored
+    updates: float  # the same, mean: in every second minute models are asked and scored
     fit: float  # CPU s, the first one of a scaler, with a trial
     refit: float  # CPU s
     worker: float  # resident bytes at most, of the process that fits

@@ -11,6 +11,7 @@ import pytest
 from forecasting.competition_default import Incumbent
 from forecasting.competition_scores import Rules, Standing, State, Told
 from forecasting.models.direct import Direct
+from forecasting.models.level_season import LevelSeason
 from forecasting.series import Series
 from forecasting.testing import feed, seasonal_load
 
@@ -102,3 +103,25 @@ def test_a_shuffled_history_is_found_out_within_two_hours(lead: float) -> None:
     competition.fit(Series(START, STEP, history))
     feed(competition, START + 6 * PERIOD * STEP, seasonal_load(STEP, 120, PERIOD, 3, mean=200.0))
     assert not competition.trusted
+
+
+@pytest.mark.parametrize("step", [15.0, 16.0, 60.0])
+@pytest.mark.parametrize("phase", [0.0, 0.3, 0.7])
+def test_what_is_near_is_heard_whenever_the_clock_ticks(
+    step: float, phase: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A controller's ticks begin at any moment of a step."""
+    heard: list[float] = []
+
+    def hear(_: Standing, nats: float) -> bool:
+        heard.append(nats)
+        return False
+
+    monkeypatch.setattr(Standing, "hear", hear)
+    competition = Incumbent([partial(LevelSeason, step, 3600.0)])
+    rates = 50.0 + 10.0 * np.sin(np.arange(round(8 * 3600 / step)))
+    history = round(6 * 3600 / step)
+    competition.fit(Series(START, step, rates[:history]))
+    feed(competition, START + (history + phase) * step, rates[history:])
+    asked = 2 * 3600.0 / competition.often
+    assert 0.9 * asked - 2 <= len(heard) <= 1.1 * asked

@@ -154,6 +154,17 @@ def test_rubbish_is_out_within_the_hour(wrong: str) -> None:
     assert 1 < drawn(competition).mean() < 200
 
 
+def test_a_refit_clears_nobody_who_was_found_wrong() -> None:
+    """The history's last day may say that the model is good: live it was not."""
+    competition, end = fitted(partial(Turns, STEP, STEP * PERIOD))
+    turn(competition, "fivefold")
+    end = go_on(competition, end, HOUR, 2)
+    assert not competition.trusted
+    competition.adopt(competition.study(Series(START, STEP, seasonal_load(STEP, 6 * PERIOD, PERIOD, 0))))
+    assert not competition.trusted
+    assert "demoted" in (competition.why or "")
+
+
 def test_it_comes_back_slowly() -> None:
     competition, end = fitted(partial(Turns, STEP, STEP * PERIOD))
     turn(competition, "zero")

@@ -21,7 +21,6 @@ def test_what_leaves_in_time_is_not_late_and_what_waits_longer_is() -> None:
     assert of.arrived == pytest.approx(600.0)
     # From 20 s on they pile up; between 39 and 40 s all leave. Late: those that came from 20 s to 29 or 30 s.
     assert 90.0 - 1e-6 <= of.late <= 100.0
-    assert of.share == pytest.approx(1 - of.late / of.arrived)
 
 
 def test_a_request_that_nobody_serves_is_late() -> None:
@@ -43,7 +42,7 @@ def test_what_is_not_the_plans_to_answer_for_does_not_count() -> None:
     of = Attained(10.0, DAY)
     for t in range(0, 60):
         of.learn(float(t), 5.0, 5.0 * t, False)
-    assert (of.late, of.arrived, of.share) == (0.0, 0.0, None)
+    assert (of.late, of.arrived) == (0.0, 0.0)
 
 
 def test_a_restart_forgets_what_was_waiting() -> None:
@@ -86,7 +85,7 @@ def test_two_plans_have_a_record_each() -> None:
     late = of.late
     assert late > 0.0
     assert of.judge(True)
-    assert (of.late, of.share) == (0.0, None)
+    assert (of.late, of.arrived) == (0.0, 0.0)
     assert not of.judge(True)
     of.learn(180.0, 600.0, 0.0, True)
     assert of.judge(False)
