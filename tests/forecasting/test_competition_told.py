@@ -122,6 +122,7 @@ def test_what_is_near_is_heard_whenever_the_clock_ticks(
     rates = 50.0 + 10.0 * np.sin(np.arange(round(8 * 3600 / step)))
     history = round(6 * 3600 / step)
     competition.fit(Series(START, step, rates[:history]))
+    assert not heard, "history tells nothing of what is near"
     feed(competition, START + (history + phase) * step, rates[history:])
     asked = 2 * 3600.0 / competition.often
     assert 0.9 * asked - 2 <= len(heard) <= 1.1 * asked
