@@ -78,11 +78,11 @@ def test_two_services_that_take_turns_share_nodes() -> None:
 def test_nothing_is_given_up_while_the_nodes_or_the_offsets_are_unknown() -> None:
     load = {"chat": spike(90.0, 20.0, 1200.0, 9e9)}  # it falls in the middle of an outage
     for kind in (FaultKind.API_DOWN, FaultKind.BROKER_DOWN):
-        record = run(load, 3000, known=True, faults=(Fault(kind, 1100.0, 900.0),))
+        record = run(load, 4200, known=True, faults=(Fault(kind, 1100.0, 900.0),))
         assert record.pool is not None
         pods = record.services[0].ready  # an empty node goes by its autoscaler's own rule
         assert int(pods[1100:1999].min()) >= int(pods[1100]), kind
-        assert int(pods[2999]) < int(pods[1100]), "and afterwards they are"
+        assert int(pods[4199]) < int(pods[1100]), "and two lead times afterwards they are"
 
 
 def test_one_pool_is_one_pool() -> None:
