@@ -103,22 +103,13 @@ class _Member:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pending:
-    """A forecast whose time has not come: quantiles of the mean rate over steps [first, last]."""
+    """What was said of the mean rate over steps [first, last], whose time has not come: its quantiles; of what is near,
+    its value on each path."""
 
     first: int
     last: int
     naive: Floats
     said: dict[int, Floats]  # by the place of the model that was asked
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Near:
-    """What paths said of the mean rate over steps [first, last], which are over when models are asked again."""
-
-    first: int
-    last: int
-    naive: Floats  # [paths]
-    said: dict[int, Floats]
 
 
 class Competition:
@@ -166,7 +157,7 @@ class Competition:
         self.often = max(every / 2, 4 * self.step)  # s between two questions of what is near: each costs some updates
         self._end = -math.inf  # unix s, of the newest update
         self._pending: deque[_Pending] = deque()
-        self._near: deque[_Near] = deque()
+        self._near: deque[_Pending] = deque()
         self._told = Told()
         self._doubt = Doubt(self.rules.long / every)
         self._asked = 0
@@ -292,7 +283,7 @@ class Competition:
             if drawn is None or self._near_last > self._last:
                 drawn = self._draw(number, self._near_last, _NEAR_PATHS, False)
             first, last = self._near_first, self._near_last
-            self._near.append(_Near(number + first, number + last, *self._rates(drawn, first, last)))
+            self._near.append(_Pending(number + first, number + last, *self._rates(drawn, first, last)))
 
     def _draw(self, number: int, last: int, count: int, others: bool) -> dict[int, Paths]:
         """Paths as far as step ``last``, by the place of the models whose turn it is, naive's at ``_NAIVE``."""
@@ -331,7 +322,7 @@ class Competition:
         known = seen[~np.isnan(seen)]
         return None if column < 0 or len(known) < LEAST_SEEN * (last + 1 - first) else float(known.mean())
 
-    def _hear(self, near: _Near) -> None:
+    def _hear(self, near: _Pending) -> None:
         outcome = self._outcome(near.first, near.last)
         if outcome is None:
             return

@@ -229,14 +229,14 @@ class Telemetry:
 
     def _born(self, who: Who) -> None:
         for outcome in OUTCOMES:
-            self._count(who, "patches", 0, outcome)
+            self._begin(who, "patches", outcome)
         for name in COUNTED:
-            self._count(who, name, 0)
+            self._begin(who, name)
         for quantile, _ in QUANTILES:
-            self._count(who, "forecasts_covered", 0, quantile)
-            self._count(who, "forecast_loss", 0, quantile)
+            self._begin(who, "forecasts_covered", quantile)
+            self._begin(who, "forecast_loss", quantile)
         for part in LEAD_PARTS:
-            self._series["pod_lead_time_seconds"].begin(who.namespace, who.name, part)
+            self._begin(who, "pod_lead_time_seconds", part)
 
     def _keep(self, who: Who, ledger: Ledger, seen: ServiceObservation, decision: ServiceDecision) -> None:
         entry = ledger.step(seen, decision)
@@ -294,6 +294,9 @@ class Telemetry:
 
     def _set(self, who: Who, name: str, value: float | None, *labels: str) -> None:
         self._series[name].set(math.nan if value is None else value, who.namespace, who.name, *labels)
+
+    def _begin(self, who: Who, name: str, *labels: str) -> None:
+        self._series[name].begin(who.namespace, who.name, *labels)
 
     def _count(self, who: Who, name: str, amount: float, *labels: str) -> None:
         self._series[name].add(amount, who.namespace, who.name, *labels)

@@ -7,12 +7,10 @@ beside one of the same plan without forecasts, over the same load and history.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -165,12 +163,11 @@ def _nothing(service: Service) -> None:
 
 
 def run_all(jobs: Sequence[RubbishJob], version: str, store: Store, executor: Executor, show: Show) -> Found:
-    """Every job's result; those of ``version``, and of this file, that are kept are not run again. Raises JobFailed."""
-    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    """Every job's result; those of ``version`` that are kept are not run again. Raises JobFailed."""
     # Without forecasts nothing knows what is wrong with them: one run serves all.
     same = {job: job if job.foreseen or job.wrong in HISTORIES else replace(job, wrong=Wrong.NAN) for job in jobs}
     keys: dict[RubbishJob, Json] = {
-        job: {"version": version, "code": code, "parameters": repr(DEFAULTS), "rubbish": asdict(job)}
+        job: {"version": version, "parameters": repr(DEFAULTS), "rubbish": asdict(job)}
         for job in dict.fromkeys(same.values())
     }
     results = results_of("days", keys, run_rubbish_job, store, executor, show)

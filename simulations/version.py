@@ -75,6 +75,8 @@ WITHOUT: Mapping[str, tuple[str, ...]] = {
     "lagcast_reactive": LEARNED,
 }
 
+# What only `python -m simulations.bench_rubbish` depends on.
+RUBBISH = ("simulations/bench_rubbish.py",)
 # What only `lagcast tune` depends on.
 TUNE = ("simulations/tune.py", "simulations/commands/tune.py")
 TUNE_LIBRARIES = ("optuna",)
@@ -107,7 +109,17 @@ def files(root: Path, without: Sequence[str] = ()) -> list[Path]:
 @cache
 def tune_version() -> str:
     """The same of all that a study depends on: of how its trials are chosen, too."""
-    return _version(ROOT, [*_files(ROOT), *(ROOT / name for name in TUNE)], (*LIBRARIES, *TUNE_LIBRARIES))
+    return _with(TUNE, TUNE_LIBRARIES)
+
+
+@cache
+def rubbish_version() -> str:
+    """The same of what is made wrong on purpose, too."""
+    return _with(RUBBISH)
+
+
+def _with(more: Sequence[str], libraries: Sequence[str] = ()) -> str:
+    return _version(ROOT, [*_files(ROOT), *(ROOT / name for name in more)], (*LIBRARIES, *libraries))
 
 
 def _version(root: Path, paths: Sequence[Path], libraries: Sequence[str]) -> str:

@@ -78,7 +78,7 @@ def correction(attained: Attained, late_share: float, prior: float) -> float:
     """
     if attained.arrived <= 0 or attained.seconds <= 0:
         return 1.0
-    before = prior * attained.arrived / attained.seconds
+    before = _before(attained, prior)
     return (attained.late + late_share * before) / (late_share * (attained.arrived + before))
 
 
@@ -90,6 +90,11 @@ def bound(attained: Attained, late_share: float, prior: float, reached: float) -
     """
     if attained.seconds <= 0:
         return
-    before = prior * attained.arrived / attained.seconds
+    before = _before(attained, prior)
     most = late_share * (reached * (attained.arrived + before) - before)
     attained.late = min(attained.late, max(most, 0.0))
+
+
+def _before(attained: Attained, prior: float) -> float:
+    """Requests of ``prior`` seconds of the usual load."""
+    return prior * attained.arrived / attained.seconds

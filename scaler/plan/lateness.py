@@ -19,7 +19,7 @@ class Lateness:
     def __init__(self, service: Service, settings: PlanSettings, rate: float) -> None:
         """``rate``: requests/s of a replica."""
         self._service, self._settings, self._rate = service, settings, rate
-        self._late = max(1.0 - service.share, 1e-4)  # declared, of the requests
+        self.late_share = max(1.0 - service.share, 1e-4)  # declared
         self._attained, self._waiting = self._nothing()
         self._answers_from = math.inf  # unix s at which the first replica that could be asked for serves
         self.limited = False  # at the last tick a limit kept the count below the answer
@@ -50,8 +50,8 @@ class Lateness:
         answers = progress.end >= self._answers_from and not (stuck or self.limited)
         self._attained.learn(progress.end, progress.arrivals or 0.0, left, answers)
         p = self._settings
-        limit = (p.inflation_most / p.inflation) ** (1.0 / p.correction)  # from there on the inflation is at its most
-        bound(self._attained, p.aim * self._late, p.attained_prior, limit)
+        limit = (p.inflation_most / p.inflation) ** (1.0 / p.correction)  # the inverse of ``inflation`` at its most
+        bound(self._attained, p.aim * self.late_share, p.attained_prior, limit)
 
     def learn_waits(self, left: float, level: float, rate: float, worth: float) -> None:
         """Take in an interval of steady membership; see :meth:`Waiting.learn`."""
@@ -63,11 +63,13 @@ class Lateness:
         return self._attained.arrived
 
     @property
-    def reached(self) -> float:
-        """How many times the late share that is aimed at was reached."""
+    def inflation(self) -> float:
+        """The factor on residuals above the median path, by how many times the late share aimed at was reached."""
         p = self._settings
-        return correction(self._attained, p.aim * self._late, p.attained_prior)
+        reached = correction(self._attained, p.aim * self.late_share, p.attained_prior)
+        inflation: float = p.inflation * reached**p.correction
+        return min(max(inflation, p.inflation_least), p.inflation_most)
 
     def utilisation(self, rate: float, slack: float) -> float:
         """The share of a replica's ``rate`` that may be planned for; see :meth:`Waiting.utilisation`."""
-        return self._waiting.utilisation(rate, slack, self._late, self._settings.utilisation_min)
+        return self._waiting.utilisation(rate, slack, self.late_share, self._settings.utilisation_min)

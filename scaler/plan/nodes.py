@@ -113,7 +113,7 @@ class NodePlanner:
             reasons = (fault,) if observed.state.reason is None else (fault, observed.state.reason)
             return PoolPlan(None, counts, reasons)
         if not needs:
-            return PoolPlan(state.ready - state.empty + len(state.pending_since), (), (Reason.STEADY,), 0)
+            return PoolPlan(state.occupied + len(state.pending_since), (), (Reason.STEADY,), 0)
         order = sorted(range(len(needs)), key=lambda i: (needs[i].slack, -needs[i].price))
         plan = self._plan(now, self._take_in(now, state, [needs[i] for i in order]))
         counts = tuple(plan.replicas[order.index(i)] for i in range(len(needs)))
@@ -240,9 +240,8 @@ class NodePlanner:
         kept, counts = self._keep(tick, base[1], state.ready if ordered else stays)
         # Where nodes come for pending pods only, the pods of those that are on their way have to be there, too.
         replicas = counts if self.pool.enforced else self._fill(tick, kept + len(tick.booting) + ordered, counts)
-        occupied = state.ready - state.empty
-        floor = max(occupied, kept) + len(tick.booting) + ordered
-        reasons = [reason if ordered or kept < occupied else Reason.STEADY]
+        floor = max(state.occupied, kept) + len(tick.booting) + ordered
+        reasons = [reason if ordered or kept < state.occupied else Reason.STEADY]
         full = tick.most == self.pool.max_nodes and tick.paid + ordered >= tick.most
         if full and (missed or present > tick.most):
             reasons.append(Reason.POOL_FULL)

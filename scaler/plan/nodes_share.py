@@ -163,14 +163,14 @@ def nodes_to_keep(
     [N], GPUs of all services) before an empty one would be gone. None that holds pods is given up where more work than
     ``tolerated`` (its price, of each service) would be late, and more than with all of those.
     """
-    ready, occupied = state.ready, max(state.ready - state.empty, 0)
+    ready = state.ready
     kept, cheapest, saved, peaks = ready, 0.0, 0.0, sorted(peak.tolist())
     all_late: list[float] = []
     for nodes in range(ready, max(min(least, ready), 0) - 1, -1):
         counts = shares.divide(nodes * size, counts, move=False)
         lates = [shares.late(s, n) for s, n in enumerate(counts)]
         cost = sum(lates)
-        if nodes >= occupied:
+        if nodes >= state.occupied:
             all_late = lates
         if nodes == ready:
             cheapest = cost

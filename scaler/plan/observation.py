@@ -131,6 +131,11 @@ class PoolState:
     empty: int  # Ready nodes without a pod
     floor: int  # nodes that are kept at least, as last written; 0 when nobody wrote any
 
+    @property
+    def occupied(self) -> int:
+        """Ready nodes with a pod."""
+        return max(self.ready - self.empty, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class PoolObservation:

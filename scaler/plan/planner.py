@@ -377,17 +377,15 @@ class ServicePlanner:
 
     def _terms(self) -> Terms:
         s, p = self.service, self.settings
-        late = max(1.0 - s.share, 1e-4)
         rate = self._serving.rate * self._utilised()
-        inflation = p.inflation * self._lateness.reached**p.correction
         return Terms(
             rate=rate,
             slack=self._slack,
             window=self.leads.quantile(0.95) + (1.0 + p.margin_ticks) * s.tick,
             # A replica that a share `late` of the paths needs for the whole window is worth about its cost.
-            price=p.price_scale / (rate * late),
+            price=p.price_scale / (rate * self._lateness.late_share),
             pause=min(p.rebalance_pause, s.tick),
-            inflation=min(max(inflation, p.inflation_least), p.inflation_most),
+            inflation=self._lateness.inflation,
         )
 
     def _utilised(self) -> float:

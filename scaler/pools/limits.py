@@ -60,7 +60,7 @@ def bounded(pool: GpuNodePool, decided: int, state: PoolState) -> Bounded:
     if nodes > most.nodes:
         nodes, limits = most.nodes, [most.limit]
     if nodes < state.floor:
-        in_use = state.ready - state.empty + len(state.pending_since)
+        in_use = state.occupied + len(state.pending_since)
         kept = min(state.floor, max(nodes, in_use))
         if kept > nodes:
             nodes = kept

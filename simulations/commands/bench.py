@@ -22,7 +22,7 @@ from simulations.bench_tables import before, each_day, tables
 from simulations.commands.bars import Bars
 from simulations.commands.bench_document import document
 from simulations.commands.shell import results_options, told
-from simulations.commands.tables import as_json, as_table
+from simulations.commands.tables import as_json, as_tables
 from simulations.errors import BadSetting
 from simulations.executor import Executor, make_executor
 from simulations.results_page import page_ready, section, write_section
@@ -104,9 +104,7 @@ def bench(
         if output == "json":
             as_json(found)
         else:
-            for table in made:
-                click.echo(f"\n{table.name}: {table.about}")
-                as_table(table.titles, table.lines)
+            as_tables(made)
         click.echo(f"figures of every run: {file}", err=True)
 
 

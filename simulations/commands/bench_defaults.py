@@ -10,8 +10,8 @@ import click
 
 from simulations.bench_defaults import DefaultsJob, candidates, days_before, defaults_tables, run_all
 from simulations.commands.bars import Bars
-from simulations.commands.shell import results_options, told
-from simulations.commands.tables import as_json, as_table
+from simulations.commands.shell import alone_option, results_options, told
+from simulations.commands.tables import show
 from simulations.executor import make_executor
 from simulations.results_page import page_ready, section, write_section
 from simulations.store import Store
@@ -21,9 +21,7 @@ SECTION = "defaults"
 
 
 @click.command()
-@click.option(
-    "--scenario", "scenarios", multiple=True, type=click.Choice(("pods", "nodes")), help="Only these.  [default: both]"
-)
+@alone_option
 @results_options
 def bench_defaults(
     scenarios: Sequence[str],
@@ -57,9 +55,4 @@ def bench_defaults(
             about = f"{len(on)} cells, {len(among)} candidates, one seed."
             text = section("Defaults, each trace left out once", command, version(), about, made)
             write_section(write, SECTION, text)
-        if output == "json":
-            as_json([{"name": t.name, "titles": t.titles, "lines": t.lines} for t in made])
-            return
-        for table in made:
-            click.echo(f"\n{table.name}: {table.about}")
-            as_table(table.titles, table.lines)
+        show(made, output)

@@ -11,22 +11,20 @@ import click
 
 from simulations.bench_rubbish import Wrong, chosen_cells, jobs_of, judge, rubbish_table, run_all
 from simulations.commands.bars import Bars
-from simulations.commands.shell import results_options, told
-from simulations.commands.tables import as_json, as_table
+from simulations.commands.shell import alone_option, results_options, told
+from simulations.commands.tables import show
 from simulations.executor import make_executor
 from simulations.results_page import page_ready, section, write_section
 from simulations.scenarios import cells
 from simulations.store import Store
-from simulations.version import version
+from simulations.version import rubbish_version, version
 
 SECTION = "rubbish"
 TRACES = tuple(dict.fromkeys(c.trace for c in cells((0,)) if c.scenario != "pool"))
 
 
 @click.command()
-@click.option(
-    "--scenario", "scenarios", multiple=True, type=click.Choice(("pods", "nodes")), help="Only these.  [default: both]"
-)
+@alone_option
 @click.option("--trace", "traces", multiple=True, type=click.Choice(TRACES), help="Only these.  [default: all]")
 @click.option(
     "--wrong", "wrongs", multiple=True, type=click.Choice([str(w) for w in Wrong]), help="Only these.  [default: all]"
@@ -58,7 +56,7 @@ def bench_rubbish(
         jobs = jobs_of(chosen_cells(scenarios, traces, seeds), [Wrong(w) for w in wrongs] or list(Wrong))
         store = Store(out / "results", lambda text: click.echo(text, err=True))
         with make_executor(executor, workers, ray_address) as pool, Bars() as bars:
-            found = run_all(jobs, version(), store, pool, bars.show)
+            found = run_all(jobs, rubbish_version(), store, pool, bars.show)
         judged = judge(found)
         table = rubbish_table(judged)
         if write is not None:
@@ -68,10 +66,6 @@ def bench_rubbish(
             command = shlex.join([*words, "--write", f"docs/{write.name}"])
             about = f"{len(judged)} cells, {seeds} seed{'s' if seeds > 1 else ''} each."
             write_section(write, SECTION, section("Never worse than reactive", command, version(), about, [table]))
-        if output == "json":
-            as_json([{"name": table.name, "titles": table.titles, "lines": table.lines}])
-        else:
-            click.echo(f"\n{table.name}: {table.about}")
-            as_table(table.titles, table.lines)
+        show([table], output)
     if not all(one.met for one in judged):
         sys.exit(1)

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from simulations.compare import Outcome
+from simulations.table import Table
 
 OUTPUTS = ("table", "json", "csv")
 NEVER = "never"
@@ -63,14 +64,29 @@ def _plain(value: Any) -> Any:
 def as_table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     """On stdout."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Table as Shown
 
-    table = Table(*titles)
+    shown = Shown(*titles)
     for line in lines:
-        table.add_row(*line)
+        shown.add_row(*line)
     console = Console()
     # A table that goes to a file is not cut to a terminal's width.
-    console.print(table) if console.is_terminal else Console(width=200).print(table)
+    console.print(shown) if console.is_terminal else Console(width=200).print(shown)
+
+
+def show(made: Sequence[Table], output: str) -> None:
+    """Named tables, as ``output`` says."""
+    if output == "json":
+        as_json([{"name": t.name, "titles": t.titles, "lines": t.lines} for t in made])
+    else:
+        as_tables(made)
+
+
+def as_tables(made: Sequence[Table]) -> None:
+    """On stdout, each under its name and what it tells."""
+    for table in made:
+        click.echo(f"\n{table.name}: {table.about}")
+        as_table(table.titles, table.lines)
 
 
 def percent(share: float | None, digits: int = 2) -> str:

@@ -126,9 +126,10 @@ class Scenario:
         """Write the Deployment's count, as an autoscaler would. Raises LabError."""
         self._kubectl("scale", "deployment", self.spec.name, f"--replicas={replicas}")
 
-    def measured(self, start: float, end: float) -> Measured:
-        """What became of the requests that arrived in [start, end) (unix s)."""
-        return measure(self.produced(start - 5.0), self.finished(), self.spec.within, start, end)
+    def measured(self, start: float, end: float, within: float | None = None) -> Measured:
+        """What became of the requests that arrived in [start, end) (unix s), by ``within`` s or else the objective."""
+        within = self.spec.within if within is None else within
+        return measure(self.produced(start - 5.0), self.finished(), within, start, end)
 
     def produced(self, start: float) -> Produced:
         """The messages that are in the topic now, from unix s ``start`` on."""

@@ -21,7 +21,7 @@ import requests
 import yaml
 
 from simulations.lab.lab import Lab
-from simulations.lab.measure import Measured, measure
+from simulations.lab.measure import Measured
 from simulations.lab.ports import free_port
 from simulations.lab.process import end, spawn
 from simulations.lab.scenario import Scenario, ScenarioSpec
@@ -99,12 +99,6 @@ def chosen(board: dict[str, Any], prometheus: Prometheus, name: str | None) -> d
     return values
 
 
-def as_committed(scenario: Scenario, start: float, end: float) -> Measured:
-    """Offsets tell of a request when it is committed: at most an interval after it was finished."""
-    within = ENFORCED.within - COMMIT
-    return measure(scenario.produced(start - 5.0), scenario.finished(), within, start, end)
-
-
 @pytest.fixture(scope="module")
 def prometheus(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus that has seen one controller look after two services for a while."""
@@ -127,7 +121,8 @@ def prometheus(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
             now = time.time()
             last = now - ENFORCED.within - 3 * ENFORCED.tick  # of these requests, all are judged by now
             found = {s.spec.name: s.measured(last - RUN / 2, last) for s in (chat, embed)}
-            told = {s.spec.name: as_committed(s, last - RUN / 2, last) for s in (chat, embed)}
+            # Offsets tell of a request when it is committed: at most an interval after it was finished.
+            told = {s.spec.name: s.measured(last - RUN / 2, last, ENFORCED.within - COMMIT) for s in (chat, embed)}
             yield Prometheus(lab.prometheus.url, now, found, told)
         finally:
             target.unlink(missing_ok=True)
