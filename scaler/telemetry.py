@@ -293,7 +293,7 @@ class Telemetry:
         return own
 
     def _set(self, who: Who, name: str, value: float | None, *labels: str) -> None:
-        self._series[name].set(math.nan if value is None else value, who.namespace, who.name, *labels)
+        self._series[name].set(value, who.namespace, who.name, *labels)
 
     def _begin(self, who: Who, name: str, *labels: str) -> None:
         self._series[name].begin(who.namespace, who.name, *labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from sys import intern
 from threading import Lock
@@ -26,11 +27,11 @@ class Labelled:
         self._counts: dict[tuple[str, ...], int] = {}  # of a summary: how many were observed
         registry.register(self)
 
-    def set(self, value: float, *labels: str) -> None:
-        """Of a gauge."""
+    def set(self, value: float | None, *labels: str) -> None:
+        """Of a gauge; what is not known is shown as NaN, never as 0."""
         key = self._key(labels)
         with self._lock:
-            self._values[key] = float(value)
+            self._values[key] = math.nan if value is None else float(value)
 
     def add(self, amount: float, *labels: str) -> None:
         """To a counter, which begins at 0. Raises ValueError for less than 0."""

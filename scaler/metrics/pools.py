@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from scaler.api.gpu_node_pool import GpuNodePool
@@ -59,7 +58,7 @@ class PoolSeries:
             ("pool_cost_per_hour", None if paid is None else cost_per_hour(pool, paid)),
             ("pool_services", row.services),
         ):
-            self._series[metric].set(math.nan if value is None else value, name)
+            self._series[metric].set(value, name)
         for status in Freshness:
             self._series["pool_input_status"].set(state.freshness is status, name, status)
         for seconds in row.seen.observation.lead_times:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -159,14 +160,9 @@ class TimeLagTracker:
 
     def _make_room(self, position: Ints) -> None:
         """For more samples: where what waits came within the newest quarter of them, only the older ones get fewer."""
-        low, high = 0, self._count  # how many samples have no head beyond the position; heads only grow
-        while low < high:
-            middle = (low + high) // 2
-            if np.all(self._ends[middle] <= position):
-                low = middle + 1
-            else:
-                high = middle
-        waiting = self._count - max(low - 1, 0)  # the last of the others tells when the oldest message came
+        # The first sample with a head beyond the position; heads only grow.
+        beyond = bisect_left(range(self._count), True, key=lambda k: bool(np.any(self._ends[k] > position)))
+        waiting = self._count - max(beyond - 1, 0)  # the one before it tells when the oldest message came
         rows = min(max(4 * waiting, _FEW_SAMPLES), self._size)
         times, ends = self._times, self._ends
         while len(times) > rows * 3 // 4:
