@@ -289,7 +289,8 @@ class Competition:
         """Paths as far as step ``last``, by the place of the models whose turn it is, naive's at ``_NAIVE``."""
         drawn = {_NAIVE: self._of_origin(self.naive, number, last, count)}
         for place, member in enumerate(self.members):
-            if member.standing.state is State.FAILED or not member.forecaster.ready or (place and not others):
+            asked = others or place == 0 or self._weights[place] > 0
+            if member.standing.state is State.FAILED or not member.forecaster.ready or not asked:
                 continue
             try:
                 drawn[place] = self._of_origin(member.forecaster, number, last, count)
@@ -450,6 +451,8 @@ class Competition:
         """Go on with what :meth:`study` found; a member whose fit failed goes on as it was."""
         for member, found in zip(self.members, studies.found, strict=True):
             if isinstance(found, BaseException):
+                if not (member.forecaster.ready or isinstance(found, NotEnoughHistory)):
+                    member.fail(found)
                 continue
             if isinstance(member.forecaster, Studying):
                 member.forecaster.adopt(found)

@@ -1,4 +1,4 @@
-"""The default: direct regression, and level times season in steps of a minute."""
+"""The default: direct regression, the load's own cycle where it has a short one, level times season."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ import numpy as np
 from forecasting.competition import Competition
 from forecasting.competition_scores import State
 from forecasting.direct.learned import Growth
+from forecasting.errors import NoCycle, NotReady
 from forecasting.forecaster import Forecaster, Paths
+from forecasting.models.cycle import Cycle
 from forecasting.models.direct import Direct
 from forecasting.models.level_season import LevelSeason
-from forecasting.series import Arrivals, Series
+from forecasting.periods import find_periods
+from forecasting.series import Arrivals, Series, resample
 from forecasting.trajectories import add_count_noise
 
 DAY = 86400.0
 _MINUTE = 60.0
+_SHORTEST, _LONGEST = 2 * _MINUTE, 60 * _MINUTE  # s: of a cycle
+_CLEAR = 0.3  # share of the load's variation that a cycle explains, for a model of its own
 _SEASONS = 3  # kept by the second model: each costs some 45 kB
 
 
@@ -51,6 +56,50 @@ class Coarse:
         if out is None:
             return np.maximum(fine, 0.0, out=fine)
         return np.maximum(fine, 0.0, out=out)
+
+
+class OwnCycle:
+    """:class:`~forecasting.models.cycle.Cycle` of the longest period, from two minutes to an hour, that the load is
+    found to have and that explains much of it: such as a cron job's. ``fit`` raises NoCycle where there is none."""
+
+    name = "cycle"
+
+    def __init__(self, step: float) -> None:
+        self.step = step
+        self.inner: Cycle | None = None
+
+    def fit(self, history: Series) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`. Raises ``NoCycle``, too."""
+        coarse = resample(history, max(_MINUTE, self.step)) if history.step < _MINUTE else history
+        found = find_periods(coarse, shortest=_SHORTEST, longest=_LONGEST)
+        clear = [p.seconds for p in found if p.strength >= _CLEAR and _whole(p.seconds, self.step)]
+        if not clear:
+            self.inner = None
+            raise NoCycle(f"the load repeats itself at no period of {_SHORTEST / 60:g} to {_LONGEST / 60:g} minutes")
+        if self.inner is None or self.inner.period * self.step != clear[-1]:
+            self.inner = Cycle(self.step, clear[-1])
+        self.inner.fit(history)
+
+    def update(self, arrivals: Arrivals) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`."""
+        if self.inner is not None:
+            self.inner.update(arrivals)
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``paths`` can be called."""
+        return self.inner is not None and self.inner.ready
+
+    def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
+        """See :class:`~forecasting.forecaster.Forecaster`."""
+        if self.inner is None:
+            raise NotReady(f"{self.name}: it was fitted on nothing yet")
+        return self.inner.paths(steps, count, rng, out)
+
+
+def _whole(seconds: float, step: float) -> bool:
+    """Whether the period is two whole steps or more."""
+    return seconds >= 2 * step and abs(round(seconds / step) * step - seconds) <= 1e-6 * step
 
 
 def by_season(step: float, season: float | None = DAY) -> Forecaster:
@@ -97,7 +146,7 @@ def default_competition(
     """For paths in steps of ``step`` s, scored at ``lead_time`` (s). ``keep``: s of history; ``growth``: of the direct
     model's forest, by default its own."""
     direct = partial(Direct, step, keep=max(keep, 20 * step), seed=seed, growth=growth)
-    members: list[Callable[[], Forecaster]] = [direct]
+    members: list[Callable[[], Forecaster]] = [direct, partial(OwnCycle, step)]
     if season is None or season != DAY:  # the direct one knows the day by itself
         members.append(partial(by_season, step, season))
     return Incumbent(members, lead_time=lead_time, seed=seed)

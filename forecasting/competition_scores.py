@@ -17,6 +17,7 @@ _LOW, _MIDDLE, _HIGH = 0, 1, 2
 _USUAL = 0.31  # mean error of a normal distribution, over the width of its middle four fifths
 _PRIOR = 10.0  # scores that what naive thinks of itself counts for
 _LEAST = 0.05
+_LEAST_RATIO = 0.02  # a model's loss over naive's: less is chance
 _WIDTHS: Floats = np.array([0.125, 0.25, 0.5, 1.0, 2.0])  # of naive's errors, over what it thinks that they are
 _REMEMBERED = 0.98  # of what a width said, from one outcome to the next: a load's character changes
 _CLOSE = 0.1  # log distance from what came at which a path has said it, and, where that is more,
@@ -43,8 +44,8 @@ class Rules:
     was demoted. A loss demotes when it is beyond doubt (``demote``), more than ``worse`` of naive's and of naive's
     usual one: in calm hours small losses are no news. So does, far sooner, what outcomes told against it, ``refute``
     nats and ``borne`` for each outcome: see :class:`Told`. A model that was proven is so until it is worse by
-    ``unprove``. A trial on history counts for ``trial`` of as much live load. ``sharpness``: difference in pinball
-    loss, as a share of naive's, that makes a weight e times smaller.
+    ``unprove``. A trial on history counts for ``trial`` of as much live load. ``sharpness``: how much more
+    pinball loss, as a share of the best model's, makes a weight e times smaller.
     """
 
     long: float = 24 * _HOUR
@@ -278,7 +279,7 @@ def weights_of(standings: list[Standing], rules: Rules) -> Floats:
     """
     ratios = np.array([_handicapped(s) if s.scored >= rules.settle else math.inf for s in standings] + [1.0])
     ratios[np.isnan(ratios)] = math.inf
-    raw = np.exp(-(ratios - ratios.min()) / rules.sharpness)
+    raw = np.exp((1.0 - ratios / max(float(ratios.min()), _LEAST_RATIO)) / rules.sharpness)
     twentieths = np.floor(20 * raw / raw.sum() + 0.5)
     return np.asarray(twentieths / twentieths.sum(), dtype=np.float64)
 

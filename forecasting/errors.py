@@ -2,6 +2,7 @@
 
 ForecastingError
 +-- NotEnoughHistory   fit: keep the forecaster as it is and try again when more has come (the caller)
++-- NoCycle            fit: the model is not for this load; go on with the others (the competition)
 +-- NotReady           paths: decide without a forecast this tick (the policy)
 +-- LibraryMissing     a model's library is not installed: choose another model, or install it (the user)
 +-- BadSeries          a series that cannot be read: tell the user, change nothing (whoever read it)
@@ -16,6 +17,10 @@ class ForecastingError(Exception):
 
 class NotEnoughHistory(ForecastingError):
     """There is too little in the history to learn from."""
+
+
+class NoCycle(ForecastingError):
+    """The load does not repeat itself."""
 
 
 class NotReady(ForecastingError):

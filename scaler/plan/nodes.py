@@ -37,6 +37,16 @@ _NOTHING: Floats = np.zeros((1, 1))
 _FLAT = 256  # steps of the table's inverse: what r replicas can give bends slowly
 
 
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """What the present needed at ``time`` (unix s), in GPUs."""
+
+    time: float
+    level: float
+    now: float
+    later: float  # of new nodes
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ahead:
     """Times ahead, in steps of ``dt`` s."""
@@ -84,7 +94,7 @@ class NodePlanner:
         self._node_leads = NodeLeadTimes(pool.lead_time, self.settings.lead_prior, self.settings.lead_samples)
         self._pod_leads = PodLeadTimes(self.settings.pod_points)
         self._placement = Placement()
-        self._present: deque[tuple[float, float, float]] = deque()  # unix s, GPUs needed now, and of new nodes
+        self._present: deque[_Present] = deque()
 
     @property
     def horizon(self) -> float:
@@ -281,14 +291,15 @@ class NodePlanner:
             float(np.interp(_share(need) * (len(inverse) - 1), np.arange(len(inverse)), inverse))
             for need, inverse in zip(tick.needs, tick.inverses, strict=True)
         )
+        hold = s.held_leads * tick.ahead.surely
+        while self._present and not now - hold <= self._present[0].time <= now:
+            self._present.popleft()
+        lately = [level, *(past.level for past in self._present if past.time > now - s.lately)]
         backlog = left = float(tick.per_service[:, kernel.BACKLOG].sum())
         for there in capacity.tolist():
-            left = max(left + (level - there) * tick.ahead.dt, 0.0)
-        hold = s.held_leads * tick.ahead.surely
-        while self._present and not now - hold <= self._present[0][0] <= now:
-            self._present.popleft()
-        self._present.append((now, s.present * level + backlog / s.drain, s.present * level + left / s.drain))
-        return max(one for _, one, _ in self._present), max(one for _, _, one in self._present)
+            left = max(left + (sum(lately) / len(lately) - there) * tick.ahead.dt, 0.0)
+        self._present.append(_Present(now, level, s.present * level + backlog / s.drain, s.present * level + left / s.drain))
+        return max(past.now for past in self._present), max(past.later for past in self._present)
 
     def _keep(self, tick: _Tick, coming: Floats, least: int) -> tuple[int, tuple[int, ...]]:
         """Nodes that stay filled, and the pods on them."""
