@@ -66,7 +66,7 @@ SHARED = (
 # What Lagcast without forecasts does not load either.
 LEARNED = (
     "forecasting/models",
-    *(f"forecasting/{name}.py" for name in ("competition_default", "memory", "profile", "reversion")),
+    *(f"forecasting/{name}.py" for name in ("competition_default", "memory", "periods", "profile", "reversion")),
     *(f"forecasting/direct/{name}.py" for name in ("draw", "feedback", "forest", "learned", "ridge")),
 )
 # By policy of a benchmark's job (empty: the bound), what it does not depend on. Any other: it depends on everything.

@@ -284,7 +284,8 @@ class NodePlanner:
 
     def _present_needs(self, now: float, tick: _Tick, capacity: Floats) -> tuple[float, float]:
         """Rule 4, GPUs: the newest level goes on, and the backlog is drained, the present one (what goes acts at once)
-        and what is left of it when a new node serves. The largest of the last ``held_leads`` lead times.
+        and what is left of it when a new node serves, by when a burst's peak is no level any more: the last minute's
+        mean. The largest of the last ``held_leads`` lead times.
         """
         s = self.settings
         level = sum(
@@ -295,10 +296,12 @@ class NodePlanner:
         while self._present and not now - hold <= self._present[0].time <= now:
             self._present.popleft()
         lately = [level, *(past.level for past in self._present if past.time > now - s.lately)]
+        goes_on = sum(lately) / len(lately)
         backlog = left = float(tick.per_service[:, kernel.BACKLOG].sum())
         for there in capacity.tolist():
-            left = max(left + (sum(lately) / len(lately) - there) * tick.ahead.dt, 0.0)
-        self._present.append(_Present(now, level, s.present * level + backlog / s.drain, s.present * level + left / s.drain))
+            left = max(left + (goes_on - there) * tick.ahead.dt, 0.0)
+        needs = s.present * level + np.array([backlog, left]) / s.drain
+        self._present.append(_Present(now, level, *needs.tolist()))
         return max(past.now for past in self._present), max(past.later for past in self._present)
 
     def _keep(self, tick: _Tick, coming: Floats, least: int) -> tuple[int, tuple[int, ...]]:

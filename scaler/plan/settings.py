@@ -68,7 +68,7 @@ class NodeSettings:
     drain: float = 60.0  # s, at least, in which a backlog is to be drained
     present: float = 0.9  # share of the newest level that is always served: less than 1, as the level is noisy
     lately: float = 60.0  # s whose mean level is taken to go on until a new node serves: a burst is long over then
-    held_leads: float = 2.0  # lead times, node and pod, that the present's largest need stands: jumps come in groups
+    held_leads: float = 2.5  # lead times, node and pod, that the present's largest need stands: jumps come in groups
     steps: int = 120  # of the rollout, at most
     lead_samples: int = 200  # nodes remembered
     lead_prior: int = 5  # nodes that the declared lead time counts for
