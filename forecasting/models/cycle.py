@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 
 _CYCLES = 48  # whose course is remembered
 _PER_CYCLE = 0.97  # weight of a cycle that is one older
+_MEDIAN = 3  # cycles
 _DRIFT = 0.1  # log standard deviation per square root of a minute, where there is no past cycle to draw from
 
 
@@ -25,17 +26,18 @@ class Cycle(Stepwise):
 
     A level is the mean over a whole cycle, so within one it stands still, however steep the load is: the median of the
     means that ended in the last half cycle, so that a burst a few seconds early is not counted beside the one before
-    it. Nothing is divided by the load of a single step: a burst whose edge came a few seconds late is no error of a
-    factor of a thousand. What is farther ahead than a past cycle knows repeats it. Newer cycles lend theirs more often;
-    of n + 1 paths one is the newest cycle around an uncertain level, where n cycles are known. ``step`` and ``period``
-    in seconds. Raises ``ValueError`` unless the period is two whole steps or more.
+    it; and no less than the median of three such, so that one burst that did not come is no end of all. Nothing is
+    divided by the load of a single step: a burst whose edge came a few seconds late is no error of a factor of a
+    thousand. What is farther ahead than a past cycle knows repeats it. Newer cycles lend theirs more often; of n + 1
+    paths one is the newest cycle around an uncertain level, where n cycles are known. ``step`` and ``period`` in
+    seconds. Raises ``ValueError`` unless the period is two whole steps or more.
     """
 
     name = "cycle"
 
     def __init__(self, step: float, period: float) -> None:
         self.period = whole_period(period, step)
-        super().__init__(step, period, (_CYCLES + 2) * self.period, 1)
+        super().__init__(step, period, (_CYCLES + _MEDIAN + 1) * self.period, 1)
         self.peak = 0.0
 
     def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
@@ -68,7 +70,7 @@ class Cycle(Stepwise):
     def _levels(self, at: int) -> Floats:
         """Requests/s at column ``at`` and whole cycles before it, the newest first; NaN where half is not known."""
         period, lately = self.period, self.period // 2
-        cycles = min((at - lately) // period, _CYCLES + 1)
+        cycles = min((at - lately) // period, _CYCLES + _MEDIAN)
         if cycles < 1:
             return np.empty(0)
         rates = self._known(at)
@@ -78,7 +80,11 @@ class Cycle(Stepwise):
         known = seen[ends] - seen[ends - period]
         means = np.divide(total[ends] - total[ends - period], known, out=np.full(ends.shape, np.nan), where=known > 0)
         levels: Floats = np.where(known.min(axis=1) >= period / 2, np.median(means, axis=1), np.nan)
-        return levels
+        if cycles < _MEDIAN:
+            return levels
+        usual = np.median(np.lib.stride_tricks.sliding_window_view(levels, _MEDIAN), axis=1)
+        at_least: Floats = np.fmax(levels[: len(usual)], usual)
+        return at_least
 
     def _followed(self, at: int, back: NDArray[np.intp], times: Floats, steps: int) -> Floats:
         """What followed ``back`` cycles before column ``at``, ``times`` as high, [cycles, steps]; repeated where it is
