@@ -17,7 +17,7 @@ from forecasting.competition_scores import Doubt, Rules, Standing, State, Told, 
 from forecasting.errors import NotEnoughHistory, NotReady
 from forecasting.forecaster import Forecaster, Paths
 from forecasting.repeated import Repeated
-from forecasting.series import LEAST_SEEN, Arrivals, Series, resample, step_index
+from forecasting.series import LEAST_SEEN, Arrivals, Series, counts_of, resample, step_index
 
 Floats = NDArray[np.float64]
 
@@ -117,8 +117,8 @@ class Competition:
 
     Every ``every`` s models say quantiles of the mean rate around ``lead_time`` (s) ahead; when that time has come,
     their mean pinball losses go into their :class:`~forecasting.competition_scores.Standing`. Twice as often, where
-    steps are short, the first is asked of what is near, which tells within minutes whether it is far from what comes
-    (:class:`~forecasting.competition_scores.Told`); the others as often as of the lead time. Paths are drawn in
+    steps are short, the one with most paths (the first where none has any) is asked of what is near, which tells within
+    minutes whether it is far from what comes (:class:`~forecasting.competition_scores.Told`). Paths are drawn in
     proportion to weights, whole trajectories each. A model that is worse is demoted within the hour and comes back
     slowly; ``trusted`` is False, and ``why`` says so, when none is proven: paths are mostly the newest level's then.
     One that raises or draws what is no rate is out until the next fit. ``fit`` tries the models on the history's last
@@ -126,8 +126,8 @@ class Competition:
     are longer than the lead time.
 
     ``members`` are functions that make forecasters (picklable: a class, a ``functools.partial``), all of the same
-    step. An update costs the members' own and, twice in ``every`` s, 100 and 50 short paths of the first and of the
-    newest level; the others are asked once in ``others`` times.
+    step. An update costs the members' own and, twice in ``every`` s, 100 and 50 short paths of the one with most
+    paths and of the newest level; the others are asked once in ``others`` times.
     """
 
     name = "competition"
@@ -239,7 +239,7 @@ class Competition:
                 continue
             except Exception as broken:  # noqa: BLE001
                 member.fail(broken)
-        for arrivals in _counts(Series(head.end, history.step, history.rates[-tail:])):
+        for arrivals in counts_of(Series(head.end, history.step, history.rates[-tail:])):
             tried.update(arrivals)
         # What it fails at there it need not fail at when fitted on more.
         return tuple(
@@ -288,8 +288,9 @@ class Competition:
     def _draw(self, number: int, last: int, count: int, others: bool) -> dict[int, Paths]:
         """Paths as far as step ``last``, by the place of the models whose turn it is, naive's at ``_NAIVE``."""
         drawn = {_NAIVE: self._of_origin(self.naive, number, last, count)}
+        leader = int(np.argmax(self._weights[:-1]))
         for place, member in enumerate(self.members):
-            asked = others or place == 0 or self._weights[place] > 0
+            asked = others or place == leader
             if member.standing.state is State.FAILED or not member.forecaster.ready or not asked:
                 continue
             try:
@@ -457,7 +458,7 @@ class Competition:
             if isinstance(member.forecaster, Studying):
                 member.forecaster.adopt(found)
             else:
-                for arrivals in _counts(self.naive.series.series()):
+                for arrivals in counts_of(self.naive.series.series()):
                     if arrivals.end > studies.until:
                         found.update(arrivals)
                 member.forecaster = found
@@ -476,13 +477,3 @@ def _said(member: _Member) -> str:
         f"{standing.state.lower()}, {ratio:.2f} +- {standing.long.error:.2f} of its pinball loss over "
         f"{standing.scored / 3600:.1f} h"
     )
-
-
-def _counts(series: Series) -> list[Arrivals]:
-    """The known steps, as updates."""
-    step = series.step
-    return [
-        Arrivals(series.start + (k + 1) * step, step, rate * step)
-        for k, rate in enumerate(series.rates.tolist())
-        if not math.isnan(rate)
-    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -16,13 +17,14 @@ from forecasting.models.cycle import Cycle
 from forecasting.models.direct import Direct
 from forecasting.models.level_season import LevelSeason
 from forecasting.periods import find_periods
-from forecasting.series import Arrivals, Series, resample
+from forecasting.series import Arrivals, Recorder, Series, counts_of, resample
 from forecasting.trajectories import add_count_noise
 
 DAY = 86400.0
 _MINUTE = 60.0
 _SHORTEST, _LONGEST = 2 * _MINUTE, 60 * _MINUTE  # s: of a cycle
 _CLEAR = 0.3  # share of the load's variation that a cycle explains, for a model of its own
+_SEEN = 64  # steps that are remembered until a history comes
 _SEASONS = 3  # kept by the second model: each costs some 45 kB
 
 
@@ -59,31 +61,41 @@ class Coarse:
 
 
 class OwnCycle:
-    """:class:`~forecasting.models.cycle.Cycle` of the longest period, from two minutes to an hour, that the load is
-    found to have and that explains much of it: such as a cron job's. ``fit`` raises NoCycle where there is none."""
+    """:class:`~forecasting.models.cycle.Cycle` of a period, from two minutes to an hour, that the load of the last day
+    is found to have, and that explains much of it: such as a cron job's. Of several, the longest that the strongest one
+    fits into. ``fit`` raises ``NoCycle`` where there is none."""
 
     name = "cycle"
 
-    def __init__(self, step: float) -> None:
-        self.step = step
+    def __init__(self, step: float, seed: int = 0) -> None:
+        self.step, self.seed = step, seed
         self.inner: Cycle | None = None
+        self._seen: Recorder | None = Recorder(step, _SEEN)  # until it is fitted
 
     def fit(self, history: Series) -> None:
         """See :class:`~forecasting.forecaster.Forecaster`. Raises ``NoCycle``, too."""
-        coarse = resample(history, max(_MINUTE, self.step)) if history.step < _MINUTE else history
-        found = find_periods(coarse, shortest=_SHORTEST, longest=_LONGEST)
-        clear = [p.seconds for p in found if p.strength >= _CLEAR and _whole(p.seconds, self.step)]
-        if not clear:
-            self.inner = None
+        inner = Cycle(self.step, self._period(history), seed=self.seed)
+        for arrivals in counts_of(self._seen.series()) if self._seen is not None else ():
+            inner.update(arrivals)
+        inner.fit(history)
+        self.inner, self._seen = inner, None
+
+    def _period(self, history: Series) -> float:
+        rates = history.rates[-math.ceil(DAY / history.step) :]
+        day = Series(history.end - len(rates) * history.step, history.step, rates)
+        shortest = max(_SHORTEST, 2 * self.step)
+        found = find_periods(resample(day, _MINUTE) if day.step < _MINUTE else day, shortest=shortest, longest=_LONGEST)
+        strongest = max(found, key=lambda period: period.strength, default=None)
+        if strongest is None or strongest.strength < _CLEAR or not _whole(strongest.seconds, self.step):
             raise NoCycle(f"the load repeats itself at no period of {_SHORTEST / 60:g} to {_LONGEST / 60:g} minutes")
-        if self.inner is None or self.inner.period * self.step != clear[-1]:
-            self.inner = Cycle(self.step, clear[-1])
-        self.inner.fit(history)
+        return max(p.seconds for p in found if _whole(p.seconds, strongest.seconds))
 
     def update(self, arrivals: Arrivals) -> None:
         """See :class:`~forecasting.forecaster.Forecaster`."""
         if self.inner is not None:
             self.inner.update(arrivals)
+        elif self._seen is not None:
+            self._seen.update(arrivals)
 
     @property
     def ready(self) -> bool:
@@ -97,9 +109,9 @@ class OwnCycle:
         return self.inner.paths(steps, count, rng, out)
 
 
-def _whole(seconds: float, step: float) -> bool:
-    """Whether the period is two whole steps or more."""
-    return seconds >= 2 * step and abs(round(seconds / step) * step - seconds) <= 1e-6 * step
+def _whole(seconds: float, part: float) -> bool:
+    """Whether ``seconds`` are ``part`` several times."""
+    return seconds >= part and abs(round(seconds / part) * part - seconds) <= 1e-6 * part
 
 
 def by_season(step: float, season: float | None = DAY) -> Forecaster:
@@ -146,7 +158,7 @@ def default_competition(
     """For paths in steps of ``step`` s, scored at ``lead_time`` (s). ``keep``: s of history; ``growth``: of the direct
     model's forest, by default its own."""
     direct = partial(Direct, step, keep=max(keep, 20 * step), seed=seed, growth=growth)
-    members: list[Callable[[], Forecaster]] = [direct, partial(OwnCycle, step)]
+    members: list[Callable[[], Forecaster]] = [direct, partial(OwnCycle, step, seed)]
     if season is None or season != DAY:  # the direct one knows the day by itself
         members.append(partial(by_season, step, season))
     return Incumbent(members, lead_time=lead_time, seed=seed)

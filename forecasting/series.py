@@ -204,3 +204,13 @@ class Recorder:
         overlap = np.maximum(overlap, 0.0)
         self._counts[steps % self.capacity] += count * overlap / (end - begin)
         self._seen[steps % self.capacity] += overlap
+
+
+def counts_of(series: Series) -> list[Arrivals]:
+    """The known steps, as updates."""
+    step = series.step
+    return [
+        Arrivals(series.start + (k + 1) * step, step, rate * step)
+        for k, rate in enumerate(series.rates.tolist())
+        if not math.isnan(rate)
+    ]

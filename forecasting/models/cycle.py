@@ -7,21 +7,24 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.direct.kept import Kept
 from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
-from forecasting.memory import level_now
-from forecasting.models.base import Stepwise, whole_period
-from forecasting.trajectories import CEILING, add_count_noise, draw, finish, without_errors
+from forecasting.models.base import whole_period
+from forecasting.series import Arrivals, Series
+from forecasting.trajectories import CEILING, draw, finish, without_errors
 
 Floats = NDArray[np.float64]
 
-_CYCLES = 48  # whose course is remembered
-_PER_CYCLE = 0.97  # weight of a cycle that is one older
+_CYCLES = 48  # whose course is remembered, or as many as a day has
+_DAY = 86400.0
 _MEDIAN = 3  # cycles
+_KNOWN = 0.9  # share of a cycle
+_PER_CYCLE = 0.97  # weight of a cycle that is one older
 _DRIFT = 0.1  # log standard deviation per square root of a minute, where there is no past cycle to draw from
 
 
-class Cycle(Stepwise):
+class Cycle:
     """Paths are what followed the same moment of past cycles, times the level now over the level then.
 
     A level is the mean over a whole cycle, so within one it stands still, however steep the load is: the median of the
@@ -35,76 +38,78 @@ class Cycle(Stepwise):
 
     name = "cycle"
 
-    def __init__(self, step: float, period: float) -> None:
+    def __init__(self, step: float, period: float, *, seed: int = 0) -> None:
+        self.step = step
         self.period = whole_period(period, step)
-        super().__init__(step, period, (_CYCLES + _MEDIAN + 1) * self.period, 1)
-        self.peak = 0.0
+        cycles = max(min(_CYCLES, round(_DAY / period)), _MEDIAN) + _MEDIAN
+        self.series = Kept(step, cycles * self.period, seed)
+
+    def fit(self, history: Series) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`."""
+        self.series.fit(history)
+
+    def update(self, arrivals: Arrivals) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`. Raises ``BadSeries`` for a count that cannot be."""
+        self.series.update(arrivals)
+
+    @property
+    def ready(self) -> bool:
+        """Whether any arrivals are known."""
+        return not math.isnan(self.series.newest)
 
     def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
         """See :class:`~forecasting.forecaster.Forecaster`."""
-        memory = self.memory
-        rate, seen = level_now(memory, self.level)
-        if math.isnan(rate):
+        series = self.series
+        if not self.ready:
             raise NotReady(f"{self.name}: nothing was learned or observed yet")
-        at = round((memory.origin or 0.0) / self.step) - memory.base  # the first step that is not known
-        levels = self._levels(at)
-        level = rate if not len(levels) or math.isnan(levels[0]) else float(levels[0])
+        levels = self._levels()
+        known = levels[~np.isnan(levels)]
+        level = float(known[0]) if len(known) else series.newest
         back = np.flatnonzero(levels[1:] > 0) + 1  # cycles ago; not those whose level is not known
         assumed = round(count / (1 + len(back)))
-        newest = self._followed(at, back[:1], level / levels[back[:1]], steps) if len(back) else np.full(steps, level)
+        newest = self._followed(back[:1], level / levels[back[:1]], steps) if len(back) else np.full(steps, level)
         drift = _DRIFT * math.sqrt(self.step / 60)
         paths = np.empty((count, steps), np.float32)
-        paths[:assumed] = newest * np.exp(without_errors(level, seen, drift, steps, assumed, rng))
-        lacking = np.ones(count)
+        paths[:assumed] = newest * np.exp(without_errors(level, self.step, drift, steps, assumed, rng))
         if len(back):
             weights: Floats = _PER_CYCLE ** back.astype(np.float64)
             chosen = back[draw(weights, count - assumed, rng)]
-            times = level / levels[chosen]
-            paths[assumed:] = self._followed(at, chosen, times, steps)
-            whole = at - chosen * self.period + memory.base > memory.history_until
-            held = np.where(whole, 1.0, self.step / memory.history_step) * times
-            lacking[assumed:] = np.clip(1.0 - held, 0.0, 1.0)
-        add_count_noise(paths, self.step, lacking, rng)
-        return finish(paths, CEILING * max(self.peak, rate), out)
+            paths[assumed:] = self._followed(chosen, level / levels[chosen], steps)
+        return finish(paths, CEILING * max(series.peak, level), out)
 
-    def _levels(self, at: int) -> Floats:
-        """Requests/s at column ``at`` and whole cycles before it, the newest first; NaN where half is not known."""
-        period, lately = self.period, self.period // 2
-        cycles = min((at - lately) // period, _CYCLES + _MEDIAN)
+    def _levels(self) -> Floats:
+        """Requests/s now and whole cycles ago, the newest first; NaN where no cycle is known."""
+        rates, period = self.series.rates, self.period
+        lately = period // 2
+        cycles = (len(rates) - lately) // period
         if cycles < 1:
             return np.empty(0)
-        rates = self._known(at)
-        seen = np.concatenate(([0], np.cumsum(~np.isnan(rates))))
+        ends = len(rates) - period * np.arange(cycles)[:, None] - np.arange(lately)[None, :]
         total = np.concatenate(([0.0], np.cumsum(np.nan_to_num(rates), dtype=np.float64)))
-        ends = at - period * np.arange(cycles)[:, None] - np.arange(lately)[None, :]
-        known = seen[ends] - seen[ends - period]
-        means = np.divide(total[ends] - total[ends - period], known, out=np.full(ends.shape, np.nan), where=known > 0)
-        levels: Floats = np.where(known.min(axis=1) >= period / 2, np.median(means, axis=1), np.nan)
-        if cycles < _MEDIAN:
-            return levels
-        usual = np.median(np.lib.stride_tricks.sliding_window_view(levels, _MEDIAN), axis=1)
-        at_least: Floats = np.fmax(levels[: len(usual)], usual)
-        return at_least
+        sums = total[ends] - total[ends - period]
+        holes = np.isnan(rates)
+        if holes.any():
+            missing = np.concatenate(([0], np.cumsum(holes)))
+            known = period - (missing[ends] - missing[ends - period])
+            enough = known >= _KNOWN * period  # without its burst a cycle says nothing
+            sums = np.where(enough, sums * period / np.maximum(known, 1), np.nan)
+            sums[~enough.any(axis=1)] = np.inf  # of these there is no median
+            levels = np.nanmedian(sums, axis=1) / period
+            levels[np.isinf(levels)] = np.nan
+        else:
+            levels = np.median(sums, axis=1) / period
+        if cycles >= _MEDIAN:
+            usual = np.median(np.lib.stride_tricks.sliding_window_view(levels, _MEDIAN), axis=1)
+            levels[: len(usual)] = np.fmax(levels[: len(usual)], usual)
+        return levels
 
-    def _followed(self, at: int, back: NDArray[np.intp], times: Floats, steps: int) -> Floats:
-        """What followed ``back`` cycles before column ``at``, ``times`` as high, [cycles, steps]; repeated where it is
-        not known yet. A hole is as high as the mean of the rest."""
-        ahead = np.arange(steps)[None, :] % (back[:, None] * self.period)
-        followed = self._known(at)[at - back[:, None] * self.period + ahead] * times[:, None]
+    def _followed(self, back: NDArray[np.intp], times: Floats, steps: int) -> Floats:
+        """What followed ``back`` cycles ago, ``times`` as high, [cycles, steps]; repeated where it is not known yet. A
+        hole is as high as the mean of the rest."""
+        ago = back[:, None] * self.period
+        followed = self.series.rates[len(self.series.rates) - ago + np.arange(steps) % ago] * times[:, None]
         hole = np.isnan(followed)
         if hole.any():
             seen = np.maximum((~hole).sum(axis=1, keepdims=True), 1)
             followed = np.where(hole, np.nan_to_num(followed).sum(axis=1, keepdims=True) / seen, followed)
         return followed
-
-    def _known(self, at: int) -> NDArray[np.float32]:
-        """Rates as far as column ``at``, NaN behind the newest that is complete."""
-        rates = self.memory.rates
-        missing = at - len(rates)
-        return np.concatenate((rates, np.full(missing, np.nan, np.float32))) if missing > 0 else rates[: max(at, 0)]
-
-    def _learn_all(self) -> None:
-        self.peak = float(np.nanmax(self.memory.rates, initial=0.0))
-
-    def _learn_newest(self, column: int) -> None:
-        self.peak = max(self.peak, float(self.memory.rows[0, column]))  # NaN changes nothing: it is not greater

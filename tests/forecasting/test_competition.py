@@ -17,6 +17,16 @@ class TestDefault(ForecasterConformance):
         return default_competition(STEP, 150.0, season=STEP * self.period)
 
 
+class TestDefaultOfACronJob(ForecasterConformance):
+    """A spike every ten minutes, for twelve hours: the load's own cycle has its model."""
+
+    period = 40
+    length = 40 * 72
+
+    def make(self) -> Forecaster:
+        return default_competition(STEP, 150.0)
+
+
 class TestReferee(ForecasterConformance):
     def make(self) -> Forecaster:
         return NewestLevel(STEP)

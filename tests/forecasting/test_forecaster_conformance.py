@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from forecasting.forecaster import Forecaster
+from forecasting.models.cycle import Cycle
 from forecasting.models.level_season import LevelSeason
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.series import Arrivals, Series
@@ -41,6 +42,11 @@ class TestSeasonalNaive(ForecasterConformance):
 class TestSeasonalNaiveOverThree(ForecasterConformance):
     def make(self) -> Forecaster:
         return SeasonalNaive(STEP, STEP * self.period, average=3)
+
+
+class TestCycle(ForecasterConformance):
+    def make(self) -> Forecaster:
+        return Cycle(STEP, STEP * self.period)
 
 
 def test_the_function_runs_the_whole_suite():

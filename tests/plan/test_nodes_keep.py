@@ -66,7 +66,7 @@ def test_the_present_need_of_the_last_minutes_stands() -> None:
     planner.step(NOW, seen(5), [need(steady(38.0), 40)])
     later = NOW + 300.0
     assert planner.step(later, seen(5, now=later), [need(steady(6.0), 40)]).kept == 5
-    later = NOW + 1200.0  # two lead times of node and pod are 1,030 s
+    later = NOW + 1300.0  # two and a half lead times of node and pod are 1,288 s
     assert planner.step(later, seen(5, now=later), [need(steady(6.0), 40)]).kept == 1
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scaler.plan.nodes import NodePlanner
 from scaler.plan.nodes_need import PoolSpec
 from scaler.plan.reasons import Reason
-from tests.plan.nodes_cases import NODE, POD, POOL, SIZE, TICK, Obeying, decide, jump, need, seen, steady
+from tests.plan.nodes_cases import NODE, NOW, POD, POOL, SIZE, TICK, Obeying, decide, jump, need, seen, steady
 
 
 def test_nothing_is_ordered_where_every_path_is_served() -> None:
@@ -127,6 +127,17 @@ def test_a_backlog_that_is_gone_when_a_node_would_come_orders_none() -> None:
     """Spare for 18 requests/s drains 4,000 messages in 222 s; a node serves after 500."""
     assert decide(4, need(steady(14.0), 32, backlog=4000.0)).ordered == 0
     assert decide(4, need(steady(14.0), 32, backlog=14000.0)).ordered > 0
+
+
+def test_the_peak_of_a_burst_is_not_taken_to_go_on_until_a_node_serves() -> None:
+    """Nodes for 32 requests/s; 36 for one tick of a minute are no backlog of 2,000 when a new node would serve, for a
+    minute they are."""
+    planner, ordered = NodePlanner(POOL, TICK), []
+    for tick, level in enumerate((14.0, 14.0, 14.0, 36.0, 36.0, 36.0, 36.0)):
+        now = NOW + tick * TICK
+        ordered.append(planner.step(now, seen(4, now=now), [need(steady(14.0), 32, level=level)]).ordered)
+    assert ordered[:4] == [0, 0, 0, 1], "the level itself, less a tenth, has its nodes"
+    assert ordered[-1] >= 4
 
 
 def test_the_replicas_that_the_present_needs_have_their_nodes() -> None:
