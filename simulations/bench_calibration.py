@@ -17,13 +17,15 @@ import numpy as np
 
 from forecasting.calibration import HORIZONS, Coverage, coverage
 from forecasting.calibration_study import follow
+from forecasting.competition import Competition
+from forecasting.competition_default import default_competition
 from forecasting.errors import BadSeries
-from forecasting.models.direct import Direct
 from forecasting.series import Series
 from simulations.traces import find_trace, rates_at, read_trace, scaled
 
 DAY = 86_400.0
 STEP = 15.0
+LEAD_TIME = 150.0  # s, at which the default's models are scored
 EVERY = 7 * STEP  # between origins, which so are at every phase of load that comes each few minutes
 HISTORY = 7  # days
 # First day that is scored: where a trace is long, past its beginning.
@@ -64,7 +66,7 @@ def study(trace: str, first: int, days: int, mean: float | None, seed: int) -> S
     rates = rates_at(load, np.arange(begin, min(begin + days * DAY, load.end), STEP) + STEP / 2)
     counts = np.random.default_rng(seed).poisson(np.nan_to_num(rates) * STEP)
     live = Series(begin, STEP, np.where(np.isnan(rates), np.nan, counts / STEP))
-    model = Direct(STEP, seed=seed)
+    model = default_competition(STEP, LEAD_TIME, seed=seed)
     model.fit(history)
     horizons = [horizon for horizon in HORIZONS if horizon >= max(load.step, STEP)]
     found = follow(
@@ -74,7 +76,7 @@ def study(trace: str, first: int, days: int, mean: float | None, seed: int) -> S
         every=EVERY,
         count=200,
         seed=seed,
-        refit=lambda m: m.adopt(m.study(m.kept())),
+        refit=_refit,
     )
     return Studied(
         trace,
@@ -82,6 +84,12 @@ def study(trace: str, first: int, days: int, mean: float | None, seed: int) -> S
         [cell for outcomes in found for cell in coverage(outcomes, seed=seed)],
         {outcomes.horizon: float(outcomes.losses.mean()) for outcomes in found},
     )
+
+
+def _refit(model: Competition) -> None:
+    kept = model.kept()
+    if kept is not None:
+        model.adopt(model.study(kept))
 
 
 def rows(done: Studied) -> Iterator[list[str]]:

@@ -74,7 +74,8 @@ class Cycle:
         if len(back):
             weights: Floats = _PER_CYCLE ** back.astype(np.float64)
             chosen = back[draw(weights, count - assumed, rng)]
-            paths[assumed:] = self._followed(chosen, level / levels[chosen], steps)
+            times = level / levels[chosen] * np.exp(_between(levels) * rng.standard_normal(count - assumed))
+            paths[assumed:] = self._followed(chosen, times, steps)
         return finish(paths, CEILING * max(series.peak, level), out)
 
     def _levels(self) -> Floats:
@@ -113,3 +114,10 @@ class Cycle:
             seen = np.maximum((~hole).sum(axis=1, keepdims=True), 1)
             followed = np.where(hole, np.nan_to_num(followed).sum(axis=1, keepdims=True) / seen, followed)
         return followed
+
+
+def _between(levels: Floats) -> float:
+    """Log standard deviation of what lies between few cycles and beyond them: the bandwidth of a normal kernel for
+    their changes of level (Silverman, "Density Estimation for Statistics and Data Analysis", 1986, eq. 3.28)."""
+    logs = np.log(levels[levels > 0])
+    return 1.06 * float(np.diff(logs).std()) * (len(logs) - 1) ** -0.2 if len(logs) > 1 else 0.0

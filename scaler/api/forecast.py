@@ -143,8 +143,9 @@ class Forecast(Model):
     model: ForecastModel = Field(
         default=ForecastModel.AUTO,
         description="Forecaster: `direct` (regression on level, day and short periods), `levelSeason` (newest level "
-        "times a seasonal ratio), `seasonalNaive` (the last season again), `none` (reactive only) or `auto`: the "
-        "first two side by side, each as far as it was right, and reactive while neither beats the newest level. "
+        "times a seasonal ratio), `seasonalNaive` (the last season again), `none` (reactive only) or `auto`: "
+        "`direct`, beside it `levelSeason` where the season is no day, and past cycles of a load that comes by the "
+        "minute, such as a cron job's; each as far as it was right, and reactive while none beats the newest level. "
         "Default: what needs no knowledge of the load.",
     )
     time_zone: TimeZone = Field(
