@@ -54,9 +54,13 @@ class Progress:
         object.__setattr__(self, "waiting", _total(self.backlog_after))
 
 
+@compiled
 def _total(values: Floats) -> float:
     """Their sum; numpy's own takes four times as long for a dozen."""
-    return float(sum(values.tolist()))
+    total = 0.0
+    for value in values:
+        total += value
+    return total
 
 
 def difference(before: TopicOffsets, then: float, after: TopicOffsets, now: float) -> Progress | None:
