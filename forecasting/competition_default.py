@@ -11,12 +11,12 @@ import numpy as np
 from forecasting.competition import Competition
 from forecasting.competition_scores import State
 from forecasting.direct.learned import Growth
-from forecasting.errors import NoCycle, NotReady
+from forecasting.errors import NoCycle, NotEnoughHistory, NotReady
 from forecasting.forecaster import Forecaster, Paths
 from forecasting.models.cycle import Cycle
 from forecasting.models.direct import Direct
 from forecasting.models.level_season import LevelSeason
-from forecasting.periods import find_periods
+from forecasting.periods import LEAST_CYCLES, find_periods
 from forecasting.series import Arrivals, Recorder, Series, counts_of, resample
 from forecasting.trajectories import add_count_noise
 
@@ -25,7 +25,7 @@ _MINUTE = 60.0
 _SHORTEST, _LONGEST = 2 * _MINUTE, 60 * _MINUTE  # s: of a cycle
 _CLEAR = 0.3  # share of the load's variation that a cycle explains, for a model of its own
 _SEEN = 64  # steps that are remembered until a history comes
-_SEASONS = 3  # kept by the second model: each costs some 45 kB
+_SEASONS = 3  # kept by level times season: each costs some 45 kB
 
 
 class Coarse:
@@ -63,7 +63,7 @@ class Coarse:
 class OwnCycle:
     """:class:`~forecasting.models.cycle.Cycle` of a period, from two minutes to an hour, that the load of the last day
     is found to have, and that explains much of it: such as a cron job's. Of several, the longest that the strongest one
-    fits into. ``fit`` raises ``NoCycle`` where there is none."""
+    fits into. ``fit`` raises ``NoCycle`` where there is none, ``NotEnoughHistory`` where too little is known."""
 
     name = "cycle"
 
@@ -75,13 +75,21 @@ class OwnCycle:
     def fit(self, history: Series) -> None:
         """See :class:`~forecasting.forecaster.Forecaster`. Raises ``NoCycle``, too."""
         inner = Cycle(self.step, self._period(history), seed=self.seed)
-        for arrivals in counts_of(self._seen.series()) if self._seen is not None else ():
+        for arrivals in self._since(history.end):
             inner.update(arrivals)
         inner.fit(history)
         self.inner, self._seen = inner, None
 
+    def _since(self, end: float) -> list[Arrivals]:
+        """What updates told, as far as it is remembered: before the first fit all, then what is newer than ``end``."""
+        if self._seen is not None:
+            return counts_of(self._seen.series())
+        return [] if self.inner is None else [a for a in counts_of(self.inner.series.series()) if a.end > end]
+
     def _period(self, history: Series) -> float:
         rates = history.rates[-math.ceil(DAY / history.step) :]
+        if np.count_nonzero(~np.isnan(rates)) * history.step < LEAST_CYCLES * _LONGEST:
+            raise NotEnoughHistory(f"{LEAST_CYCLES * _LONGEST / 3600:g} h of known load are needed to find a cycle")
         day = Series(history.end - len(rates) * history.step, history.step, rates)
         shortest = max(_SHORTEST, 2 * self.step)
         found = find_periods(resample(day, _MINUTE) if day.step < _MINUTE else day, shortest=shortest, longest=_LONGEST)
@@ -132,12 +140,17 @@ class Incumbent(Competition):
     @property
     def trusted(self) -> bool:
         """See :class:`~forecasting.competition.Judged`."""
-        return any(m.standing.state not in (State.DEMOTED, State.FAILED) for m in self.members)
+        return any(self._believed())
+
+    def _believed(self) -> list[bool]:
+        """Not those that have nothing to say of what others have."""
+        out = (State.DEMOTED, State.FAILED)
+        return [m.standing.state not in out and (m.forecaster.ready or not self.naive.ready) for m in self.members]
 
     def _weigh(self) -> None:
         """By the same measure, but the newest level has paths only when nobody else has."""
         super()._weigh()
-        believed = np.array([m.standing.state not in (State.DEMOTED, State.FAILED) for m in self.members])
+        believed = np.array(self._believed())
         if not believed.any():
             return
         shares = np.where(believed, self._weights[:-1], 0.0)

@@ -180,9 +180,13 @@ class Recorder:
         closed = range(self._open, index)
         if not closed:
             return closed
-        fresh = np.arange(max(self._open + 1, index + 1 - self.capacity), index + 1) % self.capacity
-        self._counts[fresh] = 0.0
-        self._seen[fresh] = 0.0
+        fresh = range(max(self._open + 1, index + 1 - self.capacity), index + 1)
+        if len(fresh) < _FEW:  # as below, without numpy's overhead
+            for step in fresh:
+                self._counts[step % self.capacity] = self._seen[step % self.capacity] = 0.0
+        else:
+            at = np.arange(fresh.start, fresh.stop) % self.capacity
+            self._counts[at] = self._seen[at] = 0.0
         self._open = max(index, self._open)
         self._first = max(self._first, self._open + 1 - self.capacity)
         return closed

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.compiled import compiled
 from forecasting.direct.kept import Kept
 from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
@@ -41,8 +42,8 @@ class Cycle:
     def __init__(self, step: float, period: float, *, seed: int = 0) -> None:
         self.step = step
         self.period = whole_period(period, step)
-        cycles = max(min(_CYCLES, round(_DAY / period)), _MEDIAN) + _MEDIAN
-        self.series = Kept(step, cycles * self.period, seed)
+        self.cycles = max(min(_CYCLES, round(_DAY / period)), _MEDIAN)
+        self.series = Kept(step, (self.cycles + _MEDIAN) * self.period, seed)
 
     def fit(self, history: Series) -> None:
         """See :class:`~forecasting.forecaster.Forecaster`."""
@@ -64,56 +65,76 @@ class Cycle:
             raise NotReady(f"{self.name}: nothing was learned or observed yet")
         levels = self._levels()
         known = levels[~np.isnan(levels)]
-        level = float(known[0]) if len(known) else series.newest
-        back = np.flatnonzero(levels[1:] > 0) + 1  # cycles ago; not those whose level is not known
+        level, seen = (float(known[0]), self.step * self.period) if len(known) else (series.newest, self.step)
+        ceiling = CEILING * max(series.peak, level)
+        back = self._told(np.flatnonzero(levels[1 : self.cycles + 1] > 0) + 1, steps)
         assumed = round(count / (1 + len(back)))
         newest = self._followed(back[:1], level / levels[back[:1]], steps) if len(back) else np.full(steps, level)
         drift = _DRIFT * math.sqrt(self.step / 60)
+        around = np.exp(without_errors(level, seen, drift, steps, assumed, rng))
         paths = np.empty((count, steps), np.float32)
-        paths[:assumed] = newest * np.exp(without_errors(level, self.step, drift, steps, assumed, rng))
+        paths[:assumed] = np.minimum(newest * around, ceiling)
         if len(back):
             weights: Floats = _PER_CYCLE ** back.astype(np.float64)
             chosen = back[draw(weights, count - assumed, rng)]
             times = level / levels[chosen] * np.exp(_between(levels) * rng.standard_normal(count - assumed))
-            paths[assumed:] = self._followed(chosen, times, steps)
-        return finish(paths, CEILING * max(series.peak, level), out)
+            paths[assumed:] = np.minimum(self._followed(chosen, times, steps), ceiling)
+        return finish(paths, ceiling, out)
 
     def _levels(self) -> Floats:
         """Requests/s now and whole cycles ago, the newest first; NaN where no cycle is known."""
-        rates, period = self.series.rates, self.period
-        lately = period // 2
-        cycles = (len(rates) - lately) // period
-        if cycles < 1:
-            return np.empty(0)
-        ends = len(rates) - period * np.arange(cycles)[:, None] - np.arange(lately)[None, :]
-        total = np.concatenate(([0.0], np.cumsum(np.nan_to_num(rates), dtype=np.float64)))
-        sums = total[ends] - total[ends - period]
-        holes = np.isnan(rates)
-        if holes.any():
-            missing = np.concatenate(([0], np.cumsum(holes)))
-            known = period - (missing[ends] - missing[ends - period])
-            enough = known >= _KNOWN * period  # without its burst a cycle says nothing
-            sums = np.where(enough, sums * period / np.maximum(known, 1), np.nan)
-            sums[~enough.any(axis=1)] = np.inf  # of these there is no median
-            levels = np.nanmedian(sums, axis=1) / period
-            levels[np.isinf(levels)] = np.nan
-        else:
-            levels = np.median(sums, axis=1) / period
-        if cycles >= _MEDIAN:
+        levels = cycle_means(self.series.rates, self.period)
+        if len(levels) >= _MEDIAN:
             usual = np.median(np.lib.stride_tricks.sliding_window_view(levels, _MEDIAN), axis=1)
             levels[: len(usual)] = np.fmax(levels[: len(usual)], usual)
         return levels
 
-    def _followed(self, back: NDArray[np.intp], times: Floats, steps: int) -> Floats:
-        """What followed ``back`` cycles ago, ``times`` as high, [cycles, steps]; repeated where it is not known yet. A
-        hole is as high as the mean of the rest."""
+    def _ahead(self, back: NDArray[np.intp], steps: int) -> Floats:
+        """What followed ``back`` cycles ago, [cycles, steps]; repeated where it is not known yet."""
         ago = back[:, None] * self.period
-        followed = self.series.rates[len(self.series.rates) - ago + np.arange(steps) % ago] * times[:, None]
+        followed: Floats = self.series.rates[len(self.series.rates) - ago + np.arange(steps) % ago].astype(np.float64)
+        return followed
+
+    def _told(self, back: NDArray[np.intp], steps: int) -> NDArray[np.intp]:
+        """Those of the cycles after which nearly all is known: a hole is not nothing."""
+        if not np.isnan(self.series.rates).any():
+            return back
+        told: NDArray[np.intp] = back[(~np.isnan(self._ahead(back, steps))).mean(axis=1) >= _KNOWN]
+        return told
+
+    def _followed(self, back: NDArray[np.intp], times: Floats, steps: int) -> Floats:
+        """What followed ``back`` cycles ago, ``times`` as high; a hole is as high as the mean of the rest."""
+        followed = self._ahead(back, steps) * times[:, None]
         hole = np.isnan(followed)
         if hole.any():
-            seen = np.maximum((~hole).sum(axis=1, keepdims=True), 1)
+            seen = (~hole).sum(axis=1, keepdims=True)
             followed = np.where(hole, np.nan_to_num(followed).sum(axis=1, keepdims=True) / seen, followed)
         return followed
+
+
+@compiled
+def cycle_means(rates: NDArray[np.float32], period: int) -> Floats:
+    """Median of the mean rates over those whole cycles that ended in the last half cycle, now and each cycle before;
+    of cycles that are nearly known, for without its burst one says nothing. NaN where there is none."""
+    total, seen = np.zeros(len(rates) + 1), np.zeros(len(rates) + 1)
+    for k in range(len(rates)):
+        told = not math.isnan(rates[k])
+        total[k + 1] = total[k] + (rates[k] if told else 0.0)
+        seen[k + 1] = seen[k] + told
+    lately = period // 2
+    out = np.full(max((len(rates) - lately) // period, 0), np.nan)
+    means = np.empty(lately)
+    for cycle in range(len(out)):
+        found = 0
+        for back in range(lately):
+            end = len(rates) - cycle * period - back
+            known = seen[end] - seen[end - period]
+            if known >= _KNOWN * period:
+                means[found] = (total[end] - total[end - period]) / known
+                found += 1
+        if found > 0:
+            out[cycle] = np.median(means[:found])
+    return out
 
 
 def _between(levels: Floats) -> float:

@@ -295,7 +295,11 @@ class NodePlanner:
         hold = s.held_leads * tick.ahead.surely
         while self._present and not now - hold <= self._present[0].time <= now:
             self._present.popleft()
-        lately = [level, *(past.level for past in self._present if past.time > now - s.lately)]
+        lately = [level]
+        for past in reversed(self._present):
+            if not now - s.lately < past.time <= now:  # older, or of before the clock was set back
+                break
+            lately.append(past.level)
         goes_on = sum(lately) / len(lately)
         backlog = left = float(tick.per_service[:, kernel.BACKLOG].sum())
         for there in capacity.tolist():

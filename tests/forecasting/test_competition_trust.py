@@ -324,8 +324,9 @@ def test_weights_are_twentieths_by_loss_and_its_error() -> None:
 
     worse = scored(0.5, State.DEMOTED)
     weights = weights_of([scored(0.7), scored(0.75), worse], Rules(sharpness=0.1))
-    # One block has no error; e^0, e^-0.5, 0, and the newest level's e^-3, in twentieths of their sum.
-    assert weights.tolist() == pytest.approx([12 / 20, 7 / 20, 0, 1 / 20])
+    # One block has no error; e^0, e^-0.71 (0.05 / 0.7 / 0.1), 0, and the newest level's e^-4.3, in twentieths.
+    assert weights.tolist() == pytest.approx([13 / 20, 7 / 20, 0, 0])
+    assert weights_of([scored(0.02), scored(0.04)], Rules(sharpness=0.1)).tolist() == [1, 0, 0], "of the best one's"
     assert weights_of([worse], Rules()).tolist() == [0, 1]
     unsettled = scored(0.7)
     unsettled.scored = 60.0

@@ -140,6 +140,23 @@ def test_the_peak_of_a_burst_is_not_taken_to_go_on_until_a_node_serves() -> None
     assert ordered[-1] >= 4
 
 
+def test_a_clock_that_was_set_back_does_not_delay_what_goes_on() -> None:
+    """What was seen at times that are yet to come is not of the last minute."""
+
+    def first_order(back: float) -> int:
+        planner = NodePlanner(POOL, TICK)
+        for tick in range(60):
+            now = NOW + tick * TICK
+            planner.step(now, seen(4, now=now), [need(steady(14.0), 32, level=14.0)])
+        for tick in range(30):
+            now = NOW + (60 + tick) * TICK - back
+            if planner.step(now, seen(4, now=now), [need(steady(14.0), 32, level=36.0)]).ordered >= 4:
+                return tick
+        return 30
+
+    assert first_order(240.0) <= first_order(0.0) < 5
+
+
 def test_the_replicas_that_the_present_needs_have_their_nodes() -> None:
     plan = decide(2, need(steady(1.0), 16, floor=25))
     assert plan.ordered == 2

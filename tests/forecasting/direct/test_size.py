@@ -17,7 +17,7 @@ def test_a_week_fits_into_half_a_megabyte_with_room_for_the_plan():
     rates = np.random.default_rng(0).poisson(rate * 60) / 60
     model = default_competition(15.0, 150.0)
     model.fit(Series(0.0, 60.0, rates))
-    (direct,) = (member.forecaster for member in model.members)
+    direct = model.members[0].forecaster
     assert isinstance(direct, Direct)
     assert direct.reason is None
     assert len(pickle.dumps(direct)) < 360_000

@@ -90,6 +90,39 @@ def test_a_hole_in_the_history_is_no_hole_in_what_comes() -> None:
     assert np.median(next_bursts(model)) == pytest.approx(HIGH, rel=0.1)
 
 
+@pytest.mark.parametrize("cycles", [4, 60])
+def test_cycles_after_which_nothing_is_known_lend_nothing(cycles: int) -> None:
+    """An outage is not nothing: no path is, where there never was nothing."""
+    rates = 100.0 + bursts(usual(cycles + 1))
+    rates[cycles * PERIOD : -4] = np.nan
+    model, _ = fitted(rates)
+    for steps in (10, 20, PERIOD):
+        assert model.paths(steps, 100, np.random.default_rng(0)).max(axis=1).min() > 10.0
+
+
+def test_what_came_after_a_history_that_is_read_again_is_kept() -> None:
+    found, history = OwnCycle(STEP), Series(START, STEP, bursts(usual(72)))
+    found.fit(history)
+    feed(found, history.end, bursts([HIGH])[:18])
+    before = found.paths(PERIOD, 100, np.random.default_rng(0)).mean(axis=0).argmax()
+    found.fit(history)
+    assert found.paths(PERIOD, 100, np.random.default_rng(0)).mean(axis=0).argmax() == before
+
+
+def test_a_history_too_short_to_tell_is_no_verdict() -> None:
+    """The cycle is found when there is more, and starts with an honest trial then."""
+    competition = default_competition(STEP, 150.0)
+    short = Series(START, STEP, bursts(usual(2)))
+    competition.fit(short)
+    assert competition.standings["cycle"].state is State.UNPROVEN
+    feed(competition, short.end, bursts(usual(48, seed=1)))
+    assert competition.weights["cycle"] == 0.0
+    kept = competition.kept()
+    assert kept is not None
+    competition.adopt(competition.study(kept))
+    assert competition.weights["cycle"] >= 0.9
+
+
 def test_a_period_that_is_no_two_steps_is_refused() -> None:
     with pytest.raises(ValueError, match="two whole steps"):
         Cycle(STEP, 20.0)
