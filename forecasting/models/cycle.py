@@ -17,8 +17,8 @@ from forecasting.trajectories import CEILING, draw, finish, without_errors
 
 Floats = NDArray[np.float64]
 
-_CYCLES = 48  # whose course is remembered, or as many as a day has
-_DAY = 86400.0
+_CYCLES = 48  # whose course is remembered, or
+_SPAN = 43_200.0  # s: as many as these have
 _MEDIAN = 3  # cycles
 _KNOWN = 0.9  # share of a cycle
 _PER_CYCLE = 0.97  # weight of a cycle that is one older
@@ -42,7 +42,7 @@ class Cycle:
     def __init__(self, step: float, period: float, *, seed: int = 0) -> None:
         self.step = step
         self.period = whole_period(period, step)
-        self.cycles = max(min(_CYCLES, round(_DAY / period)), _MEDIAN)
+        self.cycles = max(min(_CYCLES, round(_SPAN / period)), _MEDIAN)
         self.series = Kept(step, (self.cycles + _MEDIAN) * self.period, seed)
 
     def fit(self, history: Series) -> None:
