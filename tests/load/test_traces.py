@@ -119,7 +119,6 @@ def test_a_trace_is_found_by_name_in_the_folder_of_the_environment(
         find_trace("other")
 
 
-@pytest.mark.skipif(not traces_folder().is_dir(), reason="the shared traces are not on this machine (LAGCAST_TRACES)")
 def test_rows_that_are_regularly_apart_are_a_wrong_step_and_not_gaps(tmp_path: Path) -> None:
     path = write(tmp_path, "t_s,value\n" + "".join(f"{300 * k},5\n" for k in range(5)))
     with pytest.raises(BadSeries, match=r"load__60s.csv:3: most rows are 300 s apart, .* name it __300s;"):
@@ -128,6 +127,7 @@ def test_rows_that_are_regularly_apart_are_a_wrong_step_and_not_gaps(tmp_path: P
     read_trace(write(tmp_path, "t_s,value\n" + "".join(f"{at},5\n" for at in rows)))
 
 
+@pytest.mark.skipif(not traces_folder().is_dir(), reason="the shared traces are not on this machine (LAGCAST_TRACES)")
 def test_the_shared_traces_are_read() -> None:
     large = read_trace(find_trace("servegen_llm_large"))
     assert large.rates[0] == pytest.approx(212.78)
