@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 
-from forecasting.direct.kept import Kept
+from forecasting.direct.kept import Kept, Remembers
 from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
-from forecasting.series import Arrivals, Series
 from forecasting.trajectories import (
     CEILING,
     WIDEST_ERROR,
@@ -28,7 +27,7 @@ _LIKE = 0.7  # distance in log level at which an origin's weight has fallen to e
 _ASSUMED = 5  # origins that the assumed errors count for
 
 
-class NewestLevel:
+class NewestLevel(Remembers):
     """Forecast = the newest minute's mean rate; around it whole error trajectories of the last day's origins at a like
     level.
 
@@ -43,19 +42,6 @@ class NewestLevel:
         self.width = max(1, round(_MINUTE / step))
         self.calm = 1.0 / max(step, _MINUTE)
         self.series = Kept(step, max(2 * self.width, round(_DAY / step)), seed)
-
-    def fit(self, history: Series) -> None:
-        """See :class:`~forecasting.forecaster.Forecaster`."""
-        self.series.fit(history)
-
-    def update(self, arrivals: Arrivals) -> None:
-        """See :class:`~forecasting.forecaster.Forecaster`. Raises ``BadSeries`` for a count that cannot be."""
-        self.series.update(arrivals)
-
-    @property
-    def ready(self) -> bool:
-        """Whether any arrivals are known."""
-        return not math.isnan(self.series.newest)
 
     def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
         """See :class:`~forecasting.forecaster.Forecaster`."""

@@ -105,6 +105,25 @@ class Kept:
             self.peak = max(self.peak, self.newest)
 
 
+class Remembers:
+    """What forecasters have in common that learn nothing but the series that they keep."""
+
+    series: Kept
+
+    def fit(self, history: Series) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`."""
+        self.series.fit(history)
+
+    def update(self, arrivals: Arrivals) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`. Raises ``BadSeries`` for a count that cannot be."""
+        self.series.update(arrivals)
+
+    @property
+    def ready(self) -> bool:
+        """Whether any arrivals are known."""
+        return not math.isnan(self.series.newest)
+
+
 def _lay(into: Singles, rates: Singles, at: int) -> None:
     """Write what is known of ``rates`` from position ``at`` on; what falls outside is left out."""
     begin, end = max(at, 0), min(at + len(rates), len(into))

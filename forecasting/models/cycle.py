@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
-from forecasting.direct.kept import Kept
+from forecasting.direct.kept import Kept, Remembers
 from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
 from forecasting.models.base import whole_period
-from forecasting.series import Arrivals, Series
 from forecasting.trajectories import CEILING, draw, finish, without_errors
 
 Floats = NDArray[np.float64]
@@ -25,7 +24,7 @@ _PER_CYCLE = 0.97  # weight of a cycle that is one older
 _DRIFT = 0.1  # log standard deviation per square root of a minute, where there is no past cycle to draw from
 
 
-class Cycle:
+class Cycle(Remembers):
     """Paths are what followed the same moment of past cycles, times the level now over the level then.
 
     A level is the mean over a whole cycle, so within one it stands still, however steep the load is: the median of the
@@ -44,19 +43,6 @@ class Cycle:
         self.period = whole_period(period, step)
         self.cycles = max(min(_CYCLES, round(_SPAN / period)), _MEDIAN)
         self.series = Kept(step, (self.cycles + _MEDIAN) * self.period, seed)
-
-    def fit(self, history: Series) -> None:
-        """See :class:`~forecasting.forecaster.Forecaster`."""
-        self.series.fit(history)
-
-    def update(self, arrivals: Arrivals) -> None:
-        """See :class:`~forecasting.forecaster.Forecaster`. Raises ``BadSeries`` for a count that cannot be."""
-        self.series.update(arrivals)
-
-    @property
-    def ready(self) -> bool:
-        """Whether any arrivals are known."""
-        return not math.isnan(self.series.newest)
 
     def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
         """See :class:`~forecasting.forecaster.Forecaster`."""

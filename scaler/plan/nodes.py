@@ -304,8 +304,8 @@ class NodePlanner:
         backlog = left = float(tick.per_service[:, kernel.BACKLOG].sum())
         for there in capacity.tolist():
             left = max(left + (goes_on - there) * tick.ahead.dt, 0.0)
-        needs = s.present * level + np.array([backlog, left]) / s.drain
-        self._present.append(_Present(now, level, *needs.tolist()))
+        served = s.present * level
+        self._present.append(_Present(now, level, served + backlog / s.drain, served + left / s.drain))
         return max(past.now for past in self._present), max(past.later for past in self._present)
 
     def _keep(self, tick: _Tick, coming: Floats, least: int) -> tuple[int, tuple[int, ...]]:
