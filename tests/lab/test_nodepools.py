@@ -11,11 +11,15 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from scaler.act.nodepools.capacity_buffer import KIND, VERSIONS
+from scaler.act.nodepools.fields import Field, put
 from scaler.act.nodepools.machines import FIRST
+from scaler.act.nodepools.objects import ObjectRef, Objects
 from scaler.act.nodepools.pools import ProviderPools
+from scaler.act.nodepools.ports import Mark
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.clock import SystemClock
-from scaler.errors import Forbidden, TargetError
+from scaler.errors import Conflict, Forbidden, TargetError
 from scaler.kube import Json, KubeClient, connect
 from scaler.plan.observation import Freshness
 from simulations.lab.karpenter import GPUS, POOL_LABEL, node_class, node_pool, whole_node
@@ -194,6 +198,34 @@ def test_a_buffer_has_nodes_there_before_the_pods(admin: KubeClient, pools: Prov
     assert max(waits(pods(admin, "real"))) < LEAD - 1  # s; they were there
     pools.release(held(given))
     delete(admin, real, f"{buffers}/spare")
+
+
+def test_what_others_write_between_reading_and_patching(admin: KubeClient, clients: Clients) -> None:
+    buffers = f"/apis/autoscaling.x-k8s.io/v1beta1/{FLEET}/capacitybuffers"
+    replaced(admin, buffers, {**buffer("none"), "metadata": {"name": "raced"}})
+    objects = Objects(clients.ours)
+    field = Field(ObjectRef(VERSIONS, KIND, "fleet", "raced"), "/spec/replicas")
+    merge = "application/merge-patch+json"
+
+    def meanwhile(part: str, change: Json) -> Json:
+        read = objects.read(field.ref)
+        answer = admin.call("PATCH", f"{buffers}/raced{part}", body=change, content_type=merge)
+        assert answer.ok, answer
+        return read
+
+    mark = Mark("GpuNodePool/raced", 2, 0, 0.0)
+    read = meanwhile("", {"metadata": {"annotations": {"who": "ops"}}})
+    with pytest.raises(Conflict):
+        put(objects, field, read, 2, mark)
+    read = meanwhile("/status", {"status": {"replicas": 7}})
+    put(objects, field, read, 2, mark)
+    read = meanwhile("", {"metadata": {"annotations": None}})
+    with pytest.raises(Conflict):
+        put(objects, field, read, 3, mark)
+    read = meanwhile("/status", {"status": {"replicas": 8}})
+    put(objects, field, read, 3, mark)
+    assert objects.read(field.ref)["spec"]["replicas"] == 3
+    delete(admin, f"{buffers}/raced")
 
 
 def test_placeholders_make_room_at_once(admin: KubeClient, pools: ProviderPools, dynamic: str) -> None:

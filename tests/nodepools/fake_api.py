@@ -144,8 +144,10 @@ def _apply(item: Any, operation: Json) -> None:
     key: Any = int(last) if isinstance(item, list) else last
     match operation["op"]:
         case "test":
-            assert item[key] == operation["value"]
-            assert type(item[key]) is type(operation["value"])
+            # As the API server's: what is not there equals null.
+            stands = item.get(key) if isinstance(item, dict) else item[key]
+            assert stands == operation["value"]
+            assert type(stands) is type(operation["value"])
         case "replace":
             assert item[key] is not None  # it has to be there
             item[key] = operation["value"]

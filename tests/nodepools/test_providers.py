@@ -117,6 +117,20 @@ def test_somebody_who_writes_between_reading_and_patching_wins(provider: str) ->
     assert world.number(made) == 7
 
 
+@pytest.mark.parametrize("noted", [None, {"who": "ops"}], ids=["no annotations", "annotations"])
+def test_a_status_written_at_the_same_moment_is_no_conflict(noted: Json | None) -> None:
+    world = fake("capacityBuffer")
+    made = world.made(2)
+    path = f"{world.kept.path}/h100"
+    world.kube.objects[path]["metadata"].pop("annotations", None)
+    if noted is not None:
+        world.kube.objects[path]["metadata"]["annotations"] = dict(noted)
+    world.kube.meanwhile = [(path, {"status": {"replicas": 2}})]
+    world.pools.write(made, 2, 5)
+    assert world.number(made) == 5
+    assert world.kube.objects[path]["status"] == {"replicas": 2}
+
+
 def test_annotations_made_at_the_same_moment_are_kept() -> None:
     world = fake("capacityBuffer")
     made = world.made(2)

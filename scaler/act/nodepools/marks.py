@@ -16,6 +16,7 @@ from scaler.kube import Json
 
 FIELD = "lagcast.io/floor-field"  # JSON pointer to the number; of a placeholders' pool: namespace/name of them
 __all__ = ["BEFORE", "EXPIRES", "FIELD", "LIFE", "OWNER", "VALUE"]
+ALL = "/metadata/annotations"
 NAMES = (OWNER, VALUE, BEFORE, EXPIRES, FIELD)
 RENEWED = RENEW / LIFE  # of its life is left when it is renewed
 
@@ -63,9 +64,7 @@ def changes(item: Json, wanted: Mark | None, field: str) -> tuple[dict[str, obje
     numbers = {VALUE: str(wanted.value), BEFORE: str(wanted.before)}
     values = {OWNER: wanted.owner, **numbers, EXPIRES: told(wanted.expires), FIELD: field}
     if not found:  # to add one, the map has to be there; to add the map would drop one that was just made
-        version = (item.get("metadata") or {}).get("resourceVersion")
-        whole = {"op": "add", "path": "/metadata/annotations", "value": values}
-        return {"/metadata/resourceVersion": version}, [whole]
+        return {ALL: _whole(item)}, [{"op": "add", "path": ALL, "value": values}]
     return _tests(found), [{"op": "add", "path": _path(name), "value": value} for name, value in values.items()]
 
 
@@ -74,15 +73,18 @@ def noting(item: Json, name: str, value: str | None) -> tuple[dict[str, object],
     (None: it is not there).
     """
     found, where = noted(item), _path(name)
-    if name in found:
-        tests: dict[str, object] = {where: found[name]}
-    else:  # a test of what is not there fails: then only the version of the whole can be tested
-        tests = {"/metadata/resourceVersion": (item.get("metadata") or {}).get("resourceVersion")}
     if value is None:
-        return (tests, [{"op": "remove", "path": where}]) if name in found else ({}, [])
+        return ({where: found[name]}, [{"op": "remove", "path": where}]) if name in found else ({}, [])
     if found:
-        return tests, [{"op": "add", "path": where, "value": value}]
-    return tests, [{"op": "add", "path": "/metadata/annotations", "value": {name: value}}]
+        return {where: found.get(name)}, [{"op": "add", "path": where, "value": value}]
+    return {ALL: _whole(item)}, [{"op": "add", "path": ALL, "value": {name: value}}]
+
+
+def _whole(item: Json) -> object:
+    """The map of annotations as it was read; None: there was none, which a test of the value null holds to. What
+    others write elsewhere in the object meanwhile (its status, most of all) is no reason to write nothing.
+    """
+    return (item.get("metadata") or {}).get("annotations")
 
 
 def _tests(found: Mapping[str, Any]) -> dict[str, object]:
