@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from forecasting.competition_naive import NewestLevel
 from forecasting.competition_scores import Doubt, Rules, Standing, State, Told, pinball, quantiles_of, weights_of
+from forecasting.competition_strays import likelihood_rank
 from forecasting.errors import NotEnoughHistory, NotReady
 from forecasting.forecaster import Forecaster, Paths
 from forecasting.repeated import Repeated
 from forecasting.series import LEAST_SEEN, Arrivals, Series, counts_of, resample, step_index
+from forecasting.trajectories import extremes
 
 Floats = NDArray[np.float64]
 
@@ -117,8 +119,9 @@ class Competition:
 
     Every ``every`` s models say quantiles of the mean rate around ``lead_time`` (s) ahead; when that time has come,
     their mean pinball losses go into their :class:`~forecasting.competition_scores.Standing`. Twice as often, where
-    steps are short, the one with most paths (the first where none has any) is asked of what is near, which tells within
-    minutes whether it is far from what comes (:class:`~forecasting.competition_scores.Told`). Paths are drawn in
+    steps are short, the one with most paths (the first where none has any) and one other in turn are asked of what is
+    near, which tells within minutes whether it is far from what comes (:class:`~forecasting.competition_scores.Told`),
+    and whether that is what it says itself (:class:`~forecasting.competition_strays.Strays`). Paths are drawn in
     proportion to weights, whole trajectories each. A model that is worse is demoted within the hour and comes back
     slowly; ``trusted`` is False, and ``why`` says so, when none is proven: paths are mostly the newest level's then.
     One that raises or draws what is no rate is out until the next fit. ``fit`` tries the models on the history's last
@@ -127,7 +130,7 @@ class Competition:
 
     ``members`` are functions that make forecasters (picklable: a class, a ``functools.partial``), all of the same
     step. An update costs the members' own and, twice in ``every`` s, 100 and 50 short paths of the one with most
-    paths and of the newest level; the others are asked once in ``others`` times.
+    paths, of one other and of the newest level; all are scored once in ``others`` times.
     """
 
     name = "competition"
@@ -160,7 +163,7 @@ class Competition:
         self._near: deque[_Pending] = deque()
         self._told = Told()
         self._doubt = Doubt(self.rules.long / every)
-        self._asked = 0
+        self._asked = self._turns = 0
         self._streams: dict[int, Repeated] = {}  # by the place of the model
         self._origin = Repeated((seed, 0))  # of what is scored
         self._next = self._next_near = -math.inf  # unix s, when models are asked again
@@ -269,29 +272,40 @@ class Competition:
 
     def _ask(self, origin: float) -> None:
         """Ask models whose turn it is. The same random numbers for all."""
-        number, drawn = round(origin / self.step), None
-        if origin >= self._next:
+        scored, near = origin >= self._next, origin >= self._next_near
+        if not (scored or near):
+            return
+        number, leader = round(origin / self.step), int(np.argmax(self._weights[:-1]))
+        drawn: dict[int, Paths] | None = None
+        turn = self._turn(leader) if near else leader
+        if scored:
             self._next = origin + self.every - self.step / 2
-            drawn = self._draw(number, self._last, _SCORED_PATHS, self._asked % self.others == 0)
+            judged = set(range(len(self.members))) if self._asked % self.others == 0 else {leader}
+            drawn = self._draw(number, self._last, _SCORED_PATHS, {*judged, turn})
             naive, said = self._rates(drawn, self._first, self._last)
-            quantiles = {place: quantiles_of(rates) for place, rates in said.items()}
+            quantiles = {place: quantiles_of(rates) for place, rates in said.items() if place in judged}
             wide = self._doubt.corrected(quantiles_of(naive))
             self._pending.append(_Pending(number + self._first, number + self._last, wide, quantiles))
             self._asked += 1
-        if origin >= self._next_near:
+        if near:
             self._next_near = origin + self.often - self.step / 2
             if drawn is None or self._near_last > self._last:
-                drawn = self._draw(number, self._near_last, _NEAR_PATHS, False)
+                drawn = self._draw(number, self._near_last, _NEAR_PATHS, {leader, turn})
             first, last = self._near_first, self._near_last
             self._near.append(_Pending(number + first, number + last, *self._rates(drawn, first, last)))
 
-    def _draw(self, number: int, last: int, count: int, others: bool) -> dict[int, Paths]:
-        """Paths as far as step ``last``, by the place of the models whose turn it is, naive's at ``_NAIVE``."""
+    def _turn(self, leader: int) -> int:
+        """The model that is asked of what is near besides the leading one: who is rubbish is known before it leads."""
+        rest = [k for k, m in enumerate(self.members) if k != leader and m.standing.state is not State.FAILED]
+        self._turns += 1
+        return rest[self._turns % len(rest)] if rest else leader
+
+    def _draw(self, number: int, last: int, count: int, places: set[int]) -> dict[int, Paths]:
+        """Paths as far as step ``last``, of the models at ``places``, naive's at ``_NAIVE``."""
         drawn = {_NAIVE: self._of_origin(self.naive, number, last, count)}
-        leader = int(np.argmax(self._weights[:-1]))
-        for place, member in enumerate(self.members):
-            asked = others or place == leader
-            if member.standing.state is State.FAILED or not member.forecaster.ready or not asked:
+        for place in sorted(places):
+            member = self.members[place]
+            if member.standing.state is State.FAILED or not member.forecaster.ready:
                 continue
             try:
                 drawn[place] = self._of_origin(member.forecaster, number, last, count)
@@ -330,10 +344,13 @@ class Competition:
             return
         seconds = (near.last + 1 - near.first) * self.step
         told = self._told.nats(outcome, seconds, near.naive, list(near.said.values()))
-        demoted = False
-        for place, nats in zip(near.said, told, strict=True):
-            demoted |= self.members[place].standing.hear(nats)
-        if demoted:
+        changed = False
+        for (place, said), nats in zip(near.said.items(), told, strict=True):
+            standing = self.members[place].standing
+            changed |= standing.hear(nats)
+            few = said[:_NEAR_PATHS]
+            changed |= standing.strays.hear(float(few.mean()), likelihood_rank(few, outcome, seconds))
+        if changed:
             self._weigh()
 
     def _score(self, pending: _Pending, now: float) -> None:
@@ -365,7 +382,7 @@ class Competition:
     @property
     def trusted(self) -> bool:
         """See :class:`Judged`."""
-        return any(m.standing.state is State.PROVEN for m in self.members)
+        return any(m.standing.state is State.PROVEN and not m.standing.out for m in self.members)
 
     @property
     def why(self) -> str | None:
@@ -393,7 +410,7 @@ class Competition:
             raise NotReady(f"{self.name}: nothing was learned or observed yet")
         if out is None:
             out = np.empty((count, steps), np.float32)
-        seeds = rng.integers(0, 2**63, size=len(self._weights)).tolist()
+        seeds = [int(raw) >> 1 for raw in rng.bit_generator.random_raw(len(self._weights))]
         edges = [round(share * count) for share in accumulate(self._weights.tolist(), initial=0.0)]
         own: np.random.Generator | None = None
         for k, (begin, end) in enumerate(pairwise(edges)):
@@ -420,7 +437,7 @@ class Competition:
         except Exception as broken:  # noqa: BLE001
             member.fail(broken)
         else:
-            least, most = float(part.min()), float(part.max())  # NaN when any is
+            least, most = extremes(part)
             if least >= 0 and most < math.inf:
                 return True
             member.fail(f"rates of {least} to {most} requests/s")
@@ -470,6 +487,8 @@ def _said(member: _Member) -> str:
     standing = member.standing
     if standing.state is State.FAILED:
         return f"failed, {member.detail}"
+    if standing.strays.lost and standing.state is not State.DEMOTED:
+        return "too often what comes is what it says is hardly possible"
     ratio = standing.long.ratio
     if math.isnan(ratio):
         return f"{standing.state.lower()}, not scored yet"

@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 
 from forecasting.competition import Competition
-from forecasting.competition_scores import State
 from forecasting.direct.learned import Growth
 from forecasting.errors import NoCycle, NotEnoughHistory, NotReady
 from forecasting.forecaster import Forecaster, Paths
@@ -144,8 +143,7 @@ class Incumbent(Competition):
 
     def _believed(self) -> list[bool]:
         """Not those that have nothing to say of what others have."""
-        out = (State.DEMOTED, State.FAILED)
-        return [m.standing.state not in out and (m.forecaster.ready or not self.naive.ready) for m in self.members]
+        return [not m.standing.out and (m.forecaster.ready or not self.naive.ready) for m in self.members]
 
     def _weigh(self) -> None:
         """By the same measure, but the newest level has paths only when nobody else has."""

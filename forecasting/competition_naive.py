@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
+from forecasting.compiled import compiled
 from forecasting.direct.kept import Kept, Remembers
 from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
@@ -14,10 +16,12 @@ from forecasting.trajectories import (
     WIDEST_ERROR,
     add_count_noise,
     draw,
-    fill_forward,
     finish,
     without_errors,
 )
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 
 _DAY = 86400.0
 _MINUTE = 60.0
@@ -54,28 +58,54 @@ class NewestLevel(Remembers):
         # Origins with a whole level behind them and, where there are enough, a whole future before them.
         origins = len(rates) - width + 1 - min(steps, len(rates) // 2)
         assumed = round(count * _ASSUMED / (_ASSUMED + max(origins, 0))) if origins > 0 else count
-        errors = np.empty((count, steps), np.float32)
+        ceiling = CEILING * max(series.peak, level)
+        if out is None:
+            out = np.empty((count, steps), np.float32)
         if assumed:
             drift = _DRIFT * math.sqrt(self.step / _MINUTE)
             seen = max(len(newest), 1) * self.step
-            errors[:assumed] = without_errors(level, seen, drift, steps, assumed, rng)
+            around = np.exp(without_errors(level, seen, drift, steps, assumed, rng)).astype(np.float32)
+            around = np.maximum(around * (np.float32(level) + calm) - calm, np.float32(0.0))
+            add_count_noise(around, self.step, np.ones(assumed), rng)
+            finish(around, ceiling, out[:assumed])
         lent = count - assumed
         if lent:
             tried = _TRIED * lent
             strata = (np.arange(tried) + rng.random(tried)) * (origins / tried)
             first = width + np.minimum(strata.astype(np.intp), origins - 1)
-            before = np.log(rates[first[:, None] - np.arange(1, width + 1)].mean(axis=1) + calm)
-            weights = np.exp(-0.5 * ((before - math.log(level + self.calm)) / _LIKE) ** 2)
-            weights = np.nan_to_num(weights) + 1e-9  # at a level never seen before, all are alike
+            before, weights = np.empty(tried), np.empty(tried)
+            likeness(rates, first, width, self.calm, math.log(level + self.calm), before, weights)
             chosen = draw(weights, lent, rng)
-            first, before = first[chosen], before[chosen]
-            ahead = np.minimum(first[:, None] + np.arange(steps), len(rates) - 1)
-            past = np.log(rates[ahead] + calm) - before[:, None]
-            errors[assumed:] = fill_forward(np.clip(past, -WIDEST_ERROR, WIDEST_ERROR))
-        paths = np.exp(errors, out=errors)
-        paths *= np.float32(level) + calm
-        paths -= calm
-        if assumed:
-            np.maximum(paths[:assumed], 0.0, out=paths[:assumed])
-            add_count_noise(paths[:assumed], self.step, np.ones(assumed), rng)
-        return finish(paths, CEILING * max(series.peak, level), out)
+            follow(rates, first[chosen], before[chosen], level, self.calm, ceiling, out[assumed:])
+        return out
+
+
+@compiled
+def likeness(
+    rates: Singles, first: NDArray[np.intp], width: int, calm: float, level: float, before: Floats, weights: Floats
+) -> None:
+    """For origins that know ``rates`` up to column ``first`` [n]: the log of the mean of their last ``width`` steps,
+    ``before`` [n], and how alike it is to the log ``level``, ``weights`` [n]."""
+    for i in range(len(first)):
+        total = 0.0
+        for j in range(first[i] - width, first[i]):
+            total += rates[j]
+        before[i] = math.log(total / width + calm)
+        weight = math.exp(-0.5 * ((before[i] - level) / _LIKE) ** 2)
+        # At a level never seen before all are alike.
+        weights[i] = 1e-9 if math.isnan(weight) else weight + 1e-9
+
+
+@compiled
+def follow(
+    rates: Singles, first: NDArray[np.intp], before: Floats, level: float, calm: float, ceiling: float, out: Singles
+) -> None:
+    """Paths [n, steps] that leave ``level`` as ``rates`` left the log levels ``before`` from column ``first`` on; where
+    one is not known, as the step before."""
+    for p in range(len(first)):
+        error = 0.0
+        for k in range(out.shape[1]):
+            past = math.log(rates[min(first[p] + k, len(rates) - 1)] + calm) - before[p]
+            if not math.isnan(past):
+                error = min(max(past, -WIDEST_ERROR), WIDEST_ERROR)
+            out[p, k] = min(max(math.exp(error) * (level + calm) - calm, 0.0), ceiling)

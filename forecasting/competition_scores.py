@@ -9,6 +9,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.competition_strays import Strays
+
 Floats = NDArray[np.float64]
 
 # Quantiles whose pinball losses are averaged. The upper ones are those that capacity is bought for.
@@ -190,6 +192,7 @@ class Standing:
     long: Sums = field(init=False)
     short: Sums = field(init=False)
     refuted: float = 0.0  # nats: by how much naive said better what came, since that was least
+    strays: Strays = field(default_factory=Strays)
     _fell: bool = False
     _usual: float = 0.0  # naive's losses over the long memory, kept when the rest is forgotten
     _usual_blocks: float = 0.0
@@ -234,6 +237,11 @@ class Standing:
         self._forget()
 
     @property
+    def out(self) -> bool:
+        """Whether it has no paths."""
+        return self.strays.lost or self.state in (State.DEMOTED, State.FAILED)
+
+    @property
     def fell(self) -> bool:
         """Whether it was found to be wrong, and has not proven itself since."""
         return self._fell
@@ -273,9 +281,9 @@ class Standing:
 def weights_of(standings: list[Standing], rules: Rules) -> Floats:
     """Shares of paths [models + 1], the last one naive's: multiples of 1/20, so that they seldom change.
 
-    By loss over naive's, plus its standard error; nothing for what is demoted, failed, or not scored for ``settle``
-    s. Naive has its own by the same measure: a pool of forecasts that err in different ways is better than each of
-    them.
+    By loss over naive's, plus its standard error; nothing for what is demoted, lost, failed, or not scored for
+    ``settle`` s. Naive has its own by the same measure: a pool of forecasts that err in different ways is better than
+    each of them.
     """
     ratios = np.array([_handicapped(s) if s.scored >= rules.settle else math.inf for s in standings] + [1.0])
     ratios[np.isnan(ratios)] = math.inf
@@ -285,7 +293,7 @@ def weights_of(standings: list[Standing], rules: Rules) -> Floats:
 
 
 def _handicapped(standing: Standing) -> float:
-    if standing.state in (State.DEMOTED, State.FAILED):
+    if standing.out:
         return math.inf
     return standing.long.ratio + standing.long.error
 

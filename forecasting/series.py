@@ -164,8 +164,9 @@ class Recorder:
         """Mean rate (requests/s) of a kept step; NaN when less than half of it was seen."""
         if not self._first <= index <= self._open:
             return math.nan
-        seen = float(self._seen[index % self.capacity])
-        return float(self._counts[index % self.capacity]) / seen if seen >= LEAST_SEEN * self.step else math.nan
+        at = index % self.capacity
+        seen = self._seen.item(at)
+        return self._counts.item(at) / seen if seen >= LEAST_SEEN * self.step else math.nan
 
     def series(self) -> Series:
         """The complete steps that are kept, oldest first."""
@@ -179,6 +180,10 @@ class Recorder:
         """Open step ``index``; the steps between become empty ones."""
         closed = range(self._open, index)
         if not closed:
+            return closed
+        if index == self._open + 1:  # as below
+            self._counts[index % self.capacity] = self._seen[index % self.capacity] = 0.0
+            self._open, self._first = index, max(self._first, index + 1 - self.capacity)
             return closed
         fresh = range(max(self._open + 1, index + 1 - self.capacity), index + 1)
         if len(fresh) < _FEW:  # as below, without numpy's overhead
@@ -198,10 +203,13 @@ class Recorder:
             self._seen[last % self.capacity] += end - begin
             return
         if last - first < _FEW:  # as below, without numpy's overhead
+            length, seconds = self.step, end - begin
             for step in range(max(first, self._first), last + 1):
-                part = max(min(end, (step + 1) * self.step) - max(begin, step * self.step), 0.0)
-                self._counts[step % self.capacity] += count * part / (end - begin)
-                self._seen[step % self.capacity] += part
+                upto, since = (step + 1) * length, step * length
+                part = (upto if upto < end else end) - (since if since > begin else begin)
+                if part > 0.0:
+                    self._counts[step % self.capacity] += count * part / seconds
+                    self._seen[step % self.capacity] += part
             return
         steps = np.arange(max(first, self._first), last + 1)
         overlap = np.minimum(end, (steps + 1) * self.step) - np.maximum(begin, steps * self.step)

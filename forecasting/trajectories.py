@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.compiled import compiled
 from forecasting.forecaster import Paths
 
 Columns = NDArray[np.intp]
@@ -91,6 +92,19 @@ def without_errors(rate: float, seen: float, drift: float, steps: int, count: in
     counts = max(rate * seen, 0.0) + 0.5
     level = np.log(rng.gamma(counts, size=(count, 1))) - math.log(counts)
     return level + np.cumsum(rng.standard_normal((count, steps)), axis=1) * drift
+
+
+@compiled
+def extremes(paths: Singles | Floats) -> tuple[float, float]:
+    """The lowest and the highest of ``paths`` [count, steps] in one pass; NaN where any is, or there are none."""
+    least, most = math.inf, -math.inf
+    for row in range(paths.shape[0]):
+        for k in range(paths.shape[1]):
+            value = paths[row, k]
+            if math.isnan(value):
+                return math.nan, math.nan
+            least, most = min(least, value), max(most, value)
+    return (least, most) if most >= least else (math.nan, math.nan)
 
 
 def finish(paths: Paths, ceiling: float, out: Paths | None) -> Paths:

@@ -1,13 +1,14 @@
 """Is Lagcast ever worse than without forecasts? What it forecasts from, or what forecasts, is made wrong on purpose.
 
-``python -m simulations.bench_rubbish``. The history is shuffled or inverted while the live load is as it is; or the
-forecaster is sound and trusted until the sixth hour of the day, and returns rubbish from then on. Each run stands
-beside one of the same plan without forecasts, over the same load and history.
+``python -m simulations.bench_rubbish``. The history is shuffled or inverted while the live load is as it is: the whole
+day is judged. Or all the default's models are sound and trusted until the sixth hour of the day, and return rubbish
+from then on: what comes from then on is judged. Each run stands beside one of the same plan without forecasts, over the
+same load and history, and the same hours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import partial
@@ -16,13 +17,13 @@ import numpy as np
 
 from forecasting.competition_default import Incumbent, default_competition
 from forecasting.forecaster import Forecaster, Paths
-from forecasting.models.direct import Direct
 from forecasting.series import Arrivals, Series
 from scaler.plan.decision import Policy
 from scaler.plan.service import Service
 from simulations.bench_runner import Show, results_of
 from simulations.compare import OWN, Job, Work
 from simulations.executor import Executor
+from simulations.record import Record
 from simulations.scenarios import DEFAULTS, Cell, cells, make
 from simulations.store import Json, Store
 from simulations.table import Table, percent
@@ -46,22 +47,31 @@ class Wrong(StrEnum):
 HISTORIES = (Wrong.SHUFFLED, Wrong.INVERTED)
 
 
-class Broken(Direct):
-    """The default model, sound until ``since`` (unix s)."""
+class Broken:
+    """A model, sound until ``since`` (unix s)."""
 
-    def __init__(self, how: Wrong, since: float, step: float) -> None:
-        super().__init__(step)
-        self.how, self.since = how, since
+    def __init__(self, make: Callable[[], Forecaster], how: Wrong, since: float) -> None:
+        self.inner, self.how, self.since = make(), how, since
+        self.name, self.step = self.inner.name, self.inner.step
         self.now = -np.inf  # unix s
+
+    def fit(self, history: Series) -> None:
+        """See :class:`~forecasting.forecaster.Forecaster`."""
+        self.inner.fit(history)
 
     def update(self, arrivals: Arrivals) -> None:
         """See :class:`~forecasting.forecaster.Forecaster`."""
-        super().update(arrivals)
+        self.inner.update(arrivals)
         self.now = arrivals.end
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``paths`` can be called."""
+        return self.inner.ready
 
     def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
         """See :class:`~forecasting.forecaster.Forecaster`; rubbish in time."""
-        paths = super().paths(steps, count, rng, out)
+        paths = self.inner.paths(steps, count, rng, out)
         if self.now >= self.since:
             if self.how is Wrong.TENFOLD:
                 paths *= 10
@@ -148,14 +158,28 @@ def run_rubbish_job(job: RubbishJob) -> Json:
     def policy(services: Sequence[Service]) -> Policy:
         return PredictivePolicy(services, forecaster)
 
-    outcome = Work(setting, (load,), policy)(Job(OWN))
-    return asdict(Day(outcome.attainment, outcome.gpu_hours))
+    _, record = Work(setting, (load,), policy).recorded(Job(OWN))
+    return asdict(_judged(record, 0 if job.wrong in HISTORIES else round(SOUND)))
+
+
+def _judged(record: Record, since: int) -> Day:
+    """From the second ``since`` on; what arrived late in the day and may yet be in time counts as in time."""
+    (service,) = record.services
+    known = ~np.isnan(service.arrived)
+    known[:since] = False
+    setting = record.setting
+    if record.pool is not None and setting.pool is not None:
+        gpus = record.pool.asked * setting.pool.size
+    else:
+        gpus = (service.ready + service.pending) * setting.services[0].weight
+    return Day(1.0 - float(service.late[known].sum() / service.arrived[known].sum()), float(gpus[known].sum()) / 3600)
 
 
 def _forecaster(wrong: Wrong, since: float, service: Service) -> Forecaster:
     if wrong in HISTORIES:
         return default_competition(service.step, service.lead_time)
-    return Incumbent([partial(Broken, wrong, since, service.step)], lead_time=service.lead_time)
+    sound = default_competition(service.step, service.lead_time)
+    return Incumbent([partial(Broken, m.make, wrong, since) for m in sound.members], lead_time=service.lead_time)
 
 
 def _nothing(service: Service) -> None:
@@ -201,7 +225,8 @@ def rubbish_table(judged: Sequence[Judged]) -> Table:
     """A line for each."""
     about = (
         "IN TIME and COST against the same plan WITHOUT forecasts, over the same load and history. MET: at most "
-        f"{100 * MOST_BELOW:g} points fewer in time, at most {MOST_COST:g} times its GPU-hours."
+        f"{100 * MOST_BELOW:g} points fewer in time, at most {MOST_COST:g} times its GPU-hours. Of a wrong history the "
+        f"whole day counts; of wrong forecasts what comes after {SOUND / 3600:g} h, from when on they are wrong."
     )
     lines = tuple(
         (

@@ -15,8 +15,6 @@ from scaler.standins.broker import FakeBroker
 from scaler.standins.cluster import FakeCluster
 from simulations.queue import PartitionedQueue, Served, measure, time_lag
 
-PRODUCE_EVERY = 10  # s of arrivals that share a timestamp in the stand-in broker
-
 
 @dataclass(frozen=True, slots=True)
 class WorldSpec:
@@ -28,6 +26,7 @@ class WorldSpec:
     lead_time: tuple[float, float]  # uniform between these
     replicas: int  # at the start, Ready
     seed: int
+    produce_every: int = 10  # s of arrivals that share a timestamp in the stand-in broker; a tick is some of them
 
 
 class World:
@@ -105,17 +104,18 @@ class World:
         self._gone += self.served[n]
         self._paid += self.cluster.replicas(self._target)
         self._second += 1
-        if self._second % PRODUCE_EVERY == 0:
-            self._produce(now - PRODUCE_EVERY / 2, self.arrived[self._second - PRODUCE_EVERY : self._second].sum(0))
+        every = self._spec.produce_every
+        if self._second % every == 0:
+            self._produce(now - every / 2, self.arrived[self._second - every : self._second].sum(0))
 
     def _produce(self, timestamp: float, counts: NDArray[np.float64]) -> None:
         for partition, count in enumerate(counts.astype(int).tolist()):
             self.broker.produce(self._topic.topic, partition, timestamp, count)
 
     def _commit(self) -> None:
-        rest = self._second % PRODUCE_EVERY
+        rest = self._second % self._spec.produce_every
         if rest:
-            raise ValueError(f"a tick must be a multiple of {PRODUCE_EVERY} s in the demo's world")
+            raise ValueError(f"a tick must be a multiple of {self._spec.produce_every} s in the demo's world")
         for partition, count in enumerate(np.floor(self._offset + self._gone + 1e-6).astype(int).tolist()):
             end = self.broker.end(self._topic.topic, partition)
             self.broker.commit(self._topic.group, self._topic.topic, partition, min(count, end))

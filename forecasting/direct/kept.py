@@ -101,8 +101,9 @@ class Kept:
             self._row[self.used : column + 1] = np.nan
             self.used = column + 1
         if rate == rate:  # noqa: PLR0124
-            self._row[column] = self.newest = min(rate, _MOST)
-            self.peak = max(self.peak, self.newest)
+            self._row[column] = self.newest = rate if rate < _MOST else _MOST
+            if self.newest > self.peak:
+                self.peak = self.newest
 
 
 class Remembers:

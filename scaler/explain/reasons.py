@@ -22,6 +22,11 @@ REASONS: dict[Reason, tuple[StageName, str]] = {
     Reason.NO_FORECAST: (StageName.FORECAST, "There is no forecast (yet): the plan goes by the present level alone."),
     Reason.EXPERIMENT: (_D, "Fewer replicas than planned are kept for a while, where safe, to learn what one serves."),
     Reason.FALLBACK: (_D, "The load has been unknown for a while: what spec.fallback says stands in for the plan."),
+    Reason.HISTORY_REFUSED: (
+        StageName.FORECAST,
+        "The history was refused: its steps stand in no order, or the first hour of load is far from any hour of it; "
+        "forecasts begin with what was seen live, some eight hours of it. See where the topic's timestamps come from.",
+    ),
     Reason.EVENT_WITHOUT_SIZE: (
         StageName.FORECAST,
         "The day that a planned event or holiday is to be like is not in the history: usual load is planned for it.",

@@ -82,6 +82,16 @@ def correction(attained: Attained, late_share: float, prior: float) -> float:
     return (attained.late + late_share * before) / (late_share * (attained.arrived + before))
 
 
+def doubt(attained: Attained, late_share: float, prior: float, reached: float, rate: float) -> None:
+    """Take it that the late share aimed at was reached ``reached`` times over ``prior`` seconds of arrivals at ``rate``
+    (requests/s), unless the record says no less: of a plan that has to take over from one that was wrong.
+    """
+    if correction(attained, late_share, prior) >= reached or not rate > 0:
+        return
+    attained.seconds, attained.arrived = max(attained.seconds, prior), max(attained.arrived, prior * rate)
+    attained.late = late_share * (reached * (attained.arrived + _before(attained, prior)) - _before(attained, prior))
+
+
 def bound(attained: Attained, late_share: float, prior: float, reached: float) -> None:
     """Forget the late requests beyond those at which :func:`correction` is ``reached``.
 

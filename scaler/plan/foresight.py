@@ -12,6 +12,7 @@ import numpy as np
 from forecasting.competition import Judged, Studying
 from forecasting.fitting import FitJob, FitRun, Fitter, InPlace
 from forecasting.forecaster import Forecaster
+from forecasting.plausible import Joins, in_order
 from forecasting.repeated import Repeated
 from forecasting.series import Arrivals, Series
 from scaler.plan.observation import SET_BACK
@@ -54,6 +55,8 @@ class Foresight:
         self._since = math.inf  # unix s from which on there are arrivals; -inf: there is a history
         self._due = math.inf  # unix s of the next fit
         self._lost = 0  # fits in a row
+        self._joins: Joins | None = None  # whether the load joins on to the history, until that is known
+        self.refused = False  # a history was, and nothing was learned from live load yet
         self._learned = not isinstance(forecaster, Studying)  # others say themselves when they are ready
 
     def _use(self, forecaster: Forecaster | None) -> None:
@@ -92,12 +95,18 @@ class Foresight:
         self._run_by(InPlace())
 
     def fit(self, history: Series, now: float) -> None:
-        """Learn from ``history``; what goes wrong leaves the plan without a forecast, or with the old one."""
+        """Learn from ``history``; what goes wrong leaves the plan without a forecast, or with the old one. One that
+        cannot be this load's is not learned from, or, when that shows within an hour of load, is forgotten.
+        """
         if self._forecaster is None:
             return
         self._mind_the_clock(now)
+        if not in_order(history):
+            self.refused = True
+            return
         self._run = None  # a fit without it is of no use any more
         self._learn_from(history, now)
+        self._joins = Joins.on(history)
 
     def update(self, arrivals: Arrivals) -> None:
         """Take in the newest arrivals, and learn anew when it is time."""
@@ -117,6 +126,24 @@ class Foresight:
         if self._since == math.inf:
             self._since, self._due = known, known + min(_YOUNG, self._refit)
         self._begin(known)
+        joined = None if self._joins is None else self._joins.told(arrivals)
+        if joined is not None:
+            self._joins = None
+            if not joined:
+                self._forget(known)
+
+    def _forget(self, now: float) -> None:
+        """Learn from live load alone, from now on."""
+        if self._blank is None:
+            return
+        self._begin_with(self._another())
+        self._run_by(self._fitter)
+        self.refused, self._since, self._due = True, now, now + min(_YOUNG, self._refit)
+
+    def _another(self) -> Forecaster:
+        """One that was told nothing yet."""
+        made: Forecaster = pickle.loads(zlib.decompress(self._blank or b""))  # noqa: S301  our own bytes
+        return made
 
     def _mind_the_clock(self, now: float) -> None:
         """Begin anew if what is known lies far ahead of ``now``: the clock was set back."""
@@ -125,7 +152,7 @@ class Foresight:
             return
         self._newest = now
         before = _until(now, self._forecaster)
-        self._begin_with(pickle.loads(zlib.decompress(self._blank)))  # noqa: S301  our own bytes
+        self._begin_with(self._another())
         self._run_by(self._fitter)
         if before is not None:
             self._learn_from(before, now)
@@ -171,7 +198,7 @@ class Foresight:
             self._failed = self._failed or not self._ready()
         else:
             self._use(fitted)
-            self._failed, self._learned = False, True
+            self._failed, self._learned, self.refused = False, True, False
 
     def futures(self, now: float, until: float) -> Futures | None:
         """The sample paths from now on, as far as ``until`` s; None where none can be drawn, or none is worth it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scaler.plan.attained import Attained, bound, correction
+from scaler.plan.attained import Attained, bound, correction, doubt
 from scaler.plan.progress import Progress
 from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
@@ -34,9 +34,16 @@ class Lateness:
         self._attained.restart()
 
     def judge(self, foreseen: bool) -> None:
-        """Whose the lateness is from now on, the plan's with forecasts or without."""
-        if self._attained.judge(foreseen):
-            self._answers_from = math.inf  # what is there was asked for by the other
+        """Whose the lateness is from now on, the plan's with forecasts or without. Without those that it relied on, it
+        has all the headroom there is until it is seen what it needs.
+        """
+        before = self._attained
+        usual = before.arrived / before.seconds if before.seconds > 0 else 0.0
+        if not before.judge(foreseen):
+            return
+        self._answers_from = math.inf  # what is there was asked for by the other
+        if not foreseen:
+            doubt(self._attained, self._aimed, self._settings.attained_prior, self._most, usual)
 
     def learn(self, progress: Progress, left: float, lead: float, rate: float, stuck: bool) -> None:
         """Take in an interval of known arrivals, with ``left`` messages at its end; ``lead`` s is what a replica takes
@@ -49,13 +56,23 @@ class Lateness:
             self._answers_from = min(self._answers_from, progress.end + lead + self._service.within)
         answers = progress.end >= self._answers_from and not (stuck or self.limited)
         self._attained.learn(progress.end, progress.arrivals or 0.0, left, answers)
-        p = self._settings
-        limit = (p.inflation_most / p.inflation) ** (1.0 / p.correction)  # the inverse of ``inflation`` at its most
-        bound(self._attained, p.aim * self.late_share, p.attained_prior, limit)
+        bound(self._attained, self._aimed, self._settings.attained_prior, self._most)
 
     def learn_waits(self, left: float, level: float, rate: float, worth: float) -> None:
         """Take in an interval of steady membership; see :meth:`Waiting.learn`."""
         self._waiting.learn(left, level, rate, worth)
+
+    @property
+    def _aimed(self) -> float:
+        """The late share that is aimed at."""
+        return self._settings.aim * self.late_share
+
+    @property
+    def _most(self) -> float:
+        """How many times it has to be reached for the inflation to be at its most."""
+        p = self._settings
+        most: float = (p.inflation_most / p.inflation) ** (1.0 / p.correction)
+        return most
 
     @property
     def counted(self) -> float:
@@ -66,7 +83,7 @@ class Lateness:
     def inflation(self) -> float:
         """The factor on residuals above the median path, by how many times the late share aimed at was reached."""
         p = self._settings
-        reached = correction(self._attained, p.aim * self.late_share, p.attained_prior)
+        reached = correction(self._attained, self._aimed, p.attained_prior)
         inflation: float = p.inflation * reached**p.correction
         return min(max(inflation, p.inflation_least), p.inflation_most)
 

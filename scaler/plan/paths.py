@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
 from forecasting.forecaster import Paths
+from forecasting.trajectories import extremes
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +42,8 @@ def checked(paths: Paths, count: int, steps: int) -> Floats:
     if paths.shape != (count, steps):
         raise ValueError(f"paths of shape {paths.shape} instead of {(count, steps)}")
     rates = paths.astype(np.float64)
-    if not (float(rates.min()) >= 0 and float(rates.max()) < math.inf):  # neither where one is NaN
+    least, most = extremes(rates)
+    if not (least >= 0 and most < math.inf):  # neither where one is NaN
         raise ValueError("paths that are not finite and >= 0")
     return rates
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,11 @@ from scaler.plan.service import Service
 from scaler.predictive import make_policy
 from scaler.standins.autoscalers import FakeFloors
 from scaler.telemetry import Telemetry
-from simulations.demo import DAY, DAYS_BEFORE, HOUR, PATTERN, RESOURCE, SPEC, TICK, Inline
+from simulations.demo import DAY, DAYS_BEFORE, HOUR, PATTERN, RESOURCE, SPEC, Inline
 from simulations.traces import arrivals_per_second
 from simulations.world import World
 
+TICK = 15.0  # s: the controller's default
 FROM, HOURS = 10, 6  # the hours of the day that are run; the spike of every day is at 13
 JUMP_AT, JUMP_LENGTH, JUMP_HEIGHT = 1.0 * HOUR, 900, 4.0  # s from the start, s, times the load
 
@@ -73,11 +74,11 @@ class Timed:
 
 
 def bench_decision(seed: int = 0) -> DecisionTimes:
-    """Run the loop for 360 ticks of 60 s, with a forecaster fitted on seven days of 60 s steps."""
+    """Run the loop for 1,440 ticks of 15 s, with a forecaster fitted on seven days of 60 s steps."""
     resource = PredictiveScaler.model_validate(yaml.safe_load(RESOURCE))
     wanted = watched(resource)
     past, load = _load(seed)
-    world = World(SPEC, past, load, wanted.topic, wanted.target)
+    world = World(replace(SPEC, produce_every=5), past, load, wanted.topic, wanted.target)
     timed: list[Timed] = []
 
     def make(scaler: PredictiveScaler, service: Service) -> Timed:

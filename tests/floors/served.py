@@ -79,10 +79,10 @@ def patched(item: Json, operations: list[Json]) -> Json:
                 raise Refused
             parent = parent[key]
         match one["op"]:
-            case "test" | "replace" | "remove" if last not in parent:
+            case "replace" | "remove" if last not in parent:
                 raise Refused
             case "test":
-                if parent[last] != one["value"]:
+                if parent.get(last) != one["value"]:  # as the API server's: what is not there equals null
                     raise Refused
             case "remove":
                 del parent[last]

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
-from scaler.plan.attained import Attained, bound, correction
+from scaler.plan.attained import Attained, bound, correction, doubt
+from scaler.plan.lateness import Lateness
+from scaler.plan.progress import Progress
+from scaler.plan.settings import PlanSettings
+from tests.plan.loop import LAB
 
 DAY = 86_400.0
 
@@ -90,6 +95,44 @@ def test_two_plans_have_a_record_each() -> None:
     of.learn(180.0, 600.0, 0.0, True)
     assert of.judge(False)
     assert of.late == late
+
+
+def test_who_takes_over_from_one_that_was_wrong_is_taken_to_fall_short() -> None:
+    """At three hours of the usual load, as far as the correction goes; a record that says no less stays."""
+    share, prior, limit = 0.005, 3 * 3600.0, 2.0
+    of = Attained(10.0, 6 * 3600.0)
+    doubt(of, share, prior, limit, 0.0)
+    assert correction(of, share, prior) == 1.0, "nothing is known of the load"
+    doubt(of, share, prior, limit, 10.0)
+    assert correction(of, share, prior) == pytest.approx(limit)
+    for minute in range(12 * 60):
+        of.learn(60.0 * minute, 600.0, 0.0, True)
+    assert correction(of, share, prior) < 0.6, "half a day later it is what it is seen to need"
+    before = of.late, of.arrived, of.seconds
+    doubt(of, share, prior, 0.1, 10.0)
+    assert (of.late, of.arrived, of.seconds) == before
+
+
+def test_a_plan_that_loses_its_forecasts_has_all_the_headroom_there_is() -> None:
+    lateness = Lateness(LAB, PlanSettings(), 1.0)
+
+    def minutes(begin: int, end: int) -> None:
+        for minute in range(begin, end):
+            came, nothing = np.array([600.0]), np.zeros(1)
+            interval = Progress(60.0 * minute, 60.0, came, came, nothing, nothing, False)
+            lateness.learn(interval, 0.0, 60.0, 1.0, False)
+
+    assert lateness.inflation == PlanSettings().inflation
+    lateness.judge(False)
+    assert lateness.inflation == PlanSettings().inflation, "without forecasts from the start, nothing is taken away"
+    lateness.judge(True)
+    minutes(0, 600)
+    foreseen = lateness.inflation
+    assert foreseen < PlanSettings().inflation
+    lateness.judge(False)
+    assert lateness.inflation == PlanSettings().inflation_most
+    lateness.judge(True)
+    assert lateness.inflation == pytest.approx(foreseen)
 
 
 def test_what_no_correction_answers_to_is_forgotten() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def test_a_broken_forecaster_is_the_default_model_until_it_breaks() -> None:
     load, step = seasonal_load(60.0, 300, 96, 0), 60.0
     drawn = {}
     for how in (Wrong.TENFOLD, Wrong.NOISE, Wrong.ZERO, Wrong.NAN):
-        model, sound = Broken(how, 302 * step, step), Direct(step)
+        model, sound = Broken(partial(Direct, step), how, 302 * step), Direct(step)
         for one in (model, sound):
             feed(one, 0.0, load)
         before = model.paths(5, 10, np.random.default_rng(0))
