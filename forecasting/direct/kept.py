@@ -102,8 +102,7 @@ class Kept:
             self.used = column + 1
         if rate == rate:  # noqa: PLR0124
             self._row[column] = self.newest = rate if rate < _MOST else _MOST
-            if self.newest > self.peak:
-                self.peak = self.newest
+            self.peak = max(self.peak, self.newest)
 
 
 class Remembers:
