@@ -35,31 +35,32 @@ class _Law(NamedTuple):
 
 
 _ALWAYS = _Law(0.03, 0.05, 0.2)
-_WHEN_MUCH = _Law(0.07, 0.1, 0.4)  # what a model says of quiet hours may be right and cost nothing
+_BURST = _Law(0.07, 0.1, 0.6)
+_MUCH = 2.0  # times what it usually says: of a burst. What it says of quiet hours may be right, and cost nothing
 
 
 @dataclass(slots=True)
 class Strays:
     """Tests of a model against its own paths (CUSUM; Page, "Continuous inspection schemes", Biometrika 41, 1954).
 
-    A sound model's outcome lies in the least likely 3 % of its paths three times in a hundred, also of those in which
-    it says more than it usually does. One that has it there often is ``lost``, and is so until outcomes of some hours
-    are what it says. It needs no other model that is right, as a comparison does: of load that comes by the minute the
-    newest level knows as little as rubbish.
+    A sound model's outcome lies in the least likely 3 % of its paths three times in a hundred, also when it says that
+    a burst comes. One that has it there often is ``lost``, and is so until outcomes of some hours are what it says. It
+    needs no other model that is right, as a comparison does: of load that comes by the minute the newest level knows as
+    little as rubbish.
     """
 
     always: float = 0.0  # nats
-    when_much: float = 0.0
+    bursts: float = 0.0
     usual: float | None = None  # requests/s that it says
     lost: bool = False
 
     def hear(self, said: float, likely: float) -> bool:
         """One more outcome: the mean rate that was ``said``, and how ``likely`` it was; whether ``lost`` changed."""
         self.always = _moved(self.always, _ALWAYS.nats(likely))
-        if self.usual is not None and said > self.usual:
-            self.when_much = _moved(self.when_much, _WHEN_MUCH.nats(likely))
+        if self.usual is not None and said > _MUCH * self.usual:
+            self.bursts = _moved(self.bursts, _BURST.nats(likely))
         self.usual = said if self.usual is None else self.usual + (said - self.usual) / _USUAL
-        before, most = self.lost, max(self.always, self.when_much)
+        before, most = self.lost, max(self.always, self.bursts)
         self.lost = most > (0.0 if before else _ENOUGH)
         return self.lost is not before
 

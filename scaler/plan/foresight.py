@@ -102,7 +102,7 @@ class Foresight:
             return
         self._mind_the_clock(now)
         if not in_order(history):
-            self.refused = True
+            self.refused = self._since > -math.inf  # else an earlier one is in use
             return
         self._run = None  # a fit without it is of no use any more
         self._learn_from(history, now)

@@ -74,6 +74,7 @@ def test_what_is_in_use_outlives_a_history_that_is_refused() -> None:
     foresight = made(PAST)
     assert live(foresight, 0, 0.5)
     foresight.fit(Series(0.0, MINUTE, np.random.default_rng(0).permutation(PAST.rates)), PAST.end + 0.5 * HOUR)
+    assert not foresight.refused
     assert live(foresight, 0.5, 1.0)
 
 
