@@ -446,9 +446,10 @@ class Competition:
 
     # -- refits in the background -----------------------------------------------------------------------------------
 
-    def kept(self) -> Series | None:
-        """The newest history that a member keeps, for :meth:`study`; None when none does."""
-        return next((m.forecaster.kept() for m in self.members if isinstance(m.forecaster, Studying)), None)
+    def kept(self) -> Series:
+        """The newest history that a member keeps, for :meth:`study`; the newest level's last day when none does."""
+        found = (m.forecaster.kept() for m in self.members if isinstance(m.forecaster, Studying))
+        return next(found, None) or self.naive.series.series()
 
     def study(self, kept: Series) -> Studies:
         """Learn from what :meth:`kept` gave and change nothing: for another thread; then :meth:`adopt` what comes."""

@@ -15,7 +15,8 @@ Floats = NDArray[np.float64]
 
 _CLOSE = 0.1  # log distance within which two rates are one, and, where that is more,
 _COUNTED = 2.0  # standard deviations of a count
-_ENOUGH = 7.5  # nats: more than five in a row that are hardly possible, as in a jump that goes on for ten minutes
+_ENOUGH = 7.5  # nats: more than five in a row that are hardly possible, as in a jump that goes on for ten minutes, or
+# as many as five of bursts
 _USUAL = 50.0  # outcomes over which what a model says is averaged
 
 
@@ -43,10 +44,10 @@ _MUCH = 2.0  # times what it usually says: of a burst. What it says of quiet hou
 class Strays:
     """Tests of a model against its own paths (CUSUM; Page, "Continuous inspection schemes", Biometrika 41, 1954).
 
-    A sound model's outcome lies in the least likely 3 % of its paths three times in a hundred, also when it says that
-    a burst comes. One that has it there often is ``lost``, and is so until outcomes of some hours are what it says. It
-    needs no other model that is right, as a comparison does: of load that comes by the minute the newest level knows as
-    little as rubbish.
+    Three or four of a hundred outcomes of a sound model lie in the least likely 3 % of its paths, also of those of
+    which it says that a burst comes. One that has more than a tenth there is ``lost`` in time, at a fifth within two
+    hours, and is so until some 50 outcomes are what it says. It needs no other model that is right, as a comparison
+    does: of load that comes by the minute the newest level knows as little as rubbish.
     """
 
     always: float = 0.0  # nats
@@ -59,6 +60,8 @@ class Strays:
         self.always = _moved(self.always, _ALWAYS.nats(likely))
         if self.usual is not None and said > _MUCH * self.usual:
             self.bursts = _moved(self.bursts, _BURST.nats(likely))
+        elif self.lost:  # who says no more of bursts is to come back, too
+            self.bursts = _moved(self.bursts, min(_ALWAYS.nats(likely), 0.0))
         self.usual = said if self.usual is None else self.usual + (said - self.usual) / _USUAL
         before, most = self.lost, max(self.always, self.bursts)
         self.lost = most > (0.0 if before else _ENOUGH)

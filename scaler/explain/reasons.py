@@ -24,8 +24,8 @@ REASONS: dict[Reason, tuple[StageName, str]] = {
     Reason.FALLBACK: (_D, "The load has been unknown for a while: what spec.fallback says stands in for the plan."),
     Reason.HISTORY_REFUSED: (
         StageName.FORECAST,
-        "The history was refused: its steps stand in no order, or the first hour of load is far from any hour of it; "
-        "forecasts begin with what was seen live, some eight hours of it. See where the topic's timestamps come from.",
+        "The history was refused: its steps stand in no order, or the first hour of load was far below any hour of it; "
+        "forecasts begin with eight hours of what is seen live. See where the topic's timestamps come from.",
     ),
     Reason.EVENT_WITHOUT_SIZE: (
         StageName.FORECAST,

@@ -20,7 +20,7 @@ class Attained:
         self._within = within
         self._memory = memory
         self._points: deque[tuple[float, float, float]] = deque()  # unix s, messages arrived, messages committed
-        self._foreseen = False  # whose record is in use
+        self.foreseen = False  # whose record is in use
         self._other = (0.0, 0.0, 0.0)  # the other one's
         self.late = 0.0  # requests
         self.arrived = 0.0  # requests
@@ -28,9 +28,9 @@ class Attained:
 
     def judge(self, foreseen: bool) -> bool:
         """Whose the record is from now on, the plan's with forecasts or without; True when that is another."""
-        if foreseen is self._foreseen:
+        if foreseen is self.foreseen:
             return False
-        self._foreseen = foreseen
+        self.foreseen = foreseen
         mine = self.late, self.arrived, self.seconds
         (self.late, self.arrived, self.seconds), self._other = self._other, mine
         return True

@@ -101,12 +101,12 @@ class Foresight:
         if self._forecaster is None:
             return
         self._mind_the_clock(now)
-        if not in_order(history):
+        if not _in_order(history):
             self.refused = self._since > -math.inf  # else an earlier one is in use
             return
         self._run = None  # a fit without it is of no use any more
         self._learn_from(history, now)
-        self._joins = Joins.on(history)
+        self._joins = _joins_on(history)
 
     def update(self, arrivals: Arrivals) -> None:
         """Take in the newest arrivals, and learn anew when it is time."""
@@ -224,6 +224,20 @@ class Foresight:
             return self._forecaster is not None and bool(self._forecaster.ready)
         except Exception:  # noqa: BLE001 - as above
             return False
+
+
+def _in_order(history: Series) -> bool:
+    try:
+        return in_order(history)
+    except Exception:  # noqa: BLE001 - the fit says what is wrong with it
+        return True
+
+
+def _joins_on(history: Series) -> Joins | None:
+    try:
+        return Joins.on(history)
+    except Exception:  # noqa: BLE001 - as above
+        return None
 
 
 def _packed(forecaster: Forecaster | None) -> bytes | None:

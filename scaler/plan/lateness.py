@@ -10,6 +10,7 @@ from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
 from scaler.plan.waiting import Waiting
 
+_RELIED = 1800.0  # s
 _SAME = 0.1  # part by which the service rate may change, and what was seen still holds
 
 
@@ -21,6 +22,7 @@ class Lateness:
         self._service, self._settings, self._rate = service, settings, rate
         self.late_share = max(1.0 - service.share, 1e-4)  # declared
         self._attained, self._waiting = self._nothing()
+        self._doubted = False  # the plan without forecasts is to make up for those that it lost
         self._answers_from = math.inf  # unix s at which the first replica that could be asked for serves
         self.limited = False  # at the last tick a limit kept the count below the answer
 
@@ -34,16 +36,16 @@ class Lateness:
         self._attained.restart()
 
     def judge(self, foreseen: bool) -> None:
-        """Whose the lateness is from now on, the plan's with forecasts or without. Without those that it relied on, it
-        has all the headroom there is until it is seen what it needs.
+        """Whose the lateness is from now on, the plan's with forecasts or without. Without those that it relied on, for
+        half an hour at least, it has all the headroom there is until it is seen what it needs.
         """
-        before = self._attained
-        usual = before.arrived / before.seconds if before.seconds > 0 else 0.0
-        if not before.judge(foreseen):
+        seconds, arrived = self._attained.seconds, self._attained.arrived
+        if not self._attained.judge(foreseen):
             return
         self._answers_from = math.inf  # what is there was asked for by the other
-        if not foreseen:
-            doubt(self._attained, self._aimed, self._settings.attained_prior, self._most, usual)
+        self._doubted = not foreseen and seconds >= _RELIED
+        if self._doubted:
+            doubt(self._attained, self._aimed, self._settings.attained_prior, self._most, arrived / seconds)
 
     def learn(self, progress: Progress, left: float, lead: float, rate: float, stuck: bool) -> None:
         """Take in an interval of known arrivals, with ``left`` messages at its end; ``lead`` s is what a replica takes
@@ -51,7 +53,12 @@ class Lateness:
         """
         if abs(rate / self._rate - 1.0) > _SAME:
             self._rate = rate
+            before, prior = self._attained, self._settings.attained_prior
             self._attained, self._waiting = self._nothing()
+            self._attained.judge(before.foreseen)
+            short = correction(before, self._aimed, prior)
+            if self._doubted and short > 1.0:
+                doubt(self._attained, self._aimed, prior, short, before.arrived / before.seconds)
         if progress.end < self._answers_from:  # the clock may have been set back
             self._answers_from = min(self._answers_from, progress.end + lead + self._service.within)
         answers = progress.end >= self._answers_from and not (stuck or self.limited)

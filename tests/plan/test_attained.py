@@ -131,8 +131,26 @@ def test_a_plan_that_loses_its_forecasts_has_all_the_headroom_there_is() -> None
     assert foreseen < PlanSettings().inflation
     lateness.judge(False)
     assert lateness.inflation == PlanSettings().inflation_most
+    lateness.learn(
+        Progress(36_000.0, 60.0, np.array([600.0]), np.array([600.0]), np.zeros(1), np.zeros(1), False),
+        0.0,
+        60.0,
+        1.5,
+        False,
+    )
+    assert lateness.inflation > 0.9 * PlanSettings().inflation_most, "also at another service rate"
     lateness.judge(True)
-    assert lateness.inflation == pytest.approx(foreseen)
+    lateness.judge(False)
+    assert lateness.inflation > 0.9 * PlanSettings().inflation_most
+    lateness.judge(True)
+    assert lateness.inflation == PlanSettings().inflation, "of this rate nothing is known yet"
+
+
+def test_forecasts_of_a_few_minutes_were_not_relied_on() -> None:
+    lateness = Lateness(LAB, PlanSettings(), 1.0)
+    lateness.judge(True)
+    lateness.judge(False)
+    assert lateness.inflation == PlanSettings().inflation
 
 
 def test_what_no_correction_answers_to_is_forgotten() -> None:
