@@ -55,7 +55,8 @@ class Lateness:
             self._rate = rate
             before, prior = self._attained, self._settings.attained_prior
             self._attained, self._waiting = self._nothing()
-            self._attained.judge(before.foreseen)
+            if self._attained.judge(before.foreseen):
+                self._answers_from = math.inf  # what is there was asked for at the other rate
             short = correction(before, self._aimed, prior)
             if self._doubted and short > 1.0:
                 doubt(self._attained, self._aimed, prior, short, before.arrived / before.seconds)
