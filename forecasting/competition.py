@@ -324,7 +324,7 @@ class Competition:
         said = {}
         for place, paths in drawn.items():
             rates = np.asarray(paths[:, first : last + 1].mean(axis=1), dtype=np.float64)
-            least, most = float(rates.min()), float(rates.max())  # NaN when any is
+            least, most = extremes(rates[None])
             if place == _NAIVE or (least >= 0 and most < math.inf):
                 said[place] = rates
             else:

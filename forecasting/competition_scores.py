@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.competition_strays import Strays
+from forecasting.competition_strays import Strays, closeness
 
 Floats = NDArray[np.float64]
 
@@ -22,8 +22,6 @@ _LEAST = 0.05
 _LEAST_RATIO = 0.02  # a model's loss over naive's: less is chance
 _WIDTHS: Floats = np.array([0.125, 0.25, 0.5, 1.0, 2.0])  # of naive's errors, over what it thinks that they are
 _REMEMBERED = 0.98  # of what a width said, from one outcome to the next: a load's character changes
-_CLOSE = 0.1  # log distance from what came at which a path has said it, and, where that is more,
-_COUNTED = 2.0  # standard deviations of a count
 _MOST_TOLD = 1.5  # nats that one outcome tells at most: nobody is out for few surprises, however great
 _HOUR = 3600.0
 
@@ -164,7 +162,7 @@ class Told:
         """For each of ``models`` how much better naive's paths [n] said ``outcome`` (requests/s, the mean over
         ``seconds``) than the model's did."""
         calm = 1.0 / seconds
-        close = max(_CLOSE, _COUNTED / math.sqrt(outcome * seconds + 1.0))
+        close = closeness(outcome, seconds)
         came = math.log(outcome + calm)
         logs = np.log(naive + calm)
         middle = float(np.partition(logs, len(logs) // 2)[len(logs) // 2])

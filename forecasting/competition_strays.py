@@ -73,6 +73,11 @@ def _moved(nats: float, told: float) -> float:
     return min(max(nats + told, 0.0), _ENOUGH + 1.0)
 
 
+def closeness(outcome: float, seconds: float) -> float:
+    """The log distance from ``outcome`` (requests/s, the mean over ``seconds``) at which a path has said it."""
+    return max(_CLOSE, _COUNTED / math.sqrt(outcome * seconds + 1.0))
+
+
 def likelihood_rank(paths: Floats, outcome: float, seconds: float) -> float:
     """The share of the ``paths`` [n] (requests/s, means over ``seconds``) that are no likelier than ``outcome``.
 
@@ -82,8 +87,7 @@ def likelihood_rank(paths: Floats, outcome: float, seconds: float) -> float:
     can be exchanged, it is uniform (conformal prediction; Vovk et al., "Algorithmic Learning in a Random World", 2005).
     """
     calm = 1.0 / seconds
-    close = max(_CLOSE, _COUNTED / math.sqrt(outcome * seconds + 1.0))
-    return float(_rank(np.sort(np.log(paths + calm)), math.log(outcome + calm), close))
+    return float(_rank(np.sort(np.log(paths + calm)), math.log(outcome + calm), closeness(outcome, seconds)))
 
 
 @compiled

@@ -71,8 +71,10 @@ class Cycle(Remembers):
         """Requests/s now and whole cycles ago, the newest first; NaN where no cycle is known."""
         levels = cycle_means(self.series.rates, self.period)
         if len(levels) >= _MEDIAN:
-            usual = np.median(np.lib.stride_tricks.sliding_window_view(levels, _MEDIAN), axis=1)
-            levels[: len(usual)] = np.fmax(levels[: len(usual)], usual)
+            one, two, three = levels[:-2], levels[1:-1], levels[2:]
+            # Of three, and NaN where one is; numpy's own takes ten times as long.
+            usual = np.maximum(np.minimum(one, two), np.minimum(np.maximum(one, two), three))
+            levels[: len(usual)] = np.fmax(one, usual)
         return levels
 
     def _ahead(self, back: NDArray[np.intp], steps: int) -> Floats:

@@ -101,12 +101,13 @@ class Foresight:
         if self._forecaster is None:
             return
         self._mind_the_clock(now)
-        if not _in_order(history):
+        ordered, joins = _looked_at(history)
+        if not ordered:
             self.refused = self._since > -math.inf  # else an earlier one is in use
             return
         self._run = None  # a fit without it is of no use any more
         self._learn_from(history, now)
-        self._joins = _joins_on(history)
+        self._joins = joins
 
     def update(self, arrivals: Arrivals) -> None:
         """Take in the newest arrivals, and learn anew when it is time."""
@@ -226,18 +227,12 @@ class Foresight:
             return False
 
 
-def _in_order(history: Series) -> bool:
+def _looked_at(history: Series) -> tuple[bool, Joins | None]:
+    """Whether a history is in order, and what tells whether live load joins on to it."""
     try:
-        return in_order(history)
+        return in_order(history), Joins.on(history)
     except Exception:  # noqa: BLE001 - the fit says what is wrong with it
-        return True
-
-
-def _joins_on(history: Series) -> Joins | None:
-    try:
-        return Joins.on(history)
-    except Exception:  # noqa: BLE001 - as above
-        return None
+        return True, None
 
 
 def _packed(forecaster: Forecaster | None) -> bytes | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -24,15 +24,11 @@ class Distribution:
     """Durations that were seen, each as likely as another."""
 
     points: Floats  # s, ascending; at least one. Do not write
-    _asked: dict[float, float] = field(default_factory=dict, init=False, repr=False)  # a tick asks for one ten times
 
     def quantile(self, q: float) -> float:
         """The duration (s) that a share ``q`` does not exceed; above 0."""
-        known = self._asked.get(q)
-        if known is None:
-            index = min(max(math.ceil(q * len(self.points)) - 1, 0), len(self.points) - 1)
-            known = self._asked[q] = max(float(self.points[index]), 1e-3)
-        return known
+        index = min(max(math.ceil(q * len(self.points)) - 1, 0), len(self.points) - 1)
+        return max(float(self.points[index]), 1e-3)
 
     def over(self, age: float, after: Floats) -> Floats:
         """Share of what has lasted for ``age`` s that is over ``after`` more seconds; shape of after.
