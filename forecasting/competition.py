@@ -19,7 +19,7 @@ from forecasting.errors import NotEnoughHistory, NotReady
 from forecasting.forecaster import Forecaster, Paths
 from forecasting.repeated import Repeated
 from forecasting.series import LEAST_SEEN, Arrivals, Series, counts_of, resample, step_index
-from forecasting.trajectories import extremes
+from forecasting.trajectories import came_over, extremes, means_over
 
 Floats = NDArray[np.float64]
 
@@ -323,7 +323,7 @@ class Competition:
         out."""
         said = {}
         for place, paths in drawn.items():
-            rates = np.asarray(paths[:, first : last + 1].mean(axis=1), dtype=np.float64)
+            rates = means_over(paths, first, last)
             least, most = extremes(rates[None])
             if place == _NAIVE or (least >= 0 and most < math.inf):
                 said[place] = rates
@@ -333,10 +333,9 @@ class Competition:
 
     def _outcome(self, first: int, last: int) -> float | None:
         """The mean rate over these steps; None where too little of it is known."""
-        column = first - self.naive.series.base
-        seen = self.naive.series.rates[max(column, 0) : last + 1 - self.naive.series.base]
-        known = seen[~np.isnan(seen)]
-        return None if column < 0 or len(known) < LEAST_SEEN * (last + 1 - first) else float(known.mean())
+        series = self.naive.series
+        mean, known = came_over(series.rates, first - series.base, last - series.base)
+        return mean if known >= LEAST_SEEN else None
 
     def _hear(self, near: _Pending) -> None:
         outcome = self._outcome(near.first, near.last)

@@ -15,8 +15,8 @@ from forecasting.trajectories import (
     CEILING,
     WIDEST_ERROR,
     add_count_noise,
-    draw,
     finish,
+    systematic,
     without_errors,
 )
 
@@ -70,42 +70,52 @@ class NewestLevel(Remembers):
             finish(around, ceiling, out[:assumed])
         lent = count - assumed
         if lent:
-            tried = _TRIED * lent
-            strata = (np.arange(tried) + rng.random(tried)) * (origins / tried)
-            first = width + np.minimum(strata.astype(np.intp), origins - 1)
-            before, weights = np.empty(tried), np.empty(tried)
-            likeness(rates, first, width, self.calm, math.log(level + self.calm), before, weights)
-            chosen = draw(weights, lent, rng)
-            follow(rates, first[chosen], before[chosen], level, self.calm, ceiling, out[assumed:])
+            first, before = lenders(rates, rng.random(_TRIED * lent), origins, width, self.calm, level, rng.random())
+            follow(rates, rng.permutation(lent), first, before, level, self.calm, ceiling, out[assumed:])
         return out
 
 
 @compiled
-def likeness(
-    rates: Singles, first: NDArray[np.intp], width: int, calm: float, level: float, before: Floats, weights: Floats
-) -> None:
-    """For origins that know ``rates`` up to column ``first`` [n]: the log of the mean of their last ``width`` steps,
-    ``before`` [n], and how alike it is to the log ``level``, ``weights`` [n]."""
-    for i in range(len(first)):
+def lenders(
+    rates: Singles, uniforms: Floats, origins: int, width: int, calm: float, level: float, uniform: float
+) -> tuple[NDArray[np.intp], Floats]:
+    """A third of as many origins as there are ``uniforms`` [n] (0 to 1), by how alike the means of their last ``width``
+    steps are to ``level``: the columns up to which they know ``rates``, and the logs of those means, both [n / 3].
+
+    One is looked at in each of n parts of all ``origins``, and of those they are drawn from ``uniform`` on.
+    """
+    tried = len(uniforms)
+    first, before, weights = np.empty(tried, np.intp), np.empty(tried), np.empty(tried)
+    for i in range(tried):
+        first[i] = width + min(int((i + uniforms[i]) * (origins / tried)), origins - 1)
         total = 0.0
         for j in range(first[i] - width, first[i]):
             total += rates[j]
         before[i] = math.log(total / width + calm)
-        weight = math.exp(-0.5 * ((before[i] - level) / _LIKE) ** 2)
+        weight = math.exp(-0.5 * ((before[i] - math.log(level + calm)) / _LIKE) ** 2)
         # At a level never seen before all are alike.
         weights[i] = 1e-9 if math.isnan(weight) else weight + 1e-9
+    chosen = systematic(weights, tried // _TRIED, uniform)
+    return first[chosen], before[chosen]
 
 
 @compiled
 def follow(
-    rates: Singles, first: NDArray[np.intp], before: Floats, level: float, calm: float, ceiling: float, out: Singles
+    rates: Singles,
+    order: NDArray[np.int64],
+    first: NDArray[np.intp],
+    before: Floats,
+    level: float,
+    calm: float,
+    ceiling: float,
+    out: Singles,
 ) -> None:
-    """Paths [n, steps] that leave ``level`` as ``rates`` left the log levels ``before`` from column ``first`` on; where
-    one is not known, as the step before."""
-    for p in range(len(first)):
-        error = 0.0
+    """Paths [n, steps] that leave ``level`` as ``rates`` left the log levels ``before`` [n] from column ``first`` [n]
+    on, in the ``order`` [n] of these; where one is not known, as the step before."""
+    for p in range(len(order)):
+        begin, known, error = first[order[p]], before[order[p]], 0.0
         for k in range(out.shape[1]):
-            past = math.log(rates[min(first[p] + k, len(rates) - 1)] + calm) - before[p]
+            past = math.log(rates[min(begin + k, len(rates) - 1)] + calm) - known
             if not math.isnan(past):
                 error = min(max(past, -WIDEST_ERROR), WIDEST_ERROR)
             out[p, k] = min(max(math.exp(error) * (level + calm) - calm, 0.0), ceiling)

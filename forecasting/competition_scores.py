@@ -9,7 +9,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.compiled import compiled
 from forecasting.competition_strays import Strays, closeness
+from forecasting.ordered import ascend
 
 Floats = NDArray[np.float64]
 
@@ -161,23 +163,40 @@ class Told:
     def nats(self, outcome: float, seconds: float, naive: Floats, models: list[Floats]) -> list[float]:
         """For each of ``models`` how much better naive's paths [n] said ``outcome`` (requests/s, the mean over
         ``seconds``) than the model's did."""
-        calm = 1.0 / seconds
-        close = closeness(outcome, seconds)
-        came = math.log(outcome + calm)
-        logs = np.log(naive + calm)
-        middle = float(np.partition(logs, len(logs) // 2)[len(logs) // 2])
-        off = np.abs(_WIDTHS[:, None] * (logs - middle) + (middle - came))
-        likely = (np.count_nonzero(off <= close, axis=1) + 0.5) / (len(logs) + 1.0)
-        said = math.log(float(self.weights @ likely))
-        weights = self.weights**_REMEMBERED * likely
-        self.weights = weights / weights.sum()
-        told = [said - math.log(_said_so(np.log(model + calm), came, close)) for model in models]
+        said = math.log(_naive_said(naive, outcome, seconds, self.weights))
+        told = [said - math.log(_said(model, outcome, seconds)) for model in models]
         return [min(max(nats, -_MOST_TOLD), _MOST_TOLD) for nats in told]
 
 
-def _said_so(logs: Floats, came: float, close: float) -> float:
-    """The share of paths that came true; never 0, as another one might have."""
-    return (np.count_nonzero(np.abs(logs - came) <= close) + 0.5) / (len(logs) + 1.0)
+@compiled
+def _naive_said(naive: Floats, outcome: float, seconds: float, weights: Floats) -> float:
+    """The share of paths that came true, at each of the widths by its weight; ``weights`` [widths] follow."""
+    calm = 1.0 / seconds
+    close, came = closeness(outcome, seconds), math.log(outcome + calm)
+    logs = np.log(naive + calm)
+    ascend(logs)
+    middle, said, total = logs[len(logs) // 2], 0.0, 0.0
+    for w in range(len(weights)):
+        near = 0
+        for log in logs:
+            near += abs(_WIDTHS[w] * (log - middle) + (middle - came)) <= close
+        likely = (near + 0.5) / (len(logs) + 1.0)
+        said += weights[w] * likely
+        weights[w] = weights[w] ** _REMEMBERED * likely
+        total += weights[w]
+    for w in range(len(weights)):
+        weights[w] /= total
+    return said
+
+
+@compiled
+def _said(paths: Floats, outcome: float, seconds: float) -> float:
+    """The share of ``paths`` that came true; never 0, as another one might have."""
+    calm, near = 1.0 / seconds, 0
+    close, came = closeness(outcome, seconds), math.log(outcome + calm)
+    for path in paths:
+        near += abs(math.log(path + calm) - came) <= close
+    return (near + 0.5) / (len(paths) + 1.0)
 
 
 @dataclass(slots=True)
@@ -296,16 +315,25 @@ def _handicapped(standing: Standing) -> float:
     return standing.long.ratio + standing.long.error
 
 
+@compiled
 def quantiles_of(values: Floats) -> Floats:
-    """The quantiles ``TAUS`` [taus] of a sample [n], as numpy's default has them, without its overhead."""
-    ordered = np.sort(values)
-    at = TAUS * (len(ordered) - 1)
-    low = at.astype(np.intp)
-    high = np.minimum(low + 1, len(ordered) - 1)
-    return np.asarray(ordered[low] + (at - low) * (ordered[high] - ordered[low]), dtype=np.float64)
+    """The quantiles ``TAUS`` [taus] of a sample [n], as numpy's default has them."""
+    ordered = values.copy()
+    ascend(ordered)
+    found = np.empty(len(TAUS))
+    for k in range(len(TAUS)):
+        at = TAUS[k] * (len(ordered) - 1)
+        low = int(at)
+        high = min(low + 1, len(ordered) - 1)
+        found[k] = ordered[low] + (at - low) * (ordered[high] - ordered[low])
+    return found
 
 
+@compiled
 def pinball(outcome: float, quantiles: Floats) -> float:
     """Mean pinball loss (requests/s) of the quantiles ``TAUS``; a quantile beyond a number costs no end."""
-    error = outcome - quantiles
-    return float(np.maximum(TAUS * error, (TAUS - 1) * error).mean())
+    total = 0.0
+    for k in range(len(TAUS)):
+        error = outcome - quantiles[k]
+        total += max(TAUS[k] * error, (TAUS[k] - 1) * error)
+    return total / len(TAUS)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
+from forecasting.ordered import ascend
 
 Floats = NDArray[np.float64]
 
@@ -73,27 +74,25 @@ def _moved(nats: float, told: float) -> float:
     return min(max(nats + told, 0.0), _ENOUGH + 1.0)
 
 
+@compiled
 def closeness(outcome: float, seconds: float) -> float:
     """The log distance from ``outcome`` (requests/s, the mean over ``seconds``) at which a path has said it."""
     return max(_CLOSE, _COUNTED / math.sqrt(outcome * seconds + 1.0))
 
 
+@compiled
 def likelihood_rank(paths: Floats, outcome: float, seconds: float) -> float:
     """The share of the ``paths`` [n] (requests/s, means over ``seconds``) that are no likelier than ``outcome``.
 
-    Likely is where the others are dense, by a kernel over logs (Silverman's width, "Density Estimation", 1986): low are
-    outcomes outside all paths, and between two groups of them (highest density regions; Hyndman, "Computing and
-    graphing highest density regions", The American Statistician 50, 1996). Of a sound model, whose paths and outcomes
-    can be exchanged, it is uniform (conformal prediction; Vovk et al., "Algorithmic Learning in a Random World", 2005).
+    Likely is where the others are dense, by a kernel over logs (Silverman's width, "Density Estimation", 1986; no less
+    than ``closeness``): low are outcomes outside all paths, and between two groups of them (highest density regions;
+    Hyndman, "Computing and graphing highest density regions", The American Statistician 50, 1996); equals count for
+    half. Of a sound model, whose paths and outcomes can be exchanged, it is uniform (conformal prediction; Vovk et al.,
+    "Algorithmic Learning in a Random World", 2005).
     """
-    calm = 1.0 / seconds
-    return float(_rank(np.sort(np.log(paths + calm)), math.log(outcome + calm), closeness(outcome, seconds)))
-
-
-@compiled
-def _rank(logs: Floats, came: float, close: float) -> float:
-    """The share of ``logs`` [n, ascending] and ``came`` around which there is no more of all the others than around
-    ``came``; equals count for half. The kernel's width is ``close`` at least."""
+    logs = np.log(paths + 1.0 / seconds)
+    ascend(logs)
+    came, close = math.log(outcome + 1.0 / seconds), closeness(outcome, seconds)
     n = len(logs)
     mean, square = logs.mean(), 0.0
     for i in range(n):

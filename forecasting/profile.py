@@ -7,6 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.compiled import compiled
+from forecasting.ordered import ascend
+
 Values = NDArray[np.float32]
 
 
@@ -54,15 +57,21 @@ def profile_at(rates: Values, first: int, length: int, period: int, seasons: int
     return middle(values, least)
 
 
+@compiled
 def profile_of(rates: Values, column: int, period: int, seasons: int, neighbour: float) -> float:
-    """The smoothed profile of one column from the seasons before it; the same as ``profile_at`` and ``smooth``, but
-    without numpy, which is slow on so few numbers. NaN when no season knows it."""
-    total = weight = 0.0
+    """The smoothed profile of one column from the seasons before it; the same as ``profile_at`` and ``smooth``. NaN
+    when no season knows it."""
+    total, weight = 0.0, 0.0
+    known = np.empty(seasons)
     for shift, share in ((0, 1 - 2 * neighbour), (-1, neighbour), (1, neighbour)):
-        at = range(column + shift - period, max(column + shift - period * seasons, 0) - 1, -period)
-        known = sorted(value for value in (rates.item(i) for i in at) if value == value)  # noqa: PLR0124  not NaN
-        if known:
-            n = len(known)
+        n = 0
+        for season in range(1, seasons + 1):
+            at = column + shift - period * season
+            if 0 <= at < len(rates) and not math.isnan(rates[at]):
+                known[n] = rates[at]
+                n += 1
+        if n > 0:
+            ascend(known[:n])
             total += share * (known[(n - 1) // 2] + known[n // 2]) / 2
             weight += share
         elif shift == 0:

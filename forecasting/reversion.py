@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
+
+from forecasting.compiled import compiled
 
 Floats = NDArray[np.float64]
 
@@ -53,7 +57,7 @@ class Reversion:
             # Sums of products, not dot products: those start threads, which fight over the cores.
             products = [float((a * b).sum()) for a, b in ((sw, s), (sw, g), (gw, g), (sw, t), (gw, t))]
             sums = np.array((*products, float(weights.sum()), float(error.sum()), float(len(t))))
-            gain_short, gain_long = _solve(sums[:, None])
+            gain_short, gain_long = solve(sums)
             error = np.abs(t - gain_short * s - gain_long * g)
             weights = 1.0 / (1.0 + (error / (_WIDTH * max(float(error.mean()), _LEAST_ERROR))) ** 2) ** 2
         self.sums[:, step] += sums
@@ -61,31 +65,7 @@ class Reversion:
 
     def update(self, target: Floats, short: Floats, long: Floats) -> None:
         """Take in the errors of the newest complete step; element k as seen from k + 1 steps before."""
-        n = len(target)
-        sums = self.sums[:, :n]
-        gain_short, gain_long = self.gains(n)
-        error = np.abs(target - gain_short * short - gain_long * long)
-        usual = np.maximum(sums[6] / np.maximum(sums[7], 1.0), _LEAST_ERROR)
-        # The scale too must not jump with one outlier; before it is known, the error itself is the scale.
-        usual = np.where(sums[7] > 20, usual, np.maximum(error, _LEAST_ERROR))
-        weight = 1.0 / (1.0 + (error / (_WIDTH * usual)) ** 2) ** 2
-        rows = np.empty((8, n))
-        weighted_short, weighted_long = short * weight, long * weight
-        np.multiply(weighted_short, short, out=rows[0])
-        np.multiply(weighted_short, long, out=rows[1])
-        np.multiply(weighted_long, long, out=rows[2])
-        np.multiply(weighted_short, target, out=rows[3])
-        np.multiply(weighted_long, target, out=rows[4])
-        rows[5] = weight
-        np.minimum(error, 4 * usual, out=rows[6])
-        rows[7] = 1.0
-        unknown = np.isnan(error)
-        if unknown.any():
-            rows[:, unknown] = 0.0
-            sums *= np.where(unknown, 1.0, self.keep)
-        else:
-            sums *= self.keep
-        sums += rows
+        take_in(self.sums, self.keep, target, short, long)
         self._gains = None
 
     def pull(self, short: Floats | float, long: Floats | float, steps: int) -> Floats:
@@ -105,7 +85,7 @@ class Reversion:
     def gains(self, steps: int) -> tuple[Floats, Floats]:
         """(gain_short, gain_long), each [steps]; beyond the horizon the last one holds."""
         if self._gains is None:
-            self._gains = _solve(self.sums)
+            self._gains = solve_all(self.sums)
         short, long = self._gains
         if steps <= self.horizon:
             return short[:steps], long[:steps]
@@ -113,12 +93,47 @@ class Reversion:
         return short[at], long[at]
 
 
-def _solve(sums: Floats) -> tuple[Floats, Floats]:
-    ss, sl, ll, st, lt, weight = sums[:6]
-    ridge = 1.0 + PRIOR_ORIGINS / np.maximum(weight, 1.0)
+@compiled
+def solve(sums: Floats) -> tuple[float, float]:
+    """(gain_short, gain_long) of one horizon's ``sums`` [8]."""
+    ss, sl, ll, st, lt, weight = sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]
+    ridge = 1.0 + PRIOR_ORIGINS / max(weight, 1.0)
     a, b = ss * ridge + 1e-9, ll * ridge + 1e-9
-    det = np.maximum(a * b - sl * sl, 1e-300)
-    short = np.maximum(np.minimum((b * st - sl * lt) / det, 0.0), -1.0)
+    det = max(a * b - sl * sl, 1e-300)
+    short = max(min((b * st - sl * lt) / det, 0.0), -1.0)
     # The bound of the first moves the second: solve for it again.
-    long = np.maximum(np.minimum((lt - sl * short) / b, 1.0), 0.0)
+    long = max(min((lt - sl * short) / b, 1.0), 0.0)
     return short, long
+
+
+@compiled
+def solve_all(sums: Floats) -> tuple[Floats, Floats]:
+    """The same for each horizon of ``sums`` [8, horizons]."""
+    short, long = np.empty(sums.shape[1]), np.empty(sums.shape[1])
+    for k in range(len(short)):
+        short[k], long[k] = solve(sums[:, k])
+    return short, long
+
+
+@compiled
+def take_in(sums: Floats, keep: float, target: Floats, short: Floats, long: Floats) -> None:
+    """Into ``sums`` [8, horizons] the errors of one step, as seen from k + 1 steps before; NaN are left out."""
+    for k in range(len(target)):
+        own = sums[:, k]
+        gain_short, gain_long = solve(own)
+        error = abs(target[k] - gain_short * short[k] - gain_long * long[k])
+        if math.isnan(error):
+            continue
+        # The scale too must not jump with one outlier; before it is known, the error itself is the scale.
+        usual = own[6] / own[7] if own[7] > 20 else error
+        usual = max(usual, _LEAST_ERROR)
+        weight = 1.0 / (1.0 + (error / (_WIDTH * usual)) ** 2) ** 2
+        own *= keep
+        own[0] += short[k] * weight * short[k]
+        own[1] += short[k] * weight * long[k]
+        own[2] += long[k] * weight * long[k]
+        own[3] += short[k] * weight * target[k]
+        own[4] += long[k] * weight * target[k]
+        own[5] += weight
+        own[6] += min(error, 4 * usual)
+        own[7] += 1.0

@@ -56,9 +56,24 @@ def candidates(newest: int, period: int | None, reach: int, seasons: int, limit:
 def draw(weights: Floats, count: int, rng: np.random.Generator) -> Columns:
     """``count`` positions, each in proportion to its weight, by systematic sampling: less scatter than independent
     draws, the same expectation; in random order."""
-    edges = np.cumsum(weights)
-    at = (np.arange(count) + rng.random()) * (edges[-1] / count)
-    return rng.permutation(np.minimum(np.searchsorted(edges, at, side="right"), len(weights) - 1))
+    return rng.permutation(systematic(weights, count, rng.random()))
+
+
+@compiled
+def systematic(weights: Floats, count: int, uniform: float) -> Columns:
+    """``count`` positions, ascending, each in proportion to its weight; ``uniform`` (0 to 1) says where they begin."""
+    total = 0.0
+    for weight in weights:
+        total += weight
+    chosen = np.empty(count, np.intp)
+    at, edge = 0, weights[0]
+    for k in range(count):
+        wanted = (k + uniform) * (total / count)
+        while edge <= wanted and at < len(weights) - 1:
+            at += 1
+            edge += weights[at]
+        chosen[k] = at
+    return chosen
 
 
 def fill_forward(errors: Singles) -> Singles:
@@ -95,6 +110,31 @@ def without_errors(rate: float, seen: float, drift: float, steps: int, count: in
 
 
 @compiled
+def means_over(paths: Paths, first: int, last: int) -> Floats:
+    """Mean of each of ``paths`` [count, steps] over the steps from ``first`` to ``last``, [count]."""
+    means = np.zeros(len(paths))
+    for row in range(len(paths)):
+        for k in range(first, last + 1):
+            means[row] += paths[row, k]
+        means[row] /= last + 1 - first
+    return means
+
+
+@compiled
+def came_over(rates: Singles, first: int, last: int) -> tuple[float, float]:
+    """Mean of what is known of ``rates`` from column ``first`` to ``last``, and the share that is; none of it where
+    they begin later."""
+    if first < 0:
+        return math.nan, 0.0
+    total, known = 0.0, 0
+    for rate in rates[first : last + 1]:
+        if not math.isnan(rate):
+            total += rate
+            known += 1
+    return total / known, known / (last + 1 - first)
+
+
+@compiled
 def extremes(paths: Singles | Floats) -> tuple[float, float]:
     """The lowest and the highest of ``paths`` [count, steps] in one pass; NaN where any is, or there are none."""
     least, most = math.inf, -math.inf
@@ -109,8 +149,14 @@ def extremes(paths: Singles | Floats) -> tuple[float, float]:
 
 def finish(paths: Paths, ceiling: float, out: Paths | None) -> Paths:
     """Clip to [0, ``ceiling``] and hand over, in ``out`` when given."""
-    np.nan_to_num(paths, copy=False, nan=0.0, posinf=ceiling)
-    if out is None:
-        return np.clip(paths, 0.0, ceiling, out=paths)
-    np.clip(paths, 0.0, ceiling, out=out)
+    out = paths if out is None else out
+    clip(paths, ceiling, out)
     return out
+
+
+@compiled
+def clip(paths: Singles, ceiling: float, out: Singles) -> None:
+    """``paths`` [count, steps] within [0, ``ceiling``], into ``out``; NaN gives 0."""
+    for row in range(paths.shape[0]):
+        for k in range(paths.shape[1]):
+            out[row, k] = min(max(paths[row, k], 0.0), ceiling) if paths[row, k] > 0.0 else 0.0

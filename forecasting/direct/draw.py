@@ -89,17 +89,15 @@ def _towards(
     calm: float,
     level: float,
     predicted: Singles,
-    needed: NDArray[np.bool_],
     out: Singles,
 ) -> None:
-    """Log factor from the origin's rate to the path's at each horizon that is ``needed``, into ``out``. ``column``:
-    where in ``rates`` it is now."""
+    """Log factor from the origin's rate to the path's at the first horizons, into ``out`` [horizons that are needed].
+    ``column``: where in ``rates`` it is now."""
     own = np.float32(level_at(rates, column, calm, origins.width, origins.longest))
     for h in range(len(out)):
-        if not needed[h]:
-            continue
         out[h] = level - own + predicted[h]
-        for r in range(len(origins.parts)):
+    for r in range(len(origins.parts)):
+        for h in range(len(out)):
             out[h] -= origins.predicted[origin, r] * origins.parts[r, h]
 
 
@@ -138,8 +136,7 @@ def draw(
     for tree in range(trees):
         leaves[tree] = _leaf(forest, tree, features)
     # Horizons behind the paths' end are not needed.
-    needed = np.arange(len(predicted)) <= at.right[min(steps, len(at.right)) - 1]
-    towards = np.zeros(len(predicted), np.float32)
+    towards = np.zeros(at.right[min(steps, len(at.right)) - 1] + 1, np.float32)
     strata = np.zeros(trees, np.int64)
     for p in range(count):
         strata[places[p] % trees] += 1
@@ -149,7 +146,7 @@ def draw(
         column = len(rates)  # where nothing is known
         if origin >= 0:
             column = int(origins.columns[origin]) + shift
-            _towards(origins, origin, rates, column, calm, level, predicted, needed, towards)
+            _towards(origins, origin, rates, column, calm, level, predicted, towards)
         newest = math.exp(level + predicted[0])
         last = len(at.left) - 1
         for k in range(steps):
@@ -186,11 +183,7 @@ def outlook(
     """
     trees = len(forest.start) - 1
     each = out.shape[2] // trees
-    towards = np.zeros(predicted.shape[1], np.float32)
-    needed = np.zeros(len(towards), np.bool_)
-    for end in ends:
-        b = max(end - (width + 1) // 2, 0)
-        needed[at.left[b]] = needed[at.right[b]] = True
+    towards = np.zeros(at.right[max(ends.max() - (width + 1) // 2, 0)] + 1, np.float32)
     for n in range(len(out)):
         for tree in range(trees):
             leaf = _leaf(forest, tree, features[n])
@@ -199,7 +192,7 @@ def outlook(
                 column = len(rates)
                 if origin >= 0:
                     column = int(origins.columns[origin]) + shift
-                    _towards(origins, origin, rates, column, calm, float(levels[n]), predicted[n], needed, towards)
+                    _towards(origins, origin, rates, column, calm, float(levels[n]), predicted[n], towards)
                 for w in range(len(ends)):
                     total, known = 0.0, 0
                     for j in range(max(column + ends[w] - width, 0), min(column + ends[w], len(rates))):

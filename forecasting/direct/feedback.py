@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
 from forecasting.direct.features import Singles, Steps
+from forecasting.ordered import ascend
 
 Floats = NDArray[np.float64]
 
@@ -128,18 +129,6 @@ class Feedback:
 
 
 @compiled
-def _sort(values: Singles) -> None:
-    """Ascending, in place (Shell, 1959, with the gaps of Ciura, 2001); a library's sort takes seconds to compile."""
-    for gap in (701, 301, 132, 57, 23, 10, 4, 1):
-        for i in range(gap, len(values)):
-            value, j = values[i], i
-            while j >= gap and values[j - gap] > value:
-                values[j] = values[j - gap]
-                j -= gap
-            values[j] = value
-
-
-@compiled
 def _blurred(rate: float, seconds: float, number: int) -> float:
     """``rate`` as a whole count over ``seconds``, and noise of -0.5 to 0.5 that is even over consecutive numbers."""
     return (math.floor(rate * seconds + 0.5) + (number * 0.6180339887498949) % 1.0 - 0.5) / seconds
@@ -225,7 +214,7 @@ def settle(
             own = samples[n, h]
             for i in range(len(own)):
                 own[i] = _blurred(own[i], seconds, i)
-            _sort(own)
+            ascend(own)
             median = _quantile(own, 0.5)
             share = _busy_share(median, calm, busy)
             _knots(own, factors.always[h], factors.busy[h], share, raw, to)
@@ -262,7 +251,7 @@ def widen(paths: Singles, factors: Factors, calm: float, busy: Range, width: int
                 total += paths[p, j]
             means[p] = total / (end - begin)
             ordered[p] = means[p]
-        _sort(ordered)
+        ascend(ordered)
         median = _quantile(ordered, 0.5)
         _knots(ordered, always, extra, _busy_share(median, calm, busy), raw, to)
         for p in range(count):

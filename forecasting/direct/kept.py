@@ -68,12 +68,12 @@ class Kept:
     def update(self, arrivals: Arrivals) -> None:
         """Record; O(1) amortised. Raises ``BadSeries`` for a count that cannot be."""
         recorder = self._recorder
-        for index in recorder.update(arrivals)[-_AT_ONCE:]:
+        closed = recorder.update(arrivals)
+        for index in closed if len(closed) <= _AT_ONCE else closed[-_AT_ONCE:]:
             self._put(index, recorder.rate(index))
-        newest = step_index(arrivals.end, self.step)
-        rate = recorder.rate(newest)  # the open step; not known until half of it was seen
+        rate = recorder.rate(recorder.open)  # not known until half of it was seen
         if rate == rate:  # noqa: PLR0124  NaN is not equal to itself
-            self._put(newest, rate)
+            self._put(recorder.open, rate)
 
     def series(self) -> Series:
         """All that is kept, as a history to fit on."""

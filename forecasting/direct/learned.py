@@ -64,7 +64,9 @@ def calm_of(rates: Singles, step: float) -> float:
 
     2 % of the mean, so that it scales with the load, and half a request a step, below which counts say nothing.
     """
-    mean = float(np.nanmean(rates)) if not np.isnan(rates).all() else 0.0
+    missing = np.isnan(rates)
+    known = len(rates) - np.count_nonzero(missing)
+    mean = float(np.where(missing, np.float32(0), rates).sum() / np.float32(known)) if known else 0.0
     return 0.02 * mean + 0.5 / step
 
 

@@ -12,9 +12,10 @@ from forecasting.direct.kept import Kept, Remembers
 from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
 from forecasting.models.base import whole_period
-from forecasting.trajectories import CEILING, draw, finish, without_errors
+from forecasting.trajectories import CEILING, draw, without_errors
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 
 _CYCLES = 48  # whose course is remembered, or
 _SPAN = 43_200.0  # s: as many as these have
@@ -46,62 +47,91 @@ class Cycle(Remembers):
 
     def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
         """See :class:`~forecasting.forecaster.Forecaster`."""
-        series = self.series
+        series, period = self.series, self.period
         if not self.ready:
             raise NotReady(f"{self.name}: nothing was learned or observed yet")
-        levels = self._levels()
-        known = levels[~np.isnan(levels)]
-        level, seen = (float(known[0]), self.step * self.period) if len(known) else (series.newest, self.step)
+        rates = series.rates
+        levels = levels_of(rates, period)
+        back, level = past(rates, period, levels, self.cycles, steps)
+        seen = self.step * period
+        if math.isnan(level):
+            level, seen = series.newest, self.step
         ceiling = CEILING * max(series.peak, level)
-        back = self._told(np.flatnonzero(levels[1 : self.cycles + 1] > 0) + 1, steps)
         assumed = round(count / (1 + len(back)))
-        newest = self._followed(back[:1], level / levels[back[:1]], steps) if len(back) else np.full(steps, level)
-        drift = _DRIFT * math.sqrt(self.step / 60)
-        around = np.exp(without_errors(level, seen, drift, steps, assumed, rng))
-        paths = np.empty((count, steps), np.float32)
-        paths[:assumed] = np.minimum(newest * around, ceiling)
-        if len(back):
-            weights: Floats = _PER_CYCLE ** back.astype(np.float64)
-            chosen = back[draw(weights, count - assumed, rng)]
-            times = level / levels[chosen] * np.exp(_between(levels) * rng.standard_normal(count - assumed))
-            paths[assumed:] = np.minimum(self._followed(chosen, times, steps), ceiling)
-        return finish(paths, ceiling, out)
-
-    def _levels(self) -> Floats:
-        """Requests/s now and whole cycles ago, the newest first; NaN where no cycle is known."""
-        levels = cycle_means(self.series.rates, self.period)
-        if len(levels) >= _MEDIAN:
-            one, two, three = levels[:-2], levels[1:-1], levels[2:]
-            # Of three, and NaN where one is; numpy's own takes ten times as long.
-            usual = np.maximum(np.minimum(one, two), np.minimum(np.maximum(one, two), three))
-            levels[: len(usual)] = np.fmax(one, usual)
-        return levels
-
-    def _ahead(self, back: NDArray[np.intp], steps: int) -> Floats:
-        """What followed ``back`` cycles ago, [cycles, steps]; repeated where it is not known yet."""
-        ago = back[:, None] * self.period
-        followed: Floats = self.series.rates[len(self.series.rates) - ago + np.arange(steps) % ago].astype(np.float64)
-        return followed
-
-    def _told(self, back: NDArray[np.intp], steps: int) -> NDArray[np.intp]:
-        """Those of the cycles after which nearly all is known: a hole is not nothing."""
-        if not np.isnan(self.series.rates).any():
-            return back
-        told: NDArray[np.intp] = back[(~np.isnan(self._ahead(back, steps))).mean(axis=1) >= _KNOWN]
-        return told
-
-    def _followed(self, back: NDArray[np.intp], times: Floats, steps: int) -> Floats:
-        """What followed ``back`` cycles ago, ``times`` as high; a hole is as high as the mean of the rest."""
-        followed = self._ahead(back, steps) * times[:, None]
-        hole = np.isnan(followed)
-        if hole.any():
-            seen = (~hole).sum(axis=1, keepdims=True)
-            followed = np.where(hole, np.nan_to_num(followed).sum(axis=1, keepdims=True) / seen, followed)
-        return followed
+        noise = without_errors(level, seen, _DRIFT * math.sqrt(self.step / 60), steps, assumed, rng)
+        if out is None:
+            out = np.empty((count, steps), np.float32)
+        if not len(back):
+            follow(np.full(1, level, np.float32), np.ones(count, np.intp), np.ones(count), noise, ceiling, out)
+            return out
+        chosen = np.full(count, back[0])
+        chosen[assumed:] = back[draw(_PER_CYCLE ** back.astype(np.float64), count - assumed, rng)]
+        times = level / levels[chosen]
+        times[assumed:] *= np.exp(between(levels) * rng.standard_normal(count - assumed))
+        follow(rates, chosen * period, times, noise, ceiling, out)
+        return out
 
 
 @compiled
-def cycle_means(rates: NDArray[np.float32], period: int) -> Floats:
+def follow(
+    rates: Singles, ago: NDArray[np.intp], times: Floats, noise: Floats, ceiling: float, out: Singles
+) -> None:
+    """Paths [n, steps], up to ``ceiling``: the ``rates`` that followed ``ago`` [n] steps ago, ``times`` [n] as high;
+    repeated where they are not known yet. A hole is as high as the mean of the rest. The first have ``noise`` [m,
+    steps], in logs."""
+    steps = out.shape[1]
+    for p in range(len(ago)):
+        begin, total, known = len(rates) - ago[p], 0.0, 0
+        for k in range(steps):
+            rate = rates[begin + k % ago[p]]
+            if not math.isnan(rate):
+                total += rate
+                known += 1
+        mean = total / known
+        for k in range(steps):
+            rate = rates[begin + k % ago[p]]
+            value = times[p] * (mean if math.isnan(rate) else rate)
+            if p < len(noise):
+                value *= math.exp(noise[p, k])
+            out[p, k] = min(value, ceiling) if value > 0.0 else 0.0
+
+
+@compiled
+def past(rates: Singles, period: int, levels: Floats, cycles: int, steps: int) -> tuple[NDArray[np.intp], float]:
+    """How many of ``cycles`` ago a level was above nothing, and nearly all of the ``steps`` after it is known: a hole is
+    not nothing; and the newest of ``levels`` that is known."""
+    level = math.nan
+    back = np.empty(len(levels), np.intp)
+    found = 0
+    for ago in range(len(levels)):
+        if math.isnan(level):
+            level = levels[ago]
+        if not (0 < ago <= cycles and levels[ago] > 0.0):
+            continue
+        told = 0
+        for k in range(steps):
+            told += not math.isnan(rates[len(rates) - ago * period + k % (ago * period)])
+        if told >= _KNOWN * steps:
+            back[found] = ago
+            found += 1
+    return back[:found], level
+
+
+@compiled
+def levels_of(rates: Singles, period: int) -> Floats:
+    """Requests/s now and whole cycles ago, the newest first: the mean of the cycle, or the median of three such where
+    that is more; NaN where no cycle is known."""
+    levels = cycle_means(rates, period)
+    for k in range(len(levels) - _MEDIAN + 1):
+        one, two, three = levels[k], levels[k + 1], levels[k + 2]
+        usual = max(min(one, two), min(max(one, two), three))
+        if not math.isnan(one + two + three) and usual > one:
+            levels[k] = usual
+    return levels
+
+
+@compiled
+def cycle_means(rates: Singles, period: int) -> Floats:
     """Median of the mean rates over those whole cycles that ended in the last half cycle, now and each cycle before;
     of cycles that are nearly known, for without its burst one says nothing. NaN where there is none."""
     total, seen = np.zeros(len(rates) + 1), np.zeros(len(rates) + 1)
@@ -125,8 +155,9 @@ def cycle_means(rates: NDArray[np.float32], period: int) -> Floats:
     return out
 
 
-def _between(levels: Floats) -> float:
+@compiled
+def between(levels: Floats) -> float:
     """Log standard deviation of what lies between few cycles and beyond them: the bandwidth of a normal kernel for
     their changes of level (Silverman, "Density Estimation for Statistics and Data Analysis", 1986, eq. 3.28)."""
-    logs = np.log(levels[levels > 0])
-    return 1.06 * float(np.diff(logs).std()) * (len(logs) - 1) ** -0.2 if len(logs) > 1 else 0.0
+    logs = np.log(levels[levels > 0.0])
+    return 1.06 * np.diff(logs).std() * (len(logs) - 1) ** -0.2 if len(logs) > 1 else 0.0

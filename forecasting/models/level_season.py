@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.compiled import compiled
 from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
 from forecasting.memory import level_now
@@ -27,6 +28,7 @@ from forecasting.trajectories import (
 )
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 
 # Rows of the memory. Logs are of rate + calm.
 _LOG, _USUAL, _LEVEL, _USUAL_LEVEL, _LONG, _USUAL_LONG = range(1, 7)
@@ -112,16 +114,16 @@ class LevelSeason(Stepwise):
         self.peak = float(np.nanmax(rates, initial=0.0))
         self._learn_returns()
 
-    def _fill_levels(self, values: NDArray[np.float32], level: int, long: int) -> None:
+    def _fill_levels(self, values: Singles, level: int, long: int) -> None:
         rows = self.memory.rows[:, : self.memory.used]
         rows[level] = np.log(rolling_mean(values, self.width) + np.float32(self.calm))
         rows[long] = np.log(rolling_mean(values, self.long_width) + np.float32(self.calm))
 
-    def _fill_usual(self, usual: NDArray[np.float32]) -> None:
+    def _fill_usual(self, usual: Singles) -> None:
         self.memory.rows[_USUAL, : self.memory.used] = np.log(usual + np.float32(self.calm))
         self._fill_levels(usual, _USUAL_LEVEL, _USUAL_LONG)
 
-    def _choose_smoothing(self, usual: NDArray[np.float32]) -> None:
+    def _choose_smoothing(self, usual: Singles) -> None:
         """Take the smoothing whose ratios erred least in the past: noise wants much of it, bursts to the step none."""
         rows = self.memory.rows[:, : self.memory.used]
         ahead, now = slice(_CHOOSE_AT, None), slice(None, -_CHOOSE_AT)
@@ -153,29 +155,20 @@ class LevelSeason(Stepwise):
 
     def _learn_newest(self, column: int) -> None:
         """Fill the model's rows for one step that is complete now, and learn how earlier forecasts of it erred."""
-        memory, calm = self.memory, self.calm
-        rows = memory.rows
+        memory = self.memory
+        rows, seasons = memory.rows, self.seasons_kept if self.period else 0
         rate = float(rows[0, column])
-        self.peak = max(self.peak, rate)
-        rows[_LOG, column] = math.log(rate + calm)
-        if self.period is not None:
-            usual = profile_of(memory.rates, column, self.period, self.seasons_kept, self.neighbour)
-            rows[_USUAL, column] = math.log(usual + calm)
-            for row, width in ((_USUAL_LEVEL, self.width), (_USUAL_LONG, self.long_width)):
-                rows[row, column] = math.log(_mean(np.exp(rows[_USUAL, max(column + 1 - width, 0) : column + 1])))
-        for row, width in ((_LEVEL, self.width), (_LONG, self.long_width)):
-            rows[row, column] = math.log(_mean(rows[0, max(column + 1 - width, 0) : column + 1]) + calm)
-        seen = min(self.horizon, column)
-        if seen < 1 or math.isnan(rate):
+        self.peak = max(self.peak, rate)  # NaN changes nothing: it is not greater
+        fill_newest(
+            rows, memory.used, column, self.period or 1, seasons, self.neighbour, self.width, self.long_width, self.calm
+        )
+        if math.isnan(rate):
             return
-        origins = rows[:, column - seen : column][:, ::-1].astype(np.float64)  # element k: from k + 1 steps before
-        grown = rows[_LOG, column] - origins[_LEVEL]
-        if self.period is None or math.isnan(rows[_USUAL, column]):
-            self.returns_unseasonal.update(grown, np.zeros(seen), origins[_LONG] - origins[_LEVEL])
+        seen = min(self.horizon, column)
+        if math.isnan(rows[_USUAL, column]):
+            self.returns_unseasonal.update(*since_unseasonal(rows, column, seen))
         else:
-            short = origins[_LEVEL] - origins[_USUAL_LEVEL]
-            long = origins[_LONG] - origins[_USUAL_LONG] - short
-            self.returns.update(grown - (rows[_USUAL, column] - origins[_USUAL_LEVEL]), short, long)
+            self.returns.update(*since(rows, column, seen))
 
     # -- drawing ----------------------------------------------------------------------------------------------------
 
@@ -232,7 +225,7 @@ class LevelSeason(Stepwise):
         rate: float,
         seen: float,
         rng: np.random.Generator,
-    ) -> tuple[NDArray[np.float32], Floats]:
+    ) -> tuple[Singles, Floats]:
         """Log errors [count, steps], and for each path the share of count noise that it lacks."""
         memory, likeness = self.memory, self.likeness
         origin = memory.origin or 0.0
@@ -266,7 +259,7 @@ class LevelSeason(Stepwise):
             lacking.append(np.clip(1.0 - held, 0.0, 1.0))
         return np.concatenate(parts), np.concatenate(lacking)
 
-    def _errors_of(self, origins: NDArray[np.intp], steps: int, seasonal: bool) -> NDArray[np.float32]:
+    def _errors_of(self, origins: NDArray[np.intp], steps: int, seasonal: bool) -> Singles:
         """Log errors of the forecasts from these origins, each with what was known at it."""
         rows = self.memory.rows
         at = origins[:, None] + np.arange(1, steps + 1)[None, :]
@@ -286,14 +279,63 @@ class LevelSeason(Stepwise):
         return fill_forward(errors)
 
 
-def _mean(values: NDArray[np.float32]) -> float:
-    """Mean of what is known; a loop is faster than numpy for the few values of a level."""
+@compiled
+def fill_newest(
+    rows: Singles,
+    used: int,
+    column: int,
+    period: int,
+    seasons: int,
+    neighbour: float,
+    width: int,
+    long_width: int,
+    calm: float,
+) -> None:
+    """The logs, in the rows of ``column``, of its rate and its profile, and of what both were over each level's window;
+    the profile is not known of no ``seasons``."""
+    rows[_LOG, column] = math.log(rows[0, column] + calm)
+    usual = profile_of(rows[0, :used], column, period, seasons, neighbour)
+    rows[_USUAL, column] = math.log(usual + calm)
+    rows[_USUAL_LEVEL, column] = math.log(_mean(np.exp(rows[_USUAL, max(column + 1 - width, 0) : column + 1])))
+    rows[_USUAL_LONG, column] = math.log(_mean(np.exp(rows[_USUAL, max(column + 1 - long_width, 0) : column + 1])))
+    rows[_LEVEL, column] = math.log(_mean(rows[0, max(column + 1 - width, 0) : column + 1]) + calm)
+    rows[_LONG, column] = math.log(_mean(rows[0, max(column + 1 - long_width, 0) : column + 1]) + calm)
+
+
+@compiled
+def since(rows: Singles, column: int, seen: int) -> tuple[Floats, Floats, Floats]:
+    """How the rate of ``column`` erred, as seen from each of ``seen`` steps before, the newest first; and how far from
+    the profile the levels were then, see :class:`~forecasting.reversion.Reversion`."""
+    errors, short, long = np.empty(seen), np.empty(seen), np.empty(seen)
+    for k in range(seen):
+        at = column - 1 - k
+        level, usual_level = float(rows[_LEVEL, at]), float(rows[_USUAL_LEVEL, at])
+        short[k] = level - usual_level
+        long[k] = float(rows[_LONG, at]) - float(rows[_USUAL_LONG, at]) - short[k]
+        errors[k] = rows[_LOG, column] - level - (rows[_USUAL, column] - usual_level)
+    return errors, short, long
+
+
+@compiled
+def since_unseasonal(rows: Singles, column: int, seen: int) -> tuple[Floats, Floats, Floats]:
+    """The same where no profile is known."""
+    errors, short, long = np.empty(seen), np.zeros(seen), np.empty(seen)
+    for k in range(seen):
+        level = float(rows[_LEVEL, column - 1 - k])
+        long[k] = float(rows[_LONG, column - 1 - k]) - level
+        errors[k] = rows[_LOG, column] - level
+    return errors, short, long
+
+
+@compiled
+def _mean(values: Singles) -> float:
+    """Mean of what is known."""
     total, known = 0.0, 0
-    for value in values.tolist():
-        if value == value:  # noqa: PLR0124  NaN is not equal to itself
+    for value in values:
+        if not math.isnan(value):
             total += value
             known += 1
-    return total / known if known else math.nan
+    return total / known
 
 
 def _or_zero(value: float) -> float:

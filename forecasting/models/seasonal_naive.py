@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.compiled import compiled
 from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
 from forecasting.memory import level_now
@@ -25,6 +26,7 @@ from forecasting.trajectories import (
 )
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 
 # Rows of the memory: log of (rate + calm), log of (forecast + calm).
 _LOG, _FORECAST = 1, 2
@@ -119,19 +121,16 @@ class SeasonalNaive(Stepwise):
         rows[_FORECAST, column] = math.log(float(before[0]) + self.calm)
 
 
-def _season_before(rates: NDArray[np.float32], first: int, length: int, period: int, average: int) -> Floats:
+@compiled
+def _season_before(rates: Singles, first: int, length: int, period: int, average: int) -> Floats:
     """Mean of what is known of the ``average`` seasons before columns ``first`` .. ``first + length - 1``."""
-    total, known = np.zeros(length), np.zeros(length)
-    columns = first + np.arange(length)
-    for season in range(1, average + 1):
-        at = columns - season * period
-        inside = (at >= 0) & (at < len(rates))
-        values = (
-            np.where(inside, rates[np.clip(at, 0, max(len(rates) - 1, 0))], np.nan) if len(rates) else total * np.nan
-        )
-        ok = ~np.isnan(values)
-        total += np.where(ok, values, 0.0)
-        known += ok
-    means = np.full(length, np.nan)
-    np.divide(total, known, out=means, where=known > 0)
+    means = np.empty(length)
+    for column in range(first, first + length):
+        total, known = 0.0, 0
+        for season in range(1, average + 1):
+            at = column - season * period
+            if 0 <= at < len(rates) and not math.isnan(rates[at]):
+                total += rates[at]
+                known += 1
+        means[column - first] = total / known
     return means

@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-from forecasting.compiled import forget_when_changed
+from forecasting.compiled_before import forget_when_changed
 
 forget_when_changed(Path(__file__).parent)

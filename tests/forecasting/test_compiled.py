@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from numba.core import caching
 
-from forecasting.compiled import compiled, forget_when_changed
+from forecasting.compiled import compiled
+from forecasting.compiled_before import forget_when_changed
 
 
 def test_code_is_kept_while_nothing_changes_and_goes_when_any_file_does(tmp_path: Path) -> None:
