@@ -93,12 +93,13 @@ def _towards(
 ) -> None:
     """Log factor from the origin's rate to the path's at the first horizons, into ``out`` [horizons that are needed].
     ``column``: where in ``rates`` it is now."""
-    own = np.float32(level_at(rates, column, calm, origins.width, origins.longest))
+    apart = np.float32(level - level_at(rates, column, calm, origins.width, origins.longest))
     for h in range(len(out)):
-        out[h] = level - own + predicted[h]
+        out[h] = apart + predicted[h]
     for r in range(len(origins.parts)):
+        times = np.float32(origins.predicted[origin, r])
         for h in range(len(out)):
-            out[h] -= origins.predicted[origin, r] * origins.parts[r, h]
+            out[h] -= times * origins.parts[r, h]
 
 
 @compiled

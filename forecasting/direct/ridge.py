@@ -38,9 +38,9 @@ class Ridge:
 
     def predict(self, standardised: Singles) -> Singles:
         """Log ratios [n, horizons]."""
-        values: Singles = standardised @ self.weights[:-1] + self.weights[-1]
-        np.maximum(values, self.least, out=values)
-        return np.minimum(values, self.most, out=values)
+        values = np.empty((len(standardised), self.weights.shape[1]), np.float32)
+        predict(standardised, self.weights, self.least, self.most, values)
+        return values
 
 
 @compiled
@@ -52,6 +52,20 @@ def standardise(features: Singles, centre: Singles, scale: Singles, low: Singles
             if math.isnan(z):
                 z = np.float32(0.0)
             out[row, k] = min(max(z, low[k]), high[k])
+
+
+@compiled
+def predict(standardised: Singles, weights: Singles, least: Singles, most: Singles, out: Singles) -> None:
+    """``standardised`` [n, features] x ``weights`` [features + 1, horizons], within what was seen, into ``out``."""
+    features = standardised.shape[1]
+    for row in range(len(standardised)):
+        own = out[row]
+        own[:] = weights[features]
+        for k in range(features):
+            for h in range(len(own)):
+                own[h] += standardised[row, k] * weights[k, h]
+        for h in range(len(own)):
+            own[h] = min(max(own[h], least[h]), most[h])
 
 
 def fit_ridge(features: Singles, targets: Singles, blocks: NDArray[np.int64]) -> tuple[Ridge, Singles]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
-from forecasting.direct.draw import Between, Origins, between, draw, outlook
-from forecasting.direct.features import DAY, Singles, describe, layout
+from forecasting.direct.draw import between, draw, outlook
+from forecasting.direct.features import DAY, layout
 from forecasting.direct.feedback import SAMPLES, Feedback
-from forecasting.direct.forest import Forest
 from forecasting.direct.kept import Kept
 from forecasting.direct.learned import Growth, Learned, calm_of, learn
+from forecasting.direct.present import Present, present_of
 from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
 from forecasting.series import Arrivals, Series, step_index
@@ -23,21 +22,6 @@ from forecasting.trajectories import CEILING, add_count_noise, finish, without_e
 PERIODS = (300.0, 600.0, 900.0, 1800.0, 3600.0)  # s
 _HORIZONS = (15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 420.0, 600.0, 900.0, 1260.0, 1800.0)
 _DRIFT = 0.1  # log standard deviation by which a level wanders in a minute while no errors are known
-
-
-class Present(NamedTuple):
-    """What paths from the newest level are drawn from: see :func:`forecasting.direct.draw.draw`."""
-
-    forest: Forest
-    features: Singles
-    origins: Origins
-    rates: Singles
-    shift: int
-    level: float
-    predicted: Singles
-    between: Between
-    calm: float
-    ceiling: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,19 +170,9 @@ class Direct:
         return out
 
     def _present(self, learned: Learned) -> Present | None:
-        """All that paths from the newest level are drawn from; None when it, or every past origin, is not known."""
+        """See :func:`~forecasting.direct.present.present_of`."""
         series = self.series
-        rates, shift = series.rates, learned.base - series.base
-        features = np.empty((1, self.layout.size), np.float32)
-        level = np.empty(1, np.float32)
-        describe(rates, series.base, np.array([len(rates)]), learned.calm, self.layout, features, level)
-        if math.isnan(level[0]) or learned.origins.gone(shift):
-            return None
-        standardised = learned.ridge.standardised(features)
-        predicted = learned.ridge.predict(standardised)[0]
-        ceiling = CEILING * max(series.peak, math.exp(level[0]))
-        known = learned.forest, standardised[0], learned.origins, rates, shift, float(level[0]), predicted
-        return Present(*known, self.between, learned.calm, ceiling)
+        return present_of(learned, self.layout, self.between, series.rates, series.base, series.peak)
 
     def _around_level(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None) -> Paths:
         """The newest known level, uncertain as its count says, that wanders."""
