@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
 from forecasting.direct.features import Singles, Steps
-from forecasting.ordered import ascend
 
 Floats = NDArray[np.float64]
 
@@ -102,7 +101,7 @@ class Feedback:
         count, horizons = came.shape
         limits = np.zeros((count, horizons, len(LEVELS)), np.float32)
         shares = np.zeros((count, horizons), np.float32)
-        settle(self.factors, samples, came, calm, busy, self.seconds, self.speed, limits, shares)
+        settle(self.factors, self._ordered(samples), came, calm, busy, self.seconds, self.speed, limits, shares)
 
     def due(self, newest: int) -> bool:
         """Whether to say something at step number ``newest`` again: once a window."""
@@ -121,11 +120,19 @@ class Feedback:
         slot = (self.told // self.stride) % len(self.factors.origins)
         self.factors.origins[slot] = self.told
         limits, shares = self.factors.limits[slot : slot + 1], self.factors.shares[slot : slot + 1]
-        settle(self.factors, samples, self.unknown, calm, busy, self.seconds, self.speed, limits, shares)
+        ordered = self._ordered(samples)
+        settle(self.factors, ordered, self.unknown, calm, busy, self.seconds, self.speed, limits, shares)
+
+    def _ordered(self, samples: Singles) -> Singles:
+        """``samples``, as blurred counts, ascending. numpy sorts many at once, and guesses no branch wrong."""
+        blur(samples, self.seconds)
+        samples.sort(axis=2)
+        return samples
 
     def widen(self, paths: Singles, calm: float, busy: Range, ceiling: float) -> None:
         """Correct ``paths`` [count, steps] (requests/s) in place."""
-        widen(paths, self.factors, calm, busy, self.width, ceiling)
+        means = windows(paths, self.width)
+        widen(paths, means, np.sort(means, axis=1), self.factors, calm, busy, self.width, ceiling)
 
 
 @compiled
@@ -136,7 +143,7 @@ def _blurred(rate: float, seconds: float, number: int) -> float:
 
 @compiled
 def _quantile(ordered: Singles, level: float) -> float:
-    """Between the middles of the samples' shares (Hazen, 1914)."""
+    """Between the middles of the samples' shares (Hazen, 1914); no ``level`` below a half."""
     at = min(max(level * len(ordered) - 0.5, 0.0), len(ordered) - 1.0)
     left = int(at)
     right = min(left + 1, len(ordered) - 1)
@@ -195,9 +202,17 @@ def judge(factors: Factors, rates: Singles, base: int, width: int, stride: int, 
 
 
 @compiled
+def blur(samples: Singles, seconds: float) -> None:
+    """Each of ``samples`` [n, horizons, samples] (requests/s) becomes a blurred count, as a rate."""
+    for own in samples.reshape(-1, samples.shape[2]):
+        for i in range(len(own)):
+            own[i] = _blurred(own[i], seconds, i)
+
+
+@compiled
 def settle(
     factors: Factors,
-    samples: Singles,
+    ordered: Singles,
     came: Floats,
     calm: float,
     busy: Range,
@@ -206,15 +221,12 @@ def settle(
     limits: Singles,
     shares: Singles,
 ) -> None:
-    """Corrected quantiles of ``samples`` [n, horizons, samples] (changed) into ``limits`` [n, horizons, levels], and
+    """Corrected quantiles of samples, ``ordered`` [n, horizons, samples], into ``limits`` [n, horizons, levels], and
     how busy their medians are into ``shares`` [n, horizons]; where ``came`` is known, the factors move at once."""
     raw, to = np.zeros(len(LEVELS)), np.zeros(len(LEVELS))
-    for n in range(len(samples)):
+    for n in range(len(ordered)):
         for h in range(len(factors.ends)):
-            own = samples[n, h]
-            for i in range(len(own)):
-                own[i] = _blurred(own[i], seconds, i)
-            ascend(own)
+            own = ordered[n, h]
             median = _quantile(own, 0.5)
             share = _busy_share(median, calm, busy)
             _knots(own, factors.always[h], factors.busy[h], share, raw, to)
@@ -226,16 +238,41 @@ def settle(
 
 
 @compiled
-def widen(paths: Singles, factors: Factors, calm: float, busy: Range, width: int, ceiling: float) -> None:
-    """Window by window: the mean of each path above the median is moved as its quantile is, and its steps with it."""
+def windows(paths: Singles, width: int) -> Singles:
+    """The mean of each of ``paths`` [count, steps] over each window of ``width`` steps, the last as long as there are:
+    [windows, count]."""
     count, steps = paths.shape
-    means, ordered = np.zeros(count, np.float32), np.zeros(count, np.float32)
+    means = np.zeros((-(-steps // width), count), np.float32)
+    for p in range(count):
+        for w in range(len(means)):
+            begin, end = w * width, min(w * width + width, steps)
+            total = 0.0
+            for j in range(begin, end):
+                total += paths[p, j]
+            means[w, p] = total / (end - begin)
+    return means
+
+
+@compiled
+def widen(
+    paths: Singles,
+    means: Singles,
+    ordered: Singles,
+    factors: Factors,
+    calm: float,
+    busy: Range,
+    width: int,
+    ceiling: float,
+) -> None:
+    """Window by window: the mean of each path above the median is moved as its quantile is, and its steps with it.
+    ``means`` [windows, count], and the same in ``ordered`` windows."""
+    count, steps = paths.shape
     levels, horizons = len(LEVELS), len(factors.ends)
     raw, to = np.zeros(levels), np.zeros(levels)
     always, extra = np.zeros(levels), np.zeros(levels)
     right = 0
-    for begin in range(0, steps, width):
-        end = min(begin + width, steps)
+    for w in range(len(means)):
+        begin, end = w * width, min(w * width + width, steps)
         while right < horizons - 1 and factors.ends[right] < end:
             right += 1
         left, share = max(right - 1, 0), 1.0
@@ -245,17 +282,10 @@ def widen(paths: Singles, factors: Factors, calm: float, busy: Range, width: int
         for k in range(levels):
             always[k] = factors.always[left, k] + share * (factors.always[right, k] - factors.always[left, k])
             extra[k] = factors.busy[left, k] + share * (factors.busy[right, k] - factors.busy[left, k])
+        median = _quantile(ordered[w], 0.5)
+        _knots(ordered[w], always, extra, _busy_share(median, calm, busy), raw, to)
         for p in range(count):
-            total = 0.0
-            for j in range(begin, end):
-                total += paths[p, j]
-            means[p] = total / (end - begin)
-            ordered[p] = means[p]
-        ascend(ordered)
-        median = _quantile(ordered, 0.5)
-        _knots(ordered, always, extra, _busy_share(median, calm, busy), raw, to)
-        for p in range(count):
-            distance = means[p] - median
+            distance = means[w, p] - median
             if not distance > 0.0:
                 continue
             before = corrected = 0.0
@@ -267,6 +297,6 @@ def widen(paths: Singles, factors: Factors, calm: float, busy: Range, width: int
             else:
                 # Beyond the last quantile is what was hardly ever seen: it is not drawn in.
                 corrected += (distance - before) * max(1.0, to[-1] / raw[-1] if raw[-1] > 0.0 else 1.0)
-            ratio = (median + corrected) / means[p]
+            ratio = (median + corrected) / means[w, p]
             for j in range(begin, end):
                 paths[p, j] = min(paths[p, j] * ratio, ceiling)

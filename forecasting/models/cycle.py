@@ -12,6 +12,7 @@ from forecasting.direct.kept import Kept, Remembers
 from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
 from forecasting.models.base import whole_period
+from forecasting.ordered import median
 from forecasting.trajectories import CEILING, draw, without_errors
 
 Floats = NDArray[np.float64]
@@ -151,7 +152,7 @@ def cycle_means(rates: Singles, period: int) -> Floats:
                 means[found] = (total[end] - total[end - period]) / known
                 found += 1
         if found > 0:
-            out[cycle] = np.median(means[:found])
+            out[cycle] = median(means[:found])
     return out
 
 

@@ -9,7 +9,6 @@ and the pool's floor falls only with the nodes that are empty.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,8 +19,10 @@ from scaler.plan import nodes_kernel as kernel
 from scaler.plan.nodes_leads import NodeLeadTimes, PodLeadTimes, quantile, quantiles
 from scaler.plan.nodes_need import PoolPlan, PoolSpec, ServiceNeed
 from scaler.plan.nodes_placed import Placed, Placement
+from scaler.plan.nodes_present import Inverses, PresentNeeds
 from scaler.plan.nodes_share import Claim, Shares, nodes_to_keep
 from scaler.plan.observation import Freshness, PoolObservation, PoolState
+from scaler.plan.paths import middle_path
 from scaler.plan.reasons import Reason
 from scaler.plan.settings import NodeSettings
 
@@ -34,17 +35,6 @@ _FAULT = {
     Freshness.ERROR: Reason.INPUT_ERROR,
 }
 _NOTHING: Floats = np.zeros((1, 1))
-_FLAT = 256  # steps of the table's inverse: what r replicas can give bends slowly
-
-
-@dataclass(frozen=True, slots=True)
-class _Present:
-    """What the present needed at ``time`` (unix s), in GPUs."""
-
-    time: float
-    level: float
-    now: float
-    later: float  # of new nodes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +84,8 @@ class NodePlanner:
         self._node_leads = NodeLeadTimes(pool.lead_time, self.settings.lead_prior, self.settings.lead_samples)
         self._pod_leads = PodLeadTimes(self.settings.pod_points)
         self._placement = Placement()
-        self._present: deque[_Present] = deque()
+        self._present = PresentNeeds()
+        self._inverses = Inverses()
 
     @property
     def horizon(self) -> float:
@@ -141,16 +132,17 @@ class NodePlanner:
         needed = np.empty((len(needs), count, ahead.end))
         inverses = []
         for s, need in enumerate(needs):
-            inverse = _inverse(need)
+            inverse = self._inverses.of(need)
             per = max(_most(need), 1e-9) / (len(inverse) - 1)
             paths = need.paths if len(need.paths) == count else need.paths[np.arange(count) % len(need.paths)]
-            factors = self._inflation(need, paths.shape[1])
+            steps = min(paths.shape[1], math.ceil((need.age + ahead.end * ahead.dt) / need.step) + 1)
             kernel.gpus_needed(
                 np.ascontiguousarray(paths, dtype=np.float64),
                 need.step,
                 need.age,
                 ahead.dt,
-                factors,
+                middle_path(paths, steps),
+                self._inflation(need, steps),
                 inverse,
                 per,
                 needed[s],
@@ -192,10 +184,8 @@ class NodePlanner:
     def _inflation(self, need: ServiceNeed, steps: int) -> Floats:
         """Factors on the residuals above the median path, by step: the nearer, the less do paths hold of a jump."""
         s = self.settings
-        middle = (np.arange(steps) + 0.5) * need.step - need.age
-        factors = np.interp(middle, [s.near, s.far], [s.inflation_near, s.inflation_far])
-        widened: Floats = 1.0 + (factors - 1.0) * need.caution
-        return widened
+        near, far = (1.0 + (most - 1.0) * need.caution for most in (s.inflation_near, s.inflation_far))
+        return kernel.inflation(steps, need.step, need.age, s.near, s.far, near, far)
 
     def _booting(self, now: float, state: PoolState, placed: Placed, most: int, size: int) -> Floats:
         """Rule 3: nodes on their way, those that an autoscaler has yet to ask for included: pods wait for them."""
@@ -215,7 +205,7 @@ class NodePlanner:
         base, nodes = self._capacity(tick)
         now_needs, later_needs = self._present_needs(now, tick, base[0])
         guaranteed = int((tick.bounds[:, :2].max(axis=1) * [need.gpus for need in needs]).sum())
-        peak = tick.total[:, ahead.first : ahead.end].max(axis=1)
+        peak = kernel.peaks(tick.total, ahead.first, ahead.end)
         waste = float(self._node_leads.points.mean()) + self.pool.idle
         ordered, late = kernel.nodes_to_order(
             tick.needed,
@@ -237,7 +227,7 @@ class NodePlanner:
         if missed:
             # Late whatever is ordered: no node saves anything by itself, and the plan would give up. What most paths
             # need when new nodes come is still known.
-            usual = math.ceil(float(np.median(tick.total[:, ahead.first : ahead.node].max(axis=1))) / size - 1e-9)
+            usual = math.ceil(float(np.median(kernel.peaks(tick.total, ahead.first, ahead.node))) / size - 1e-9)
             ordered = max(ordered, min(usual, tick.most) - tick.paid)
         present = -(-max(guaranteed, math.ceil(later_needs - 1e-9)) // size)
         lacking = max(min(present, tick.most) - tick.paid, 0)
@@ -292,21 +282,10 @@ class NodePlanner:
             float(np.interp(_share(need) * (len(inverse) - 1), np.arange(len(inverse)), inverse))
             for need, inverse in zip(tick.needs, tick.inverses, strict=True)
         )
-        hold = s.held_leads * tick.ahead.surely
-        while self._present and not now - hold <= self._present[0].time <= now:
-            self._present.popleft()
-        lately = [level]
-        for past in reversed(self._present):
-            if not now - s.lately < past.time <= now:  # older, or of before the clock was set back
-                break
-            lately.append(past.level)
-        goes_on = sum(lately) / len(lately)
-        backlog = left = float(tick.per_service[:, kernel.BACKLOG].sum())
-        for there in capacity.tolist():
-            left = max(left + (goes_on - there) * tick.ahead.dt, 0.0)
-        served = s.present * level
-        self._present.append(_Present(now, level, served + backlog / s.drain, served + left / s.drain))
-        return max(past.now for past in self._present), max(past.later for past in self._present)
+        backlog = float(tick.per_service[:, kernel.BACKLOG].sum())
+        left = kernel.left_over(backlog, self._present.level(now, level, s.lately), capacity, tick.ahead.dt)
+        served, hold = s.present * level, s.held_leads * tick.ahead.surely
+        return self._present.largest(now, served + backlog / s.drain, served + left / s.drain, hold)
 
     def _keep(self, tick: _Tick, coming: Floats, least: int) -> tuple[int, tuple[int, ...]]:
         """Nodes that stay filled, and the pods on them."""
@@ -328,7 +307,7 @@ class NodePlanner:
             )
 
         shares = Shares(self._claims(tick, 0, ahead.idle), late)
-        peak = tick.total[:, : ahead.idle].max(axis=1)
+        peak = kernel.peaks(tick.total, 0, ahead.idle)
         window, tolerated = ahead.pod * ahead.dt, self._tolerated(tick, ahead.pod).tolist()
         kept = nodes_to_keep(shares, counts, tick.state, least, tick.size, window, peak, tolerated)
         return kept, shares.divide(kept * tick.size, counts, move=True)
@@ -363,15 +342,6 @@ def _usable(size: int, gpus: Sequence[int]) -> int:
     """GPUs of a node of ``size`` that pods fill, whichever of the services' pods they are; a pod that fits on no node
     fills none."""
     return min(size // one * one or size for one in gpus)
-
-
-def _inverse(need: ServiceNeed) -> Floats:
-    """GPUs that give i / (len - 1) of what the most replicas give."""
-    if need.table is None:
-        return np.array([0.0, float(need.most * need.gpus)])
-    given, first = np.unique(need.table, return_index=True)
-    inverse: Floats = np.interp(np.linspace(0.0, given[-1], _FLAT + 1), given, first) * need.gpus
-    return inverse
 
 
 def _share(need: ServiceNeed) -> float:

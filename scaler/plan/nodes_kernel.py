@@ -24,64 +24,79 @@ SERVICE_COLUMNS = 5
 
 @compiled
 def gpus_needed(
-    rates: Floats, step: float, age: float, dt: float, factors: Floats, inverse: Floats, per: float, out: Floats
+    rates: Floats,
+    step: float,
+    age: float,
+    dt: float,
+    middle: Floats,
+    factors: Floats,
+    inverse: Floats,
+    per: float,
+    out: Floats,
 ) -> None:
     """Fill ``out`` [N, K] from one service's paths (requests/s, [N, any], the first step begins ``age`` s before now).
 
-    Each step's residuals above the median path are multiplied by its factor (``factors``, one for each step of
-    ``rates``), the last rate goes on for ever. ``inverse[i]`` are the replicas that give ``i * per`` requests/s, times
+    Each step's residuals above ``middle``, the median path, are multiplied by its factor (``factors``; both [steps]),
+    the rate in the last of these steps goes on for ever. ``inverse[i]`` are the replicas that give ``i * per`` requests/s, times
     the GPUs of one; what no number of replicas gives, counts as what the most give.
     """
-    count, given = rates.shape
-    wide = np.empty((given, count))
-    for k in range(given):
-        for p in range(count):
-            wide[k, p] = rates[p, k]
-        if factors[k] > 1.0:
-            middle = _median(wide[k].copy())
-            for p in range(count):
-                if wide[k, p] > middle:
-                    wide[k, p] = middle + (wide[k, p] - middle) * factors[k]
-    top = len(inverse) - 1
-    for k in range(out.shape[1]):
+    count, steps, top = len(rates), out.shape[1], len(inverse) - 1
+    given = len(middle)
+    # Of each step of ``out``: the first and the last of ``rates`` in it, and their parts of it.
+    first, last = np.empty(steps, np.int64), np.empty(steps, np.int64)
+    parts = np.empty((steps, 3))
+    for k in range(steps):
         begin, end = (age + k * dt) / step, (age + (k + 1) * dt) / step
-        first = min(int(begin), given - 1)
-        last = min(math.ceil(end - 1e-9) - 1, given - 1)
-        for p in range(count):
-            rate = wide[first, p]
-            if last > first:
-                rate = wide[first, p] * (first + 1 - begin) + wide[last, p] * (end - last)
-                for j in range(first + 1, last):
-                    rate += wide[j, p]
-                rate /= end - begin
+        first[k] = min(int(begin), given - 1)
+        last[k] = max(min(math.ceil(end - 1e-9) - 1, given - 1), first[k])
+        parts[k, 0], parts[k, 1], parts[k, 2] = first[k] + 1 - begin, 1.0, end - last[k]
+        parts[k] /= end - begin
+    path = np.empty(given)
+    for p in range(count):
+        for k in range(given):
+            path[k] = rates[p, k]
+            if path[k] > middle[k]:
+                path[k] = middle[k] + (path[k] - middle[k]) * factors[k]
+        for k in range(steps):
+            rate = path[first[k]]
+            if last[k] > first[k]:
+                rate = rate * parts[k, 0] + path[last[k]] * parts[k, 2]
+                for j in range(first[k] + 1, last[k]):
+                    rate += path[j] * parts[k, 1]
             place = rate / per
             low = min(int(place), top - 1)
-            part = min(place - low, 1.0)
-            out[p, k] = inverse[low] + (inverse[low + 1] - inverse[low]) * part
+            out[p, k] = inverse[low] + (inverse[low + 1] - inverse[low]) * min(place - low, 1.0)
 
 
 @compiled
-def _median(values: Floats) -> float:
-    """The upper middle one (quickselect); ``values`` are put in another order."""
-    wanted, left, right = len(values) // 2, 0, len(values) - 1
-    while left < right:
-        pivot, i, j = values[(left + right) // 2], left, right
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if wanted <= j:
-            right = j
-        elif wanted >= i:
-            left = i
-        else:
-            break
-    return float(values[wanted])
+def inflation(steps: int, step: float, age: float, near: float, far: float, of_near: float, of_far: float) -> Floats:
+    """Factors on the residuals above the median path, by step of ``step`` s from ``age`` s ago on: ``of_near`` up to
+    ``near`` s from now, ``of_far`` from ``far`` s on, linear between them."""
+    factors = np.empty(steps)
+    for k in range(steps):
+        place = ((k + 0.5) * step - age - near) / (far - near)
+        factors[k] = of_near + (of_far - of_near) * min(max(place, 0.0), 1.0)
+    return factors
+
+
+@compiled
+def left_over(backlog: float, arriving: float, capacity: Floats, dt: float) -> float:
+    """What is left of a ``backlog`` when as much as ``arriving`` goes on to come under ``capacity`` [steps]."""
+    left = backlog
+    for there in capacity:
+        left = max(left + (arriving - there) * dt, 0.0)
+    return left
+
+
+@compiled
+def peaks(needed: Floats, first: int, last: int) -> Floats:
+    """The most that each path of ``needed`` [N, steps] comes to in the steps [first, last); [N]."""
+    found = np.empty(len(needed))
+    for p in range(len(needed)):
+        found[p] = needed[p, first]
+        for k in range(first + 1, last):
+            found[p] = max(found[p], needed[p, k])
+    return found
 
 
 @compiled

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
+from scaler.plan.paths import middle_path
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -76,7 +77,9 @@ class Rollout:
         self._dt = (terms.window + terms.slack) / STEPS
         self._arrived = np.empty((rates.shape[0], STEPS + 1))
         self._due = np.empty((rates.shape[0], STEPS + 1))
-        dt, slack, middle = self._dt, terms.slack, np.empty(rates.shape[1])
+        dt, slack = self._dt, terms.slack
+        # Paths may reach a node's lead time ahead: what comes behind the grid is looked at by nobody here.
+        middle = middle_path(rates, min(rates.shape[1], int((age + STEPS * dt) / step) + 1))
         of = (queue.backlog, queue.age, slack, dt, middle, self._arrived, self._due)
         self.peak = float(spread(rates, step, age, terms.inflation, *of))  # requests/s: of any path
         within = max(math.ceil((terms.window + age) / step), 1)
@@ -142,15 +145,13 @@ def spread(
     arrived: Floats,
     due: Floats,
 ) -> float:
-    """Fill ``middle`` [steps] with the median path, and on a grid of ``dt`` s ``arrived`` [N, K + 1] with cumulative
-    arrivals (the backlog counts in), ``due`` [N, K + 1] with what must have been begun. The backlog came evenly over
-    its age; a path's last rate goes on for ever. Returns the highest rate of any path.
+    """Fill, on a grid of ``dt`` s, ``arrived`` [N, K + 1] with cumulative arrivals (the backlog counts in) and ``due``
+    [N, K + 1] with what must have been begun. The backlog came evenly over its age; the rate in the last step of
+    ``middle`` [steps], the median path, goes on for ever. Returns the highest rate of any path in these steps.
 
     Residuals above the median path are multiplied by ``inflation``: paths seldom hold the whole jump.
     """
-    count, steps = rates.shape
-    for k in range(steps):
-        middle[k] = np.median(rates[:, k])
+    count, steps = len(rates), len(middle)
     path, sums, peak = np.empty(steps), np.zeros(steps + 1), 0.0
     for p in range(count):
         for k in range(steps):

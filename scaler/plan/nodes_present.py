@@ -1,0 +1,56 @@
+"""What the present needs of a pool, and has needed of late."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaler.plan.guard import HeldNeed
+from scaler.plan.nodes_need import ServiceNeed
+
+Floats = NDArray[np.float64]
+
+_FLAT = 256  # steps of the table's inverse: what r replicas can give bends slowly
+
+
+class PresentNeeds:
+    """In GPUs: the mean level of the last minute, and the largest needs of the last lead times."""
+
+    def __init__(self) -> None:
+        self._levels: deque[tuple[float, float]] = deque()  # unix s
+        self._now, self._later = HeldNeed(), HeldNeed()
+
+    def level(self, now: float, level: float, lately: float) -> float:
+        """Take in the level of ``now`` (unix s), and return the mean of the last ``lately`` s."""
+        levels = self._levels
+        if levels and levels[-1][0] > now:  # the clock was set back
+            levels.clear()
+        while levels and levels[0][0] <= now - lately:
+            levels.popleft()
+        levels.append((now, level))
+        return sum(past for _, past in levels) / len(levels)
+
+    def largest(self, now: float, stays: float, orders: float, hold: float) -> tuple[float, float]:
+        """Take in what has to stay at ``now`` (unix s), and what orders have to be for; of both the largest in ``hold``
+        s."""
+        return self._now.largest(now, stays, hold), self._later.largest(now, orders, hold)
+
+
+class Inverses:
+    """GPUs by what they give, of each service; made anew when its table, which nobody writes to, is another."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Floats, int, Floats]] = {}  # by uid: table, GPUs of a replica, inverse
+
+    def of(self, need: ServiceNeed) -> Floats:
+        """GPUs that give i / (len - 1) of what the most replicas give."""
+        if need.table is None:
+            return np.array([0.0, float(need.most * need.gpus)])
+        known = self._made.get(need.uid)
+        if known is None or known[0] is not need.table or known[1] != need.gpus:
+            given, first = np.unique(need.table, return_index=True)
+            inverse: Floats = np.interp(np.linspace(0.0, given[-1], _FLAT + 1), given, first) * need.gpus
+            known = self._made[need.uid] = need.table, need.gpus, inverse
+        return known[2]
