@@ -9,8 +9,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.compiled import compiled
 from forecasting.competition_strays import Strays, closeness
+from forecasting.compiled import compiled
 from forecasting.ordered import ascend
 
 Floats = NDArray[np.float64]

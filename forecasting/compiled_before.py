@@ -7,7 +7,8 @@ from pathlib import Path
 
 
 def forget_when_changed(folder: Path) -> None:
-    """Remove a package's machine code when one of its files is not what it was compiled from; those of folders in it, too.
+    """Remove a package's machine code, and that of folders in it, when one of their files is not what it was compiled
+    from.
 
     To be called before its modules are imported, from the package's ``__init__``. numba's cache looks only at the file
     of the function itself, not at those it calls, so an edit in one file would leave callers in others as they were.

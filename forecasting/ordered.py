@@ -52,7 +52,7 @@ def median(values: NDArray[np.float32] | NDArray[np.float64]) -> float:
     upper = select(values, half)
     if len(values) % 2 == 1:
         return upper
-    lower = values[0]
+    lower = float(values[0])
     for k in range(1, half):
-        lower = max(lower, values[k])
+        lower = max(lower, float(values[k]))
     return (lower + upper) / 2

@@ -56,7 +56,7 @@ OWN = (
 )
 # ... these, which all of them are written in.
 SHARED = (
-    *(f"forecasting/{name}.py" for name in ("__init__", "calendar", "compiled", "errors", "series")),
+    *(f"forecasting/{name}.py" for name in ("__init__", "calendar", "compiled", "compiled_before", "errors", "series")),
     *(f"scaler/api/{name}.py" for name in ("__init__", "cel", "describe", "quantities")),
     *(
         f"scaler/plan/{name}.py"

@@ -74,9 +74,7 @@ class Cycle(Remembers):
 
 
 @compiled
-def follow(
-    rates: Singles, ago: NDArray[np.intp], times: Floats, noise: Floats, ceiling: float, out: Singles
-) -> None:
+def follow(rates: Singles, ago: NDArray[np.intp], times: Floats, noise: Floats, ceiling: float, out: Singles) -> None:
     """Paths [n, steps], up to ``ceiling``: the ``rates`` that followed ``ago`` [n] steps ago, ``times`` [n] as high;
     repeated where they are not known yet. A hole is as high as the mean of the rest. The first have ``noise`` [m,
     steps], in logs."""
@@ -99,8 +97,8 @@ def follow(
 
 @compiled
 def past(rates: Singles, period: int, levels: Floats, cycles: int, steps: int) -> tuple[NDArray[np.intp], float]:
-    """How many of ``cycles`` ago a level was above nothing, and nearly all of the ``steps`` after it is known: a hole is
-    not nothing; and the newest of ``levels`` that is known."""
+    """How many of ``cycles`` ago a level was above nothing, and nearly all of the ``steps`` after it is known, for a
+    hole is not nothing; and the newest of ``levels`` that is known."""
     level = math.nan
     back = np.empty(len(levels), np.intp)
     found = 0

@@ -37,8 +37,8 @@ def gpus_needed(
     """Fill ``out`` [N, K] from one service's paths (requests/s, [N, any], the first step begins ``age`` s before now).
 
     Each step's residuals above ``middle``, the median path, are multiplied by its factor (``factors``; both [steps]),
-    the rate in the last of these steps goes on for ever. ``inverse[i]`` are the replicas that give ``i * per`` requests/s, times
-    the GPUs of one; what no number of replicas gives, counts as what the most give.
+    the rate in the last of these steps goes on for ever. ``inverse[i]`` are the replicas that give ``i * per``
+    requests/s, times the GPUs of one; what no number of replicas gives, counts as what the most give.
     """
     count, steps, top = len(rates), out.shape[1], len(inverse) - 1
     given = len(middle)

@@ -134,7 +134,7 @@ def test_each_step_lies_where_the_clock_says(first, length, change, step):
             wanted[row] = rate
     assert np.array_equal(local.rates, wanted, equal_nan=True)
     if length:
-        assert local.end == at[-1] + step
+        assert local.end == BERLIN.to_local(np.array([series.end]))[0]
 
 
 def test_utc_changes_nothing():

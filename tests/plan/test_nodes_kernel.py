@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scaler.plan import nodes_kernel as kernel
 from scaler.plan.nodes_leads import NodeLeadTimes, PodLeadTimes, distribution, quantile, quantiles
 from scaler.plan.nodes_placed import Placement
+from scaler.plan.paths import middle_path
 from tests.plan.nodes_cases import NOW, need, steady
 
 
@@ -18,29 +19,25 @@ def test_rates_become_gpus_in_the_plans_own_steps() -> None:
     out = np.empty((1, 5))
     inverse = np.array([0.0, 2.0, 8.0])  # 10 requests/s take 2 GPUs, 20 take 8
     rates = np.array([[5.0, 15.0]])
-    kernel.gpus_needed(rates, 60.0, 30.0, 20.0, np.ones(2), inverse, 10.0, out)
+    kernel.gpus_needed(rates, 60.0, 30.0, 20.0, rates[0], np.ones(2), inverse, 10.0, out)
     assert out[0].tolist() == pytest.approx([1.0, 2.0, 5.0, 5.0, 5.0])
-    kernel.gpus_needed(rates * 10, 60.0, 30.0, 20.0, np.ones(2), inverse, 10.0, out)
+    kernel.gpus_needed(rates * 10, 60.0, 30.0, 20.0, rates[0] * 10, np.ones(2), inverse, 10.0, out)
     assert out[0].tolist() == [8.0] * 5, "no replicas give more than the most"
 
 
 def test_steps_finer_than_the_plans_are_averaged() -> None:
     out = np.empty((1, 2))
-    kernel.gpus_needed(np.array([[1.0, 2.0, 3.0, 6.0]]), 5.0, 0.0, 10.0, np.ones(4), np.array([0.0, 100.0]), 100.0, out)
+    rates, inverse = np.array([[1.0, 2.0, 3.0, 6.0]]), np.array([0.0, 100.0])
+    kernel.gpus_needed(rates, 5.0, 0.0, 10.0, rates[0], np.ones(4), inverse, 100.0, out)
     assert out[0].tolist() == pytest.approx([1.5, 4.5])
 
 
 def test_only_what_lies_above_the_median_is_inflated() -> None:
     out = np.empty((3, 1))
     rates = np.array([[4.0], [1.0], [2.0]])
-    kernel.gpus_needed(rates, 15.0, 0.0, 15.0, np.array([2.0]), np.array([0.0, 100.0]), 100.0, out)
+    inverse = np.array([0.0, 100.0])
+    kernel.gpus_needed(rates, 15.0, 0.0, 15.0, middle_path(rates, 1), np.array([2.0]), inverse, 100.0, out)
     assert out[:, 0].tolist() == [6.0, 1.0, 2.0]
-
-
-@given(st.lists(st.floats(0, 100), min_size=1, max_size=30))
-@settings(max_examples=50, deadline=None)
-def test_the_median_is_the_upper_middle_one(values: list[float]) -> None:
-    assert kernel._median(np.array(values)) == sorted(values)[len(values) // 2]
 
 
 def test_lead_times_are_conditional_on_age() -> None:
