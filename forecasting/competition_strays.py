@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 _CLOSE = 0.1  # log distance within which two rates are one, and, where that is more,
 _COUNTED = 2.0  # standard deviations of a count
-_ENOUGH = 7.5  # nats: more than five in a row that are hardly possible, as in a jump that goes on for ten minutes, or
+_ENOUGH = 7.0  # nats: more than five in a row that are hardly possible, as in a jump that goes on for ten minutes, or
 # as many as five of bursts
 _USUAL = 50.0  # outcomes over which what a model says is averaged
 
@@ -37,7 +37,7 @@ class _Law(NamedTuple):
 
 
 _ALWAYS = _Law(0.03, 0.05, 0.2)
-_BURST = _Law(0.07, 0.1, 0.6)
+_BURST = _Law(0.11, 0.15, 0.7)
 _MUCH = 2.0  # times what it usually says: of a burst. What it says of quiet hours may be right, and cost nothing
 
 

@@ -3,7 +3,7 @@
 ``python -m simulations.bench_rubbish``. The history is shuffled or inverted while the live load is as it is: the whole
 day is judged. Or all the default's models are sound and trusted until the sixth hour of the day, and return rubbish
 from then on: what comes from then on is judged. Each run stands beside one of the same plan without forecasts, over the
-same load and history, and the same hours.
+same load and history, and the same hours. Where days of several seeds differ too much to tell, there are more of them.
 """
 
 from __future__ import annotations
@@ -124,6 +124,13 @@ class Judged:
     attainment: float
     without: float
     cost: float
+    seeds: int
+    error: float  # standard error of the attainments' difference; infinite of one seed
+
+    @property
+    def sure(self) -> bool:
+        """Whether as little as is allowed can be told from chance."""
+        return self.error <= MOST_BELOW / 2
 
     @property
     def met(self) -> bool:
@@ -143,6 +150,16 @@ def chosen_cells(scenarios: Sequence[str], traces: Sequence[str], seeds: int) ->
     """The benchmark's cells of one service; of these scenarios and traces, if any are named."""
     alone = [c for c in cells(range(seeds)) if c.scenario != "pool"]
     return tuple(c for c in alone if (not scenarios or c.scenario in scenarios) and (not traces or c.trace in traces))
+
+
+def jobs_of_unsure(judged: Sequence[Judged], seeds: int) -> tuple[RubbishJob, ...]:
+    """More days, ``seeds`` in all, of those cells whose seeds differ too much."""
+    return tuple(
+        job
+        for one in judged
+        if not one.sure and one.seeds < seeds
+        for job in jobs_of(chosen_cells([one.scenario], [one.trace], seeds), [one.wrong])
+    )
 
 
 def run_rubbish_job(job: RubbishJob) -> Json:
@@ -208,6 +225,7 @@ def judge(found: Found) -> tuple[Judged, ...]:
     for (scenario, trace, wrong), some in groups.items():
         ours = [found[RubbishJob(cell, wrong, True)] for cell in some]
         without = [found[RubbishJob(cell, wrong, False)] for cell in some]
+        apart = [a.attainment - b.attainment for a, b in zip(ours, without, strict=True)]
         judged.append(
             Judged(
                 scenario,
@@ -216,6 +234,8 @@ def judge(found: Found) -> tuple[Judged, ...]:
                 sum(day.attainment for day in ours) / len(some),
                 sum(day.attainment for day in without) / len(some),
                 sum(day.gpu_hours for day in ours) / sum(day.gpu_hours for day in without),
+                len(some),
+                float(np.std(apart, ddof=1)) / len(apart) ** 0.5 if len(apart) > 1 else np.inf,
             )
         )
     return tuple(judged)
@@ -226,7 +246,8 @@ def rubbish_table(judged: Sequence[Judged]) -> Table:
     about = (
         "IN TIME and COST against the same plan WITHOUT forecasts, over the same load and history. MET: at most "
         f"{100 * MOST_BELOW:g} points fewer in time, at most {MOST_COST:g} times its GPU-hours. Of a wrong history the "
-        f"whole day counts; of wrong forecasts what comes after {SOUND / 3600:g} h, from when on they are wrong."
+        f"whole day counts; of wrong forecasts what comes after {SOUND / 3600:g} h, from when on they are wrong. "
+        f"POINTS with their standard error over the SEEDS: more of these where it is above {50 * MOST_BELOW:g}."
     )
     lines = tuple(
         (
@@ -234,13 +255,15 @@ def rubbish_table(judged: Sequence[Judged]) -> Table:
             str(one.wrong),
             percent(one.attainment),
             percent(one.without),
-            f"{100 * (one.attainment - one.without):+.2f}",
+            f"{100 * (one.attainment - one.without):+.2f}"
+            + ("" if np.isinf(one.error) else f" +- {100 * one.error:.2f}"),
             f"{one.cost:.3f}",
+            str(one.seeds),
             "yes" if one.met else "NO",
         )
         for one in judged
     )
-    return Table("rubbish", about, ("CELL", "WRONG", "IN TIME", "WITHOUT", "POINTS", "COST", "MET"), lines)
+    return Table("rubbish", about, ("CELL", "WRONG", "IN TIME", "WITHOUT", "POINTS", "COST", "SEEDS", "MET"), lines)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from simulations.bench_rubbish import (
     RubbishJob,
     Wrong,
     jobs_of,
+    jobs_of_unsure,
     judge,
     rubbish_table,
     run_all,
@@ -49,8 +50,21 @@ def test_attainments_are_averaged_over_seeds_and_costs_summed() -> None:
     assert (one.attainment, one.without) == (pytest.approx(0.985), pytest.approx(0.9855))
     assert one.cost == pytest.approx(340 / 300)
     assert one.met
-    line = ("pods worldcup98", "history shuffled", "98.50%", "98.55%", "-0.05", "1.133", "yes")
+    line = ("pods worldcup98", "history shuffled", "98.50%", "98.55%", "-0.05 +- 0.55", "1.133", "2", "yes")
     assert rubbish_table([one]).lines == (line,)
+
+
+def test_where_seeds_differ_too_much_there_are_more() -> None:
+    """The standard error of two differences is half of what lies between them."""
+    day = Day(0.99, 100.0)
+    (apart,) = judge(found((Day(0.99, 100.0), Day(0.992, 100.0)), (day, day)))
+    assert apart.error == pytest.approx(0.001)
+    more = jobs_of_unsure([apart], 5)
+    assert {job.cell.seed for job in more} == set(range(5))
+    assert {(job.cell.trace, job.wrong) for job in more} == {(apart.trace, apart.wrong)}
+    assert jobs_of_unsure([apart], 2) == ()
+    (near,) = judge(found((Day(0.99, 100.0), Day(0.9908, 100.0)), (day, day)))
+    assert jobs_of_unsure([near], 5) == ()
 
 
 @pytest.mark.parametrize("ours", [Day(0.9889, 100.0), Day(1.0, 115.1)])
