@@ -19,7 +19,7 @@ from forecasting.errors import NotEnoughHistory, NotReady
 from forecasting.forecaster import Forecaster, Paths
 from forecasting.repeated import Repeated
 from forecasting.series import LEAST_SEEN, Arrivals, Series, counts_of, resample, step_index
-from forecasting.trajectories import came_over, extremes, means_over
+from forecasting.trajectories import came_over, extremes, means_over, room
 
 Floats = NDArray[np.float64]
 
@@ -316,7 +316,7 @@ class Competition:
     def _of_origin(self, forecaster: Forecaster, number: int, last: int, count: int) -> Paths:
         seed = (self.seed, number & 0xFFFFFFFF)
         self._origin = self._origin if self._origin.seed == seed else Repeated(seed)
-        return forecaster.paths(last + 1, count, self._origin.again())
+        return room(forecaster.paths(last + 1, count, self._origin.again()), count, last + 1)
 
     def _rates(self, drawn: dict[int, Paths], first: int, last: int) -> tuple[Floats, dict[int, Floats]]:
         """Mean rates [paths] over these steps, naive's and by the place of the others; who says what is no rate is
@@ -407,8 +407,7 @@ class Competition:
         stream of ``rng``: when weights have not changed, neither has what a stream is used for."""
         if not self.naive.ready:
             raise NotReady(f"{self.name}: nothing was learned or observed yet")
-        if out is None:
-            out = np.empty((count, steps), np.float32)
+        out = room(out, count, steps)
         seeds = [int(raw) >> 1 for raw in rng.bit_generator.random_raw(len(self._weights))]
         edges = [round(share * count) for share in accumulate(self._weights.tolist(), initial=0.0)]
         own: np.random.Generator | None = None

@@ -16,6 +16,7 @@ from forecasting.trajectories import (
     WIDEST_ERROR,
     add_count_noise,
     finish,
+    room,
     systematic,
     without_errors,
 )
@@ -59,8 +60,7 @@ class NewestLevel(Remembers):
         origins = len(rates) - width + 1 - min(steps, len(rates) // 2)
         assumed = round(count * _ASSUMED / (_ASSUMED + max(origins, 0))) if origins > 0 else count
         ceiling = CEILING * max(series.peak, level)
-        if out is None:
-            out = np.empty((count, steps), np.float32)
+        out = room(out, count, steps)
         if assumed:
             drift = _DRIFT * math.sqrt(self.step / _MINUTE)
             seen = max(len(newest), 1) * self.step

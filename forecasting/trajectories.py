@@ -147,9 +147,18 @@ def extremes(paths: Singles | Floats) -> tuple[float, float]:
     return (least, most) if most >= least else (math.nan, math.nan)
 
 
+def room(out: Paths | None, count: int, steps: int) -> Paths:
+    """``out``, or new room for paths. Raises ``ValueError`` for another shape, which machine code does not look at."""
+    if out is None:
+        return np.empty((count, steps), np.float32)
+    if out.shape != (count, steps):
+        raise ValueError(f"paths of shape {out.shape} instead of {(count, steps)}")
+    return out
+
+
 def finish(paths: Paths, ceiling: float, out: Paths | None) -> Paths:
     """Clip to [0, ``ceiling``] and hand over, in ``out`` when given."""
-    out = paths if out is None else out
+    out = paths if out is None else room(out, *paths.shape)
     clip(paths, ceiling, out)
     return out
 
@@ -159,4 +168,4 @@ def clip(paths: Singles, ceiling: float, out: Singles) -> None:
     """``paths`` [count, steps] within [0, ``ceiling``], into ``out``; NaN gives 0."""
     for row in range(paths.shape[0]):
         for k in range(paths.shape[1]):
-            out[row, k] = min(max(paths[row, k], 0.0), ceiling) if paths[row, k] > 0.0 else 0.0
+            out[row, k] = min(paths[row, k], ceiling) if paths[row, k] > 0.0 else 0.0

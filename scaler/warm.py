@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from forecasting.competition_scores import Told
+from forecasting.competition_strays import likelihood_rank
 from forecasting.fitting import InPlace
-from forecasting.series import Series
+from forecasting.models.cycle import Cycle
+from forecasting.series import Series, counts_of
 from scaler.api.predictive_scaler import PredictiveScaler, to_service
 from scaler.controller import MakePolicy
 from scaler.fits import fitted_by
@@ -72,3 +75,14 @@ def warm_up(make_policy: MakePolicy, resource: PredictiveScaler, tick: float) ->
                 () if together is None else (PoolObservation(POOL.uid, Reading(NODES, now, Freshness.FRESH)),),
             ),
         )
+    _later(past)
+
+
+def _later(past: Series) -> None:
+    """What forecasts come to only minutes later, or of a load that has a cycle."""
+    cycle = Cycle(past.step, 2 * past.step)
+    for arrivals in counts_of(past)[:8]:
+        cycle.update(arrivals)
+    paths = cycle.paths(2, 4, np.random.default_rng(0))[:, 0].astype(np.float64)
+    Told().nats(1.0, past.step, paths, [paths])
+    likelihood_rank(paths, 1.0, past.step)

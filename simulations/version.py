@@ -67,7 +67,7 @@ SHARED = (
 LEARNED = (
     "forecasting/models",
     *(f"forecasting/{name}.py" for name in ("competition_default", "memory", "periods", "profile", "reversion")),
-    *(f"forecasting/direct/{name}.py" for name in ("draw", "feedback", "forest", "learned", "ridge")),
+    *(f"forecasting/direct/{name}.py" for name in ("draw", "feedback", "forest", "learned", "present", "ridge")),
 )
 # By policy of a benchmark's job (empty: the bound), what it does not depend on. Any other: it depends on everything.
 WITHOUT: Mapping[str, tuple[str, ...]] = {

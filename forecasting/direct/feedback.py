@@ -143,7 +143,7 @@ def _blurred(rate: float, seconds: float, number: int) -> float:
 
 @compiled
 def _quantile(ordered: Singles, level: float) -> float:
-    """Between the middles of the samples' shares (Hazen, 1914); no ``level`` below a half."""
+    """Between the middles of the samples' shares (Hazen, 1914)."""
     at = min(max(level * len(ordered) - 0.5, 0.0), len(ordered) - 1.0)
     left = int(at)
     right = min(left + 1, len(ordered) - 1)

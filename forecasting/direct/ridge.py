@@ -36,12 +36,6 @@ class Ridge:
         standardise(features, self.centre, self.scale, self.low, self.high, z)
         return z
 
-    def predict(self, standardised: Singles) -> Singles:
-        """Log ratios [n, horizons]."""
-        values = np.empty((len(standardised), self.weights.shape[1]), np.float32)
-        predict(standardised, self.weights, self.least, self.most, values)
-        return values
-
 
 @compiled
 def standardise(features: Singles, centre: Singles, scale: Singles, low: Singles, high: Singles, out: Singles) -> None:

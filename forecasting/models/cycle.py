@@ -13,7 +13,7 @@ from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
 from forecasting.models.base import whole_period
 from forecasting.ordered import median
-from forecasting.trajectories import CEILING, draw, without_errors
+from forecasting.trajectories import CEILING, draw, room, without_errors
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -60,8 +60,7 @@ class Cycle(Remembers):
         ceiling = CEILING * max(series.peak, level)
         assumed = round(count / (1 + len(back)))
         noise = without_errors(level, seen, _DRIFT * math.sqrt(self.step / 60), steps, assumed, rng)
-        if out is None:
-            out = np.empty((count, steps), np.float32)
+        out = room(out, count, steps)
         if not len(back):
             follow(np.full(1, level, np.float32), np.ones(count, np.intp), np.ones(count), noise, ceiling, out)
             return out
@@ -97,8 +96,8 @@ def follow(rates: Singles, ago: NDArray[np.intp], times: Floats, noise: Floats, 
 
 @compiled
 def past(rates: Singles, period: int, levels: Floats, cycles: int, steps: int) -> tuple[NDArray[np.intp], float]:
-    """How many of ``cycles`` ago a level was above nothing, and nearly all of the ``steps`` after it is known, for a
-    hole is not nothing; and the newest of ``levels`` that is known."""
+    """Which of the last ``cycles``, as how many ago, had a level above nothing, and nearly all of the ``steps`` after
+    them is known, for a hole is not nothing; and the newest of ``levels`` that is known."""
     level = math.nan
     back = np.empty(len(levels), np.intp)
     found = 0

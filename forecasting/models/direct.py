@@ -17,7 +17,7 @@ from forecasting.direct.present import Present, present_of
 from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
 from forecasting.series import Arrivals, Series, step_index
-from forecasting.trajectories import CEILING, add_count_noise, finish, without_errors
+from forecasting.trajectories import CEILING, add_count_noise, finish, room, without_errors
 
 PERIODS = (300.0, 600.0, 900.0, 1800.0, 3600.0)  # s
 _HORIZONS = (15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 420.0, 600.0, 900.0, 1260.0, 1800.0)
@@ -163,8 +163,7 @@ class Direct:
         present = self._present(learned)
         if present is None:
             return self._around_level(steps, count, rng, out)
-        if out is None:
-            out = np.empty((count, steps), np.float32)
+        out = room(out, count, steps)
         draw(order, uniforms, *present, out)
         self.feedback.widen(out, learned.calm, learned.busy, present.ceiling)
         return out

@@ -169,8 +169,8 @@ class StuckWatch:
 
 
 class HeldNeed:
-    """The largest present need (replicas) of the last ``hold`` seconds: what the load has just been it may soon be
-    again, and a replica given back takes a lead time to come again.
+    """The largest present need (replicas, or GPUs) of the last ``hold`` seconds: what the load has just been it may
+    soon be again, and a replica given back takes a lead time to come again.
     """
 
     def __init__(self) -> None:

@@ -74,7 +74,7 @@ def inflation(steps: int, step: float, age: float, near: float, far: float, of_n
     ``near`` s from now, ``of_far`` from ``far`` s on, linear between them."""
     factors = np.empty(steps)
     for k in range(steps):
-        place = ((k + 0.5) * step - age - near) / (far - near)
+        place = ((k + 0.5) * step - age - near) / max(far - near, 1e-9)
         factors[k] = of_near + (of_far - of_near) * min(max(place, 0.0), 1.0)
     return factors
 

@@ -81,7 +81,7 @@ class Rollout:
         # Paths may reach a node's lead time ahead: what comes behind the grid is looked at by nobody here.
         middle = middle_path(rates, min(rates.shape[1], int((age + STEPS * dt) / step) + 1))
         of = (queue.backlog, queue.age, slack, dt, middle, self._arrived, self._due)
-        self.peak = float(spread(rates, step, age, terms.inflation, *of))  # requests/s: of any path
+        self.peak = float(spread(rates, step, age, terms.inflation, *of))  # requests/s: of any path, on the grid
         within = max(math.ceil((terms.window + age) / step), 1)
         self.foreseen = float(middle[:within].max())  # requests/s: the most that half of the paths reach in the window
         ages = np.array(standing.pending_ages, dtype=np.float64)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from scaler.controller import MakePolicy
     from simulations.policies.catalog import PolicyMaker
 
-_KIND, _VERSION = "lagcast_shared", 1
+_KIND, _VERSION = "lagcast_shared", 2
 
 
 class _Shared:

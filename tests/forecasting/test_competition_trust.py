@@ -191,6 +191,15 @@ def test_what_is_no_forecast_is_out_at_once_until_the_next_fit(wrong: str) -> No
     assert competition.standings["level-season"].state is not State.FAILED
 
 
+def test_paths_that_are_too_short_are_out_when_they_are_asked_for() -> None:
+    """Machine code reads what lies behind them, and finds rates there."""
+    competition, end = fitted(partial(Turns, STEP, STEP * PERIOD))
+    turn(competition, "shape")
+    feed(competition, end, seasonal_load(STEP, 10, PERIOD, 1))
+    assert competition.standings["level-season"].state is State.FAILED
+    assert "paths of shape" in (competition.why or "")
+
+
 def test_the_others_go_on_when_one_fails() -> None:
     competition, end = fitted(partial(Turns, STEP, STEP * PERIOD), partial(Direct, STEP))
     turn(competition, "raises")

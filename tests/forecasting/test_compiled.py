@@ -11,17 +11,22 @@ from forecasting.compiled import compiled
 from forecasting.compiled_before import forget_when_changed
 
 
-def test_code_is_kept_while_nothing_changes_and_goes_when_any_file_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["", "inner"])
+def test_code_is_kept_while_nothing_changes_and_goes_when_any_file_does(folder: str, tmp_path: Path) -> None:
     (tmp_path / "caller.py").write_text("x = 1\n")
-    (tmp_path / "called.py").write_text("y = 1\n")
+    called = tmp_path / folder / "called.py"
+    called.parent.mkdir(exist_ok=True)
+    called.write_text("y = 1\n")
     forget_when_changed(tmp_path)
-    code = tmp_path / "__pycache__" / "caller.f-1.py311.nbi"
-    code.write_bytes(b"code")
+    codes = [place / "__pycache__" / "f-1.py311.nbi" for place in (tmp_path, called.parent)]
+    for code in codes:
+        code.parent.mkdir(exist_ok=True)
+        code.write_bytes(b"code")
     forget_when_changed(tmp_path)
-    assert code.exists()
-    (tmp_path / "called.py").write_text("y = 2\n")
+    assert all(code.exists() for code in codes)
+    called.write_text("y = 2\n")
     forget_when_changed(tmp_path)
-    assert not code.exists()
+    assert not any(code.exists() for code in codes)
 
 
 def test_a_folder_that_is_not_there_or_cannot_be_written_is_left(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -106,6 +106,7 @@ def test_the_median_of_what_is_known(values, least):
         assert value == pytest.approx(expected, rel=1e-5, nan_ok=True)
 
 
+@settings(deadline=None)  # it is compiled at its first call
 @given(
     arrays.arrays(np.float32, st.integers(1, 60), elements=VALUES),
     st.integers(2, 9),
