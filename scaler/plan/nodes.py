@@ -22,7 +22,7 @@ from scaler.plan.nodes_placed import Placed, Placement
 from scaler.plan.nodes_present import Inverses, PresentNeeds
 from scaler.plan.nodes_share import Claim, Shares, nodes_to_keep
 from scaler.plan.observation import Freshness, PoolObservation, PoolState
-from scaler.plan.paths import middle_path
+from scaler.plan.paths import upper_middle_path
 from scaler.plan.reasons import Reason
 from scaler.plan.settings import NodeSettings
 
@@ -141,7 +141,7 @@ class NodePlanner:
                 need.step,
                 need.age,
                 ahead.dt,
-                middle_path(paths, steps),
+                upper_middle_path(paths, steps),
                 self._inflation(need, steps),
                 inverse,
                 per,

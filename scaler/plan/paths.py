@@ -61,12 +61,22 @@ def quantiles(values: Floats, at: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def middle_path(rates: Floats, steps: int) -> Floats:
-    """The median of the paths [count, any] at each of the first ``steps``, [steps]. Sorting many numbers at once, as
-    numpy does, guesses no branch wrong."""
-    ordered = np.ascontiguousarray(rates[:, :steps].T)
-    ordered = np.sort(ordered, axis=1)
+    """The median of the paths [count, any] at each of the first ``steps``, [steps]."""
+    ordered = _ordered(rates, steps)
     middle: Floats = (ordered[:, (len(rates) - 1) // 2] + ordered[:, len(rates) // 2]) / 2
     return middle
+
+
+def upper_middle_path(rates: Floats, steps: int) -> Floats:
+    """The same; of two in the middle the upper one."""
+    middle: Floats = _ordered(rates, steps)[:, len(rates) // 2].copy()
+    return middle
+
+
+def _ordered(rates: Floats, steps: int) -> Floats:
+    """Each step's rates, ascending, [steps, count]. Sorting many numbers at once, as numpy does, guesses no branch
+    wrong."""
+    return np.sort(np.ascontiguousarray(rates[:, :steps].T), axis=1)
 
 
 @compiled

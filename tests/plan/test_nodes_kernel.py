@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scaler.plan import nodes_kernel as kernel
 from scaler.plan.nodes_leads import NodeLeadTimes, PodLeadTimes, distribution, quantile, quantiles
 from scaler.plan.nodes_placed import Placement
-from scaler.plan.paths import middle_path
+from scaler.plan.paths import upper_middle_path
 from tests.plan.nodes_cases import NOW, need, steady
 
 
@@ -36,7 +36,7 @@ def test_only_what_lies_above_the_median_is_inflated() -> None:
     out = np.empty((3, 1))
     rates = np.array([[4.0], [1.0], [2.0]])
     inverse = np.array([0.0, 100.0])
-    kernel.gpus_needed(rates, 15.0, 0.0, 15.0, middle_path(rates, 1), np.array([2.0]), inverse, 100.0, out)
+    kernel.gpus_needed(rates, 15.0, 0.0, 15.0, upper_middle_path(rates, 1), np.array([2.0]), inverse, 100.0, out)
     assert out[:, 0].tolist() == [6.0, 1.0, 2.0]
 
 

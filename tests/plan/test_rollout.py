@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scaler.plan.capacity import PartitionSplit
 from scaler.plan.lead_time import LeadTimes
-from scaler.plan.paths import Futures, middle_path, quantiles
+from scaler.plan.paths import Futures, middle_path, quantiles, upper_middle_path
 from scaler.plan.rollout import STEPS, Queue, Rollout, Standing, Terms, coming, left_at, ready_share, spread
 
 
@@ -181,6 +181,7 @@ def test_quantiles_are_numpys(values, q) -> None:
 def test_the_middle_path_is_numpys_median(count: int, steps: int, seed: int) -> None:
     rates = np.random.default_rng(seed).random((count, 4))
     assert middle_path(rates, steps) == pytest.approx(np.median(rates, axis=0)[:steps])
+    assert upper_middle_path(rates, steps).tolist() == np.sort(rates, axis=0)[count // 2, :steps].tolist()
 
 
 def test_paths_are_read_from_now_whatever_their_step_and_age() -> None:
