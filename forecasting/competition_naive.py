@@ -84,7 +84,7 @@ def lenders(
 
     One is looked at in each of n parts of all ``origins``, and of those they are drawn from ``uniform`` on.
     """
-    tried = len(uniforms)
+    tried, here = len(uniforms), math.log(level + calm)
     first, before, weights = np.empty(tried, np.intp), np.empty(tried), np.empty(tried)
     for i in range(tried):
         first[i] = width + min(int((i + uniforms[i]) * (origins / tried)), origins - 1)
@@ -92,7 +92,7 @@ def lenders(
         for j in range(first[i] - width, first[i]):
             total += rates[j]
         before[i] = math.log(total / width + calm)
-        weight = math.exp(-0.5 * ((before[i] - math.log(level + calm)) / _LIKE) ** 2)
+        weight = math.exp(-0.5 * ((before[i] - here) / _LIKE) ** 2)
         # At a level never seen before all are alike.
         weights[i] = 1e-9 if math.isnan(weight) else weight + 1e-9
     chosen = systematic(weights, tried // _TRIED, uniform)

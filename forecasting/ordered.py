@@ -1,4 +1,4 @@
-"""Order where machine code needs it: a library's sort takes seconds to compile, and its median sorts."""
+"""Order where machine code needs it: a library's sort takes seconds to compile."""
 
 from __future__ import annotations
 

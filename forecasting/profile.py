@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
-from forecasting.ordered import ascend
+from forecasting.ordered import median
 
 Values = NDArray[np.float32]
 
@@ -71,8 +71,7 @@ def profile_of(rates: Values, column: int, period: int, seasons: int, neighbour:
                 known[n] = rates[at]
                 n += 1
         if n > 0:
-            ascend(known[:n])
-            total += share * (known[(n - 1) // 2] + known[n // 2]) / 2
+            total += share * median(known[:n])
             weight += share
         elif shift == 0:
             return math.nan

@@ -121,6 +121,17 @@ def means_over(paths: Paths, first: int, last: int) -> Floats:
 
 
 @compiled
+def known_mean(rates: Singles, begin: int, end: int) -> float:
+    """Mean over what is known of [begin, end); NaN when nothing is."""
+    total, known = 0.0, 0
+    for j in range(max(begin, 0), end):
+        if not math.isnan(rates[j]):
+            total += rates[j]
+            known += 1
+    return total / known if known > 0 else math.nan
+
+
+@compiled
 def came_over(rates: Singles, first: int, last: int) -> tuple[float, float]:
     """Mean of what is known of ``rates`` from column ``first`` to ``last``, and the share that is; none of it where
     they begin later."""

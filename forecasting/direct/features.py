@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
+from forecasting.trajectories import known_mean
 
 Singles = NDArray[np.float32]
 Steps = NDArray[np.int64]
@@ -81,25 +82,14 @@ def _in_steps(seconds: Sequence[float], step: float) -> Steps:
 
 
 @compiled
-def _mean(rates: Singles, begin: int, end: int) -> float:
-    """Mean over what is known of [begin, end); NaN when nothing is."""
-    total, known = 0.0, 0
-    for j in range(max(begin, 0), end):
-        if not math.isnan(rates[j]):
-            total += rates[j]
-            known += 1
-    return total / known if known > 0 else math.nan
-
-
-@compiled
 def level_at(rates: Singles, o: int, calm: float, width: int, longest: int) -> float:
     """Log of the mean rate over the ``width`` steps before ``o``, or over more, ``longest`` at most, where none of them
     is known; NaN when nothing is."""
-    now = _mean(rates, o - width, o)
+    now = known_mean(rates, o - width, o)
     if math.isnan(now):
-        now = _mean(rates, o - 5 * width, o)
+        now = known_mean(rates, o - 5 * width, o)
     if math.isnan(now):
-        now = _mean(rates, o - longest, o)
+        now = known_mean(rates, o - longest, o)
     return math.log(now + calm)
 
 
@@ -120,7 +110,7 @@ def describe(
         level = level_at(rates, o, calm, width, has.windows[-1])
         levels[row] = level
         for window in has.windows:
-            f[k] = math.log(_mean(rates, o - window, o) + calm) - level
+            f[k] = math.log(known_mean(rates, o - window, o) + calm) - level
             k += 1
         # Root mean square of the change of the log rate from step to step.
         squares, pairs, j = 0.0, 0, o - 1
@@ -139,7 +129,7 @@ def describe(
             peak = math.nan
             j = o - width
             while j >= max(o - window, 0):
-                block = _mean(rates, j, j + width)
+                block = known_mean(rates, j, j + width)
                 if not peak >= block:
                     peak = block
                 j -= width
@@ -163,7 +153,7 @@ def _past_days(rates: Singles, o: int, calm: float, level: float, has: Layout, k
     here, known = 0.0, 0
     oldest, newest = has.days[kind, 1], has.days[kind, 0]
     for back in range(newest, oldest + 1):
-        value = _mean(rates, o - back * has.day - width, o - back * has.day)
+        value = known_mean(rates, o - back * has.day - width, o - back * has.day)
         if not math.isnan(value):
             here += value
             known += 1
@@ -174,7 +164,7 @@ def _past_days(rates: Singles, o: int, calm: float, level: float, has: Layout, k
         total, known = 0.0, 0
         for back in range(newest, oldest + 1):
             j = o - back * has.day + ahead
-            value = _mean(rates, j - width, j)
+            value = known_mean(rates, j - width, j)
             if not math.isnan(value):
                 total += value
                 known += 1
@@ -184,7 +174,7 @@ def _past_days(rates: Singles, o: int, calm: float, level: float, has: Layout, k
     for back in range(newest, oldest + 1):
         begin = o - back * has.day
         for j in range(begin, begin + max(10 * width, 1), width):
-            value = _mean(rates, j, j + width)
+            value = known_mean(rates, j, j + width)
             if not peak >= value:
                 peak = value
     f[k] = math.log(peak + calm) - here
@@ -201,7 +191,7 @@ def _cycles(rates: Singles, o: int, calm: float, level: float, has: Layout, peri
     cycles = min(_CYCLES, max(4, has.day // period // 2))
     here, known = 0.0, 0
     for back in range(1, cycles + 1):
-        value = _mean(rates, o - back * period - width, o - back * period)
+        value = known_mean(rates, o - back * period - width, o - back * period)
         if not math.isnan(value):
             here += value
             known += 1
@@ -213,7 +203,7 @@ def _cycles(rates: Singles, o: int, calm: float, level: float, has: Layout, peri
         total, known = 0.0, 0
         for back in range(1, cycles + 1):
             j = o + ahead - (back + skip) * period
-            value = _mean(rates, j - width, j)
+            value = known_mean(rates, j - width, j)
             if not math.isnan(value):
                 total += value
                 known += 1

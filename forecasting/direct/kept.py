@@ -68,8 +68,7 @@ class Kept:
     def update(self, arrivals: Arrivals) -> None:
         """Record; O(1) amortised. Raises ``BadSeries`` for a count that cannot be."""
         recorder = self._recorder
-        closed = recorder.update(arrivals)
-        for index in closed if len(closed) <= _AT_ONCE else closed[-_AT_ONCE:]:
+        for index in recorder.update(arrivals)[-_AT_ONCE:]:
             self._put(index, recorder.rate(index))
         rate = recorder.rate(recorder.open)  # not known until half of it was seen
         if rate == rate:  # noqa: PLR0124  NaN is not equal to itself

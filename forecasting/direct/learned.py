@@ -64,7 +64,7 @@ def calm_of(rates: Singles, step: float) -> float:
 
     2 % of the mean, so that it scales with the load, and half a request a step, below which counts say nothing.
     """
-    missing = np.isnan(rates)
+    missing = np.isnan(rates)  # as numpy's nanmean has it, in a fraction of the time
     known = len(rates) - np.count_nonzero(missing)
     mean = float(np.where(missing, np.float32(0), rates).sum() / np.float32(known)) if known else 0.0
     return 0.02 * mean + 0.5 / step

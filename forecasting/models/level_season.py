@@ -24,6 +24,7 @@ from forecasting.trajectories import (
     draw,
     fill_forward,
     finish,
+    known_mean,
     without_errors,
 )
 
@@ -296,10 +297,12 @@ def fill_newest(
     rows[_LOG, column] = math.log(rows[0, column] + calm)
     usual = profile_of(rows[0, :used], column, period, seasons, neighbour)
     rows[_USUAL, column] = math.log(usual + calm)
-    rows[_USUAL_LEVEL, column] = math.log(_mean(np.exp(rows[_USUAL, max(column + 1 - width, 0) : column + 1])))
-    rows[_USUAL_LONG, column] = math.log(_mean(np.exp(rows[_USUAL, max(column + 1 - long_width, 0) : column + 1])))
-    rows[_LEVEL, column] = math.log(_mean(rows[0, max(column + 1 - width, 0) : column + 1]) + calm)
-    rows[_LONG, column] = math.log(_mean(rows[0, max(column + 1 - long_width, 0) : column + 1]) + calm)
+    after = column + 1
+    rates = np.exp(rows[_USUAL, max(after - long_width, 0) : after])
+    rows[_USUAL_LEVEL, column] = math.log(known_mean(rates, len(rates) - width, len(rates)))
+    rows[_USUAL_LONG, column] = math.log(known_mean(rates, 0, len(rates)))
+    rows[_LEVEL, column] = math.log(known_mean(rows[0], after - width, after) + calm)
+    rows[_LONG, column] = math.log(known_mean(rows[0], after - long_width, after) + calm)
 
 
 @compiled
@@ -325,17 +328,6 @@ def since_unseasonal(rows: Singles, column: int, seen: int) -> tuple[Floats, Flo
         long[k] = float(rows[_LONG, column - 1 - k]) - level
         errors[k] = rows[_LOG, column] - level
     return errors, short, long
-
-
-@compiled
-def _mean(values: Singles) -> float:
-    """Mean of what is known."""
-    total, known = 0.0, 0
-    for value in values:
-        if not math.isnan(value):
-            total += value
-            known += 1
-    return total / known
 
 
 def _or_zero(value: float) -> float:

@@ -22,7 +22,7 @@ from scaler.plan.nodes_placed import Placed, Placement
 from scaler.plan.nodes_present import Inverses, PresentNeeds
 from scaler.plan.nodes_share import Claim, Shares, nodes_to_keep
 from scaler.plan.observation import Freshness, PoolObservation, PoolState
-from scaler.plan.paths import upper_middle_path
+from scaler.plan.paths import peaks, upper_middle_path
 from scaler.plan.reasons import Reason
 from scaler.plan.settings import NodeSettings
 
@@ -205,7 +205,7 @@ class NodePlanner:
         base, nodes = self._capacity(tick)
         now_needs, later_needs = self._present_needs(now, tick, base[0])
         guaranteed = int((tick.bounds[:, :2].max(axis=1) * [need.gpus for need in needs]).sum())
-        peak = kernel.peaks(tick.total, ahead.first, ahead.end)
+        peak = peaks(tick.total[:, ahead.first : ahead.end])
         waste = float(self._node_leads.points.mean()) + self.pool.idle
         ordered, late = kernel.nodes_to_order(
             tick.needed,
@@ -227,7 +227,7 @@ class NodePlanner:
         if missed:
             # Late whatever is ordered: no node saves anything by itself, and the plan would give up. What most paths
             # need when new nodes come is still known.
-            usual = math.ceil(float(np.median(kernel.peaks(tick.total, ahead.first, ahead.node))) / size - 1e-9)
+            usual = math.ceil(float(np.median(peaks(tick.total[:, ahead.first : ahead.node]))) / size - 1e-9)
             ordered = max(ordered, min(usual, tick.most) - tick.paid)
         present = -(-max(guaranteed, math.ceil(later_needs - 1e-9)) // size)
         lacking = max(min(present, tick.most) - tick.paid, 0)
@@ -307,7 +307,7 @@ class NodePlanner:
             )
 
         shares = Shares(self._claims(tick, 0, ahead.idle), late)
-        peak = kernel.peaks(tick.total, 0, ahead.idle)
+        peak = peaks(tick.total[:, : ahead.idle])
         window, tolerated = ahead.pod * ahead.dt, self._tolerated(tick, ahead.pod).tolist()
         kept = nodes_to_keep(shares, counts, tick.state, least, tick.size, window, peak, tolerated)
         return kept, shares.divide(kept * tick.size, counts, move=True)
@@ -324,10 +324,10 @@ class NodePlanner:
     def _claims(self, tick: _Tick, first: int, last: int) -> list[Claim]:
         """With the peaks of the steps [first, last)."""
         shared = len(tick.needs) > 1  # else one gets all
-        peaks = tick.needed[:, :, first:last].max(axis=2) if shared else _NOTHING
+        highest = [peaks(needed[:, first:last]) for needed in tick.needed] if shared else _NOTHING
         return [
             Claim(need.gpus, least, floor, most, need.weight, quantile(need.leads, 0.95), peak, need.current)
-            for need, (least, floor, most), peak in zip(tick.needs, tick.bounds.tolist(), peaks, strict=True)
+            for need, (least, floor, most), peak in zip(tick.needs, tick.bounds.tolist(), highest, strict=True)
         ]
 
     def _tolerated(self, tick: _Tick, steps: int) -> Floats:

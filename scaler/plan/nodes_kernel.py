@@ -89,17 +89,6 @@ def left_over(backlog: float, arriving: float, capacity: Floats, dt: float) -> f
 
 
 @compiled
-def peaks(needed: Floats, first: int, last: int) -> Floats:
-    """The most that each path of ``needed`` [N, steps] comes to in the steps [first, last); [N]."""
-    found = np.empty(len(needed))
-    for p in range(len(needed)):
-        found[p] = needed[p, first]
-        for k in range(first + 1, last):
-            found[p] = max(found[p], needed[p, k])
-    return found
-
-
-@compiled
 def share_up(cdf: Floats, after: float, age: float) -> float:
     """Share of those of ``age`` (s) that are up ``after`` s from now, given that none is yet.
 

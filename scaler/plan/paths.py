@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
 from forecasting.forecaster import Paths
-from forecasting.trajectories import extremes
+from forecasting.trajectories import extremes, room
 
 Floats = NDArray[np.float64]
 
@@ -39,9 +39,7 @@ def steps_for(horizon: float, age: float, step: float) -> int:
 
 def checked(paths: Paths, count: int, steps: int) -> Floats:
     """The forecaster's paths as float64. Raises ValueError when they are not what the protocol promises."""
-    if paths.shape != (count, steps):
-        raise ValueError(f"paths of shape {paths.shape} instead of {(count, steps)}")
-    rates = paths.astype(np.float64)
+    rates = room(paths, count, steps).astype(np.float64)
     least, most = extremes(rates)
     if not (least >= 0 and most < math.inf):  # neither where one is NaN
         raise ValueError("paths that are not finite and >= 0")

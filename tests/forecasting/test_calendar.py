@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from forecasting.calendar import Calendar, Change, Holiday, to_local_series
@@ -122,6 +122,8 @@ def test_what_the_clock_has_not_reached_again_is_left_out():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(-200, 100), st.integers(0, 300), st.sampled_from([SPRING, AUTUMN]), st.sampled_from([300.0, 900.0]))
+@example(-24, 24, SPRING, 300.0)  # they end where the clock is changed
+@example(-24, 24, AUTUMN, 300.0)
 def test_each_step_lies_where_the_clock_says(first, length, change, step):
     series = Series(change + first * step, step, np.arange(length, dtype=float))
     local = to_local_series(series, BERLIN)
