@@ -129,8 +129,8 @@ class Judged:
 
     @property
     def sure(self) -> bool:
-        """Whether as little as is allowed can be told from chance."""
-        return self.error <= MOST_BELOW / 2
+        """Whether the attainments' difference is on its side of what is allowed by more than chance."""
+        return abs(self.attainment - self.without + MOST_BELOW) > 2 * self.error
 
     @property
     def met(self) -> bool:
@@ -153,12 +153,12 @@ def chosen_cells(scenarios: Sequence[str], traces: Sequence[str], seeds: int) ->
 
 
 def jobs_of_unsure(judged: Sequence[Judged], seeds: int) -> tuple[RubbishJob, ...]:
-    """More days, ``seeds`` in all, of those cells whose seeds differ too much."""
+    """Four times the days, and ``seeds`` at most, of those cells whose seeds differ too much to tell."""
     return tuple(
         job
         for one in judged
         if not one.sure and one.seeds < seeds
-        for job in jobs_of(chosen_cells([one.scenario], [one.trace], seeds), [one.wrong])
+        for job in jobs_of(chosen_cells([one.scenario], [one.trace], min(4 * one.seeds, seeds)), [one.wrong])
     )
 
 
@@ -247,7 +247,7 @@ def rubbish_table(judged: Sequence[Judged]) -> Table:
         "IN TIME and COST against the same plan WITHOUT forecasts, over the same load and history. MET: at most "
         f"{100 * MOST_BELOW:g} points fewer in time, at most {MOST_COST:g} times its GPU-hours. Of a wrong history the "
         f"whole day counts; of wrong forecasts what comes after {SOUND / 3600:g} h, from when on they are wrong. "
-        f"POINTS with their standard error over the SEEDS: more of these where it is above {50 * MOST_BELOW:g}."
+        f"POINTS with their standard error over the SEEDS: more of these where -{100 * MOST_BELOW:g} is within two."
     )
     lines = tuple(
         (

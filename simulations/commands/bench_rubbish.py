@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 
 from simulations.bench_rubbish import (
-    MOST_BELOW,
     Wrong,
     chosen_cells,
     jobs_of,
@@ -42,9 +41,9 @@ TRACES = tuple(dict.fromkeys(c.trace for c in cells((0,)) if c.scenario != "pool
 @click.option(
     "--most-seeds",
     type=click.IntRange(1, 100),
-    default=12,
+    default=48,
     show_default=True,
-    help=f"The same, where the standard error is above {50 * MOST_BELOW:g} points.",
+    help="The same at most, where it takes more to tell.",
 )
 @results_options
 def bench_rubbish(
@@ -74,8 +73,7 @@ def bench_rubbish(
         store = Store(out / "results", lambda text: click.echo(text, err=True))
         with make_executor(executor, workers, ray_address) as pool, Bars() as bars:
             found = dict(run_all(jobs, rubbish_version(), store, pool, bars.show))
-            more = jobs_of_unsure(judge(found), most_seeds)
-            if more:
+            while more := jobs_of_unsure(judge(found), most_seeds):
                 found |= run_all(more, rubbish_version(), store, pool, bars.show)
         judged = judge(found)
         table = rubbish_table(judged)
