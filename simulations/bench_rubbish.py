@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import partial
 
 import numpy as np
+from scipy.special import stdtrit
 
 from forecasting.competition_default import Incumbent, default_competition
 from forecasting.forecaster import Forecaster, Paths
@@ -30,6 +31,7 @@ from simulations.table import Table, percent
 
 MOST_BELOW = 0.001  # of the attainment without forecasts
 MOST_COST = 1.15  # times its GPU-hours
+_SURE = 0.975  # of what chance does to a mean of days, that much is less
 SOUND = 6 * 3600.0  # s for which a forecaster is sound before it returns rubbish
 
 
@@ -129,8 +131,10 @@ class Judged:
 
     @property
     def sure(self) -> bool:
-        """Whether the attainments' difference is on its side of what is allowed by more than chance."""
-        return abs(self.attainment - self.without + MOST_BELOW) > 2 * self.error
+        """Whether the attainments' difference is on its side of what is allowed by more than chance (Student's t)."""
+        if self.seeds < 2:
+            return False
+        return abs(self.attainment - self.without + MOST_BELOW) > float(stdtrit(self.seeds - 1, _SURE)) * self.error
 
     @property
     def met(self) -> bool:
@@ -247,7 +251,8 @@ def rubbish_table(judged: Sequence[Judged]) -> Table:
         "IN TIME and COST against the same plan WITHOUT forecasts, over the same load and history. MET: at most "
         f"{100 * MOST_BELOW:g} points fewer in time, at most {MOST_COST:g} times its GPU-hours. Of a wrong history the "
         f"whole day counts; of wrong forecasts what comes after {SOUND / 3600:g} h, from when on they are wrong. "
-        f"POINTS with their standard error over the SEEDS: more of these where -{100 * MOST_BELOW:g} is within two."
+        f"POINTS with their standard error over the SEEDS: more of these while chance may be what keeps them above or "
+        f"below -{100 * MOST_BELOW:g}."
     )
     lines = tuple(
         (
