@@ -41,6 +41,9 @@ class Numbers:
     useful_replicas: int | None = None  # a higher count could not be given work: partitions, and their split
     bounded_replicas: int | None = None  # the answer after the rules for scaling in, before the limits
     late_share: float | None = None  # of the requests over the paths, expected with ``bounded_replicas``
+    pool_replicas: int | None = None  # what the pool's plan gives the service: nodes that are paid for are filled
+    pool_room: int | None = None  # its part of a full pool, which cannot hold all that is asked for
+    waiting_for_node: int | None = None  # of the pending replicas: no node has room for them
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,17 +86,25 @@ def scale_in_floor(level: float, backlog: float, split: PartitionSplit, rate: fl
 
 
 def limited(
-    wanted: int, current: int, cap: int | None, service: Service, now: Limits | None = None
+    wanted: int,
+    current: int,
+    cap: int | None,
+    service: Service,
+    now: Limits | None = None,
+    room: int | None = None,
 ) -> tuple[int, tuple[Reason, ...]]:
-    """Rules 7 and 8: ``wanted`` within what can be given work (``cap``; None: not known), min and max (``now``; None:
-    as declared for all times) and the steps from ``current``, and the limits that moved it, in the order in which they
-    did.
+    """Rules 7 and 8: ``wanted`` within what can be given work (``cap``; None: not known), what a full pool has room for
+    (``room``; None: for all), min and max (``now``; None: as declared for all times) and the steps from ``current``,
+    and the limits that moved it, in the order in which they did.
     """
     count, reasons = wanted, []
     now = now or Limits(service.min_replicas, service.max_replicas)
     if cap is not None and count > max(cap, current, now.least):
         count = max(cap, current, now.least)
         reasons.append(Reason.PARTITIONS)
+    if room is not None and count > room:
+        count = room
+        reasons.append(Reason.POOL_FULL)
     if count < now.least:
         count = now.least
         reasons.append(now.least_by)

@@ -9,17 +9,18 @@ and the pool's floor falls only with the nodes that are empty.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaler.plan import nodes_kernel as kernel
+from scaler.plan.nodes_full import Division
 from scaler.plan.nodes_leads import NodeLeadTimes, PodLeadTimes, quantile, quantiles
 from scaler.plan.nodes_need import PoolPlan, PoolSpec, ServiceNeed
 from scaler.plan.nodes_placed import Placed, Placement
-from scaler.plan.nodes_present import Inverses, PresentNeeds
+from scaler.plan.nodes_present import Inverses, PresentNeeds, Steadied
 from scaler.plan.nodes_share import Claim, Shares, nodes_to_keep
 from scaler.plan.observation import Freshness, PoolObservation, PoolState
 from scaler.plan.paths import peaks, upper_middle_path
@@ -86,6 +87,7 @@ class NodePlanner:
         self._placement = Placement()
         self._present = PresentNeeds()
         self._inverses = Inverses()
+        self._steadied = Steadied()
 
     @property
     def horizon(self) -> float:
@@ -96,15 +98,17 @@ class NodePlanner:
     def take_over(self, old: NodePlanner) -> None:
         """Go on with what ``old`` learned and held, if a node is declared the same."""
         if (old.pool.size, old.pool.lead_time) == (self.pool.size, self.pool.lead_time):
-            self._node_leads, self._present = old._node_leads, old._present
+            self._node_leads, self._present, self._steadied = old._node_leads, old._present, old._steadied
 
     @property
     def lead_time(self) -> float:
         """s from asked for to Ready: 95 % of the nodes take no longer, as far as is learned."""
         return quantile(self._node_leads.points, 0.95)
 
-    def step(self, now: float, observed: PoolObservation, needs: Sequence[ServiceNeed]) -> PoolPlan:
-        """One tick at unix time ``now``; ``needs`` of all services on the pool. Never raises for what a source does."""
+    def step(self, now: float, observed: PoolObservation, needs: Sequence[ServiceNeed], others: int = 0) -> PoolPlan:
+        """One tick at unix time ``now``; ``needs`` of all services on the pool, ``others``: GPUs of those of which
+        nothing is known. Never raises for what a source does.
+        """
         self._node_leads.learn(observed.lead_times)
         state = observed.state.value
         if not observed.state.fresh or state is None:
@@ -112,13 +116,68 @@ class NodePlanner:
             fault = _FAULT.get(observed.state.freshness, Reason.INPUT_ERROR)
             counts = tuple(max(need.current, min(need.floor, need.most)) for need in needs)
             reasons = (fault,) if observed.state.reason is None else (fault, observed.state.reason)
-            return PoolPlan(None, counts, reasons)
+            return PoolPlan(None, counts, reasons, division=self._undivided(needs))
         if not needs:
             return PoolPlan(state.occupied + len(state.pending_since), (), (Reason.STEADY,), 0)
         order = sorted(range(len(needs)), key=lambda i: (needs[i].slack, -needs[i].price))
-        plan = self._plan(now, self._take_in(now, state, [needs[i] for i in order]))
-        counts = tuple(plan.replicas[order.index(i)] for i in range(len(needs)))
-        return PoolPlan(plan.floor, counts, plan.reasons, plan.kept, plan.ordered)
+        tick = self._take_in(now, state, [needs[i] for i in order])
+        plan, coming = self._plan(now, tick)
+        place = [order.index(i) for i in range(len(needs))]
+        counts = tuple(plan.replicas[i] for i in place)
+        waiting = tuple(_waiting(tick, i) for i in place)
+        division = self._division(now, tick, place, coming)
+        if division is not None and state.ready >= tick.most:
+            # No node can come: what each service asks for is known before its own rules, and does it not fit, the
+            # nodes are shared by what was worth most over a while.
+            asked = [max(min(need.asked, need.most), need.least) for need in needs]
+            if division.rooms(asked, others) is not None:
+                tops = [max(need.most, need.least) for need in needs]
+                counts = division.shares.divide(max(division.total - others, 0), division.current, True, tops)
+        return PoolPlan(plan.floor, counts, plan.reasons, plan.kept, plan.ordered, waiting=waiting, division=division)
+
+    # --- a full pool
+
+    def _division(self, now: float, tick: _Tick, place: Sequence[int], coming: Floats) -> Division | None:
+        """In the order of ``place``; None where the pool has no most."""
+        if self.pool.max_nodes is None:
+            return None
+        needs, ahead = [tick.needs[i] for i in place], tick.ahead
+        hold = self.settings.held_leads * ahead.pod * ahead.dt
+        floors = [self._steadied.floor(now, need.uid, need.floor, hold) for need in needs]
+        made = self._claims(tick, 0, ahead.idle)
+        claims = [
+            # A GPU that the present needs serves what would be late, whether or not all of it could be in time.
+            replace(
+                made[i],
+                floor=min(floor, made[i].most),
+                present=max(made[i].present, tick.per_service[i, kernel.PRICE] * ahead.pod * ahead.dt / made[i].lead),
+            )
+            for i, floor in zip(place, floors, strict=True)
+        ]
+        late = self._late(tick, coming)
+        shares = Shares(
+            claims,
+            lambda s, count: late(place[s], count),
+            lambda s, saved: self._steadied.saved(now, needs[s].uid, saved, hold),
+        )
+        state = tick.state
+        nodes = max(self.pool.max_nodes, state.ready + len(state.pending_since))
+        return Division(shares, *_pods(needs), nodes * tick.size, move=True)
+
+    def _undivided(self, needs: Sequence[ServiceNeed]) -> Division | None:
+        """While the nodes are not known: nobody gives up a pod, and what the most nodes have left is shared."""
+        if self.pool.max_nodes is None or not needs:
+            return None
+        gpus, current, least, most = _pods(needs)
+        least = tuple(max(pair) for pair in zip(least, current, strict=True))
+        most = tuple(max(pair) for pair in zip(least, most, strict=True))
+        claims = [
+            Claim(need.gpus, low, need.floor, high, need.weight, lead, np.zeros(1), need.current)
+            for need, low, high in zip(needs, least, most, strict=True)
+            for lead in (quantile(need.leads, 0.95),)
+        ]
+        total = self.pool.max_nodes * _usable(self.pool.size, gpus)
+        return Division(Shares(claims, lambda s, count: 0.0), gpus, current, least, most, total, move=False)
 
     # --- what is known
 
@@ -200,7 +259,8 @@ class NodePlanner:
 
     # --- the answer
 
-    def _plan(self, now: float, tick: _Tick) -> PoolPlan:
+    def _plan(self, now: float, tick: _Tick) -> tuple[PoolPlan, Floats]:
+        """With the GPUs that come on booting nodes, [steps]."""
         size, ahead, state, needs = tick.size, tick.ahead, tick.state, tick.needs
         base, nodes = self._capacity(tick)
         now_needs, later_needs = self._present_needs(now, tick, base[0])
@@ -245,7 +305,7 @@ class NodePlanner:
         full = tick.most == self.pool.max_nodes and tick.paid + ordered >= tick.most
         if full and (missed or present > tick.most):
             reasons.append(Reason.POOL_FULL)
-        return PoolPlan(floor, replicas, tuple(reasons), kept, ordered)
+        return PoolPlan(floor, replicas, tuple(reasons), kept, ordered), base[1]
 
     def _capacity(self, tick: _Tick) -> tuple[Floats, Floats]:
         """GPUs that serve in each step, [2, steps], see the kernel; and the quantiles of a node's lead time."""
@@ -290,8 +350,16 @@ class NodePlanner:
     def _keep(self, tick: _Tick, coming: Floats, least: int) -> tuple[int, tuple[int, ...]]:
         """Nodes that stay filled, and the pods on them."""
         ahead, counts = tick.ahead, [need.current for need in tick.needs]
+        shares = Shares(self._claims(tick, 0, ahead.idle), self._late(tick, coming))
+        peak = peaks(tick.total[:, : ahead.idle])
+        window, tolerated = ahead.pod * ahead.dt, self._tolerated(tick, ahead.pod).tolist()
+        kept = nodes_to_keep(shares, counts, tick.state, least, tick.size, window, peak, tolerated)
+        return kept, shares.divide(kept * tick.size, counts, move=True)
+
+    def _late(self, tick: _Tick, coming: Floats) -> Callable[[int, int], float]:
+        """The price of a service's late work by its pods; ``coming``: GPUs on nodes that boot, [steps]."""
+        ahead, work = tick.ahead, tick.work[:, : tick.ahead.pod]
         # What serves on nodes that boot is nobody's yet: each has its part by what it needs.
-        work = tick.work[:, : ahead.pod]
         coming = coming[: ahead.pod] * (work / np.maximum(work.sum(axis=0), 1e-9))
 
         def late(service: int, count: int) -> float:
@@ -306,11 +374,7 @@ class NodePlanner:
                 self._pod_leads.each[service],
             )
 
-        shares = Shares(self._claims(tick, 0, ahead.idle), late)
-        peak = peaks(tick.total[:, : ahead.idle])
-        window, tolerated = ahead.pod * ahead.dt, self._tolerated(tick, ahead.pod).tolist()
-        kept = nodes_to_keep(shares, counts, tick.state, least, tick.size, window, peak, tolerated)
-        return kept, shares.divide(kept * tick.size, counts, move=True)
+        return late
 
     def _fill(self, tick: _Tick, nodes: int, counts: Sequence[int]) -> tuple[int, ...]:
         """Replicas that fill ``nodes``, those that wait for a node included; at least ``counts``, which have one."""
@@ -326,8 +390,9 @@ class NodePlanner:
         shared = len(tick.needs) > 1  # else one gets all
         highest = [peaks(needed[:, first:last]) for needed in tick.needed] if shared else _NOTHING
         return [
-            Claim(need.gpus, least, floor, most, need.weight, quantile(need.leads, 0.95), peak, need.current)
+            Claim(need.gpus, least, floor, most, need.weight, lead, peak, need.current)
             for need, (least, floor, most), peak in zip(tick.needs, tick.bounds.tolist(), highest, strict=True)
+            for lead in (quantile(need.leads, 0.95),)
         ]
 
     def _tolerated(self, tick: _Tick, steps: int) -> Floats:
@@ -342,6 +407,18 @@ def _usable(size: int, gpus: Sequence[int]) -> int:
     """GPUs of a node of ``size`` that pods fill, whichever of the services' pods they are; a pod that fits on no node
     fills none."""
     return min(size // one * one or size for one in gpus)
+
+
+def _pods(needs: Sequence[ServiceNeed]) -> tuple[tuple[int, ...], ...]:
+    """GPUs of a pod, current, guaranteed and most pods of each service."""
+    made = [(need.gpus, need.current, need.least, max(need.most, need.least)) for need in needs]
+    return tuple(zip(*made, strict=True))
+
+
+def _waiting(tick: _Tick, i: int) -> int:
+    """Pods of a service that no Ready node has room for."""
+    need = tick.needs[i]
+    return max(need.current - need.ready, 0) - len(tick.placed.ages[i])
 
 
 def _share(need: ServiceNeed) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scaler.plan.nodes_full import Division
 from scaler.plan.reasons import Reason
 
 Floats = NDArray[np.float64]
@@ -59,6 +60,7 @@ class ServiceNeed:
     gpus: int = 1  # of a replica
     caution: float = 1.0  # factor on how much the paths' upward residuals are widened; 0: not at all
     weight: float = 1.0  # of its lateness against the others' where the pool is full
+    asked: int = 0  # replicas that its own plan asks for, what was lately needed included
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +75,5 @@ class PoolPlan:
     kept: int | None = None
     ordered: int = 0
     vacate: bool = True  # deletion costs are to empty the emptiest node first
+    waiting: tuple[int, ...] = ()  # replicas of each service that no node has room for; empty: not known
+    division: Division | None = field(default=None, compare=False, repr=False)  # None: the pool has no most

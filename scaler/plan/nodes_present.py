@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -54,3 +55,28 @@ class Inverses:
             inverse: Floats = np.interp(np.linspace(0.0, given[-1], _FLAT + 1), given, first) * need.gpus
             known = self._made[need.uid] = need.table, need.gpus, inverse
         return known[2]
+
+
+class Steadied:
+    """What services needed, and what another pod was worth to them, over the time in which a GPU that changes hands
+    serves nobody: what passes sooner is noise, for which none is to change hands.
+    """
+
+    def __init__(self) -> None:
+        self._floors: dict[str, HeldNeed] = {}
+        self._saved: dict[str, tuple[float, Floats]] = {}  # unix s, GPU-seconds by pod
+
+    def floor(self, now: float, uid: str, floor: int, hold: float) -> int:
+        """Take in the floor (pods) of ``now`` (unix s); the largest of the last ``hold`` s."""
+        return int(self._floors.setdefault(uid, HeldNeed()).largest(now, floor, hold))
+
+    def saved(self, now: float, uid: str, saved: Floats, hold: float) -> Floats:
+        """Take in what each pod saves at ``now`` (unix s); the mean in which a past one counts by its age over
+        ``hold`` s.
+        """
+        then, mean = self._saved.get(uid, (now, saved))
+        if now >= then and len(mean) == len(saved):
+            keep = math.exp(-(now - then) / hold)
+            saved = keep * mean + (1.0 - keep) * saved
+        self._saved[uid] = now, saved
+        return saved

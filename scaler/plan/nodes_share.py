@@ -15,6 +15,7 @@ from scaler.plan.observation import PoolState
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Late = Callable[[int, int], float]  # price (GPU-seconds) of a service's late work with so many pods
+Steady = Callable[[int, Floats], Floats]  # of a service: GPU-seconds that each of its pods saves, for each of its GPUs
 
 _TIE = 1e-6  # GPU-seconds: decides only between pods that are worth the same
 
@@ -31,20 +32,23 @@ class Claim:
     lead: float  # s a pod takes to serve: what moving a GPU to it costs
     peak: Floats  # [N] GPUs: the most that each path needs
     now: int  # pods there are
+    present: float = 2.0  # leads that a GPU is worth which the present needs, besides: to be replaced takes that
 
 
 class Shares:
     """Divides GPUs among claims, in order. What a pod is worth, in GPU-seconds for each of its GPUs: the lateness it
-    saves, twice the time of replacing it when the present needs it, both weighted; and a little for each path that
-    needs it before long.
+    saves and, when the present needs it, ``present`` leads, both weighted; and a little for each path that needs it before
+    long.
 
     Often no single pod saves anything, as everything stays late until enough of them are there. So the lateness is
     taken along its lower convex hull, where each of those pods has its part in what they save together.
     """
 
-    def __init__(self, claims: Sequence[Claim], late: Late) -> None:
+    def __init__(self, claims: Sequence[Claim], late: Late, steady: Steady | None = None) -> None:
+        """``steady`` makes of what each pod saves now what it is taken to save."""
         self._claims = claims
         self._late = late
+        self._steady = steady
         self._lates: dict[tuple[int, int], float] = {}
         self._worths: dict[int, list[float]] = {}
 
@@ -55,18 +59,22 @@ class Shares:
             self._lates[key] = self._late(service, count)
         return self._lates[key]
 
-    def divide(self, total: int, counts: Sequence[int], move: bool) -> tuple[int, ...]:
+    def divide(
+        self, total: int, counts: Sequence[int], move: bool, most: Sequence[int] | None = None
+    ) -> tuple[int, ...]:
         """Pods of each service that take ``total`` GPUs, or as near below it as may be; from ``counts`` on.
 
         First the guaranteed ones, even above ``total``. What lacks is taken where it is worth least, what is left goes
         where it is worth most. ``move``: a GPU also changes hands, when that is worth more than the time in which it
-        serves nobody, so that two services that want the last one do not take turns.
+        serves nobody, so that two services that want the last one do not take turns. ``most`` of each service is less
+        than its claim's, where it asks for less.
         """
         claims = self._claims
+        tops = [c.most for c in claims] if most is None else most
         if len(claims) == 1:
             (one,) = claims
-            return (max(min(total // one.gpus, one.most), one.least),)
-        given = [max(min(n, c.most), c.least) for n, c in zip(counts, claims, strict=True)]
+            return (max(min(total // one.gpus, tops[0]), one.least),)
+        given = [max(min(n, top), c.least) for n, top, c in zip(counts, tops, claims, strict=True)]
         free = total - sum(n * c.gpus for n, c in zip(given, claims, strict=True))
         while free < 0:
             loses = [s for s, c in enumerate(claims) if given[s] > c.least]
@@ -76,14 +84,14 @@ class Shares:
             given[s] -= 1
             free += claims[s].gpus
         while free > 0:
-            gains = [s for s, c in enumerate(claims) if given[s] < c.most and c.gpus <= free]
+            gains = [s for s, c in enumerate(claims) if given[s] < tops[s] and c.gpus <= free]
             if not gains:
                 break
             s = max(gains, key=lambda k: self._worth(k, given[k] + 1))
             given[s] += 1
             free -= claims[s].gpus
         for _ in range(2 * total if move else 0):
-            best = self._best_move(given, free)
+            best = self._best_move(given, free, tops)
             if best is None:
                 break
             gives, gets, number = best
@@ -92,11 +100,11 @@ class Shares:
             free += number * claims[gives].gpus - claims[gets].gpus
         return tuple(given)
 
-    def _best_move(self, given: list[int], free: int) -> tuple[int, int, int] | None:
+    def _best_move(self, given: list[int], free: int, tops: Sequence[int]) -> tuple[int, int, int] | None:
         """Who gives, who gets a pod, and how many pods make room for it; None when no move is worth its price."""
         claims, most, best = self._claims, 0.0, None
         for gets, b in enumerate(claims):
-            if given[gets] >= b.most:
+            if given[gets] >= tops[gets]:
                 continue
             gain = b.gpus * (self._worth(gets, given[gets] + 1) - b.lead)
             for gives, a in enumerate(claims):
@@ -116,7 +124,9 @@ class Shares:
             points = _near(claim)
             lates = np.array([self.late(s, n) for n in points.tolist()])
             saved = -np.diff(hull(points, lates, np.arange(claim.most + 1))) / claim.gpus
-            saved += np.where(counts <= claim.floor, 2.0 * claim.lead, 0.0)
+            if self._steady is not None:
+                saved = self._steady(s, saved)
+            saved += np.where(counts <= claim.floor, claim.present * claim.lead, 0.0)
             beyond = np.searchsorted(np.sort(claim.peak), (counts - 1) * claim.gpus, side="right")
             needed = 1.0 - beyond / len(claim.peak)
             even = _TIE * float(claim.peak.mean()) / (counts * claim.gpus)

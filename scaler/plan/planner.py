@@ -14,6 +14,7 @@ from forecasting.fitting import Fitter
 from forecasting.forecaster import Forecaster
 from forecasting.series import Arrivals
 from scaler.plan import guard
+from scaler.plan.answer import Answer, Learned, Room, numbers_of
 from scaler.plan.capacity import PartitionSplit
 from scaler.plan.decision import Forecast, Numbers, ServiceDecision
 from scaler.plan.fallback import Fallback
@@ -124,37 +125,57 @@ class ServicePlanner:
         plan = stood_in_for(plan, least)
         return Prepared(now, observed, seen, replicas, standing, futures, terms, queue, plan)
 
-    def decide(self, prepared: Prepared, wanted: int | None = None) -> ServiceDecision:
-        """The answer within the rules and the limits; ``wanted`` stands in for the cheapest count where a plan for
-        several services found another, and is not lowered by the rules for scaling in.
+    def decide(self, prepared: Prepared) -> ServiceDecision:
+        """The answer within the rules and the limits."""
+        return self.bounded(self.answer(prepared))
+
+    def answer(self, prepared: Prepared, wanted: int | None = None) -> Answer:
+        """The answer within the rules; ``wanted`` stands in for the cheapest count where a plan for several services
+        found another, and is not lowered by the rules for scaling in.
         """
-        now, observed, seen = prepared.now, prepared.observed, prepared.seen
-        replicas, standing, plan = prepared.replicas, prepared.standing, prepared.plan
+        now, replicas, plan = prepared.now, prepared.replicas, prepared.plan
         if replicas is None:
-            reasons = unique((Reason.TARGET_UNKNOWN, *seen.faults, *seen.notes))
-            return ServiceDecision(observed.uid, now, None, None, reasons, self._numbers(seen, None, None, None))
+            return Answer(prepared, None, 0, ())
         current = replicas.desired
         if plan is None:
             self._hold.lowest(now, current, current, self.service.scale_in_hold)
-            reasons = unique((*seen.faults, *seen.notes))
-            return ServiceDecision(
-                observed.uid, now, current, current, reasons, self._numbers(seen, standing, None, None)
-            )
+            return Answer(prepared, None, current, ())
         if wanted is not None:
             plan = replace(plan, wanted=max(wanted, plan.floor or 0, plan.least), held=0)
         # A pool's plan holds what was lately needed itself, and pays for nodes, not for replicas.
         hold = self.service.scale_in_hold if wanted is None else 0.0
-        count, held = self._bounded_in(now, seen, replicas, plan, hold)
+        count, held = self._bounded_in(now, prepared.seen, replicas, plan, hold)
         tried = None if wanted is not None else self._experiment(prepared)
         if tried is not None and tried < count:
             count, held, plan = tried, (), replace(plan, source=Reason.EXPERIMENT)
-        desired, limits = guard.limited(count, current, self._split.cap, self.service, self.limits)
+        return Answer(prepared, plan, count, held, wanted)
+
+    def asked(self, answer: Answer) -> int:
+        """Replicas that the answer asks for within the service's own limits; the current ones where it has no plan."""
+        replicas = answer.prepared.replicas
+        if replicas is None or answer.plan is None:
+            return answer.count
+        desired, _ = guard.limited(answer.count, replicas.desired, self._split.cap, self.service, self.limits)
+        return max(desired, replicas.desired) if answer.prepared.seen.faults else desired
+
+    def bounded(self, answer: Answer, room: Room | None = None) -> ServiceDecision:
+        """The answer within the limits; ``room``: what the pool's plan says of it."""
+        prepared, plan, count = answer.prepared, answer.plan, answer.count
+        now, observed, seen, replicas = prepared.now, prepared.observed, prepared.seen, prepared.replicas
+        numbers = self._numbers(answer, room)
+        if replicas is None:
+            reasons = unique((Reason.TARGET_UNKNOWN, *seen.faults, *seen.notes))
+            return ServiceDecision(observed.uid, now, None, None, reasons, numbers)
+        current = replicas.desired
+        if plan is None:
+            reasons = unique((*seen.faults, *seen.notes))
+            return ServiceDecision(observed.uid, now, current, current, reasons, numbers)
+        most = None if room is None else room.most
+        desired, limits = guard.limited(count, current, self._split.cap, self.service, self.limits, most)
         if desired < current and seen.faults:  # rule 1 stands above the limits: nothing is taken away in the dark
             desired, limits = current, ()
         self._lateness.limited = desired < plan.wanted
-        reasons = reasons_of(current, count, desired, plan, held, limits, seen)
-        bounded = None if plan.rollout is None else (count, plan.rollout.late_share(count))
-        numbers = self._numbers(seen, standing, plan, prepared.terms, bounded)
+        reasons = reasons_of(current, count, desired, plan, answer.held, limits, seen)
         return ServiceDecision(observed.uid, now, current, desired, reasons, numbers)
 
     def _experiment(self, prepared: Prepared) -> int | None:
@@ -459,33 +480,6 @@ class ServicePlanner:
         p05, p50, p95, p99 = quantiles(drawn.rate_at(at), (0.05, 0.5, 0.95, 0.99))
         return Forecast(at, p05, p50, p95, p99, self._foresight.name)
 
-    def _numbers(
-        self,
-        seen: Seen,
-        standing: Standing | None,
-        plan: Plan | None,
-        terms: Terms | None,
-        bounded: tuple[int, float] | None = None,
-    ) -> Numbers:
-        """``bounded``: the count within the rules, and the share that is late with it."""
-        rate = None
-        if seen.progress is not None and seen.progress.arrivals is not None:
-            rate = seen.progress.arrivals / seen.progress.seconds
-        return Numbers(
-            arrival_rate=rate,
-            backlog=seen.backlog,
-            time_lag=None if seen.lag is None else seen.lag.seconds,
-            service_rate=self._serving.rate,
-            lead_time=self.leads.quantile(0.95),
-            ready=None if self._replicas is None else self._replicas.ready,
-            pending=None if standing is None else len(standing.pending_ages),
-            forecast=None if plan is None else plan.forecast,
-            forecast_replicas=None if plan is None else plan.cheapest,
-            floor_replicas=None if plan is None else plan.floor,
-            partitions=self._split.partitions,
-            level=seen.level,
-            planned_rate=None if terms is None else terms.rate,
-            useful_replicas=self._split.cap,
-            bounded_replicas=None if bounded is None else bounded[0],
-            late_share=None if bounded is None else bounded[1],
-        )
+    def _numbers(self, answer: Answer, room: Room | None) -> Numbers:
+        learned = Learned(self._serving.rate, self.leads.quantile(0.95), self._split.partitions, self._split.cap)
+        return numbers_of(answer, room, learned, None if self._replicas is None else self._replicas.ready)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from forecasting.fitting import Fitter, InPlace
 from forecasting.forecaster import Forecaster
+from scaler.plan.answer import Room
 from scaler.plan.decision import GroupDecision, Policy, PoolDecision
 from scaler.plan.observation import GroupObservation
 from scaler.plan.planner import ServicePlanner
@@ -16,7 +17,7 @@ from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
 
 KIND = "lagcast.PredictivePolicy"
-VERSION = 8
+VERSION = 9
 
 
 class PredictivePolicy:
@@ -50,14 +51,18 @@ class PredictivePolicy:
             planner = self._planners[one.uid]
             pool = None if planner.service.pool is None else self._pools[planner.service.pool.uid]
             prepared[one.uid] = planner.prepare(now, one, 0.0 if pool is None else pool.horizon)
+        seen = [state for state in observed.pools if state.uid in self._pools]
+        pooled = [self._pools[state.uid].step(now, state, prepared) for state in seen]
+        wanted = {uid: count for one in pooled for uid, count in one.wanted.items()}
+        answers = {uid: self._planners[uid].answer(known, wanted.get(uid)) for uid, known in prepared.items()}
         pools: list[PoolDecision] = []
-        wanted: dict[str, int] = {}
-        for state in observed.pools:
-            if state.uid in self._pools:
-                decision, counts = self._pools[state.uid].step(now, state, prepared)
-                pools.append(decision)
-                wanted |= counts
-        services = tuple(self._planners[uid].decide(known, wanted.get(uid)) for uid, known in prepared.items())
+        rooms: dict[str, Room] = {}
+        for one in pooled:
+            asked = {uid: self._planners[uid].asked(answers[uid]) for uid in one.gpus if uid in answers}
+            decision, room = one.rooms(asked)
+            pools.append(decision)
+            rooms |= room
+        services = tuple(self._planners[uid].bounded(answer, rooms.get(uid)) for uid, answer in answers.items())
         return GroupDecision(services, tuple(pools))
 
     def take_over(self, old: Policy, uids: frozenset[str]) -> frozenset[str]:

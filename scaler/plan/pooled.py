@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
+from scaler.plan.answer import Room
 from scaler.plan.decision import PoolDecision
 from scaler.plan.nodes import NodePlanner
-from scaler.plan.nodes_need import PoolSpec, ServiceNeed
+from scaler.plan.nodes_need import PoolPlan, PoolSpec, ServiceNeed
 from scaler.plan.observation import PoolObservation
 from scaler.plan.planner import ServicePlanner
 from scaler.plan.prepared import Prepared
+from scaler.plan.reasons import Reason
 
 
 class PooledPlan:
@@ -30,21 +33,55 @@ class PooledPlan:
         """Seconds ahead that the services' paths should reach."""
         return self.planner.horizon
 
-    def step(
-        self, now: float, observed: PoolObservation, prepared: Mapping[str, Prepared]
-    ) -> tuple[PoolDecision, dict[str, int]]:
-        """The pool's decision, and the replicas of each service that is known now, by uid."""
+    def step(self, now: float, observed: PoolObservation, prepared: Mapping[str, Prepared]) -> PooledAnswer:
+        """The pool's decision, and the replicas of each service that is known now."""
         needs = [
             need
             for uid, planner in self._services.items()
             if uid in prepared and (need := _need(planner, prepared[uid])) is not None
         ]
-        plan = self.planner.step(now, observed, needs)
+        known = frozenset(need.uid for need in needs)
         # Of a service that is missing nothing is known: what it holds is not given up.
+        others = sum(
+            planner.service.gpus * replicas.desired
+            for uid, planner in self._services.items()
+            if uid not in known and uid in prepared and (replicas := prepared[uid].replicas) is not None
+        )
+        plan = self.planner.step(now, observed, needs, others)
         floor = plan.floor if len(needs) == len(self._services) else None
         lead = self.planner.lead_time
         decision = PoolDecision(self.spec.uid, now, floor, plan.reasons, plan.vacate, plan.kept, plan.ordered, lead)
-        return decision, {need.uid: count for need, count in zip(needs, plan.replicas, strict=True)}
+        gpus = {uid: planner.service.gpus for uid, planner in self._services.items()}
+        return PooledAnswer(decision, tuple(need.uid for need in needs), plan, gpus)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PooledAnswer:
+    """What the plan of a pool finds at one tick."""
+
+    decision: PoolDecision
+    uids: tuple[str, ...]  # of the services in the plan, in its order
+    plan: PoolPlan
+    gpus: Mapping[str, int]  # of a replica of each service on the pool
+
+    @property
+    def wanted(self) -> dict[str, int]:
+        """Replicas by uid."""
+        return dict(zip(self.uids, self.plan.replicas, strict=True))
+
+    def rooms(self, asked: Mapping[str, int]) -> tuple[PoolDecision, dict[str, Room]]:
+        """What a full pool leaves each service of what all of them ask for (replicas by uid), and the decision that
+        says so."""
+        others = sum(count * self.gpus[uid] for uid, count in asked.items() if uid not in self.uids)
+        division, most = self.plan.division, None
+        if division is not None and self.uids:
+            most = division.rooms([asked[uid] for uid in self.uids], others)
+        waiting = self.plan.waiting or (0,) * len(self.uids)
+        rooms = {uid: Room(None if most is None else most[i], waiting[i]) for i, uid in enumerate(self.uids)}
+        decision = self.decision
+        if most is not None and Reason.POOL_FULL not in decision.reasons:
+            decision = replace(decision, reasons=(*decision.reasons, Reason.POOL_FULL))
+        return decision, rooms
 
 
 def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
@@ -80,4 +117,5 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
         gpus=service.gpus,
         caution=caution,
         weight=service.weight,
+        asked=max(plan.wanted, plan.held),
     )

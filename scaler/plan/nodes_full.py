@@ -1,0 +1,30 @@
+"""A pool that has all its nodes and holds less than is asked for: who gets what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scaler.plan.nodes_share import Shares
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Division:
+    """Of the GPUs that the pool can have at most, at one tick."""
+
+    shares: Shares
+    gpus: tuple[int, ...]  # of a pod of each service
+    current: tuple[int, ...]  # pods of each service
+    least: tuple[int, ...]  # pods, guaranteed
+    most: tuple[int, ...]
+    total: int  # GPUs
+    move: bool  # a GPU may change hands
+
+    def rooms(self, asked: Sequence[int], others: int) -> tuple[int, ...] | None:
+        """Pods that each service may ask for; None when all that is ``asked`` fits. ``others``: GPUs of services of
+        which nothing is known.
+        """
+        if sum(n * gpus for n, gpus in zip(asked, self.gpus, strict=True)) <= self.total - others:
+            return None
+        tops = [max(min(n, most), least) for n, most, least in zip(asked, self.most, self.least, strict=True)]
+        return self.shares.divide(max(self.total - others, 0), self.current, self.move, tops)
