@@ -13,7 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.competition_naive import NewestLevel
-from forecasting.competition_scores import Doubt, Rules, Standing, State, Told, pinball, quantiles_of, weights_of
+from forecasting.competition_scores import (
+    Doubt,
+    Rules,
+    Standing,
+    State,
+    Told,
+    pinball,
+    quantiles_of,
+    said_of,
+    weights_of,
+)
 from forecasting.competition_strays import likelihood_rank
 from forecasting.errors import NotEnoughHistory, NotReady
 from forecasting.forecaster import Forecaster, Paths
@@ -388,7 +398,7 @@ class Competition:
         """See :class:`Judged`."""
         if self.trusted:
             return None
-        told = "; ".join(f"{m.forecaster.name}: {_said(m)}" for m in self.members)
+        told = "; ".join(f"{m.forecaster.name}: {said_of(m.standing, m.detail)}" for m in self.members)
         return f"no model beats the newest level beyond doubt {self.lead_time:g} s ahead ({told}): the plan is reactive"
 
     @property
@@ -396,6 +406,12 @@ class Competition:
         """Each model's share of the paths, naive's last."""
         names = [*(m.forecaster.name for m in self.members), self.naive.name]
         return dict(zip(names, self._weights.tolist(), strict=True))
+
+    @property
+    def leading(self) -> str:
+        """Names of those whose paths are drawn, the one with most first."""
+        shares = self.weights
+        return ", ".join(sorted((name for name in shares if shares[name] > 0), key=lambda name: -shares[name]))
 
     @property
     def standings(self) -> dict[str, Standing]:
@@ -445,9 +461,10 @@ class Competition:
     # -- refits in the background -----------------------------------------------------------------------------------
 
     def kept(self) -> Series:
-        """The newest history that a member keeps, for :meth:`study`; the newest level's last day when none does."""
-        found = (m.forecaster.kept() for m in self.members if isinstance(m.forecaster, Studying))
-        return next(found, None) or self.naive.series.series()
+        """The longest history that a member keeps, for :meth:`study`; the newest level's last day when none does."""
+        keeping = [getattr(m.forecaster, "kept", None) for m in self.members]
+        found = [kept for keep in keeping if keep is not None and (kept := keep()) is not None]
+        return max(found, key=lambda kept: kept.end - kept.start, default=None) or self.naive.series.series()
 
     def study(self, kept: Series) -> Studies:
         """Learn from what :meth:`kept` gave and change nothing: for another thread; then :meth:`adopt` what comes."""
@@ -480,18 +497,3 @@ class Competition:
                 member.forecaster = found
             member.standing.fitted()
         self._start_from(studies.trial if self._new else None)
-
-
-def _said(member: _Member) -> str:
-    standing = member.standing
-    if standing.state is State.FAILED:
-        return f"failed, {member.detail}"
-    if standing.strays.lost and standing.state is not State.DEMOTED:
-        return "too often what comes is what it says is hardly possible"
-    ratio = standing.long.ratio
-    if math.isnan(ratio):
-        return f"{standing.state.lower()}, not scored yet"
-    return (
-        f"{standing.state.lower()}, {ratio:.2f} +- {standing.long.error:.2f} of its pinball loss over "
-        f"{standing.scored / 3600:.1f} h"
-    )

@@ -157,6 +157,12 @@ class Incumbent(Competition):
         self._weights = np.append(shares / shares.sum(), 0.0)
 
 
+def refereed(make: Callable[[], Forecaster], lead_time: float, seed: int = 0) -> Competition:
+    """The one forecaster that ``make`` (picklable) makes: believed until it is shown to be worse than the newest level
+    ``lead_time`` s ahead, and trusted again when it has proven itself."""
+    return Incumbent([make], lead_time=lead_time, seed=seed)
+
+
 def default_competition(
     step: float,
     lead_time: float,

@@ -337,3 +337,18 @@ def pinball(outcome: float, quantiles: Floats) -> float:
         error = outcome - quantiles[k]
         total += max(TAUS[k] * error, (TAUS[k] - 1) * error)
     return total / len(TAUS)
+
+
+def said_of(standing: Standing, failure: str) -> str:
+    """How a model stands, in words; ``failure``: what went wrong with it, where anything did."""
+    if standing.state is State.FAILED:
+        return f"failed, {failure}"
+    if standing.strays.lost and standing.state is not State.DEMOTED:
+        return "too often what comes is what it says is hardly possible"
+    ratio = standing.long.ratio
+    if math.isnan(ratio):
+        return f"{standing.state.lower()}, not scored yet"
+    return (
+        f"{standing.state.lower()}, {ratio:.2f} +- {standing.long.error:.2f} of its pinball loss over "
+        f"{standing.scored / 3600:.1f} h"
+    )

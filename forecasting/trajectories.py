@@ -43,14 +43,22 @@ def candidates(newest: int, period: int | None, reach: int, seasons: int, limit:
     if period is None:
         columns = np.arange(max(newest - limit, 0), newest, dtype=np.intp)
         return columns, np.zeros(len(columns)), (newest - columns) / limit
-    reach = min(reach, period // 2)
-    offsets = np.arange(-reach, reach + 1)
-    back = np.arange(seasons + 1)
-    columns = (newest - back[:, None] * period + offsets[None, :]).ravel().astype(np.intp)
-    distance = np.broadcast_to(np.abs(offsets), (seasons + 1, len(offsets))).ravel().astype(np.float64)
-    age = np.repeat(back, len(offsets)).astype(np.float64)
-    kept = (columns >= 0) & (columns < newest)
-    return columns[kept], distance[kept], age[kept]
+    return _at_like_times(newest, period, min(reach, period // 2), seasons)
+
+
+@compiled
+def _at_like_times(newest: int, period: int, reach: int, seasons: int) -> tuple[Columns, Floats, Floats]:
+    """See :func:`candidates`."""
+    most = (seasons + 1) * (2 * reach + 1)
+    columns, distance, age = np.empty(most, np.intp), np.empty(most), np.empty(most)
+    found = 0
+    for back in range(seasons + 1):
+        for offset in range(-reach, reach + 1):
+            column = newest - back * period + offset
+            if 0 <= column < newest:
+                columns[found], distance[found], age[found] = column, abs(offset), back
+                found += 1
+    return columns[:found], distance[:found], age[:found]
 
 
 def draw(weights: Floats, count: int, rng: np.random.Generator) -> Columns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -41,22 +41,29 @@ def make_forecaster(resource: PredictiveScaler) -> Forecaster | None:
 
 
 def _bare(forecast: Forecast, lead: float) -> Keeping:
-    """The model that ``forecast`` names; it lives by the clock that it is given."""
+    """What ``forecast`` names, with its referee; it lives by the clock that it is given."""
+    from forecasting.competition_default import default_competition, refereed
+
+    if forecast.model is ForecastModel.AUTO:
+        season, keep = float(forecast.season), float(forecast.history)
+        return default_competition(float(forecast.step), lead, season=season, keep=keep)
+    return refereed(_named(forecast), lead)
+
+
+def _named(forecast: Forecast) -> Callable[[], Forecaster]:
+    """Makes the one model that ``forecast`` names."""
+    step, season = float(forecast.step), float(forecast.season)
     if forecast.model is ForecastModel.SEASONAL_NAIVE:
         from forecasting.models.seasonal_naive import SeasonalNaive
 
-        return SeasonalNaive(step=forecast.step, season=forecast.season)
+        return partial(SeasonalNaive, step, season)
     if forecast.model is ForecastModel.LEVEL_SEASON:
         from forecasting.models.level_season import LevelSeason
 
-        return LevelSeason(step=forecast.step, season=forecast.season)
-    if forecast.model is ForecastModel.DIRECT:
-        from forecasting.models.direct import Direct
+        return partial(LevelSeason, step, season)
+    from forecasting.models.direct import Direct
 
-        return Direct(float(forecast.step), keep=max(float(forecast.history), 20 * float(forecast.step)))
-    from forecasting.competition_default import default_competition
-
-    return default_competition(float(forecast.step), lead, season=float(forecast.season), keep=float(forecast.history))
+    return partial(Direct, step, keep=max(float(forecast.history), 20 * step))
 
 
 class MakePredictive:

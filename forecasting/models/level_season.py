@@ -235,16 +235,16 @@ class LevelSeason(Stepwise):
         period = self.period if seasonal else None
         columns, distance, age = candidates(at, period, reach, self.seasons_kept, self.unseasonal)
         rows = memory.rows
-        fits = columns + steps < memory.used
-        columns, distance, age = columns[fits], distance[fits], age[fits]
-        needed = rows[_USUAL_LEVEL if seasonal else _LEVEL, columns] + rows[_LEVEL, columns]
-        weights = np.exp(
-            -distance / likeness.near
-            + math.log(likeness.per_season) * age
-            - 0.5 * ((rows[_LEVEL, columns] - log_level) / likeness.level) ** 2
+        weights, known = lent_weights(
+            rows[_LEVEL],
+            rows[_USUAL_LEVEL if seasonal else _LEVEL],
+            columns,
+            distance,
+            age,
+            memory.used - steps,
+            log_level,
+            (likeness.near, math.log(likeness.per_season), likeness.level),
         )
-        weights = np.where(np.isnan(needed), 0.0, weights)
-        known = int(np.count_nonzero(~np.isnan(needed)))
         # Few errors to draw from: some paths come from what is assumed without them.
         assumed = count if known == 0 or weights.sum() <= 0 else round(count * 5 / (5 + known))
         parts, lacking = [], []
@@ -278,6 +278,34 @@ class LevelSeason(Stepwise):
         errors -= pulled.astype(np.float32)
         np.clip(errors, -WIDEST_ERROR, WIDEST_ERROR, out=errors)
         return fill_forward(errors)
+
+
+@compiled
+def lent_weights(
+    levels: Singles,
+    usual: Singles,
+    columns: NDArray[np.intp],
+    distance: Floats,
+    age: Floats,
+    end: int,
+    log_level: float,
+    likeness: tuple[float, float, float],
+) -> tuple[Floats, int]:
+    """Weights [n] of the origins at ``columns``, ``distance`` (steps in time of day) and ``age`` (seasons) away, for
+    one at ``log_level``, and how many are known; 0 from column ``end`` on, or where a level or what is usual is not.
+
+    ``likeness``: steps at which a weight has fallen to 1/e, log of that of a season, log level at which to e^-1/2.
+    """
+    near, per_season, level = likeness
+    weights, known = np.zeros(len(columns)), 0
+    for i in range(len(columns)):
+        column = columns[i]
+        if column >= end or math.isnan(levels[column]) or math.isnan(usual[column]):
+            continue
+        known += 1
+        apart = (levels[column] - log_level) / level
+        weights[i] = math.exp(-distance[i] / near + per_season * age[i] - 0.5 * apart * apart)
+    return weights, known
 
 
 @compiled

@@ -82,7 +82,7 @@ SCALER = Kind(
         Column("Ready", '.status.conditions[?(@.type=="Ready")].status', description="Whether it can decide and act"),
         Column("Reason", ".status.reason", description="What decided the count"),
         _AGE,
-        Column("Model", ".status.forecast.model", description="The forecaster", priority=1),
+        Column("Model", ".status.forecast.model", description="The leading model", priority=1),
         Column("Time Lag", ".status.timeLag", description="Age of the oldest request not yet served", priority=1),
         Column("Lead Time", ".status.leadTime", description="From a patch to a pod that serves", priority=1),
         Column("Last Scale", ".status.lastScaleTime", "date", "When the target was last patched", priority=1),

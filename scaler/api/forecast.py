@@ -145,8 +145,8 @@ class Forecast(Model):
         description="Forecaster: `direct` (regression on level, day and short periods), `levelSeason` (newest level "
         "times a seasonal ratio), `seasonalNaive` (the last season again), `none` (reactive only) or `auto`: "
         "`direct`, beside it `levelSeason` where the season is no day, and past cycles of a load that comes by the "
-        "minute, such as a cron job's; each as far as it was right, and reactive while none beats the newest level. "
-        "Default: what needs no knowledge of the load.",
+        "minute, such as a cron job's, each as far as it was right. What is worse than the newest level is left out; "
+        "the plan is reactive while there is nothing else. Default: what needs no knowledge of the load.",
     )
     time_zone: TimeZone = Field(
         default="UTC",

@@ -110,7 +110,7 @@ class ForecastStatus(Model):
     ahead: Duration = Field(description="How far ahead.")
     median: Fraction = Field(description="Requests/s that are exceeded half of the time.")
     p95: Fraction = Field(description="Requests/s that are exceeded one time in twenty.")
-    model: Annotated[str, Field(max_length=256)] = Field(description="The forecaster.")
+    model: Annotated[str, Field(max_length=256)] = Field(description="The model; of several, the leading one first.")
 
 
 class ScalerStatus(Model):

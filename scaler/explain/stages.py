@@ -204,6 +204,7 @@ def _scale_in(facts: Facts) -> Stage:
     n, hold = facts.decision.numbers, facts.service.scale_in_hold
     numbers = (
         Quantity("hold", hold, "s", "a lower count must have been the answer for so long"),
+        Quantity("lately needed", n.held_replicas, "replicas", "at most, within four lead times"),
         Quantity("after scale-in rules", n.bounded_replicas, "replicas"),
     )
     held = of_stage(StageName.SCALE_IN, facts.decision.reasons)

@@ -58,6 +58,7 @@ def numbers_of(answer: Answer, room: Room | None, learned: Learned, ready: int |
         forecast=None if plan is None else plan.forecast,
         forecast_replicas=None if plan is None else plan.cheapest,
         floor_replicas=None if plan is None else plan.floor,
+        held_replicas=None if plan is None else plan.held,
         partitions=learned.partitions,
         level=seen.level,
         planned_rate=None if terms is None or plan is None else terms.rate,

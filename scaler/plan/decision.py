@@ -35,6 +35,7 @@ class Numbers:
     forecast: Forecast | None = None
     forecast_replicas: int | None = None  # what the rollout asks for
     floor_replicas: int | None = None  # what the present needs
+    held_replicas: int | None = None  # what it lately needed: no lower count is taken
     partitions: int | None = None
     level: float | None = None  # requests/s at which the present is held: the mean over the newest window
     planned_rate: float | None = None  # requests/s of a replica that are planned for: less than it serves

@@ -72,8 +72,10 @@ class Foresight:
 
     @property
     def name(self) -> str:
-        """Of the forecaster; empty where there is none."""
-        return self._forecaster.name if self._forecaster is not None else ""
+        """Of the model, or of those of several that lead; empty where there is none."""
+        if self._forecaster is None:
+            return ""
+        return getattr(self._forecaster, "leading", "") or self._forecaster.name
 
     @property
     def sizeless(self) -> bool:

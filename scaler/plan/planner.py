@@ -24,7 +24,7 @@ from scaler.plan.lead_time import Distribution, LeadTimes
 from scaler.plan.level import Level
 from scaler.plan.observation import ReplicaState, ServiceObservation, TopicOffsets
 from scaler.plan.paths import Futures, level_paths, quantiles
-from scaler.plan.prepared import Plan, Prepared, Seen, bare_plan, reasons_of, standing_of, stood_in_for, unique
+from scaler.plan.prepared import Plan, Prepared, Seen, bare_plan, standing_of, stood_in_for
 from scaler.plan.probe import Situation
 from scaler.plan.progress import Progress, TimeLagTracker, backlog, difference
 from scaler.plan.reasons import Reason
@@ -33,6 +33,7 @@ from scaler.plan.schedule import Schedule
 from scaler.plan.service import Service
 from scaler.plan.serving import Serving
 from scaler.plan.settings import PlanSettings
+from scaler.plan.why import kept_up_by, reasons_of, unique
 
 LONG = 3.0  # windows of the level: an interval of more than that was an outage, and its mean is not the present
 UPDATED = 1000  # pods of rolling updates that are remembered until their whole lead times are told
@@ -141,7 +142,7 @@ class ServicePlanner:
             self._hold.lowest(now, current, current, self.service.scale_in_hold)
             return Answer(prepared, None, current, ())
         if wanted is not None:
-            plan = replace(plan, wanted=max(wanted, plan.floor or 0, plan.least), held=0)
+            plan = replace(plan, wanted=max(wanted, plan.floor or 0, plan.least), held=None)
         # A pool's plan holds what was lately needed itself, and pays for nodes, not for replicas.
         hold = self.service.scale_in_hold if wanted is None else 0.0
         count, held = self._bounded_in(now, prepared.seen, replicas, plan, hold)
@@ -357,9 +358,7 @@ class ServicePlanner:
             terms,
         )
         lowest, highest = self._range(standing, queue, rollout)
-        # What half of the paths come to need is there before it is needed; the queue's slack is for the other half.
-        foreseen = min(self._split.least(rollout.foreseen / terms.rate), highest)
-        cheapest = rollout.cheapest(max(lowest, foreseen), highest)
+        cheapest = rollout.cheapest(lowest, highest)
         late_share = rollout.late_share(cheapest)
         wanted = max(cheapest, floor or 0)
         source = Reason.REACTIVE_FLOOR if floor is not None and floor > cheapest else Reason.FORECAST
@@ -384,10 +383,10 @@ class ServicePlanner:
             floor = min(max(floor, least), standing.current)
         return floor
 
-    def _held(self, now: float, seen: Seen, queue: Queue, terms: Terms, blind: bool) -> int:
+    def _held(self, now: float, seen: Seen, queue: Queue, terms: Terms, blind: bool) -> int | None:
         """The largest need of the last lead times. Without a forecast (``blind``) it is all the foresight there is."""
         if seen.backlog is None:
-            return 0
+            return None
         share = 1.0 + self._headroom(terms) if blind else self.settings.held_share
         drain = max(self.service.within, self.settings.drain)
         lead = self.leads.quantile(0.95)
@@ -400,7 +399,7 @@ class ServicePlanner:
 
     def _terms(self) -> Terms:
         s, p = self.service, self.settings
-        rate = self._serving.rate * self._utilised()
+        rate = self._serving.rate * self._lateness.utilisation(self._serving.rate, self._slack)
         return Terms(
             rate=rate,
             slack=self._slack,
@@ -410,10 +409,6 @@ class ServicePlanner:
             pause=min(p.rebalance_pause, s.tick),
             inflation=self._lateness.inflation,
         )
-
-    def _utilised(self) -> float:
-        """The share of a replica's rate that may be planned for."""
-        return self._lateness.utilisation(self._serving.rate, self._slack)
 
     def _queue(self, seen: Seen) -> Queue:
         """The backlog as the plan sees it: without what is served but not committed, nor what stuck consumers leave."""
@@ -436,8 +431,11 @@ class ServicePlanner:
         peak = rollout.peak + queue.backlog / max(s.within, self.settings.drain)
         highest = max(self._split.least(peak / rollout.terms.rate), standing.current)
         most = self.limits.most if self._split.cap is None else min(self._split.cap, self.limits.most)
-        most = max(most, lowest)
-        return lowest, min(max(highest, lowest), most)
+        highest = min(max(highest, lowest), max(most, lowest))
+        if lowest == 0:
+            return lowest, highest
+        # What half of the paths come to need is there before it is needed; the queue's slack is for the other half.
+        return max(min(self._split.least(rollout.foreseen / rollout.terms.rate), highest), lowest), highest
 
     # --- its bounds
 
@@ -448,7 +446,8 @@ class ServicePlanner:
         current = replicas.desired
         unknown = bool(seen.faults) or seen.level is None or seen.past or seen.stuck
         answer = max(plan.wanted, current) if unknown else plan.wanted
-        lowest = max(self._hold.lowest(now, answer, current, hold), min(plan.held, current))
+        answered, need = self._hold.lowest(now, answer, current, hold), min(plan.held or 0, current)
+        lowest = max(answered, need)
         if plan.wanted > current:
             return plan.wanted, ()
         held: list[Reason] = [Reason.CONSUMERS_NOT_PROGRESSING] if seen.stuck else []
@@ -464,14 +463,14 @@ class ServicePlanner:
             if seen.rebalancing:
                 held.append(Reason.REBALANCING)
             if lowest >= current or self._stuck.silent:
-                held.append(Reason.SCALE_IN_DELAYED)
+                held.append(Reason.HELD_NEED if need >= current > answered else Reason.SCALE_IN_DELAYED)
         if held or plan.wanted == current or plan.rollout is None:
             return current, tuple(held)
         late, nothing = max(1.0 - self.service.share, 0.0), self.settings.scale_to_zero_below
         count = lowest
         if plan.rollout.arrivals >= nothing:  # fewer expected requests are none
             count = plan.rollout.plain().safe(lowest, current, late)  # rule 5
-        return count, () if count < current else (Reason.SCALE_IN_UNSAFE,)
+        return count, kept_up_by(count, plan.wanted, answered, need)
 
     # --- what is reported
 

@@ -38,7 +38,7 @@ class Plan:
     forecast: Forecast | None
     cheapest: int | None
     floor: int | None  # what the present needs
-    held: int = 0  # what it lately needed: no lower count is taken
+    held: int | None = None  # what it lately needed: no lower count is taken
     least: int = 0  # what the fallback raises it to
 
 
@@ -77,28 +77,3 @@ def stood_in_for(plan: Plan, least: int) -> Plan:
     source = Reason.FALLBACK if least > plan.wanted else plan.source
     notes = (*plan.notes, Reason.FALLBACK)
     return replace(plan, wanted=max(plan.wanted, least), source=source, notes=notes, least=least)
-
-
-def reasons_of(
-    current: int,
-    count: int,
-    desired: int,
-    plan: Plan,
-    held: tuple[Reason, ...],
-    limits: tuple[Reason, ...],
-    seen: Seen,
-) -> tuple[Reason, ...]:
-    """Everything that touched the number, the decisive one first."""
-    if held:
-        first: tuple[Reason, ...] = held
-    elif count == current:
-        first = (Reason.STEADY,)
-    else:
-        first = (plan.source,)
-    decisive = (*limits, *first) if limits and current in (desired, count) else (*first, *limits)
-    states = (Reason.CONSUMERS_NOT_PROGRESSING,) if seen.stuck else ()
-    return unique((*decisive, *states, *seen.faults, *plan.notes, *seen.notes))
-
-
-def unique(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
-    return tuple(dict.fromkeys(reasons))

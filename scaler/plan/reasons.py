@@ -32,6 +32,8 @@ class Reason(StrEnum):
     """One replica fewer would have missed the objective over the same paths."""
     SCALE_IN_DELAYED = "ScaleInDelayed"
     """A lower count has not yet been the answer for the whole scale-in hold."""
+    HELD_NEED = "HeldNeed"
+    """What the load needed within the last four lead times is not given back yet."""
     INPUT_ABSENT = "InputAbsent"
     INPUT_STALE = "InputStale"
     INPUT_ERROR = "InputError"

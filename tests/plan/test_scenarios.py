@@ -13,6 +13,7 @@ from scaler.plan.decision import GroupDecision
 from scaler.plan.observation import Freshness, GroupObservation, Reading, ServiceObservation, TopicOffsets
 from scaler.plan.reasons import Reason
 from scaler.plan.service import Service
+from scaler.plan.settings import PlanSettings
 from tests.plan.loop import LAB, REAL, Loop, outage, policy_for, spike
 
 
@@ -280,3 +281,31 @@ def test_one_waiting_message_is_enough() -> None:
     loop = Loop(service, policy_for(service, None), lambda t: 0.0, start_replicas=0, partitions=1, backlog=1)
     loop.run(4)
     assert loop.desired == 1
+
+
+@pytest.mark.parametrize("rate", [1e-3, 1e-6, 1e-10])
+def test_a_forecast_of_next_to_nothing_keeps_and_starts_no_replica(rate: float) -> None:
+    """Fewer requests than one half, until a replica asked for now would serve, are none; but one that is there is."""
+    service = replace(REAL, min_replicas=0)
+    assert rate * (service.lead_time + 2 * service.tick) < PlanSettings().scale_to_zero_below
+    loop = Loop(service, policy_for(service, lambda t: rate), lambda t: 0.0, start_replicas=3, dt=5.0)
+    loop.run(1800)
+    gone = next(at for at, _, after in loop.changes() if after == 0)
+    assert gone <= service.scale_in_hold + 4 * service.tick
+    assert loop.changes()[-1][0] == gone, "and it stays gone"
+    loop._arrive(np.eye(1, loop.partitions)[0])
+    loop.run(service.tick)
+    assert loop.desired == 1
+    loop.run(1800)
+    assert loop.desired == 0
+    assert sum(len(queue) for queue in loop.queues) == 0
+
+
+@pytest.mark.parametrize(("rate", "count"), [(0.003, 0), (0.006, 1)])
+def test_the_threshold_lies_at_one_half_of_a_request_within_a_lead_time(rate: float, count: int) -> None:
+    """120 s: a lead time and two ticks. From either side, by the forecast alone."""
+    service = replace(REAL, min_replicas=0)
+    for start in (0, 1):
+        loop = Loop(service, policy_for(service, lambda t: rate), lambda t: 0.0, start_replicas=start, dt=5.0)
+        loop.run(900)
+        assert loop.desired == count

@@ -6,6 +6,7 @@ import copy
 import inspect
 import pickle
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from forecasting.calendar import Calendar
 from forecasting.calendar_time import LocalTime
 from forecasting.competition import Judged, Studying
 from forecasting.events_planned import Planned
+from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.series import Arrivals, Series
 from scaler.api.objects import parse
 from scaler.api.predictive_scaler import PredictiveScaler, to_service
@@ -170,11 +172,14 @@ def test_an_event_that_is_near_is_trusted_whatever_the_models_are_worth() -> Non
     assert made.why is None
 
 
-@pytest.mark.parametrize(("model", "studies"), [("auto", True), ("direct", True), ("seasonalNaive", False)])
-def test_what_is_around_a_model_can_be_refitted_as_far_as_it_can(model: str, studies: bool) -> None:
+@pytest.mark.parametrize("model", ["auto", "direct", "levelSeason", "seasonalNaive", None])
+def test_what_is_around_a_model_can_be_refitted_as_far_as_it_can(model: str | None) -> None:
+    """None: a model without a referee, that cannot learn in the background."""
     event = {"name": "a", "begin": "2026-03-24T11:00", "end": "2026-03-24T12:00", "factor": "3"}
-    spec = {"model": model, "step": "5m", "season": "24h", "history": "7d", "timeZone": "Europe/Berlin"}
-    made = make_forecaster(scaler(forecast=spec, plannedEvents=[event]))
+    spec = {"model": model or "auto", "step": "5m", "season": "24h", "history": "7d", "timeZone": "Europe/Berlin"}
+    made, studies = make_forecaster(scaler(forecast=spec, plannedEvents=[event])), model is not None
+    if model is None:
+        made = Planned(LocalTime(partial(SeasonalNaive, STEP, DAY), Calendar("Europe/Berlin")))
     assert isinstance(made, Studying) == studies
     # As Python 3.12 looks at a protocol's members, and after a pickle, as a fit in another process needs.
     for one in (made, pickle.loads(pickle.dumps(made))):
