@@ -84,8 +84,11 @@ def test_two_that_want_the_last_gpu_do_not_take_turns(bench: Callable[..., Bench
     """Each needs 11 of 24, and 10 % more or less at each tick."""
     rng = np.random.default_rng(1)
     drawn = np.round(rng.normal(11.0, 1.1, (2, 1000)) * RATE / 32.0) * 32.0
-    loads = {name: (lambda t, mine=mine: float(mine[int(t // TICK)])) for name, mine in zip("ab", drawn, strict=True)}
-    b = full(bench, loads, service("a"), service("b"))
+
+    def load(mine: np.ndarray) -> Load:
+        return lambda t: float(mine[int(t // TICK)])
+
+    b = full(bench, {"a": load(drawn[0]), "b": load(drawn[1])}, service("a"), service("b"))
     b.run(40)
     counts = []
     for _ in range(120):
