@@ -122,22 +122,27 @@ def _load(facts: Facts) -> Stage:
 
 def _capacity(facts: Facts) -> Stage:
     n, declared = facts.decision.numbers, facts.service.service_rate
-    numbers = (
+    numbers = [
         Quantity("service rate", n.service_rate, "requests/s", f"of one replica; declared {declared:.4g}"),
         Quantity("planned rate", n.planned_rate, "requests/s", "of it, so that queues stay short"),
         Quantity("ready", n.ready, "replicas"),
         Quantity("pending", n.pending, "replicas", "asked for, not serving"),
         Quantity("partitions", n.partitions),
         Quantity("useful replicas", n.useful_replicas, "replicas", "more could not be given work"),
-    )
+    ]
+    if n.waiting_for_node is not None:
+        numbers.append(Quantity("waiting for a node", n.waiting_for_node, "replicas", "of the pending ones"))
     if n.service_rate is None:
         parts = [f"One replica is taken to serve {declared:.3g} requests/s, as declared"]
     else:
         parts = [f"One replica serves {n.service_rate:.3g} requests/s (declared {declared:.3g})"]
         if n.ready is not None:
             parts.append(f"{n.ready} ready ones {n.ready * n.service_rate:.3g}")
-    if n.pending:
-        parts.append(f"{n.pending} more {'is' if n.pending == 1 else 'are'} on the way")
+    coming = (n.pending or 0) - (n.waiting_for_node or 0)
+    if coming > 0:
+        parts.append(f"{coming} more {'is' if coming == 1 else 'are'} on the way")
+    if n.waiting_for_node:
+        parts.append(f"{n.waiting_for_node} {'waits' if n.waiting_for_node == 1 else 'wait'} for room on a node")
     useful = n.useful_replicas
     if useful is not None:
         parts.append(f"more than {useful} could not be given work")
@@ -185,6 +190,10 @@ def _demand(facts: Facts) -> Stage:
         numbers.append(Quantity("expected late share", n.late_share, "", f"allowed {1 - facts.service.share:.3g}"))
     wanted = n.forecast_replicas
     sentence = "Nothing was planned ahead." if wanted is None else f"Planning ahead asks for {_replicas(wanted)}."
+    if n.pool_replicas is not None:
+        note = "nodes that are paid for are filled, by what a GPU is worth to each service"
+        numbers.append(Quantity("by the pool's plan", n.pool_replicas, "replicas", note))
+        sentence += f" The pool's plan gives it {_replicas(n.pool_replicas)}."
     return _stage(facts, StageName.DEMAND, numbers, sentence)
 
 
@@ -202,8 +211,11 @@ def _floor(facts: Facts) -> Stage:
 
 def _scale_in(facts: Facts) -> Stage:
     n, hold = facts.decision.numbers, facts.service.scale_in_hold
+    note = "a lower count must have been the answer for so long"
+    if n.pool_replicas is not None:
+        hold, note = 0.0, "the pool's plan itself holds what was lately needed"
     numbers = (
-        Quantity("hold", hold, "s", "a lower count must have been the answer for so long"),
+        Quantity("hold", hold, "s", note),
         Quantity("lately needed", n.held_replicas, "replicas", "at most, within four lead times"),
         Quantity("after scale-in rules", n.bounded_replicas, "replicas"),
     )
@@ -222,6 +234,9 @@ def _limits(facts: Facts) -> Stage:
         now = Schedule(s.min_replicas, s.max_replicas, s.schedule).limits(facts.decision.time, ahead)
         numbers.append(Quantity("min now", now.least, "replicas", f"by the schedule, {ahead:.0f} s ahead"))
         numbers.append(Quantity("max now", now.most, "replicas", "by the schedule"))
+    room = facts.decision.numbers.pool_room
+    if room is not None:
+        numbers.append(Quantity("room in the pool", room, "replicas", "its part of a full pool"))
     moved = of_stage(StageName.LIMITS, facts.decision.reasons)
     sentence = " ".join(one.sentence for one in moved) or "No limit binds."
     return _stage(facts, StageName.LIMITS, numbers, sentence)

@@ -29,6 +29,7 @@ from scaler.plan.settings import NodeSettings
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Counts = tuple[int, ...]  # of each service
 
 _FAULT = {
     Freshness.STALE: Reason.INPUT_STALE,
@@ -409,10 +410,11 @@ def _usable(size: int, gpus: Sequence[int]) -> int:
     return min(size // one * one or size for one in gpus)
 
 
-def _pods(needs: Sequence[ServiceNeed]) -> tuple[tuple[int, ...], ...]:
+def _pods(needs: Sequence[ServiceNeed]) -> tuple[Counts, Counts, Counts, Counts]:
     """GPUs of a pod, current, guaranteed and most pods of each service."""
-    made = [(need.gpus, need.current, need.least, max(need.most, need.least)) for need in needs]
-    return tuple(zip(*made, strict=True))
+    gpus, current = tuple(need.gpus for need in needs), tuple(need.current for need in needs)
+    least = tuple(need.least for need in needs)
+    return gpus, current, least, tuple(max(need.most, need.least) for need in needs)
 
 
 def _waiting(tick: _Tick, i: int) -> int:

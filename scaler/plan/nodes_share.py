@@ -37,8 +37,8 @@ class Claim:
 
 class Shares:
     """Divides GPUs among claims, in order. What a pod is worth, in GPU-seconds for each of its GPUs: the lateness it
-    saves and, when the present needs it, ``present`` leads, both weighted; and a little for each path that needs it before
-    long.
+    saves and, when the present needs it, ``present`` leads, both weighted; and a little for each path that needs it
+    before long.
 
     Often no single pod saves anything, as everything stays late until enough of them are there. So the lateness is
     taken along its lower convex hull, where each of those pods has its part in what they save together.

@@ -57,9 +57,9 @@ class PredictivePolicy:
         answers = {uid: self._planners[uid].answer(known, wanted.get(uid)) for uid, known in prepared.items()}
         pools: list[PoolDecision] = []
         rooms: dict[str, Room] = {}
-        for one in pooled:
-            asked = {uid: self._planners[uid].asked(answers[uid]) for uid in one.gpus if uid in answers}
-            decision, room = one.rooms(asked)
+        for pool_answer in pooled:
+            asked = {uid: self._planners[uid].asked(answers[uid]) for uid in pool_answer.gpus if uid in answers}
+            decision, room = pool_answer.rooms(asked)
             pools.append(decision)
             rooms |= room
         services = tuple(self._planners[uid].bounded(answer, rooms.get(uid)) for uid, answer in answers.items())

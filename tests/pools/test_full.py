@@ -1,0 +1,113 @@
+"""A pool that has all its nodes: the controller, the plan and the writes are the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from scaler.api.predictive_scaler import PredictiveScaler
+from scaler.explain.explanation import StageName
+from scaler.explain.stages import explain
+from scaler.journal_rows import facts_of
+from scaler.plan.reasons import Reason
+from tests.pools.made import TICK, Bench, Load, pool, scaler
+
+GPUS = 24  # three nodes
+RATE = 24.0  # requests/s of a replica
+
+
+def service(name: str, weight: float = 1.0, least: int = 1) -> PredictiveScaler:
+    made = scaler(name, weight=str(weight)).model_dump(by_alias=True, mode="json", exclude_none=True)
+    made["spec"]["replicas"] |= {"min": least, "serviceRate": str(int(RATE))}
+    return PredictiveScaler.model_validate(made)
+
+
+def full(bench: Callable[..., Bench], loads: dict[str, Load], *services: PredictiveScaler, replicas: int = 10) -> Bench:
+    most = {"min": 1, "max": GPUS // 8}
+    return bench(loads, pool(nodes=most), nodes=GPUS // 8, replicas=replicas, resources=services, rate=RATE)
+
+
+def needs(pods: float) -> Load:
+    return lambda t: pods * RATE
+
+
+def desired(b: Bench) -> tuple[int, ...]:
+    found = {row.resource.metadata.name: row.decision.desired for row in b.controller.rows.values()}
+    return tuple(found[name] or 0 for name in b.loads)
+
+
+def ready(b: Bench) -> tuple[int, ...]:
+    return tuple(b.cluster.ready(b.target(name)) for name in b.loads)
+
+
+@pytest.mark.parametrize("weights", [(10.0, 1.0), (1.0, 10.0)])
+def test_the_heavy_one_has_what_it_needs_and_no_more_is_asked_for_than_fits(
+    bench: Callable[..., Bench], weights: tuple[float, float]
+) -> None:
+    """Both need 16 of 24."""
+    made = [service(name, weight) for name, weight in zip("ab", weights, strict=True)]
+    b = full(bench, {"a": needs(16), "b": needs(16)}, *made)
+    for _ in range(50):
+        b.tick()
+        assert sum(desired(b)) <= GPUS
+    heavy = weights.index(10.0)
+    assert ready(b)[heavy] == 16
+    assert ready(b)[1 - heavy] == 8
+    assert b.waited["a"][-1] == b.waited["b"][-1] == 0
+    light = next(row for row in b.controller.rows.values() if row.resource.metadata.name == "ab"[1 - heavy])
+    assert Reason.POOL_FULL in light.decision.reasons[:2], "after Partitions, which bound it first"
+    told = explain(facts_of(light, TICK))
+    assert "GPU pool has all the nodes" in told.stage(StageName.LIMITS).sentence
+    assert ("room in the pool", 8) in [(q.name, q.value) for q in told.stage(StageName.LIMITS).numbers]
+    assert "gives it 8 replicas" in told.stage(StageName.DEMAND).sentence
+
+
+def test_a_minimum_comes_before_another_ones_need(bench: Callable[..., Bench]) -> None:
+    b = full(bench, {"a": needs(1), "b": needs(30)}, service("a"), service("b"), replicas=1)
+    b.run(40)
+    assert ready(b)[0] < 8
+    b.controller.configure([service("a", least=8), service("b")], [pool(nodes={"min": 1, "max": 3})])
+    b.run(20)
+    assert ready(b) == (8, 16)
+
+
+def test_minimums_that_do_not_fit_together_are_asked_for_and_no_more(bench: Callable[..., Bench]) -> None:
+    b = full(bench, {"a": needs(20), "b": needs(20)}, service("a", least=14), service("b", least=14))
+    b.run(20)
+    assert desired(b) == (14, 14)
+
+
+def test_two_that_want_the_last_gpu_do_not_take_turns(bench: Callable[..., Bench]) -> None:
+    """Each needs 11 of 24, and 10 % more or less at each tick."""
+    rng = np.random.default_rng(1)
+    drawn = np.round(rng.normal(11.0, 1.1, (2, 1000)) * RATE / 32.0) * 32.0
+
+    def load(mine: np.ndarray) -> Load:
+        return lambda t: float(mine[int(t // TICK)])
+
+    b = full(bench, {"a": load(drawn[0]), "b": load(drawn[1])}, service("a"), service("b"))
+    b.run(40)
+    counts = []
+    for _ in range(120):
+        b.tick()
+        counts.append(desired(b))
+        assert sum(counts[-1]) <= GPUS
+    assert sum(before != after for before, after in pairwise(counts)) <= 12
+
+
+def test_nothing_is_taken_from_who_is_not_known(bench: Callable[..., Bench]) -> None:
+    """The cluster is away: the heavy one cannot take what the other holds."""
+    now = [8.0]
+    b = full(bench, {"a": lambda t: now[0] * RATE, "b": needs(12)}, service("a", 10.0), service("b"))
+    b.run(20)
+    held = ready(b)
+    b.cluster.down = True
+    now[0] = 20.0
+    b.run(10)
+    b.cluster.down = False
+    assert ready(b) == held
+    b.run(30)
+    assert ready(b)[0] >= 20, "and takes it when they are known again"
