@@ -208,9 +208,9 @@ class ServicePlanner:
         stuck = self._stuck.step(ready, progress)
         known = observed.replicas.fresh and not (unsettled or updating or stuck)
         lag = None if fresh is None else self._lag.lag(now, fresh)
-        late = lag is not None and lag.at_least > self.service.within
+        oldest = None if lag is None else lag.at_least
         latency = observed.latency.value if observed.latency is not None and observed.latency.fresh else None
-        self._serving.learn(progress, latency, ready, self._split.worth(ready), known, late)
+        self._serving.learn(progress, latency, ready, self._split.worth(ready), known, oldest)
         left = None if fresh is None else float(backlog(fresh).sum()) if progress is None else progress.waiting
         level = self._level.over(self._window()) if progress is not None and progress.arrived is not None else None
         if progress is not None and left is not None:

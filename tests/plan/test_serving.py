@@ -24,7 +24,7 @@ def learned(intervals: list[tuple[float, float, float]], ready: int = 10) -> flo
     """The rate after (came, served, backlog) of one tick after the other, each late."""
     serving = Serving(replace(REAL, service_rate=2.0), PlanSettings())
     for tick, (came, served, backlog) in enumerate(intervals, start=1):
-        serving.learn(interval(1000.0 + tick * TICK, came, served, backlog), None, ready, 10.0, True, True)
+        serving.learn(interval(1000.0 + tick * TICK, came, served, backlog), None, ready, 10.0, True, 1e3)
     return serving.rate
 
 
