@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import pytest
 
-from scaler.plan.observation import Freshness, LatencySample, Reading, ServiceObservation
+from scaler.plan.observation import Freshness, GroupObservation, LatencySample, Reading, ServiceObservation
 from scaler.plan.reasons import Reason
 from scaler.plan.service import Service
-from tests.plan.loop import REAL, Loop, policy_for
+from tests.plan.loop import REAL, Loop, outage, policy_for
 
 HOUR = 3600.0
 LIMITS = {Reason.MAX_REPLICAS, Reason.SCALE_OUT_LIMIT, Reason.PARTITIONS}
@@ -70,15 +72,91 @@ def check_rules(loop: Loop) -> None:
         assert floor is None or decision.desired >= floor or LIMITS & set(decision.reasons)
 
 
-@pytest.mark.parametrize("concurrency", [1.0, 4.0])
+def floors(loop: Loop, true: Service) -> list[int | None]:
+    """What the present needs at each tick by the true rate: told by a plan that knows it, of the same readings."""
+    knows, told, change = policy_for(true, loop.load, experiments=False), [], loop.change
+
+    def seen(t: float, observed: ServiceObservation) -> ServiceObservation:
+        observed = change(t, observed)
+        told.append(knows.step(t, GroupObservation((observed,))).services[0].numbers.floor_replicas)
+        return observed
+
+    loop.change = seen
+    return told
+
+
+def jumps(loop: Loop) -> int:
+    """How often the believed rate moved by more than a quarter from one tick to the next."""
+    rates = [decision.numbers.service_rate for decision in loop.decisions]
+    return sum(abs(b / a - 1.0) > 0.25 for a, b in pairwise(rates))
+
+
+@pytest.mark.parametrize("concurrency", [1.0, 4.0, 8.0])
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_with_the_histogram_within_a_tenth_of_the_steady_cost_after_half_an_hour(
     factor: float, concurrency: float
 ) -> None:
+    """Begun with as many replicas as the declared rate asks for: of twice the rate, too few for the load."""
     true = replace(REAL, concurrency=concurrency)
-    loop = played(true, replace(true, service_rate=2.0 * factor), 30.0, histogram=True, started=2.0)
+    loop = played(true, replace(true, service_rate=2.0 * factor), 30.0, histogram=True)
+    needed = floors(loop, true)
     loop.run(HOUR / 2)
     assert cost(loop, HOUR / 2) == pytest.approx(steady(2.0, 30.0), rel=0.1)
+    check_rules(loop)
+    assert jumps(loop) <= 1, "the first time that it is told"
+    # Of twice the rate, nothing is known before the first two readings, and what came until then waits for its pods.
+    blind, late = (2, 600.0) if factor > 1.0 else (0, 0.0)
+    for decision, least in list(zip(loop.decisions, needed, strict=True))[blind:]:
+        assert decision.desired is not None
+        assert least is None or decision.desired >= least, "by the true rate"
+    assert loop.attainment(late) >= 0.99
+    knew = played(true, true, 30.0, started=2.0 * factor, experiments=False)
+    knew.run(HOUR)
+    assert loop.attainment() >= knew.attainment() - 0.01, "of a plan that knew, with as many at the start"
+
+
+@pytest.mark.parametrize("source", ["no concurrency", "no count"])
+def test_a_latency_source_that_tells_nothing_keeps_nobody_from_trying(source: str) -> None:
+    loop = played(REAL, replace(REAL, service_rate=1.0), 30.0, histogram=True)
+    measured = loop.change
+
+    def without(t: float, observed: ServiceObservation) -> ServiceObservation:
+        if source == "no count":
+            sample = LatencySample(0.5, 0.6, 0.7, None, None, 15.0)
+            return replace(observed, latency=Reading(sample, t, Freshness.FRESH))
+        return measured(t, observed)
+
+    loop.change = without
+    loop.run(2 * HOUR)
+    assert any(Reason.EXPERIMENT in decision.reasons for decision in loop.decisions)
+    assert cost(loop, HOUR / 2) <= 1.1 * steady(2.0, 30.0)
+    assert loop.attainment() >= 0.99
+    check_rules(loop)
+
+
+def test_nothing_is_tried_while_the_utilisation_law_tells_the_rate() -> None:
+    true = replace(REAL, concurrency=1.0)
+    loop = played(true, replace(true, service_rate=1.0), 30.0, histogram=True)
+    loop.run(2 * HOUR)
+    assert not any(Reason.EXPERIMENT in decision.reasons for decision in loop.decisions)
+    assert loop.attainment() >= 0.99
+
+
+def test_nothing_is_tried_while_the_latency_source_does_not_answer() -> None:
+    """Rule 1 stands above what there is to learn."""
+    loop = played(REAL, replace(REAL, service_rate=1.0), 30.0)
+    loop.change = outage(0.0, math.inf, "latency")
+    loop.run(2 * HOUR)
+    assert all((d.desired or 0) >= (d.current or 0) for d in loop.decisions)
+
+
+@pytest.mark.parametrize("within", [120.0, 600.0])
+def test_too_high_a_rate_is_found_by_its_backlog_within_a_long_objective(within: float) -> None:
+    true = replace(REAL, within=within)
+    loop = played(true, replace(true, service_rate=4.0), 30.0)
+    loop.run(HOUR / 2)
+    assert loop.decisions[-1].numbers.service_rate == pytest.approx(2.0, rel=0.05)
+    loop.run(HOUR / 2)
     assert loop.attainment() >= 0.99
     check_rules(loop)
 
