@@ -330,6 +330,10 @@ class PartitionSplit:
         """What so many replicas can give, in replicas."""
         return float(self._table[min(replicas, len(self._table) - 1)])
 
+    def useful(self, replicas: int) -> int:
+        """The smallest count that gives as much as so many."""
+        return int(self._table.searchsorted(self.worth(replicas) * (1.0 - 1e-9)))
+
     def usable(self, replicas: Floats) -> Floats:
         """Replicas' worth of service of (fractional) ``replicas``, by linear interpolation; the shape of replicas."""
         given: Floats = np.interp(replicas, np.arange(len(self._table)), self._table)

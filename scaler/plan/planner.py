@@ -181,6 +181,7 @@ class ServicePlanner:
             unsure=self._serving.unsure,
             sound=sound,
             quiet=sound and known and not seen.rebalancing and not standing.pending_ages,
+            useful=self._split.useful,
         )
         return self._serving.experiment(prepared.now, situation)
 

@@ -8,6 +8,7 @@ teaches the service rate (:meth:`scaler.plan.capacity.ServiceRate.learn_calm`); 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -23,7 +24,7 @@ class ProbeSettings:
     in_vain: float = 240.0  # after one that did not
     back_off: float = 1440.0  # after a backlog; doubled each time
     back_off_most: float = 11_520.0
-    step: float = 0.1  # part of the replicas that are tried at once; at least one
+    step: float = 0.1  # part of the replicas that are tried at once; at least one; more where those do nothing
     slack: float = 0.5  # of the objective's slack that a backlog may take; the rest is for the way back
 
 
@@ -42,6 +43,7 @@ class Situation:
     unsure: bool  # the service rate may be higher than believed, and nothing else can tell
     sound: bool  # readings are fresh, consumers progress, no rolling update
     quiet: bool  # sound, and nothing is on its way: all replicas ready, the group not rebalancing
+    useful: Callable[[int], int] = int  # the least count that gives as much as a count, by the partitions' split
 
 
 class Probe:
@@ -113,7 +115,7 @@ class Probe:
         lower = count - max(math.floor(count * self._settings.step), 1)
         if self._proved > 0 and seen.level is not None:  # no need to go again step by step through what is known
             lower = min(lower, math.ceil(seen.level / self._proved))
-        lower = max(lower, seen.safe, 1)
+        lower = max(seen.useful(max(lower, 1)), seen.safe, 1)
         return lower if lower < count else None
 
     def _backlogged(self, seen: Situation) -> bool:
