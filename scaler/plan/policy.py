@@ -16,7 +16,7 @@ from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
 
 KIND = "lagcast.PredictivePolicy"
-VERSION = 8
+VERSION = 9
 
 
 class PredictivePolicy:

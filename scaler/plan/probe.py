@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+TELLS = 0.7  # utilisation, as believed, below which a short queue says nothing new
+
 
 @dataclass(frozen=True, slots=True)
 class ProbeSettings:
@@ -24,7 +26,7 @@ class ProbeSettings:
     in_vain: float = 240.0  # after one that did not
     back_off: float = 1440.0  # after a backlog; doubled each time
     back_off_most: float = 11_520.0
-    step: float = 0.1  # part of the replicas that are tried at once; at least one; more where those do nothing
+    step: float = 0.1  # part of the replicas that are tried at once; at least one
     slack: float = 0.5  # of the objective's slack that a backlog may take; the rest is for the way back
 
 
@@ -115,7 +117,9 @@ class Probe:
         lower = count - max(math.floor(count * self._settings.step), 1)
         if self._proved > 0 and seen.level is not None:  # no need to go again step by step through what is known
             lower = min(lower, math.ceil(seen.level / self._proved))
-        lower = max(seen.useful(max(lower, 1)), seen.safe, 1)
+        if seen.level is not None:  # over counts that give no less, down to where something is learned
+            lower = min(lower, max(seen.useful(max(lower, 1)), math.ceil(seen.level / (seen.rate * TELLS))))
+        lower = max(lower, seen.safe, 1)
         return lower if lower < count else None
 
     def _backlogged(self, seen: Situation) -> bool:
