@@ -36,7 +36,8 @@ class ServiceRate:
     latency histogram the service time is known, and a change of it is one of the rate; without, the belief is of the
     rate itself. Three kinds of evidence, each O(1): saturated work says what the rate is (a Kalman filter's step; in
     the long run a mean over ``memory`` s of such work); work without a backlog, what it is at least; the utilisation
-    law with a declared ``concurrency``, what it is as long as saturated work has not been seen.
+    law with a declared ``concurrency``, what it is as long as saturated work has not been seen: it stands in for what
+    was declared as far as the load comes near that concurrency, or varied enough to tell how requests slow each other.
     """
 
     def __init__(
@@ -186,20 +187,24 @@ class ServiceRate:
     def _settle(self) -> None:
         mean, deviation = self._mean, math.sqrt(self._variance)
         law = self._law()
-        if law is not None and not self._saturated and law[1] < deviation:
-            mean, deviation = law
+        if law is not None and not self._saturated:
+            told, doubt = law
+            part = self._variance / (self._variance + doubt**2)
+            # With more requests beside it none is quicker: above what the law says no belief holds.
+            mean = told + (1.0 - part) * min(mean - told, 0.0)
+            deviation = min(deviation, math.hypot(_LAW, doubt * math.sqrt(part)))
         rate = self._declared * math.exp(mean) / self._alone
         self.rate = min(max(rate, self._low, min(self._least, self._high)), self._high)
         self.spread = deviation
 
     def _law(self) -> tuple[float, float] | None:
-        """log(rate x service time) by the utilisation law, and its deviation: what is served at a time, over how much
-        longer it takes then."""
+        """log(rate x service time) by the utilisation law, what is served at a time over how much longer it takes then,
+        and the deviation of how much longer that is, at a load that was not seen."""
         c = self._concurrency
         if c is None or not self._timed:
             return None
         beyond = math.log(max(c / max(self._times.load, 1.0), 1.0))
-        return math.log(c / (1.0 + self._times.slope * c) / self._declared), _LAW + 0.5 * beyond * self._times.doubt
+        return math.log(c / (1.0 + self._times.slope * c) / self._declared), 0.5 * beyond * self._times.doubt
 
 
 class _Calm:
@@ -324,6 +329,10 @@ class PartitionSplit:
     def worth(self, replicas: int) -> float:
         """What so many replicas can give, in replicas."""
         return float(self._table[min(replicas, len(self._table) - 1)])
+
+    def useful(self, replicas: int) -> int:
+        """The smallest count that gives as much as so many."""
+        return int(self._table.searchsorted(self.worth(replicas) * (1.0 - 1e-9)))
 
     def usable(self, replicas: Floats) -> Floats:
         """Replicas' worth of service of (fractional) ``replicas``, by linear interpolation; the shape of replicas."""

@@ -185,8 +185,7 @@ class ServicePlanner:
         replicas = prepared.replicas
         if replicas is None or standing is None or plan is None or futures is None:
             return None
-        told = prepared.observed.latency is not None  # the histogram tells how long a request takes: nothing to try out
-        if not (self._serving.trying or (self._serving.unsure and not told)):
+        if not (self._serving.trying or self._serving.unsure):
             return None
         sound = not (seen.faults or seen.stuck or seen.past or replicas.updating or self._stuck.silent)
         known = plan.floor is not None and prepared.now - self._changed_at >= self.service.tick
@@ -204,6 +203,7 @@ class ServicePlanner:
             unsure=self._serving.unsure,
             sound=sound,
             quiet=sound and known and not seen.rebalancing and not standing.pending_ages,
+            useful=self._split.useful,
         )
         return self._serving.experiment(prepared.now, situation)
 
@@ -231,9 +231,9 @@ class ServicePlanner:
         stuck = self._stuck.step(ready, progress)
         known = observed.replicas.fresh and not (unsettled or updating or stuck)
         lag = None if fresh is None else self._lag.lag(now, fresh)
-        late = lag is not None and lag.at_least > self.service.within
+        oldest = None if lag is None else lag.at_least
         latency = observed.latency.value if observed.latency is not None and observed.latency.fresh else None
-        self._serving.learn(progress, latency, ready, self._split.worth(ready), known, late)
+        self._serving.learn(progress, latency, ready, self._split.worth(ready), known, oldest)
         left = None if fresh is None else float(backlog(fresh).sum()) if progress is None else progress.waiting
         level = self._level.over(self._window()) if progress is not None and progress.arrived is not None else None
         if progress is not None and left is not None:

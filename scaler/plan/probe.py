@@ -8,7 +8,10 @@ teaches the service rate (:meth:`scaler.plan.capacity.ServiceRate.learn_calm`); 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+
+TELLS = 0.7  # utilisation, as believed, below which a short queue says nothing new
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Situation:
     unsure: bool  # the service rate may be higher than believed, and nothing else can tell
     sound: bool  # readings are fresh, consumers progress, no rolling update
     quiet: bool  # sound, and nothing is on its way: all replicas ready, the group not rebalancing
+    useful: Callable[[int], int] = int  # the least count that gives as much as a count, by the partitions' split
 
 
 class Probe:
@@ -113,6 +117,8 @@ class Probe:
         lower = count - max(math.floor(count * self._settings.step), 1)
         if self._proved > 0 and seen.level is not None:  # no need to go again step by step through what is known
             lower = min(lower, math.ceil(seen.level / self._proved))
+        if seen.level is not None:  # over counts that give no less, down to where something is learned
+            lower = min(lower, max(seen.useful(max(lower, 1)), math.ceil(seen.level / (seen.rate * TELLS))))
         lower = max(lower, seen.safe, 1)
         return lower if lower < count else None
 

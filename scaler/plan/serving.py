@@ -17,6 +17,7 @@ CALM = 0.95  # share of the paths that must stay below what the count of an expe
 LEAST = 0.65  # the least utilisation that is read out of a queue that is not there: no larger step at a time
 MINUTE = 60.0  # s for which a change of the load may show in what is not yet committed
 NOISE = 4.0  # standard deviations between the least and the most of a minute's counts
+OLD = 3.0  # longest times between the service of a message and its commit: an older backlog is no such work
 SHORT = 0.1  # of what is foreseen, at most, by which that count may fall short for a while
 
 
@@ -31,9 +32,12 @@ class Serving:
         self._probe = Probe(service.tick) if settings.experiments else None
         self._slack = max(service.within - service.service_time, 0.0)
         self._uncommitted = settings.uncommitted
+        # s; as long as consumers commit at each tick
+        self._old = OLD * (service.tick + service.service_time + settings.uncommitted)
+        self._within = service.within
         self._began: float | None = None  # unix s
         self._lately: deque[tuple[float, float]] = deque()  # (unix s, requests/s) of the last minute's intervals
-        self._teaches = False  # at the last tick commits moved, and the oldest message was older than the objective
+        self._teaches = False  # at the last tick commits moved, and there was a backlog beyond what is not committed
 
     @property
     def rate(self) -> float:
@@ -66,14 +70,15 @@ class Serving:
         ready: int,
         worth: float,
         known: bool,
-        late: bool,
+        oldest: float | None,
     ) -> None:
         """Take in a tick. ``worth``: what ``ready`` replicas can give by their partitions; ``known``: no consumer came,
-        went, or stands still; ``late``: the oldest message is older than the objective.
+        went, or stands still; ``oldest``: s that the oldest message has waited at least; None: not known.
         """
         # Without a commit they may be stuck; and the interval after one without holds the work of both.
         moved = progress is not None and progress.served > 0
-        teaches, self._teaches = self._teaches, late and moved
+        queued = progress is not None and oldest is not None and self._queued(progress, oldest)
+        teaches, self._teaches = self._teaches, queued and moved
         if progress is None:
             return
         least, most = self._lately_came(progress)
@@ -83,13 +88,13 @@ class Serving:
         if not (known and moved and ready > 0):
             self._rate.disturbed()
             return
-        if late and teaches:
+        if queued and teaches:
             # While the load changes, so may what is served and not yet committed.
             counted = NOISE * math.sqrt(most / progress.seconds)  # which counts differ by under a steady load
             unclear = max(most - least - counted, 0.0) * self._uncommitted
             self._rate.learn(progress, ready, math.inf if new else unclear, unclear)
         served = progress.served / progress.seconds
-        if progress.waiting <= served * (self._uncommitted + self._slack / 2):
+        if progress.waiting <= served * (self._uncommitted + min(self._slack / 2, self._old)):
             # By all that are ready, not by what their partitions' split lets them give: that is only thought.
             if not new:
                 utilised = LEAST if self.trying else 1.0
@@ -98,6 +103,13 @@ class Serving:
             self._rate.disturbed()
         if latency is not None:
             self._rate.learn_time(latency, ready, progress.seconds)
+
+    def _queued(self, progress: Progress, oldest: float) -> bool:
+        """Whether there is a backlog, and not only work that is done and not committed: older than the objective, or,
+        where that is long, so old and so much that no commit can be so late.
+        """
+        much = min(progress.waiting_before, progress.waiting) >= self._old * progress.served / progress.seconds
+        return oldest > self._within or (oldest > self._old and much)
 
     def _lately_came(self, progress: Progress) -> tuple[float, float]:
         """Least and most requests/s of the intervals that end within the last minute."""

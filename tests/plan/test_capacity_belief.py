@@ -178,6 +178,30 @@ def test_a_declared_concurrency_tells_the_rate_from_the_service_time() -> None:
     assert rate.sure
 
 
+def test_the_law_takes_over_from_what_was_declared_by_degrees() -> None:
+    """The nearer the load comes to the concurrency, the more it counts, and no load makes the rate jump."""
+    rates = []
+    for busy in np.linspace(1.0, 4.0, 61):  # of four that it can serve at a time, 2 s each
+        rate = believed(1.0, concurrency=4.0)
+        for _ in range(5):
+            rate.learn_time(sample(2.0, busy / 2.0 * 10 * TICK), 10, TICK)
+        rates.append(rate.rate)
+    steps = np.diff(rates)
+    assert rates[0] < 1.3
+    assert rates[-1] == pytest.approx(2.0, rel=0.01)
+    assert (steps >= 0).all()
+    assert (steps < 0.05).all()
+
+
+def test_the_law_tells_at_any_load_what_a_replica_cannot_exceed() -> None:
+    """More requests at a time make none of them quicker."""
+    rate = believed(4.0, concurrency=4.0)
+    for _ in range(5):
+        rate.learn_time(sample(2.0, 1.0 / 2.0 * 10 * TICK), 10, TICK)
+    assert rate.rate == pytest.approx(2.0)
+    assert not rate.sure, "it may be less"
+
+
 def test_without_a_declared_concurrency_only_a_change_of_the_service_time_tells() -> None:
     rate = believed(2.0)  # busy 60 % of the time with other work: 1 / 0.2 s would be 5
     for _ in range(5):

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
+import numpy as np
 import pytest
 
-from scaler.plan.observation import Freshness, LatencySample, Reading, ServiceObservation
+from scaler.plan.observation import Freshness, GroupObservation, LatencySample, Reading, ServiceObservation
 from scaler.plan.reasons import Reason
 from scaler.plan.service import Service
-from tests.plan.loop import REAL, Loop, policy_for
+from tests.plan.loop import REAL, Loop, outage, policy_for
 
 HOUR = 3600.0
 LIMITS = {Reason.MAX_REPLICAS, Reason.SCALE_OUT_LIMIT, Reason.PARTITIONS}
 
 
 def played(
-    true: Service, declared: Service, load: float, histogram: bool = False, started: float = 0.0, **settings: float
+    true: Service,
+    declared: Service,
+    load: float,
+    histogram: bool = False,
+    started: float = 0.0,
+    partitions: int = 240,
+    **settings: float,
 ) -> Loop:
-    """A loop in which replicas are ``true`` and the plan was told ``declared``; steady Poisson load, 240 partitions.
+    """A loop in which replicas are ``true`` and the plan was told ``declared``; steady Poisson load.
 
     The replicas that are there at the start would do if each served ``started`` requests/s, or what was declared.
     """
@@ -39,10 +48,34 @@ def played(
         policy,
         lambda t: load,
         start_replicas=max(round(1.3 * load / (started or declared.service_rate)), 1),
-        partitions=240,
+        partitions=partitions,
         dt=1.0,
         change=measured if histogram else unchanged,
     )
+    return loop
+
+
+def batched(load: float, factor: float, started: float) -> Loop:
+    """As ``played``, of replicas that serve up to 64 requests at a time, 6 s alone and 20 s among 64.
+
+    The plan is told ``factor`` times what they serve when they are full, and begins with what would do if they served
+    ``started`` times that.
+    """
+    busy = np.linspace(0.05, 64.0, 1280)
+    takes = 6.0 + 14.0 * (busy - 1.0).clip(0.0) / 63.0
+    full = float(busy[-1] / takes[-1])
+    true = replace(REAL, within=60.0, service_rate=full, service_time=6.0, concurrency=64.0, max_replicas=300)
+    done = [0.0]
+
+    def measured(t: float, observed: ServiceObservation) -> ServiceObservation:
+        served, done[0] = float(loop.done.sum()) - done[0], float(loop.done.sum())
+        seconds = float(np.interp(served / true.tick / max(loop.serving, 1), busy / takes, takes))
+        sample = LatencySample(None, None, None, served, served * seconds, true.tick)
+        return replace(observed, latency=Reading(sample, t, Freshness.FRESH))
+
+    policy = policy_for(replace(true, service_rate=full * factor), lambda t: load)
+    start = round(1.3 * load / (full * started))
+    loop = Loop(true, policy, lambda t: load, start_replicas=start, partitions=720, dt=1.0, change=measured)
     return loop
 
 
@@ -70,15 +103,91 @@ def check_rules(loop: Loop) -> None:
         assert floor is None or decision.desired >= floor or LIMITS & set(decision.reasons)
 
 
-@pytest.mark.parametrize("concurrency", [1.0, 4.0])
+def floors(loop: Loop, true: Service) -> list[int | None]:
+    """What the present needs at each tick by the true rate: told by a plan that knows it, of the same readings."""
+    knows, told, change = policy_for(true, loop.load, experiments=False), [], loop.change
+
+    def seen(t: float, observed: ServiceObservation) -> ServiceObservation:
+        observed = change(t, observed)
+        told.append(knows.step(t, GroupObservation((observed,))).services[0].numbers.floor_replicas)
+        return observed
+
+    loop.change = seen
+    return told
+
+
+def jumps(loop: Loop) -> int:
+    """How often the believed rate moved by more than a quarter from one tick to the next."""
+    rates = [decision.numbers.service_rate or math.nan for decision in loop.decisions]
+    return sum(abs(b / a - 1.0) > 0.25 for a, b in pairwise(rates))
+
+
+@pytest.mark.parametrize("concurrency", [1.0, 4.0, 8.0])
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_with_the_histogram_within_a_tenth_of_the_steady_cost_after_half_an_hour(
     factor: float, concurrency: float
 ) -> None:
+    """Begun with as many replicas as the declared rate asks for: of twice the rate, too few for the load."""
     true = replace(REAL, concurrency=concurrency)
-    loop = played(true, replace(true, service_rate=2.0 * factor), 30.0, histogram=True, started=2.0)
+    loop = played(true, replace(true, service_rate=2.0 * factor), 30.0, histogram=True)
+    needed = floors(loop, true)
     loop.run(HOUR / 2)
     assert cost(loop, HOUR / 2) == pytest.approx(steady(2.0, 30.0), rel=0.1)
+    check_rules(loop)
+    assert jumps(loop) <= 1, "the first time that it is told"
+    # Of twice the rate, nothing is known before the first two readings, and what came until then waits for its pods.
+    blind, late = (2, 600.0) if factor > 1.0 else (0, 0.0)
+    for decision, least in list(zip(loop.decisions, needed, strict=True))[blind:]:
+        assert decision.desired is not None
+        assert least is None or decision.desired >= least, "by the true rate"
+    assert loop.attainment(late) >= 0.99
+    knew = played(true, true, 30.0, started=2.0 * factor, experiments=False)
+    knew.run(HOUR)
+    assert loop.attainment() >= knew.attainment() - 0.01, "of a plan that knew, with as many at the start"
+
+
+@pytest.mark.parametrize("source", ["no concurrency", "no count"])
+def test_a_latency_source_that_tells_nothing_keeps_nobody_from_trying(source: str) -> None:
+    loop = played(REAL, replace(REAL, service_rate=1.0), 30.0, histogram=True)
+    measured = loop.change
+
+    def without(t: float, observed: ServiceObservation) -> ServiceObservation:
+        if source == "no count":
+            sample = LatencySample(0.5, 0.6, 0.7, None, None, 15.0)
+            return replace(observed, latency=Reading(sample, t, Freshness.FRESH))
+        return measured(t, observed)
+
+    loop.change = without
+    loop.run(2 * HOUR)
+    assert any(Reason.EXPERIMENT in decision.reasons for decision in loop.decisions)
+    assert cost(loop, HOUR / 2) <= 1.1 * steady(2.0, 30.0)
+    assert loop.attainment() >= 0.99
+    check_rules(loop)
+
+
+def test_nothing_is_tried_while_the_utilisation_law_tells_the_rate() -> None:
+    true = replace(REAL, concurrency=1.0)
+    loop = played(true, replace(true, service_rate=1.0), 30.0, histogram=True)
+    loop.run(2 * HOUR)
+    assert not any(Reason.EXPERIMENT in decision.reasons for decision in loop.decisions)
+    assert loop.attainment() >= 0.99
+
+
+def test_nothing_is_tried_while_the_latency_source_does_not_answer() -> None:
+    """Rule 1 stands above what there is to learn."""
+    loop = played(REAL, replace(REAL, service_rate=1.0), 30.0)
+    loop.change = outage(0.0, math.inf, "latency")
+    loop.run(2 * HOUR)
+    assert all((d.desired or 0) >= (d.current or 0) for d in loop.decisions)
+
+
+@pytest.mark.parametrize("within", [120.0, 600.0])
+def test_too_high_a_rate_is_found_by_its_backlog_within_a_long_objective(within: float) -> None:
+    true = replace(REAL, within=within)
+    loop = played(true, replace(true, service_rate=4.0), 30.0)
+    loop.run(HOUR / 2)
+    assert loop.decisions[-1].numbers.service_rate == pytest.approx(2.0, rel=0.05)
+    loop.run(HOUR / 2)
     assert loop.attainment() >= 0.99
     check_rules(loop)
 
@@ -110,3 +219,50 @@ def test_a_rate_that_is_right_costs_little_to_make_sure_of() -> None:
     assert loop.attainment() >= 0.99
     assert loop.seconds / (2 * HOUR) <= 1.1 * steady(2.0, 30.0)
     check_rules(loop)
+
+
+@pytest.mark.parametrize(("factor", "started"), [(0.5, 1.0), (0.5, 0.5), (2.0, 1.0), (2.0, 2.0)])
+def test_batches_that_serve_more_the_more_there_are(factor: float, started: float) -> None:
+    usual = batched(60.0, 1.0, 1.0)
+    usual.run(HOUR)
+    loop = batched(60.0, factor, started)
+    loop.run(HOUR / 2)
+    assert cost(loop, HOUR / 2) <= 1.1 * cost(usual, HOUR / 2)
+    assert loop.attainment(600.0 if started > 1.0 else 0.0) >= 0.99
+    check_rules(loop)
+
+
+@pytest.mark.parametrize(("partitions", "most"), [(64, 1.5), (120, 1.1)])
+def test_an_experiment_is_not_held_up_where_the_partitions_make_counts_alike(partitions: int, most: float) -> None:
+    """Of 64, 22 replicas hold three each at most, and 32 two: a rate of 1.45 is to be known before 22 are safe."""
+    loop = played(REAL, replace(REAL, service_rate=1.0), 30.0, partitions=partitions)
+    loop.run(2 * HOUR)
+    usual = played(REAL, REAL, 30.0, started=2.0, partitions=partitions, experiments=False)
+    usual.run(HOUR)
+    assert cost(loop, HOUR / 2) <= most * cost(usual, HOUR / 2)
+    assert loop.attainment() >= 0.99
+    check_rules(loop)
+
+
+def test_a_new_pod_template_starts_from_the_old_estimate_and_is_learned() -> None:
+    """The rate was known; of a quicker model it is tried out anew. Only the template's hash says that there is one."""
+    loop = played(REAL, replace(REAL, service_rate=4.0), 30.0)
+    template = ["old"]
+
+    def deployed(t: float, observed: ServiceObservation) -> ServiceObservation:
+        state = observed.replicas.value
+        assert state is not None
+        return replace(observed, replicas=replace(observed.replicas, value=replace(state, template=template[0])))
+
+    loop.change = deployed
+    loop.run(HOUR)
+    known = loop.decisions[-1].numbers.service_rate
+    assert known == pytest.approx(2.0, rel=0.05)
+    assert not any(Reason.EXPERIMENT in d.reasons for d in loop.decisions)
+    template[0], loop.service = "new", replace(REAL, service_rate=4.0)
+    loop.run(4 * REAL.tick)
+    assert loop.decisions[-1].numbers.service_rate == pytest.approx(known, rel=0.05), "from the old estimate"
+    loop.run(2 * HOUR)
+    assert any(Reason.EXPERIMENT in d.reasons for d in loop.decisions)
+    assert (loop.decisions[-1].numbers.service_rate or 0.0) >= 3.2
+    assert loop.attainment(HOUR) >= 0.99

@@ -86,6 +86,20 @@ def test_what_it_teaches_lets_it_go_on() -> None:
     assert lowest <= 10
 
 
+def test_a_step_goes_over_counts_that_give_no_less() -> None:
+    """Of 64 partitions 32 to 63 replicas hold two at most."""
+    played = Played()
+    played.seen = replace(CALM, current=64, wanted=64, useful=lambda count: 32 if count < 64 else 64)
+    assert played.ticks(S.calm) == [None] * round(S.calm)
+    assert played.tick() == 32
+    later = Played()
+    later.seen = replace(played.seen, current=64, level=56.0)
+    assert later.ticks(S.calm + 1)[-1] == 40, "at once only to where something is learned"
+    other = Played()
+    other.seen = replace(played.seen, current=64, safe=40)
+    assert other.ticks(S.calm + 1)[-1] == 40, "no lower than what is safe"
+
+
 @pytest.mark.parametrize(
     "change", [{"safe": 20}, {"unsure": False}, {"quiet": False}, {"backlog": None}, {"level": None}]
 )

@@ -24,7 +24,7 @@ def learned(intervals: list[tuple[float, float, float]], ready: int = 10) -> flo
     """The rate after (came, served, backlog) of one tick after the other, each late."""
     serving = Serving(replace(REAL, service_rate=2.0), PlanSettings())
     for tick, (came, served, backlog) in enumerate(intervals, start=1):
-        serving.learn(interval(1000.0 + tick * TICK, came, served, backlog), None, ready, 10.0, True, True)
+        serving.learn(interval(1000.0 + tick * TICK, came, served, backlog), None, ready, 10.0, True, 1e3)
     return serving.rate
 
 
@@ -49,3 +49,18 @@ def test_counting_noise_is_no_change_of_the_load() -> None:
     rng = np.random.default_rng(3)
     noisy = [(float(rng.poisson(300)), 225.0, 1e4) for _ in range(8)]
     assert learned(noisy) == pytest.approx(1.5, rel=0.05)
+
+
+def taught(within: float, waiting: float, oldest: float, ticks: int = 12) -> float:
+    """The rate after ``ticks`` of 15 requests/s served by ten replicas of two, as declared; true is 1.5."""
+    serving = Serving(replace(REAL, service_rate=2.0, within=within), PlanSettings())
+    for tick in range(1, ticks + 1):
+        serving.learn(interval(1000.0 + tick * TICK, 225.0, 225.0, waiting), None, 10, 10.0, True, oldest)
+    return serving.rate
+
+
+def test_a_backlog_beyond_what_any_commit_can_be_late_by_teaches_within_a_long_objective() -> None:
+    assert taught(600.0, 15.0 * 60.0, 60.0) == pytest.approx(1.5, rel=0.05)
+    assert taught(600.0, 15.0 * 60.0, 20.0) == 2.0, "what came at once is not old"
+    assert taught(600.0, 15.0 * 20.0, 60.0) == 2.0, "one old message is no backlog"
+    assert taught(10.0, 15.0 * 20.0, 20.0) == pytest.approx(1.5, rel=0.05), "later than the objective: it always was"
