@@ -236,7 +236,9 @@ class Competition:
         span = min(_TRIAL, _TRIAL_SHARE * (history.end - history.start))
         tail = math.floor(span / history.step)
         coarse = history.step > self.lead_time  # it does not tell what comes so soon
-        if coarse or tail * history.step < self.rules.settle or np.isnan(history.rates[:-tail]).all():
+        if coarse or tail * history.step < self.rules.settle:
+            return None
+        if np.isnan(history.rates[:-tail]).all() or np.isnan(history.rates[-tail:]).all():
             return None
         makes = [m.make for m in self.members]
         tried = Competition(

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from forecasting.errors import NotEnoughHistory
 from forecasting.fitting import Done, FitJob, FitRun, Fitted
 from forecasting.forecaster import Forecaster
 from forecasting.guarded import Deadline, FitTimedOut
@@ -156,7 +157,8 @@ def _fitted(worker: Worker, run: _Run) -> Fitted:
     except (FitTimedOut, WorkerEnded, OSError, MemoryError) as lost:  # the last two: the machine has no room for it now
         return Fitted(None, str(lost) or "out of memory", again=True)
     except Exception as broken:  # noqa: BLE001  a model may raise anything, also what cannot say what it is
-        return Fitted(None, f"{type(broken).__name__}: {said(broken)}")
+        too_little = isinstance(broken, NotEnoughHistory)
+        return Fitted(None, f"{type(broken).__name__}: {said(broken)}", too_little=too_little)
 
 
 def _put_away(worker: Worker) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from forecasting.competition import Studying
+from forecasting.errors import NotEnoughHistory
 from forecasting.forecaster import Forecaster
 from forecasting.series import Series
 
@@ -34,12 +35,13 @@ class Fitted:
     """What became of a job: a forecaster, which is another object where it was fitted on a copy; or what happened.
 
     ``again``: nothing speaks against the same fit (its process died, or there was no time), so that it is worth another
-    try. Else the model itself could not be fitted.
+    try. Else the model itself could not be fitted; ``too_little``: for want of history, and it stayed as it was.
     """
 
     forecaster: Forecaster | None
     error: str = ""
     again: bool = False
+    too_little: bool = False
 
 
 class FitRun(Protocol):
@@ -74,4 +76,5 @@ class InPlace:
         try:
             return Done(Fitted(job()))
         except Exception as broken:  # noqa: BLE001  a model may raise anything
-            return Done(Fitted(None, f"{type(broken).__name__}: {broken}"))
+            too_little = isinstance(broken, NotEnoughHistory)
+            return Done(Fitted(None, f"{type(broken).__name__}: {broken}", too_little=too_little))

@@ -54,8 +54,8 @@ class Memory:
     def fit(self, history: Series) -> None:
         """Replace the history; steps that updates have filled stay, and win where both know a step.
 
-        Raises ``NotEnoughHistory`` when no step is known, ``BadSeries`` when the series cannot be read; nothing is
-        changed then.
+        Raises ``NotEnoughHistory`` when no step that would be kept is known, ``BadSeries`` when the series cannot be
+        read; nothing is changed then.
         """
         past = resample(history, self.step, "linear")
         if not len(past.rates) or np.isnan(past.rates).all():
@@ -73,6 +73,8 @@ class Memory:
             known = np.full(stop - start, np.nan)
             _lay(known, own.rates, own_first - start)
             merged = np.where(np.isnan(known), merged, known)
+        if np.isnan(merged).all():
+            raise NotEnoughHistory(f"none of the newest {len(merged)} steps of {self.step:g} s has a known rate")
         self.rows[:] = np.nan
         self.base, self.used = start, len(merged)
         self.rows[0, : self.used] = merged

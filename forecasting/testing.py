@@ -188,6 +188,39 @@ class ForecasterConformance:
         forecaster.update(Arrivals(end + 1e6 * forecaster.step, forecaster.step, 20 * forecaster.step))
         self._sound(self._draw(forecaster))
 
+    def test_what_is_missing_is_not_zero(self) -> None:
+        """Of a constant load some steps at random, some at the same moment of each season, and the newest are missing:
+        forecasts of every step stay near the constant, in the median and in the mean."""
+        start, rates = self._load()
+        known = np.full(len(rates), 50.0)
+        known[np.random.default_rng(5).random(len(rates)) < 0.1] = np.nan
+        for first in range(self.period // 2, len(rates), self.period):
+            known[first : first + self.steps] = np.nan
+        known[-2:] = np.nan
+        fitted, updated = self.make(), self.make()
+        step = fitted.step
+        end = start + len(rates) * step
+        fitted.fit(Series(start, step, known))
+        self._near(fitted, 50.0, "a history with gaps")
+        updated.fit(Series(start, step, np.full(self.period, 50.0)))
+        # The newest of many steps, and of few, ends in a hole.
+        for begin, stop in ((self.period, len(rates) - 5), (len(rates) - 5, len(rates) - 2)):
+            feed(updated, start + begin * step, known[begin:stop])
+            self._near(updated, 50.0, "updates with gaps")
+        feed(fitted, end, known[: 2 * self.period + self.period // 2])
+        self._near(fitted, 50.0, "gaps in updates after a history with gaps")
+
+    def _near(self, forecaster: Forecaster, rate: float, after: str) -> None:
+        """Over a season, the hole at the same moment of each included."""
+        paths = self._draw(forecaster, steps=self.period)
+        for what, found in (("median", np.median(paths, axis=0)), ("mean", paths.mean(axis=0))):
+            low, high = float(found.min()), float(found.max())
+            assert low > 0.8 * rate, (
+                f"{after}: the {what} of a constant {rate}/s falls to {low}: is missing read as zero?"
+            )
+            if what == "median":
+                assert high < 1.25 * rate, f"{after}: the {what} of a constant {rate}/s rises to {high}"
+
     def test_irregular_updates(self) -> None:
         forecaster, end = self._fitted()
         rng = np.random.default_rng(6)

@@ -39,7 +39,8 @@ class Kept:
 
         A step of a coarse history is a mean without the noise that counts have in short steps. It is drawn here
         (Poisson, at the true count), from a seed: else the model would learn from a smoothness that no live count has.
-        Raises ``NotEnoughHistory`` when no rate is known, ``BadSeries``; nothing is changed then.
+        Of what is known only before the steps that are kept, the newest rate and the peak stay. Raises
+        ``NotEnoughHistory`` when no rate is known, ``BadSeries``; nothing is changed then.
         """
         past = resample(history, self.step, "linear")
         known = ~np.isnan(past.rates)
@@ -59,11 +60,14 @@ class Kept:
         merged = np.full(stop - start, np.nan, np.float32)
         _lay(merged, rates.astype(np.float32), first - start)
         _lay(merged, own, own_first - start)
+        told = merged[~np.isnan(merged)]
+        self.base, self.used = start, len(merged) if len(told) else 0
+        if not len(told):  # a long hole
+            told = own[~np.isnan(own)] if not np.isnan(own).all() else rates[known].astype(np.float32)
         self._row[:] = np.nan
-        self._row[: len(merged)] = merged
-        self.base, self.used = start, len(merged)
-        self.peak = float(np.nanmax(merged, initial=0.0))
-        self.newest = float(merged[~np.isnan(merged)][-1])
+        self._row[: self.used] = merged[: self.used]
+        self.peak = float(told.max())
+        self.newest = float(told[-1])
 
     def update(self, arrivals: Arrivals) -> None:
         """Record; O(1) amortised. Raises ``BadSeries`` for a count that cannot be."""

@@ -52,6 +52,7 @@ class Foresight:
         self._failed = False  # it raised since it was last fitted
         self._updated_at: float | None = None  # unix s of the newest arrivals that it knows
         self._history: Series | None = None  # not learned from yet
+        self._live = math.inf  # unix s of the first arrivals that came live
         self._since = math.inf  # unix s from which on there are arrivals; -inf: there is a history
         self._due = math.inf  # unix s of the next fit
         self._lost = 0  # fits in a row
@@ -119,6 +120,7 @@ class Foresight:
         self._take_over(arrivals.end)
         # Forecasters leave out what ends before what they know, after a clock that was set back.
         known = max(arrivals.end, self._updated_at or arrivals.end)
+        self._live = min(self._live, known)
         try:
             self._forecaster.update(arrivals)
             self._updated_at = known
@@ -198,7 +200,10 @@ class Foresight:
         self._due = self._begun + min(self._refit, self._begun - self._since)
         self._history, self._lost = None, 0
         if fitted is None:
-            self._failed = self._failed or not self._ready()
+            self._failed = self._failed or not (outcome.too_little or self._ready())
+            if outcome.too_little and not self._learned and self._since == -math.inf:  # as if there were no history
+                self._since = min(self._live, self._begun)
+                self._due = self._since + min(_YOUNG, self._refit)
         else:
             self._use(fitted)
             self._failed, self._learned, self.refused = False, True, False

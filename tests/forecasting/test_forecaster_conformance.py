@@ -110,6 +110,27 @@ class Zeros(LevelSeason):
         super().fit(Series(history.start, history.step, np.nan_to_num(history.rates)))
 
 
+class GapsAreZero(LevelSeason):
+    """The same, but where nothing is known."""
+
+    def fit(self, history: Series) -> None:
+        known = len(history.rates) and not np.isnan(history.rates).all()
+        super().fit(Series(history.start, history.step, np.nan_to_num(history.rates)) if known else history)
+
+
+class HolesAreZero(LevelSeason):
+    """Reads holes between updates as zero."""
+
+    end: float | None = None
+
+    def update(self, arrivals: Arrivals) -> None:
+        begin = arrivals.end - arrivals.seconds
+        if self.end is not None and self.end + 1e-6 < begin < self.end + 1e5:
+            super().update(Arrivals(begin, begin - self.end, 0.0))
+        self.end = arrivals.end
+        super().update(arrivals)
+
+
 @pytest.mark.parametrize(
     ("broken", "complaint"),
     [
@@ -119,6 +140,8 @@ class Zeros(LevelSeason):
         (Backwards, "from the past"),
         (Lost, "pickled copy"),
         (Zeros, "NotEnoughHistory"),
+        (GapsAreZero, "read as zero"),
+        (HolesAreZero, "read as zero"),
     ],
 )
 def test_a_broken_forecaster_is_found(broken, complaint):
