@@ -412,8 +412,7 @@ class Competition:
     @property
     def leading(self) -> str:
         """Names of those whose paths are drawn, the one with most first."""
-        shares = self.weights
-        return ", ".join(sorted((name for name in shares if shares[name] > 0), key=lambda name: -shares[name]))
+        return ", ".join(name for name, share in sorted(self.weights.items(), key=lambda w: -w[1]) if share > 0)
 
     @property
     def standings(self) -> dict[str, Standing]:

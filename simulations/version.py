@@ -60,7 +60,18 @@ SHARED = (
     *(f"scaler/api/{name}.py" for name in ("__init__", "cel", "describe", "quantities")),
     *(
         f"scaler/plan/{name}.py"
-        for name in ("__init__", "decision", "fallback", "nodes_need", "observation", "reasons", "schedule", "service")
+        for name in (
+            "__init__",
+            "decision",
+            "fallback",
+            "nodes_full",
+            "nodes_need",
+            "nodes_share",
+            "observation",
+            "reasons",
+            "schedule",
+            "service",
+        )
     ),
 )
 # What Lagcast without forecasts does not load either.

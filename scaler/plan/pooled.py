@@ -117,5 +117,5 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
         gpus=service.gpus,
         caution=caution,
         weight=service.weight,
-        asked=max(plan.wanted, plan.held),
+        asked=max(plan.wanted, plan.held or 0),
     )

@@ -146,25 +146,6 @@ def test_with_the_histogram_within_a_tenth_of_the_steady_cost_after_half_an_hour
     assert loop.attainment() >= knew.attainment() - 0.01, "of a plan that knew, with as many at the start"
 
 
-@pytest.mark.parametrize("source", ["no concurrency", "no count"])
-def test_a_latency_source_that_tells_nothing_keeps_nobody_from_trying(source: str) -> None:
-    loop = played(REAL, replace(REAL, service_rate=1.0), 30.0, histogram=True)
-    measured = loop.change
-
-    def without(t: float, observed: ServiceObservation) -> ServiceObservation:
-        if source == "no count":
-            sample = LatencySample(0.5, 0.6, 0.7, None, None, 15.0)
-            return replace(observed, latency=Reading(sample, t, Freshness.FRESH))
-        return measured(t, observed)
-
-    loop.change = without
-    loop.run(2 * HOUR)
-    assert any(Reason.EXPERIMENT in decision.reasons for decision in loop.decisions)
-    assert cost(loop, HOUR / 2) <= 1.1 * steady(2.0, 30.0)
-    assert loop.attainment() >= 0.99
-    check_rules(loop)
-
-
 def test_nothing_is_tried_while_the_utilisation_law_tells_the_rate() -> None:
     true = replace(REAL, concurrency=1.0)
     loop = played(true, replace(true, service_rate=1.0), 30.0, histogram=True)
