@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 Progress = Callable[[int], None]
 
 WINDOW = 60.0  # s up to the horizon over which arrivals are averaged, where a step is not longer
+_EVERY = 420.0  # s; load has periods of 5, 10 and 15 minutes, of which origins must not see one phase only
 _MEDIAN = int(np.flatnonzero(TAUS == 0.5)[0])
 
 
@@ -62,14 +63,16 @@ class Forecasts:
     fit_seconds: Floats  # of each fit
     trusted: float | None  # share of origins at which a model that judges itself was trusted
     detail: str  # what it says of itself at the end; empty when nothing
+    silent: int = 0  # origins at which it had no forecast: nothing was known, or for longer than the longest horizon
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model at one horizon (s). ``mase``: mean absolute error of the median over that of the newest step's rate at
-    the same distance, in the history before the first origin (after Hyndman and Koehler, 2006, whose distance is one
-    step). ``bias``: mean of the forecast means over that of what came, less 1. ``covered``: shares at or below the
-    quantiles .9, .95, .99, with their errors."""
+    """One model at one horizon (s). ``mase``: mean absolute error of the median over that of the newest level in the
+    history before the first origin (Hyndman and Koehler, 2006, whose distance is one step): the mean rates of two
+    minutes (or steps) that end the horizon apart, the same averaging as what is scored. ``bias``: mean of the forecast
+    means over that of what came, less 1. ``covered``: shares at or below the quantiles .9, .95, .99, with their errors.
+    """
 
     model: str
     horizon: float
@@ -80,6 +83,20 @@ class Row:
     bias: float
     fit_seconds: float  # median
     trusted: float | None
+
+
+def usual_every(step: float) -> float:
+    """Seconds between origins: about seven minutes, in a prime number of steps of ``step`` s; a step where it is longer
+    than a minute.
+
+    So every period of whole steps, but for multiples of this one, is seen at each of its phases.
+    """
+    steps = round(_EVERY / step)
+    if steps < 7:  # a prime divides no period of minutes that is found in load, but for 2, 3 and 5
+        return step
+    while any(steps % k == 0 for k in range(2, math.isqrt(steps) + 1)):
+        steps += 1
+    return steps * step
 
 
 def plan_of(
@@ -137,12 +154,15 @@ def run(
     came, pits = np.full(shape, np.nan), np.full(shape, np.nan)
     drawn, ties = np.random.default_rng((plan.seed, 1)), np.random.default_rng((plan.seed, 2))
     fits: list[float] = []
-    trusted = 0
+    trusted = silent = 0
+    known_until = np.maximum.accumulate(np.where(np.isnan(series.rates), 0, np.arange(1, len(series.rates) + 1)))
     for origin in range(plan.first, plan.last):
         since = origin - plan.first
         if since % plan.refit == 0:
             begin = max(0, origin - plan.history)
-            part = Series(series.start + begin * step, step, series.rates[begin:origin].copy())
+            # As live, forecasts begin where what is known ends.
+            until = int(known_until[origin - 1]) if known_until[origin - 1] > begin else origin
+            part = Series(series.start + begin * step, step, series.rates[begin:until].copy())
             began = clock()
             try:
                 model.fit(part)
@@ -152,11 +172,17 @@ def run(
             fits.append(clock() - began)
         if since % plan.every == 0:
             k = since // plan.every
-            paths = model.paths(plan.horizons[-1], plan.count, drawn)
+            age = origin - int(known_until[origin - 1])  # steps; paths begin at the newest that is known
+            drawable = age <= plan.horizons[-1] and model.ready
+            silent += not drawable
+            paths = model.paths(age + plan.horizons[-1], plan.count, drawn)[:, age:] if drawable else None
             for h, ahead in enumerate(plan.horizons):
-                samples = means_at(paths, step, ahead * step, WINDOW)
                 outcome = float(means_at(series.rates[None, origin : origin + ahead], step, ahead * step, WINDOW)[0])
-                quantiles[k, h], means[k, h], came[k, h] = np.quantile(samples, TAUS), samples.mean(), outcome
+                came[k, h] = outcome
+                if paths is None:
+                    continue
+                samples = means_at(paths, step, ahead * step, WINDOW)
+                quantiles[k, h], means[k, h] = np.quantile(samples, TAUS), samples.mean()
                 if not math.isnan(outcome):
                     pits[k, h] = randomised_pit(samples, outcome, max(WINDOW, step), float(ties.random()))
             trusted += isinstance(model, Judged) and model.trusted
@@ -175,6 +201,7 @@ def run(
         np.array(fits),
         trusted / shape[0] if isinstance(model, Judged) else None,
         _detail(model),
+        silent,
     )
 
 
@@ -193,7 +220,7 @@ def _detail(model: Forecaster) -> str:
 
 
 def pinball_losses(forecasts: Forecasts) -> Floats:
-    """Mean over TAUS [origins, horizons], requests/s; NaN where what came is not known."""
+    """Mean over TAUS [origins, horizons], requests/s; NaN where what came is not known, or nothing was forecast."""
     error = forecasts.came[:, :, None] - forecasts.quantiles
     return np.asarray(np.maximum(TAUS * error, (TAUS - 1) * error).mean(axis=2), dtype=np.float64)
 
@@ -205,9 +232,9 @@ def rows(forecasts: Forecasts, series: Series, plan: Plan) -> list[Row]:
     made = []
     for h, ahead in enumerate(plan.horizons):
         came, medians = forecasts.came[:, h], forecasts.quantiles[:, h, _MEDIAN]
-        known = ~np.isnan(came)
-        usual = _mean(np.abs(before[ahead:] - before[:-ahead]))
-        mean, horizon = _mean(came), float(forecasts.horizons[h])
+        known = ~np.isnan(losses[:, h])
+        usual = _usual_error(before, ahead, series.step)
+        mean, horizon = _mean(came[known]), float(forecasts.horizons[h])
         outcomes = Outcomes(
             horizon, forecasts.origins[known], medians[known], forecasts.pits[known, h], losses[known, h]
         )
@@ -225,6 +252,16 @@ def rows(forecasts: Forecasts, series: Series, plan: Plan) -> list[Row]:
             )
         )
     return made
+
+
+def _usual_error(rates: Floats, ahead: int, step: float) -> float:
+    """Mean absolute difference of the mean rates (requests/s) over two minutes or steps that end ``ahead`` steps
+    apart; NaN where none is known."""
+    width = min(max(1, round(WINDOW / step)), ahead)
+    if len(rates) < width + ahead:
+        return math.nan
+    levels = np.lib.stride_tricks.sliding_window_view(rates, width).mean(axis=-1)
+    return _mean(np.abs(levels[ahead:] - levels[:-ahead]))
 
 
 def _mean(values: Floats) -> float:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from forecasting.errors import NotEnoughHistory
 from forecasting.forecaster import Forecaster
 from forecasting.guarded import Deadline, Guard
 from forecasting.models.library import LibraryModel
@@ -45,7 +46,9 @@ def _level_season(about: About) -> Forecaster:
 def _seasonal_naive(about: About) -> Forecaster:
     from forecasting.models.seasonal_naive import SeasonalNaive
 
-    return SeasonalNaive(about.step, about.season or 2 * about.step)
+    if about.season is None:
+        raise NotEnoughHistory("seasonal-naive: there is no season that it could repeat")
+    return SeasonalNaive(about.step, about.season)
 
 
 def _naive(about: About) -> Forecaster:

@@ -63,7 +63,7 @@ def watched(resource: PredictiveScaler) -> Watched:
         topic=GroupTopic(spec.kafka.consumer_group, spec.kafka.topic),
         prometheus=_server(latency) if latency else None,
         latency=LatencyQuery(latency.metric, latency.selector, latency.window) if latency else None,
-        history=_window(spec.forecast.history, spec.forecast.step) if spec.forecast.history > 0 else None,
+        history=history_window(spec.forecast.history, spec.forecast.step) if spec.forecast.history > 0 else None,
     )
 
 
@@ -72,6 +72,6 @@ def _server(latency: Latency) -> PrometheusServer:
     return PrometheusServer(latency.prometheus, tuple(sorted(files.items())))
 
 
-def _window(span: float, step: float) -> HistoryWindow:
-    """The forecaster's steps, or as many of them together as make the look-ups few enough."""
+def history_window(span: float, step: float) -> HistoryWindow:
+    """The last ``span`` s in the forecaster's steps (s), or as many of them together as make few enough look-ups."""
     return HistoryWindow(span, step * max(math.ceil(span / step / MOST_READ - 1e-9), 1))

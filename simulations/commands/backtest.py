@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
-from forecasting.backtest import Forecasts, Plan, Row, plan_of, rows, run
+from forecasting.backtest import Forecasts, Plan, Row, pinball_losses, plan_of, rows, run, usual_every
 from forecasting.backtest_models import MODELS, QUICK, About
 from forecasting.errors import LibraryMissing, NotEnoughHistory
 from forecasting.guarded import Guard
@@ -27,6 +28,7 @@ from simulations.whole_file import make_ready, whole
 DAY = 86400.0
 HORIZONS = (60.0, 300.0, 600.0, 1800.0)
 ALL = "all"
+SEASONAL = "seasonal-naive"
 
 
 @click.command()
@@ -57,7 +59,7 @@ ALL = "all"
 @click.option("--score", type=DURATION, default="48h", show_default=True, help="How much of the load's end is scored.")
 @click.option("--history", type=DURATION, default="7d", show_default=True, help="Of what is before, fits see so much.")
 @click.option("--refit", type=DURATION, default="24h", show_default=True, help="Time between fits.")
-@click.option("--every", type=DURATION, help="Time between origins.  [default: 10m, but no less than a step]")
+@click.option("--every", type=DURATION, help="Time between origins.  [default: about 7m; a step above 1m: each]")
 @click.option("--step", type=DURATION, help="Resample the load to this step.  [default: as it is, but 1s or more]")
 @click.option("--season", type=DURATION, help="Period of the load.  [default: the resource's, else a day]")
 @click.option(
@@ -132,13 +134,16 @@ def backtest(
             score=score,
             history=history,
             refit=refit,
-            every=max(600.0, series.step) if every is None else every,
+            every=usual_every(series.step) if every is None else every,
             count=paths,
             seed=seed,
         )
+        _say_horizons(horizons, series.step)
         names = list(MODELS) if ALL in models else list(dict.fromkeys(models)) or list(QUICK)
         with contextlib.closing(Worker(fit_limit)) as guard:
-            made = _run_all(names, series, plan, _about(series, plan, resource, season, lead_time, guard))
+            about = _about(series, plan, resource, season, lead_time, guard)
+            names = _with_season(names, about.season)
+            made = _run_all(names, series, plan, about)
         with whole(picture) as new:
             from simulations.backtest_picture import draw_backtest
 
@@ -173,6 +178,28 @@ def _series(
     if from_kafka:
         return loads.from_kafka(resource, span)[0]
     return loads.from_prometheus(resource, prometheus, query, span)
+
+
+def _say_horizons(asked: Sequence[float], step: float) -> None:
+    """On stderr, where what is scored is not what was asked for."""
+    for horizon in asked:
+        scored = round(horizon / step) * step
+        if horizon < step * (1 - 1e-9):
+            click.echo(f"--horizon {horizon:g}s: left out: shorter than a step of {step:g} s", err=True)
+        elif abs(scored - horizon) > 1e-6:
+            click.echo(f"--horizon {horizon:g}s: scored at {scored:g} s, whole steps of {step:g} s", err=True)
+
+
+def _with_season(names: Sequence[str], season: float | None) -> list[str]:
+    """The models but for the one that only repeats a season, where there is none; why is told on stderr."""
+    if season is not None or SEASONAL not in names:
+        return list(names)
+    why = f"{SEASONAL}: no season in whole steps was seen before what is scored; give --season, --step or a longer load"
+    left = [name for name in names if name != SEASONAL]
+    if not left:
+        raise BadSetting(why)
+    click.echo(f"{why}; left out", err=True)
+    return left
 
 
 def _stepped(series: Series, step: float | None) -> Series:
@@ -218,12 +245,14 @@ def _run_all(names: Sequence[str], series: Series, plan: Plan, about: About) -> 
     for one in made:
         if one.detail:
             click.echo(f"{one.model}: {one.detail}", err=True)
+        if one.silent:
+            click.echo(f"{one.model}: no forecast at {one.silent} of {count} origins: too long nothing came", err=True)
     return made
 
 
 def _show(table: Sequence[Row], made: Sequence[Forecasts], series: Series, plan: Plan, output: str) -> None:
-    naive = {row.horizon: row.pinball for row in table if row.model == "naive"}
-    figures = [_figures(row, naive.get(row.horizon)) for row in table]
+    by_name = {one.model: one for one in made}
+    figures = [_figures(row, by_name[row.model], by_name.get("naive")) for row in table]
     if output == "csv":
         as_csv(figures)
     elif output == "json":
@@ -254,7 +283,16 @@ def _show(table: Sequence[Row], made: Sequence[Forecasts], series: Series, plan:
         )
 
 
-def _figures(row: Row, naive: float | None) -> dict[str, Any]:
+def _times_naive(horizon: float, model: Forecasts, naive: Forecasts) -> float | None:
+    """Its loss over naive's, over the origins at which both had a forecast; None where that is nothing."""
+    place = model.horizons.tolist().index(horizon)
+    ours, theirs = pinball_losses(model)[:, place], pinball_losses(naive)[:, place]
+    both = ~(np.isnan(ours) | np.isnan(theirs))
+    below = float(theirs[both].sum())
+    return float(ours[both].sum()) / below if below > 0 else None
+
+
+def _figures(row: Row, model: Forecasts, naive: Forecasts | None) -> dict[str, Any]:
     shares = {f"covered_{c.level:g}": known(c.share) for c in row.covered}
     errors = {f"covered_{c.level:g}_error": known(c.error) for c in row.covered}
     return {
@@ -262,13 +300,14 @@ def _figures(row: Row, naive: float | None) -> dict[str, Any]:
         "horizon": row.horizon,
         "origins": row.origins,
         "pinball": known(row.pinball),
-        "times_naive": known(row.pinball / naive) if naive else None,
+        "times_naive": None if naive is None else _times_naive(row.horizon, model, naive),
         "mase": known(row.mase),
         **shares,
         **errors,
         "bias": known(row.bias),
         "fit_seconds": known(row.fit_seconds),
         "trusted": row.trusted,
+        "silent": model.silent,
     }
 
 

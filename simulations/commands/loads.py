@@ -17,6 +17,7 @@ from simulations.whole_file import write_whole
 
 AUTO = "auto"
 KAFKA_TIMEOUT = 15.0  # s, for the broker's first answer
+HISTORY_TIMEOUT = 300.0  # s, for all look-ups: no tick waits for them
 
 
 def from_file(name: str, form: str, seed: int, column: str | None, silence: float | None) -> Series:
@@ -29,14 +30,17 @@ def from_file(name: str, form: str, seed: int, column: str | None, silence: floa
 def from_kafka(resource: PredictiveScaler, span: float, clock: Clock | None = None) -> tuple[Series, int]:
     """The last ``span`` s of the resource's topic, as its broker remembers them, and the number of its partitions.
 
+    In the forecaster's steps, or in longer ones where those would be more look-ups than the controller makes.
+
     Raises LagcastError when the broker does not answer, and BadSeries when it remembers nothing.
     """
     from scaler.observe.kafka import KafkaOffsets
+    from scaler.observe.watched import history_window
 
-    kafka, step = resource.spec.kafka, float(resource.spec.forecast.step)
+    kafka, step = resource.spec.kafka, history_window(span, float(resource.spec.forecast.step)).step
     config = {"bootstrap.servers": kafka.bootstrap_servers, **dict(kafka.properties)}
     partitions = _partitions(config, resource)
-    source = KafkaOffsets(config, KAFKA_TIMEOUT)
+    source = KafkaOffsets(config, KAFKA_TIMEOUT, HISTORY_TIMEOUT)
     try:
         now = (clock or SystemClock()).now()
         end = now - now % step

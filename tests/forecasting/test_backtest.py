@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from forecasting.backtest import Plan, pinball_losses, plan_of, rows, run
+from forecasting.backtest import Plan, pinball_losses, plan_of, rows, run, usual_every
 from forecasting.backtest_models import MODELS, QUICK, About
-from forecasting.errors import BadSeries, NotEnoughHistory
+from forecasting.errors import BadSeries, NotEnoughHistory, NotReady
 from forecasting.guarded import InThisProcess
 from forecasting.models.level_season import LevelSeason
 from forecasting.series import Arrivals, Series
@@ -135,3 +135,74 @@ def test_models_by_name(name: str) -> None:
     found = run(name, lambda: MODELS[name](about), series, plan)
     assert np.isfinite(found.quantiles).all()
     assert (found.trusted is not None) == (name == "competition")
+
+
+def test_origins_see_every_phase_of_what_comes_each_few_minutes() -> None:
+    assert usual_every(60.0) == 420.0
+    assert usual_every(600.0) == 600.0
+    for step in (1.0, 15.0, 30.0, 60.0, 120.0, 300.0):
+        apart = round(usual_every(step) / step)
+        for minutes in (1, 2, 5, 10, 15, 30, 60):
+            period = round(60 * minutes / step)
+            if period >= 1:
+                assert len({k * apart % period for k in range(period)}) == period
+
+
+class Sawtooth(Noted):
+    """Knows that the rate is the number of the step, from the newest update or the history's end on."""
+
+    def paths(self, steps, count, rng, out=None):
+        begin = max(self.told[-1].end if self.told else 0.0, self.fits[-1].end)
+        return np.tile(np.arange(begin / STEP, begin / STEP + steps, dtype=np.float32), (count, 1))
+
+
+@pytest.mark.parametrize("refit", [100, 3])
+def test_after_a_gap_forecasts_are_of_the_time_that_is_scored(refit: int) -> None:
+    rates = np.arange(40.0)
+    rates[12:17] = np.nan
+    plan = Plan(first=10, last=38, horizons=(1, 3), history=10, refit=refit, every=1, count=20)
+    found = run("saw", Sawtooth, Series(0.0, STEP, rates), plan)
+    assert found.silent == 2  # origins 16 and 17: nothing was known for longer than three steps
+    known = ~np.isnan(found.came) & ~np.isnan(found.means)
+    np.testing.assert_array_equal(found.means[known], found.came[known])
+    assert known[:, 1].sum() == 28 - 5 - 2  # what came is not known at five origins, and nothing was said at two others
+
+
+class Speechless(Noted):
+    @property
+    def ready(self) -> bool:
+        return len(self.told) < 3
+
+    def paths(self, steps, count, rng, out=None):
+        if not self.ready:
+            raise NotReady("nothing")
+        return super().paths(steps, count, rng)
+
+
+def test_a_model_that_is_not_ready_is_counted_and_not_scored() -> None:
+    series = Series(0.0, STEP, np.arange(20.0))
+    plan = Plan(first=8, last=17, horizons=(1,), history=5, refit=100, every=1, count=20)
+    found = run("noted", Speechless, series, plan)
+    assert found.silent == 6
+    assert rows(found, series, plan)[0].origins == 3
+
+
+def test_the_mase_of_the_newest_level_is_one_at_steps_below_a_minute() -> None:
+    rates = np.random.default_rng(0).poisson(5, 6000).astype(np.float64)
+    series = Series(0.0, 1.0, rates)
+    plan = Plan(first=3000, last=5900, horizons=(60,), history=3000, refit=10**6, every=61, count=20)
+
+    class Newest(Noted):
+        step = 1.0
+
+        def paths(self, steps, count, rng, out=None):
+            at = round(self.told[-1].end) if self.told else 3000
+            return np.full((count, steps), rates[at - 60 : at].mean(), np.float32)
+
+    (row,) = rows(run("newest", Newest, series, plan), series, plan)
+    assert row.mase == pytest.approx(1, abs=0.35)  # 48 origins
+
+
+def test_a_season_is_not_made_up() -> None:
+    with pytest.raises(NotEnoughHistory, match="no season"):
+        MODELS["seasonal-naive"](About(STEP, None, 300.0, 400 * STEP, 180.0, InThisProcess()))
