@@ -126,7 +126,7 @@ class Forecast(Model):
 
     step: Annotated[Duration, duration_between("100ms", "1h")] = Field(
         default=Duration.parse("15s"),
-        description="Step of the forecast. History is read in at most 12,000 steps, of a multiple of it. Default: a "
+        description="Step of the forecast. History is read in at most 13,000 steps, of a multiple of it. Default: a "
         "tick, so that nothing of a jump is averaged away.",
     )
     season: Annotated[Duration, duration_between("1s", "28d")] = Field(

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 
 from forecasting.series import Series
 from scaler.clock import SystemClock
 from scaler.observe.histories import Histories
 from scaler.observe.ports import GroupTopic, TargetRef
-from scaler.observe.watched import HistoryWindow, KafkaCluster, Watched
+from scaler.observe.watched import MOST_READ, HistoryWindow, KafkaCluster, Watched, history_window
 from scaler.plan.observation import Freshness, Reading, TopicOffsets
 from scaler.standins.broker import FakeBroker
 
@@ -103,3 +104,11 @@ def test_a_retry_that_was_put_off_by_a_clock_that_was_ahead_is_not_waited_for() 
         histories, broker, odd = Histories(pool), Broker(), watched("odd", "one")
         assert until(lambda: histories.collect(1_003_600.0, odd, broker, FRESH)).freshness is Freshness.ERROR
         assert until(lambda: histories.collect(1_000_000.0, odd, broker, FRESH)).freshness is Freshness.ERROR
+
+
+@pytest.mark.parametrize(("days", "step"), [(2, 15.0), (7, 60.0), (9, 60.0), (28, 195.0)])
+def test_a_long_history_is_read_in_as_many_steps_together_as_make_few_enough(days: int, step: float) -> None:
+    """Nine days in minutes: what a backtest of two days reads."""
+    window = history_window(days * 86400.0, 15.0)
+    assert window.step == step
+    assert window.span / window.step <= MOST_READ

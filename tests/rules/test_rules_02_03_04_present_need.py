@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from forecasting.series import Arrivals
@@ -70,19 +70,21 @@ def test_the_floor_does_not_ask_again_for_what_is_on_its_way(ready, ages, level,
 
 
 @settings(max_examples=40, deadline=None)
-@given(data=st.data(), rate=st.floats(1, 60), jump=st.floats(2, 6))
-def test_an_order_under_way_is_not_repeated_while_the_load_stays(data, rate, jump) -> None:
+@given(rate=st.floats(1, 60), jump=st.floats(2, 6), ticks=st.integers(2, int(REAL.lead_time / REAL.tick) - 1))
+@example(rate=46.0, jump=5.5, ticks=5).via("300 of 1,200 partitions: no count below 400 gives more")
+def test_an_order_under_way_is_not_repeated_while_the_load_stays(rate, jump, ticks) -> None:
     """Pods that do not come yet add nothing to the order that was made at the jump."""
     service = replace(REAL, max_replicas=400)
+    split = PartitionSplit(service.max_replicas, 1e9, 0.1)
+    split.known(1200)
     policy = PredictivePolicy([service], lambda s: None)
     cluster = Cluster(service, partitions=1200, replicas=math.ceil(rate * 1.3 / service.service_rate) + 1)
     cluster.play(policy, [Tick(rate, 1.0)] * 5)
     high = Tick(rate * jump, 1.0, become_ready=0.0)
-    lead = int(service.lead_time / service.tick)
-    ticks = data.draw(st.integers(2, lead - 1))
     counts = [d.desired or 0 for _, _, d in cluster.play(policy, [high] * ticks)]
-    # Each later tick knows the earlier orders: the backlog grows tick by tick, the order hardly does.
-    assert counts[-1] <= 1.3 * counts[0] + 3
+    # Each later tick knows the earlier orders: the backlog grows tick by tick, the order hardly does; to a count that
+    # gives so much, where those between give no more.
+    assert counts[-1] <= split.least(1.3 * counts[0] + 3)
 
 
 def test_pending_pods_and_pods_not_yet_created_are_the_same_order() -> None:
