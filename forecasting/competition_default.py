@@ -62,7 +62,8 @@ class Coarse:
 class OwnCycle:
     """:class:`~forecasting.models.cycle.Cycle` of a period, from two minutes to an hour, that the load of the last day
     is found to have, and that explains much of it: such as a cron job's. Of several, the longest that the strongest one
-    fits into. ``fit`` raises ``NoCycle`` where there is none, ``NotEnoughHistory`` where too little is known."""
+    fits into; of one that is no whole number of steps, the least multiple that is. ``fit`` raises ``NoCycle`` where
+    there is none, ``NotEnoughHistory`` where too little is known."""
 
     name = "cycle"
 
@@ -93,9 +94,15 @@ class OwnCycle:
         shortest = max(_SHORTEST, 2 * self.step)
         found = find_periods(resample(day, _MINUTE) if day.step < _MINUTE else day, shortest=shortest, longest=_LONGEST)
         strongest = max(found, key=lambda period: period.strength, default=None)
-        if strongest is None or strongest.strength < _CLEAR or not _whole(strongest.seconds, self.step):
+        if strongest is None or strongest.strength < _CLEAR:
             raise NoCycle(f"the load repeats itself at no period of {_SHORTEST / 60:g} to {_LONGEST / 60:g} minutes")
-        return max(p.seconds for p in found if _whole(p.seconds, strongest.seconds))
+        seconds = _in_steps(strongest.seconds, self.step)
+        if seconds is None:
+            raise NoCycle(
+                f"the load repeats itself each {strongest.seconds:g} s, of which no multiple up to {_LONGEST / 60:g} "
+                f"minutes is a whole number of steps of {self.step:g} s"
+            )
+        return max((p.seconds for p in found if _whole(p.seconds, seconds)), default=seconds)
 
     def update(self, arrivals: Arrivals) -> None:
         """See :class:`~forecasting.forecaster.Forecaster`."""
@@ -114,6 +121,12 @@ class OwnCycle:
         if self.inner is None:
             raise NotReady(f"{self.name}: it was fitted on nothing yet")
         return self.inner.paths(steps, count, rng, out)
+
+
+def _in_steps(period: float, step: float) -> float | None:
+    """The least multiple of ``period`` (s), up to the longest of a cycle, that is a whole number of steps."""
+    multiples = (k * period for k in range(1, int(_LONGEST / period) + 1))
+    return next((seconds for seconds in multiples if _whole(seconds, step)), None)
 
 
 def _whole(seconds: float, part: float) -> bool:

@@ -140,6 +140,28 @@ def test_of_several_cycles_the_longest_is_taken() -> None:
     assert np.median(next_bursts(found.inner, 6)) == pytest.approx(3 * HIGH, rel=0.1)
 
 
+def each(period: float) -> Series:
+    """Two days of requests/s, with a burst of a minute each ``period`` s, as seconds are counted in steps."""
+    seconds = np.arange(2 * 86400)
+    rates = np.where(seconds % period < 60.0, HIGH, 5.0)
+    return Series(START, STEP, np.random.default_rng(0).poisson(rates).reshape(-1, round(STEP)).mean(axis=1))
+
+
+def test_of_a_period_that_is_no_whole_number_of_steps_the_least_multiple_is_taken() -> None:
+    """500 s are no steps of 15 s; three times as many are a hundred of them."""
+    found = OwnCycle(STEP)
+    found.fit(each(500.0))
+    assert found.inner is not None
+    assert found.inner.period == 100
+
+
+def test_a_period_of_which_no_multiple_is_a_whole_number_of_steps_is_named() -> None:
+    found = OwnCycle(STEP)
+    with pytest.raises(NoCycle, match=r"repeats itself each 78\d s"):
+        found.fit(each(787.0))
+    assert not found.ready
+
+
 @pytest.mark.parametrize("load", ["noise", "a day's wave"])
 def test_a_load_without_a_short_cycle_has_no_such_model(load: str) -> None:
     steps = np.arange(5760)
