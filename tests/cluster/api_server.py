@@ -69,8 +69,7 @@ class ApiServer:
         class Handler(_Handler):
             server_of = outer
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
+        self._http = _Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
@@ -106,6 +105,11 @@ class ApiServer:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # as a real one: with the usual five, of eight that connect at once one may wait a second
 
 
 class _Handler(BaseHTTPRequestHandler):
