@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from forecasting.calendar import Calendar, Change, to_local_series
 from forecasting.errors import BadSeries
-from forecasting.forecaster import Forecaster, Paths
+from forecasting.forecaster import Keeping, Paths
 from forecasting.passed import pass_on_study
 from forecasting.series import Arrivals, Series
 
 _AHEAD = 40 * 86400.0  # s for which changes of the clock are looked up at once
-
-
-class Keeping(Forecaster, Protocol):
-    """A forecaster that hands out what it would learn from again."""
-
-    def kept(self) -> Series | None:
-        """The newest history, updates included; None when there is none."""
-        ...
 
 
 class LocalTime:

@@ -26,7 +26,7 @@ from forecasting.competition_scores import (
 )
 from forecasting.competition_strays import likelihood_rank
 from forecasting.errors import NotEnoughHistory, NotReady
-from forecasting.forecaster import Forecaster, Paths
+from forecasting.forecaster import Forecaster, Keeping, Paths
 from forecasting.repeated import Repeated
 from forecasting.series import LEAST_SEEN, Arrivals, Series, counts_of, resample, step_index
 from forecasting.trajectories import came_over, extremes, means_over, room
@@ -463,8 +463,8 @@ class Competition:
 
     def kept(self) -> Series:
         """The longest history that a member keeps, for :meth:`study`; the newest level's last day when none does."""
-        keeping = [getattr(m.forecaster, "kept", None) for m in self.members]
-        found = [kept for keep in keeping if keep is not None and (kept := keep()) is not None]
+        keeping = [m.forecaster.kept() for m in self.members if isinstance(m.forecaster, Keeping)]
+        found = [kept for kept in keeping if kept is not None]
         return max(found, key=lambda kept: kept.end - kept.start, default=None) or self.naive.series.series()
 
     def study(self, kept: Series) -> Studies:

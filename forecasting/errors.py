@@ -33,3 +33,11 @@ class LibraryMissing(ForecastingError):
 
 class BadSeries(ForecastingError):
     """Times or values that cannot be a series of arrivals; the message names the row or field."""
+
+
+def said(result: object) -> str:
+    """Its text; what a library made may not even have that."""
+    try:
+        return str(result)
+    except Exception:  # noqa: BLE001  as it says
+        return "(it cannot say what it is)"

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from forecasting.errors import NotEnoughHistory
-from forecasting.fitting import Done, FitJob, FitRun, Fitted
+from forecasting.errors import said
+from forecasting.fitting import Done, FitJob, FitRun, Fitted, not_fitted
 from forecasting.forecaster import Forecaster
 from forecasting.guarded import Deadline, FitTimedOut
-from forecasting.worker import Worker, WorkerEnded, said
+from forecasting.worker import Worker, WorkerEnded
 
 log = logging.getLogger(__name__)
 
@@ -157,8 +157,7 @@ def _fitted(worker: Worker, run: _Run) -> Fitted:
     except (FitTimedOut, WorkerEnded, OSError, MemoryError) as lost:  # the last two: the machine has no room for it now
         return Fitted(None, str(lost) or "out of memory", again=True)
     except Exception as broken:  # noqa: BLE001  a model may raise anything, also what cannot say what it is
-        too_little = isinstance(broken, NotEnoughHistory)
-        return Fitted(None, f"{type(broken).__name__}: {said(broken)}", too_little=too_little)
+        return not_fitted(broken)
 
 
 def _put_away(worker: Worker) -> None:

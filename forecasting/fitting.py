@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from forecasting.competition import Studying
-from forecasting.errors import NotEnoughHistory
+from forecasting.errors import NotEnoughHistory, said
 from forecasting.forecaster import Forecaster
 from forecasting.series import Series
 
@@ -44,6 +44,11 @@ class Fitted:
     too_little: bool = False
 
 
+def not_fitted(broken: BaseException) -> Fitted:
+    """Of what a model raised."""
+    return Fitted(None, f"{type(broken).__name__}: {said(broken)}", too_little=isinstance(broken, NotEnoughHistory))
+
+
 class FitRun(Protocol):
     """A fit that was begun. Who loses interest lets go of it."""
 
@@ -76,5 +81,4 @@ class InPlace:
         try:
             return Done(Fitted(job()))
         except Exception as broken:  # noqa: BLE001  a model may raise anything
-            too_little = isinstance(broken, NotEnoughHistory)
-            return Done(Fitted(None, f"{type(broken).__name__}: {broken}", too_little=too_little))
+            return Done(not_fitted(broken))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,4 +46,13 @@ class Forecaster(Protocol):
         [i, k] is the mean rate over [origin + k * step, origin + (k + 1) * step). Written into ``out`` when given.
         The same state and the same ``rng`` state give the same paths. Raises ``NotReady``.
         """
+        ...
+
+
+@runtime_checkable
+class Keeping(Forecaster, Protocol):
+    """A forecaster that hands out what it would learn from again."""
+
+    def kept(self) -> Series | None:
+        """The newest history, updates included; None when there is none."""
         ...

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from forecasting.errors import said
 from forecasting.guarded import Deadline, FitTimedOut, load, quietly
 
 log = logging.getLogger(__name__)
@@ -227,14 +228,6 @@ def _packed(good: bool, result: object) -> bytes:
     except Exception:  # noqa: BLE001  whatever a library's exception does when it is pickled
         return pickle.dumps((False, RuntimeError(f"{type(result).__name__}: {said(result)}")))
     return answer
-
-
-def said(result: object) -> str:
-    """Its text; what a library made may not even have that."""
-    try:
-        return str(result)
-    except Exception:  # noqa: BLE001  as it says
-        return "(it cannot say what it is)"
 
 
 if __name__ == "__main__":

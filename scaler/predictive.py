@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from forecasting.calendar_time import Keeping, LocalTime
+from forecasting.calendar_time import LocalTime
 from forecasting.events_planned import Planned
 from forecasting.fitting import FitJob, FitRun, Fitter, InPlace
-from forecasting.forecaster import Forecaster
+from forecasting.forecaster import Forecaster, Keeping
 from scaler.api.events import to_events
 from scaler.api.predictive_scaler import Forecast, ForecastModel, PredictiveScaler
 from scaler.controller import MakePolicy

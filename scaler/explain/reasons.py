@@ -34,10 +34,7 @@ REASONS: dict[Reason, tuple[StageName, str]] = {
     Reason.STEADY: (_D, "The count that stands is the right one."),
     Reason.SCALE_IN_UNSAFE: (_S, "With one replica fewer, too many requests would be late over the same paths."),
     Reason.SCALE_IN_DELAYED: (_S, "A lower count was not yet the answer for the whole of the scale-in hold."),
-    Reason.HELD_NEED: (
-        _S,
-        "What the load needed within the last four lead times is not given back yet.",
-    ),
+    Reason.HELD_NEED: (_S, "What the load needed within the last four lead times is not given back yet."),
     Reason.INPUT_ABSENT: (_I, "A source answered that it has no such thing; nothing is taken away meanwhile."),
     Reason.INPUT_STALE: (_I, "A source's newest value is too old; nothing is taken away meanwhile."),
     Reason.INPUT_ERROR: (_I, "A source did not answer, or answered nonsense; nothing is taken away meanwhile."),

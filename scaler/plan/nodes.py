@@ -9,7 +9,7 @@ and the pool's floor falls only with the nodes that are empty.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,7 @@ from scaler.plan.nodes_leads import NodeLeadTimes, PodLeadTimes, quantile, quant
 from scaler.plan.nodes_need import PoolPlan, PoolSpec, ServiceNeed
 from scaler.plan.nodes_placed import Placed, Placement
 from scaler.plan.nodes_present import Inverses, PresentNeeds, Steadied
-from scaler.plan.nodes_share import Claim, Shares, nodes_to_keep
+from scaler.plan.nodes_share import Claim, Late, Shares, nodes_to_keep
 from scaler.plan.observation import Freshness, PoolObservation, PoolState
 from scaler.plan.paths import peaks, upper_middle_path
 from scaler.plan.reasons import Reason
@@ -122,43 +122,47 @@ class NodePlanner:
             return PoolPlan(state.occupied + len(state.pending_since), (), (Reason.STEADY,), 0)
         order = sorted(range(len(needs)), key=lambda i: (needs[i].slack, -needs[i].price))
         tick = self._take_in(now, state, [needs[i] for i in order])
-        plan, coming = self._plan(now, tick)
+        capacity, nodes = self._capacity(tick)
+        shares = Shares(self._claims(tick, 0, tick.ahead.idle), self._late(tick, capacity[1]))
+        plan = self._plan(now, tick, capacity[0], nodes, shares)
         place = [order.index(i) for i in range(len(needs))]
         counts = tuple(plan.replicas[i] for i in place)
         waiting = tuple(_waiting(tick, i) for i in place)
-        division = self._division(now, tick, place, coming)
+        division = self._division(now, tick, place, shares)
         if division is not None and state.ready >= tick.most:
             # No node can come: what each service asks for is known before its own rules, and does it not fit, the
             # nodes are shared by what was worth most over a while.
             asked = [max(min(need.asked, need.most), need.least) for need in needs]
-            if division.rooms(asked, others) is not None:
-                tops = [max(need.most, need.least) for need in needs]
-                counts = division.shares.divide(max(division.total - others, 0), division.current, True, tops)
-        return PoolPlan(plan.floor, counts, plan.reasons, plan.kept, plan.ordered, waiting=waiting, division=division)
+            if not division.fits(asked, others):
+                counts = division.divided(division.most, others)
+        return replace(plan, replicas=counts, waiting=waiting, division=division)
 
     # --- a full pool
 
-    def _division(self, now: float, tick: _Tick, place: Sequence[int], coming: Floats) -> Division | None:
-        """In the order of ``place``; None where the pool has no most."""
+    def _division(self, now: float, tick: _Tick, place: Sequence[int], made: Shares) -> Division | None:
+        """In the order of ``place``, from the shares that the pool's own plan goes by; None where it has no most."""
         if self.pool.max_nodes is None:
             return None
         needs, ahead = [tick.needs[i] for i in place], tick.ahead
         hold = self.settings.held_leads * ahead.pod * ahead.dt
         floors = [self._steadied.floor(now, need.uid, need.floor, hold) for need in needs]
-        made = self._claims(tick, 0, ahead.idle)
         claims = [
             # A GPU that the present needs serves what would be late, whether or not all of it could be in time.
             replace(
-                made[i],
-                floor=min(floor, made[i].most),
-                present=max(made[i].present, tick.per_service[i, kernel.PRICE] * ahead.pod * ahead.dt / made[i].lead),
+                claim,
+                floor=min(floor, claim.most),
+                present=max(claim.present, price * ahead.pod * ahead.dt / claim.lead),
             )
-            for i, floor in zip(place, floors, strict=True)
+            for floor, claim, price in zip(
+                floors,
+                [made.claims[i] for i in place],
+                tick.per_service[place, kernel.PRICE].tolist(),
+                strict=True,
+            )
         ]
-        late = self._late(tick, coming)
         shares = Shares(
             claims,
-            lambda s, count: late(place[s], count),
+            lambda s, count: made.late(place[s], count),
             lambda s, saved: self._steadied.saved(now, needs[s].uid, saved, hold),
         )
         state = tick.state
@@ -173,9 +177,8 @@ class NodePlanner:
         least = tuple(max(pair) for pair in zip(least, current, strict=True))
         most = tuple(max(pair) for pair in zip(least, most, strict=True))
         claims = [
-            Claim(need.gpus, low, need.floor, high, need.weight, lead, np.zeros(1), need.current)
+            Claim(need.gpus, low, need.floor, high, need.weight, quantile(need.leads, 0.95), np.zeros(1), need.current)
             for need, low, high in zip(needs, least, most, strict=True)
-            for lead in (quantile(need.leads, 0.95),)
         ]
         total = self.pool.max_nodes * _usable(self.pool.size, gpus)
         return Division(Shares(claims, lambda s, count: 0.0), gpus, current, least, most, total, move=False)
@@ -260,18 +263,17 @@ class NodePlanner:
 
     # --- the answer
 
-    def _plan(self, now: float, tick: _Tick) -> tuple[PoolPlan, Floats]:
-        """With the GPUs that come on booting nodes, [steps]."""
+    def _plan(self, now: float, tick: _Tick, capacity: Floats, nodes: Floats, shares: Shares) -> PoolPlan:
+        """``capacity``: GPUs that serve, [steps]; ``nodes``: quantiles of a node's lead time."""
         size, ahead, state, needs = tick.size, tick.ahead, tick.state, tick.needs
-        base, nodes = self._capacity(tick)
-        now_needs, later_needs = self._present_needs(now, tick, base[0])
+        now_needs, later_needs = self._present_needs(now, tick, capacity)
         guaranteed = int((tick.bounds[:, :2].max(axis=1) * [need.gpus for need in needs]).sum())
         peak = peaks(tick.total[:, ahead.first : ahead.end])
         waste = float(self._node_leads.points.mean()) + self.pool.idle
         ordered, late = kernel.nodes_to_order(
             tick.needed,
             tick.per_service,
-            base[0],
+            capacity,
             peak,
             tick.paid,
             tick.most,
@@ -298,7 +300,7 @@ class NodePlanner:
         # Of all: no more are emptied while those that are have yet to go, so that what was held falls slowly.
         released = max(math.ceil(self.settings.release * state.ready), self.settings.release_least)
         stays = max(stays, state.ready - released)
-        kept, counts = self._keep(tick, base[1], state.ready if ordered else stays)
+        kept, counts = self._keep(tick, shares, state.ready if ordered else stays)
         # Where nodes come for pending pods only, the pods of those that are on their way have to be there, too.
         replicas = counts if self.pool.enforced else self._fill(tick, kept + len(tick.booting) + ordered, counts)
         floor = max(state.occupied, kept) + len(tick.booting) + ordered
@@ -306,7 +308,7 @@ class NodePlanner:
         full = tick.most == self.pool.max_nodes and tick.paid + ordered >= tick.most
         if full and (missed or present > tick.most):
             reasons.append(Reason.POOL_FULL)
-        return PoolPlan(floor, replicas, tuple(reasons), kept, ordered), base[1]
+        return PoolPlan(floor, replicas, tuple(reasons), kept, ordered)
 
     def _capacity(self, tick: _Tick) -> tuple[Floats, Floats]:
         """GPUs that serve in each step, [2, steps], see the kernel; and the quantiles of a node's lead time."""
@@ -348,16 +350,15 @@ class NodePlanner:
         served, hold = s.present * level, s.held_leads * tick.ahead.surely
         return self._present.largest(now, served + backlog / s.drain, served + left / s.drain, hold)
 
-    def _keep(self, tick: _Tick, coming: Floats, least: int) -> tuple[int, tuple[int, ...]]:
+    def _keep(self, tick: _Tick, shares: Shares, least: int) -> tuple[int, tuple[int, ...]]:
         """Nodes that stay filled, and the pods on them."""
         ahead, counts = tick.ahead, [need.current for need in tick.needs]
-        shares = Shares(self._claims(tick, 0, ahead.idle), self._late(tick, coming))
         peak = peaks(tick.total[:, : ahead.idle])
         window, tolerated = ahead.pod * ahead.dt, self._tolerated(tick, ahead.pod).tolist()
         kept = nodes_to_keep(shares, counts, tick.state, least, tick.size, window, peak, tolerated)
         return kept, shares.divide(kept * tick.size, counts, move=True)
 
-    def _late(self, tick: _Tick, coming: Floats) -> Callable[[int, int], float]:
+    def _late(self, tick: _Tick, coming: Floats) -> Late:
         """The price of a service's late work by its pods; ``coming``: GPUs on nodes that boot, [steps]."""
         ahead, work = tick.ahead, tick.work[:, : tick.ahead.pod]
         # What serves on nodes that boot is nobody's yet: each has its part by what it needs.
@@ -391,9 +392,8 @@ class NodePlanner:
         shared = len(tick.needs) > 1  # else one gets all
         highest = [peaks(needed[:, first:last]) for needed in tick.needed] if shared else _NOTHING
         return [
-            Claim(need.gpus, least, floor, most, need.weight, lead, peak, need.current)
+            Claim(need.gpus, least, floor, most, need.weight, quantile(need.leads, 0.95), peak, need.current)
             for need, (least, floor, most), peak in zip(tick.needs, tick.bounds.tolist(), highest, strict=True)
-            for lead in (quantile(need.leads, 0.95),)
         ]
 
     def _tolerated(self, tick: _Tick, steps: int) -> Floats:
@@ -420,7 +420,7 @@ def _pods(needs: Sequence[ServiceNeed]) -> tuple[Counts, Counts, Counts, Counts]
 def _waiting(tick: _Tick, i: int) -> int:
     """Pods of a service that no Ready node has room for."""
     need = tick.needs[i]
-    return max(need.current - need.ready, 0) - len(tick.placed.ages[i])
+    return max(need.current - need.ready - len(tick.placed.ages[i]), 0)
 
 
 def _share(need: ServiceNeed) -> float:

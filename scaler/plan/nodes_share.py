@@ -46,7 +46,7 @@ class Shares:
 
     def __init__(self, claims: Sequence[Claim], late: Late, steady: Steady | None = None) -> None:
         """``steady`` makes of what each pod saves now what it is taken to save."""
-        self._claims = claims
+        self.claims = claims
         self._late = late
         self._steady = steady
         self._lates: dict[tuple[int, int], float] = {}
@@ -69,7 +69,7 @@ class Shares:
         serves nobody, so that two services that want the last one do not take turns. ``most`` of each service is less
         than its claim's, where it asks for less.
         """
-        claims = self._claims
+        claims = self.claims
         tops = [c.most for c in claims] if most is None else most
         if len(claims) == 1:
             (one,) = claims
@@ -102,7 +102,7 @@ class Shares:
 
     def _best_move(self, given: list[int], free: int, tops: Sequence[int]) -> tuple[int, int, int] | None:
         """Who gives, who gets a pod, and how many pods make room for it; None when no move is worth its price."""
-        claims, most, best = self._claims, 0.0, None
+        claims, most, best = self.claims, 0.0, None
         for gets, b in enumerate(claims):
             if given[gets] >= tops[gets]:
                 continue
@@ -119,7 +119,7 @@ class Shares:
     def _worth(self, s: int, count: int) -> float:
         """Of a service's pod number ``count``, from 1."""
         if s not in self._worths:
-            claim = self._claims[s]
+            claim = self.claims[s]
             counts = np.arange(1, claim.most + 1)
             points = _near(claim)
             lates = np.array([self.late(s, n) for n in points.tolist()])

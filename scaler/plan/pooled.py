@@ -74,8 +74,8 @@ class PooledAnswer:
         says so."""
         others = sum(count * self.gpus[uid] for uid, count in asked.items() if uid not in self.uids)
         division, most = self.plan.division, None
-        if division is not None and self.uids:
-            most = division.rooms([asked[uid] for uid in self.uids], others)
+        if division is not None and not division.fits(counts := [asked[uid] for uid in self.uids], others):
+            most = division.divided(counts, others)
         waiting = self.plan.waiting or (0,) * len(self.uids)
         rooms = {uid: Room(None if most is None else most[i], waiting[i]) for i, uid in enumerate(self.uids)}
         decision = self.decision
