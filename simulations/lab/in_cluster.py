@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Histogram, start_http_server
 
 from scaler.cli.units import DURATION
 from simulations.lab.load_run import LoadRun
-from simulations.lab.topics import begin_behind
+from simulations.lab.topics import begin_behind, ends_of
 from simulations.lab.worker import Membership, Request, Worker
 from simulations.lab.workers import BUCKETS
 from simulations.service_times import FixedSpec
@@ -122,8 +122,7 @@ def _written(bootstrap: str, topic: str, partitions: int) -> bool:
     """Whether the topic holds anything."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{topic}-look", "log_level": 2})
     try:
-        places = (TopicPartition(topic, p) for p in range(partitions))
-        return any(consumer.get_watermark_offsets(place, timeout=60.0)[1] for place in places)
+        return any(ends_of(consumer, topic, partitions))
     finally:
         consumer.close()
 

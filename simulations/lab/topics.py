@@ -11,6 +11,11 @@ from simulations.lab.errors import LabError
 
 CONNECT = 10.0  # s for the broker to answer
 PATIENCE = 60.0  # s for each partition's end, and for the group's commit
+NOT_YET = (  # of a partition that was just made
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
 
 
 def ensure_topic(bootstrap: str, topic: str, partitions: int | None) -> int:
@@ -36,16 +41,28 @@ def begin_behind(bootstrap: str, topic: str, group: str, partitions: int) -> Non
     """Let a group without members begin behind all that is in the topic now. Raises LabError, KafkaException."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 2})
     try:
-        places = [
-            TopicPartition(topic, p, consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=PATIENCE)[1])
-            for p in range(partitions)
-        ]
+        places = [TopicPartition(topic, p, end) for p, end in enumerate(ends_of(consumer, topic, partitions))]
         consumer.commit(offsets=places, asynchronous=False)
         kept = consumer.committed(places, timeout=PATIENCE)
     finally:
         consumer.close()
     if [p.offset for p in kept] != [p.offset for p in places]:
         raise LabError(f"group {group} does not begin where the past of topic {topic} ends")
+
+
+def ends_of(consumer: Consumer, topic: str, partitions: int) -> list[int]:
+    """Offsets behind the newest message of each partition. Those of a topic that was just made are waited for: its
+    broker is told a moment later that it leads them. Raises KafkaException."""
+    end = time.monotonic() + PATIENCE
+    found: list[int] = []
+    while len(found) < partitions:
+        try:
+            found.append(consumer.get_watermark_offsets(TopicPartition(topic, len(found)), timeout=PATIENCE)[1])
+        except KafkaException as refused:
+            if refused.args[0].code() not in NOT_YET or time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+    return found
 
 
 def _partitions(admin: AdminClient, topic: str, *, wait: bool) -> int:
