@@ -335,11 +335,7 @@ class ServicePlanner:
         drawn: Futures | None,
     ) -> Plan:
         forecast = None if drawn is None else self._forecast(drawn)
-        notes: tuple[Reason, ...] = () if drawn is not None else (Reason.NO_FORECAST,)
-        if drawn is None and self._foresight.refused:
-            notes = (Reason.NO_FORECAST, Reason.HISTORY_REFUSED)
-        if drawn is not None and self._foresight.sizeless:
-            notes = (Reason.EVENT_WITHOUT_SIZE,)
+        notes = self._foresight.notes(drawn)
         recreated = seen.progress is not None and seen.progress.recreated  # a tick from which nothing can be told
         if seen.stuck or recreated or (futures is None and seen.backlog is None):
             return Plan(standing.current, Reason.STEADY, notes, None, forecast, None, None)
