@@ -185,7 +185,8 @@ class ServicePlanner:
         replicas = prepared.replicas
         if replicas is None or standing is None or plan is None or futures is None:
             return None
-        told = prepared.observed.latency is not None  # the histogram tells how long a request takes: nothing to try out
+        # Where the histogram tells how long a request takes there is nothing to try out.
+        told = prepared.observed.latency is not None and not self._serving.mute(prepared.now)
         if not (self._serving.trying or (self._serving.unsure and not told)):
             return None
         sound = not (seen.faults or seen.stuck or seen.past or replicas.updating or self._stuck.silent)
