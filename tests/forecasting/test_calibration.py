@@ -57,6 +57,8 @@ def test_no_miss_at_all_is_no_proof_where_few_were_to_be_expected():
     assert few.share == 1.0
     assert few.error == pytest.approx(np.sqrt(0.9 * 0.1 / 4))
     assert few.met
+    assert not few.within, "the bootstrap of outcomes that are all alike is sure"
+    assert few.bootstrap == 0.0
     many = coverage(outcomes(np.full(24 * 100, 0.2), horizon=1800.0))[0]
     assert not many.met
     assert coverage(outcomes(np.empty(0))) == []
