@@ -96,10 +96,10 @@ def calibration_table(studied: Sequence[Studied]) -> Table:
     """A line for each trace and horizon."""
     about = (
         "Share in percent of what came that was at or below the forecast's quantile, with two standard errors, over "
-        "ALL hours and over the BUSY tenth of them, which had the highest forecast median. NO: off by more than 1.5, 1 and "
-        "0.5 points, and by more than two standard errors. (few): within two standard errors only where these are no "
-        "less than of independent outcomes; the bootstrap says less, for next to no miss was seen, or due. PINBALL in "
-        "requests/s."
+        "ALL hours and over the BUSY tenth of them, which had the highest forecast median. NO: off by more than 1.5, 1 "
+        "and 0.5 points, and by more than two standard errors. (few): within two standard errors only where these are "
+        "no less than of independent outcomes; the bootstrap says less, for next to no miss was seen, or due. PINBALL "
+        "in requests/s."
     )
     named = [f"{hours} {level}" for hours in ("ALL", "BUSY") for level in (".9", ".95", ".99")]
     lines = tuple(
