@@ -174,7 +174,7 @@ class Cluster:
         elif math.ceil(at) - 1 in self._unknown[k]:
             offsets = Reading(None, self.now, _ABSENT)
         else:
-            offsets = Reading(TopicOffsets(line.numbers, end, line.begin, committed), time, _FRESH)
+            offsets = Reading(TopicOffsets(line.numbers, end, line.begin, committed, line.assignor), time, _FRESH)
         latency: Reading[LatencySample]
         if taken in self._no_metrics[k]:
             latency = Reading(None, self.now, _ABSENT)

@@ -45,6 +45,7 @@ class Offsets:
     lag: int  # end offsets less committed ones, where there are any: as dashboards count it, expired messages included
     without_commit: int  # partitions in which the group has committed nothing
     largest_backlog: int  # of a single partition
+    assignor: str | None = None  # how the group splits the partitions, as Kafka tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,7 @@ def _offsets(seen: TopicOffsets) -> Offsets:
         lag=int((seen.end - seen.committed)[known].sum()),
         without_commit=int(len(known) - known.sum()),
         largest_backlog=int(waiting.max(initial=0)),
+        assignor=seen.assignor,
     )
 
 

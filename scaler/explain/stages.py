@@ -123,6 +123,7 @@ def _load(facts: Facts) -> Stage:
 
 def _capacity(facts: Facts) -> Stage:
     n, declared = facts.decision.numbers, facts.service.service_rate
+    assignor = None if facts.offsets is None else facts.offsets.assignor
     numbers = [
         Quantity("service rate", n.service_rate, "requests/s", f"of one replica; declared {declared:.4g}"),
         Quantity("planned rate", n.planned_rate, "requests/s", "of it, so that queues stay short"),
@@ -133,6 +134,8 @@ def _capacity(facts: Facts) -> Stage:
     ]
     if n.waiting_for_node is not None:
         numbers.append(Quantity("waiting for a node", n.waiting_for_node, "replicas", "of the pending ones"))
+    if assignor is not None:
+        numbers.append(Quantity("assignor", assignor, "", "how the group splits its partitions"))
     if n.service_rate is None:
         parts = [f"One replica is taken to serve {declared:.3g} requests/s, as declared"]
     else:

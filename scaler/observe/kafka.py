@@ -2,9 +2,9 @@
 
 Limits. End offsets count what was written, so transaction markers count as messages: with transactional producers
 arrivals and lag are too high by one for each transaction and partition. Offsets of a topic that was deleted and made
-anew start again at 0; they are read as they are, and the plan sees that they went backwards. Groups are not described
-(a description that is under way when the broker goes can end the process, and knows classic groups only), so who holds
-which partition is not known; when a pod began to serve is learned elsewhere (``joins.py``).
+anew start again at 0; they are read as they are, and the plan sees that they went backwards. Groups are described for
+their assignor alone, and seldom (``assignors.py``), so who holds which partition at a tick is not known; when a pod
+began to serve is learned elsewhere (``joins.py``).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from forecasting.series import Series
 from scaler.clock import Clock, SystemClock
+from scaler.observe.assignors import Assignors
 from scaler.observe.history import LogBounds, boundaries, known_from, rates
 from scaler.observe.kafka_client import LONGEST, Client, Fault, bury, certificates, outcome, resolve
 from scaler.observe.ports import GroupTopic
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 HISTORY_TIMEOUT = 60.0  # s; a week at 5-minute steps over 12 partitions takes a few
 LOOK_UP_TIMEOUT = 10.0  # s for one look-up of a history
+DESCRIBED = 1.0  # s that a sample waits, at most, for descriptions once it has all else
 IN_FLIGHT = 64  # look-ups of a history on their way at once: more gains nothing and burdens the broker
 _NO_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_EXCEPTION})
 
@@ -72,6 +74,7 @@ class KafkaOffsets:
         self._history_timeout = history_timeout
         self._clock = clock or SystemClock()
         self._sampling = _Connection(self._config, give_up)
+        self._assignors = Assignors()
         # Thousands of look-ups must not delay a sample, and one of them may take its time: all would be lost with it.
         patient = max(round(min(LOOK_UP_TIMEOUT, history_timeout) * 1000), 1000)
         self._remembering = _Connection({"socket.timeout.ms": patient, **config}, give_up)
@@ -83,7 +86,7 @@ class KafkaOffsets:
         try:
             began = self._clock.now()
             client = self._sampling.client(self._timeout)
-            return _Pass(client, self._clock, now, self._timeout, began, wanted).run()
+            return _Pass(client, self._clock, now, self._timeout, began, wanted, self._assignors).run()
         except Fault as fault:
             return {one: _failed(now, fault) for one in wanted}
         except _REFUSED as error:
@@ -224,10 +227,18 @@ class _Pass(_Requests):
     """One sample."""
 
     def __init__(
-        self, client: Client, clock: Clock, now: float, timeout: float, began: float, wanted: Sequence[GroupTopic]
+        self,
+        client: Client,
+        clock: Clock,
+        now: float,
+        timeout: float,
+        began: float,
+        wanted: Sequence[GroupTopic],
+        assignors: Assignors,
     ) -> None:
         super().__init__(client, clock, now, timeout, began)
         self.wanted = wanted
+        self.assignors = assignors
 
     def run(self) -> dict[GroupTopic, Reading[TopicOffsets]]:
         if not self.wanted:
@@ -263,7 +274,12 @@ class _Pass(_Requests):
         ends, begins = self.offsets(every, OffsetSpec.latest()), self.offsets(every, OffsetSpec.earliest())
         silent = {group for group, committed in commits.items() if committed == {}}
         listed = [self.admin.list_consumer_groups(request_timeout=LONGEST)] if silent else []
+        described = self._describe(
+            {group for group, committed in commits.items() if isinstance(committed, dict)} - silent
+        )
         self.wait(ends.values(), begins.values(), listed)
+        self.client.settle(described.values(), min(self.left(), DESCRIBED))
+        self.assignors.learn(self.began, described)
         for topic, some in partitions.items():
             try:
                 begin, end = self._values(begins, some), self._values(ends, some)
@@ -274,6 +290,16 @@ class _Pass(_Requests):
                 answers[topic] = Reading(TopicOffsets(number, end, begin, np.full_like(end, -1)), time, Freshness.FRESH)
         absent = self._unknown(silent, listed)
         return {one: self._joined(one, answers[one.topic], commits[one.group], absent) for one in self.wanted}
+
+    def _describe(self, groups: set[str]) -> dict[str, Future[Any]]:
+        """Descriptions of those of the groups whose assignor is to be asked for; none where the client refuses."""
+        asked = self.assignors.due(self.began, groups)
+        try:
+            return dict(self.admin.describe_consumer_groups(asked, request_timeout=LONGEST)) if asked else {}
+        except _REFUSED as error:
+            for group in asked:
+                self.assignors.failed(self.began, group, error)
+            return {}
 
     def _values(self, futures: Offsets, partitions: list[TopicPartition]) -> NDArray[np.int64]:
         found = [self.offset(futures[p], f"topic {p.topic} partition {p.partition}").offset for p in partitions]
@@ -345,7 +371,9 @@ class _Pass(_Requests):
             partition, error = unread[0]
             what = f"consumer group {one.group}, partition {partition} of topic {one.topic}"
             return _failed(self.now, self.client.fault(KafkaException(error), what, self.timeout))
-        offsets = TopicOffsets(seen.partitions, seen.end, seen.begin, np.array(committed, dtype=np.int64))
+        offsets = TopicOffsets(
+            seen.partitions, seen.end, seen.begin, np.array(committed, dtype=np.int64), self.assignors.name(one.group)
+        )
         return Reading(offsets, topic.time, Freshness.FRESH)
 
 

@@ -27,6 +27,9 @@ _CALM = 2.4  # of those that work without a backlog must last before it is evide
 _POISSON = 1e-9  # messages: what the dispersion begins with
 _DISPERSION = 0.98  # of it is kept at each interval
 _CALM_SERVED = 20.0  # requests of each replica in that time, at least
+ROUND_ROBIN = "roundrobin"
+BALANCED = frozenset({"sticky", "cooperative-sticky", "uniform"})  # Kafka's, the last a broker's (KIP-848)
+_DEALT = 4096  # partitions handed out at random, over all random splits: the more there are, the less each split errs
 
 
 class ServiceRate:
@@ -277,17 +280,17 @@ def range_starts(partitions: int, consumers: int) -> Ints:
 class PartitionSplit:
     """How many replicas' worth of service r consumers can give.
 
-    Consumers hold contiguous, even ranges of partitions (what the range and cooperative-sticky assignors come to), or,
-    with ``round_robin``, every r-th one. The consumer with the largest share s of the arrivals limits: r of them keep
-    up with 1 / s replicas' worth. Shares are learned from arrivals, drawn towards an even split as far as counting
-    noise explains the differences.
+    The consumer with the largest share s of the arrivals limits: r of them keep up with 1 / s replicas' worth, the mean
+    of s where several splits are as likely (what waits takes a time in proportion to s to drain). Which partitions a
+    consumer holds follows from the group's assignor (``usable_table``). Shares are learned from arrivals, drawn towards
+    an even split as far as counting noise explains the differences.
     """
 
-    def __init__(self, most: int, memory: float, change: float, round_robin: bool = False) -> None:
+    def __init__(self, most: int, memory: float, change: float) -> None:
         self._most = max(most, 1)
         self._memory = memory  # s
         self._change = change
-        self._round_robin = round_robin
+        self._assignor: str | None = None
         self._counts: Floats = np.zeros(0)
         self._shares: Floats = np.zeros(0)
         self._table: Floats = np.arange(self._most + 1, dtype=np.float64)
@@ -321,9 +324,17 @@ class PartitionSplit:
             self._counts = np.zeros(partitions)
             self._use(np.full(partitions, 1.0 / partitions))
 
+    def assigned_by(self, assignor: str | None) -> None:
+        """The group splits its partitions by the assignor of this name; None tells nothing new."""
+        if assignor is None or assignor == self._assignor:
+            return
+        self._assignor = assignor
+        if len(self._shares) > 0:
+            self._use(self._shares)
+
     def _use(self, shares: Floats) -> None:
         self._shares = shares
-        self._table = usable_table(shares, self._most, self._round_robin)
+        self._table = usable_table(shares, self._most, self._assignor)
         top = int(np.argmax(self._table >= self._table[-1] * (1 - 1e-9)))
         self._cap = top if len(shares) > 0 and (top < self._most or len(shares) <= self._most) else None
 
@@ -351,16 +362,34 @@ class PartitionSplit:
         return count if count <= self._most else max(count, math.ceil(needed))
 
 
+def usable_table(shares: Floats, most: int, assignor: str | None = None) -> Floats:
+    """``table[r]`` for r in 0..most: 1 / (the largest consumer's share of the arrivals). ``shares`` sum to 1.
+
+    ``assignor``, as Kafka names it: "roundrobin" deals partitions out in turn; those in ``BALANCED`` hold each consumer
+    to an even number of partitions, but which ones depends on who came and left before: the mean over random splits.
+    Any other, and None, has even, contiguous ranges, of which the first hold one more, as "range" does for each topic.
+    """
+    orders = np.arange(len(shares))[None]
+    # Of partitions that are all alike it makes no difference which are held together.
+    if assignor in BALANCED and len(shares) > 0 and shares.min() < shares.max():
+        splits = max(_DEALT // len(shares), 4)
+        orders = np.random.default_rng(0).permuted(np.repeat(orders, splits, axis=0), axis=1)
+    return _usable(shares[orders], most, assignor == ROUND_ROBIN)
+
+
 @compiled
-def usable_table(shares: Floats, most: int, round_robin: bool) -> Floats:
-    """``table[r]`` for r in 0..most: 1 / (the largest consumer's share of the arrivals). ``shares`` sum to 1."""
-    partitions = len(shares)
+def _usable(orders: Floats, most: int, round_robin: bool) -> Floats:
+    """The table where each row of ``orders``, shape [splits, partitions], is one that shares are handed out in."""
+    splits, partitions = orders.shape
     table = np.zeros(most + 1)
     for r in range(1, most + 1):
         # A smaller group that happens to be split better is not held against a larger one: assignors differ in that.
         table[r] = table[r - 1]
         if r <= partitions:
-            table[r] = max(table[r], 1.0 / _largest(shares, r, round_robin))
+            largest = 0.0
+            for k in range(splits):
+                largest += _largest(orders[k], r, round_robin)
+            table[r] = max(table[r], splits / largest)
     return table
 
 

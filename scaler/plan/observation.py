@@ -59,6 +59,7 @@ class TopicOffsets:
     end: NDArray[np.int64]  # next offset to be written
     begin: NDArray[np.int64]  # log start: earliest retained offset
     committed: NDArray[np.int64]  # -1 where the group has committed nothing yet
+    assignor: str | None = None  # how the group splits them, by Kafka's name; None: not told
 
 
 @dataclass(frozen=True, slots=True)

@@ -289,6 +289,7 @@ class ServicePlanner:
 
     def _new_offsets(self, time: float, offsets: TopicOffsets) -> Progress | None:
         self._split.known(len(offsets.partitions))
+        self._split.assigned_by(offsets.assignor)
         before, self._offsets = self._offsets, (time, offsets)
         if before is not None and time < before[0]:  # the clock was set back: the times before it say nothing now
             self._lag.clear()

@@ -76,6 +76,7 @@ class FakeBroker:
         self._clock = clock
         self._topics: dict[str, list[_Partition]] = {}
         self._groups: dict[str, dict[tuple[str, int], int]] = {}
+        self._assignors: dict[str, str] = {}  # by group
 
     # What administrators, producers and consumers do.
 
@@ -119,9 +120,11 @@ class FakeBroker:
         """Drop the messages of one partition below offset ``before``."""
         self._topics[topic][partition].cut(before)
 
-    def join(self, group: str) -> None:
-        """A consumer of ``group`` is there, whether or not it has committed."""
+    def join(self, group: str, assignor: str | None = None) -> None:
+        """A consumer of ``group`` is there, whether or not it has committed; with ``assignor``, all go by that one."""
         self._groups.setdefault(group, {})
+        if assignor is not None:
+            self._assignors[group] = assignor
 
     def commit(self, group: str, topic: str, partition: int, offset: int) -> None:
         """Commit; the group comes into being with it."""
@@ -192,5 +195,6 @@ class FakeBroker:
             np.array([log.end for log in logs], dtype=np.int64),
             np.array([log.begin for log in logs], dtype=np.int64),
             np.array([commits.get((one.topic, p), -1) for p in range(len(logs))], dtype=np.int64),
+            self._assignors.get(one.group),
         )
         return Reading(offsets, now, Freshness.FRESH)

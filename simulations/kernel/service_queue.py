@@ -49,7 +49,9 @@ class ServiceQueue:
             [setting.rate, setting.time, setting.service.within - setting.time, setting.rebalance.pause, 0.0]
         )
         even = float(np.ptp(self._parts[queue.SHARE])) == 0.0
-        code = assignment.CODE[setting.queue.assignor] if isinstance(setting.queue, Partitioned) else 0
+        assignor = setting.queue.assignor if isinstance(setting.queue, Partitioned) else None
+        self.assignor: str | None = None if assignor is None else assignor.value  # by Kafka's name
+        code = 0 if assignor is None else assignment.CODE[assignor]
         how = queue.PROTOCOL[setting.rebalance.protocol]
         self._whole = np.array([not split, code, how, even, 0, 0, 0, -1, 0, NEVER], np.int64)
         self._curves, self._base = self._past(load)

@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
 from scaler.clock import ManualClock
+from scaler.observe.assignors import Assignors
 from scaler.observe.kafka import _Pass
 from scaler.observe.kafka_client import Client, Fault
 from scaler.observe.ports import GroupTopic
@@ -36,7 +37,7 @@ def done(result: Any) -> Future[Any]:
 
 def read(client: Client, *places: tuple[str, int, int, KafkaError | None]) -> Reading[TopicOffsets]:
     """A sample of a topic with two partitions, of which the group's commits are ``places``."""
-    one = _Pass(client, ManualClock(100.0), 100.0, 1.0, 100.0, [CHAT])
+    one = _Pass(client, ManualClock(100.0), 100.0, 1.0, 100.0, [CHAT], Assignors())
     committed = [SimpleNamespace(topic=t, partition=p, offset=o, error=e) for t, p, o, e in places]
     commits = one._commits({"workers": done(SimpleNamespace(topic_partitions=committed))})
     number = np.arange(2, dtype=np.int64)
@@ -69,7 +70,7 @@ def test_an_error_on_another_topic_is_of_no_concern(client: Client) -> None:
 
 
 def test_a_partition_whose_leader_tells_no_offset_is_an_error_of_its_topic(client: Client) -> None:
-    one = _Pass(client, ManualClock(100.0), 100.0, 1.0, 100.0, [CHAT])
+    one = _Pass(client, ManualClock(100.0), 100.0, 1.0, 100.0, [CHAT], Assignors())
     places = [TopicPartition("chat", 0), TopicPartition("chat", 1)]
     told = {place: done(SimpleNamespace(offset=offset)) for place, offset in zip(places, (50, -1), strict=True)}
     with pytest.raises(Fault, match="topic chat partition 1: its leader told no offset") as raised:

@@ -82,6 +82,7 @@ class Loop:
     start_replicas: int = 4
     lead: tuple[float, float] = (1.0, 1.0)  # factors on the service's lead time, uniform between
     weights: np.ndarray | None = None  # of the partitions
+    assignor: str | None = None  # as told; consumers hold ranges, but with "roundrobin" every r-th partition
     dt: float = 0.5
     seed: int = 0
     backlog: float = 0.0
@@ -137,7 +138,10 @@ class Loop:
                 self.lead_times.append(LeadTime(f"p{id(pod)}", 0.0, 0.0, self.now - pod.asked, 0.0, self.now))
         consumers = min(self.serving, self.partitions)
         if consumers and not self.frozen(self.now):
-            for held in np.array_split(np.arange(self.partitions), consumers):
+            number = np.arange(self.partitions)
+            dealt = self.assignor == "roundrobin"
+            split = [number[c::consumers] for c in range(consumers)] if dealt else np.array_split(number, consumers)
+            for held in split:
                 self._serve(held, self.service.service_rate * self.dt)
         self.seconds += len(self.pods) * self.dt
         self.ready.append((self.now, self.serving))
@@ -168,7 +172,7 @@ class Loop:
         number = np.arange(self.partitions)
         end = np.floor(self.end + 1e-6).astype(np.int64)
         done = np.minimum(np.floor(self.done + 1e-6).astype(np.int64), end)
-        offsets = TopicOffsets(number, end, np.zeros_like(end), done)
+        offsets = TopicOffsets(number, end, np.zeros_like(end), done, self.assignor)
         pending = tuple(p.asked for p in self.pods if not p.ready)
         state = ReplicaState(self.desired, self.serving, pending, 0, "t", False)
         new, self.lead_times = tuple(self.lead_times), []

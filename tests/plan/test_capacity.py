@@ -22,19 +22,74 @@ def progress(consumed, before, after=None, seconds=10.0) -> Progress:
     return Progress(0.0, seconds, arrays[0], *arrays, recreated=False)
 
 
-def test_sixteen_partitions_drain_no_faster_on_nine_to_fifteen_consumers() -> None:
-    table = usable_table(np.full(16, 1 / 16), 40, False)
+ASSIGNORS = [None, "range", "roundrobin", "sticky", "cooperative-sticky", "uniform", "our-own"]
+
+
+@pytest.mark.parametrize("assignor", ASSIGNORS)
+def test_sixteen_partitions_drain_no_faster_on_nine_to_fifteen_consumers(assignor: str | None) -> None:
+    table = usable_table(np.full(16, 1 / 16), 40, assignor)
     assert table[8] == pytest.approx(8)
     assert np.allclose(table[9:16], 8)
     assert np.allclose(table[16:], 16)
     assert table[3] == pytest.approx(16 / 6)
+    assert table.tolist() == usable_table(np.full(16, 1 / 16), 40).tolist(), "no assignor matters to even partitions"
 
 
 def test_every_rth_partition_goes_to_another_consumer_round_robin() -> None:
     shares = np.array([0.4, 0.4, 0.1, 0.1])
-    assert usable_table(shares, 2, False).tolist() == [0.0, 1.0, pytest.approx(1 / 0.8)]
-    assert usable_table(shares, 2, True).tolist() == [0.0, 1.0, pytest.approx(2.0)]
-    assert usable_table(np.array([0.1, 0.4, 0.1, 0.4]), 2, True).tolist() == [0.0, 1.0, pytest.approx(1.25)]
+    assert usable_table(shares, 2).tolist() == [0.0, 1.0, pytest.approx(1 / 0.8)]
+    assert usable_table(shares, 2, "roundrobin").tolist() == [0.0, 1.0, pytest.approx(2.0)]
+    apart = np.array([0.1, 0.4, 0.1, 0.4])
+    assert usable_table(apart, 2, "roundrobin").tolist() == [0.0, 1.0, pytest.approx(1.25)]
+
+
+def test_ranges_are_contiguous_and_the_first_hold_one_more() -> None:
+    first, last = np.array([0.1, 0.1, 0.5, 0.15, 0.15]), np.array([0.15, 0.15, 0.5, 0.1, 0.1])
+    assert usable_table(first, 2, "range")[2] == pytest.approx(1 / 0.7), "0, 1 and 2 together"
+    assert usable_table(last, 2, "range")[2] == pytest.approx(1 / 0.8)
+    assert usable_table(first, 40, "range").tolist() == usable_table(first, 40).tolist(), "as where none is known"
+
+
+@pytest.mark.parametrize("assignor", ["sticky", "cooperative-sticky", "uniform"])
+def test_where_only_the_count_is_balanced_the_hottest_is_expected_among_any(assignor: str) -> None:
+    shares = np.array([0.4, 0.4, 0.1, 0.1])
+    table = usable_table(shares, 4, assignor)
+    # One of three splits in two pairs has both hot ones together, 0.8; the others have 0.5.
+    assert table[2] == pytest.approx(1 / 0.6, rel=0.03)
+    # A pair and two alone: one of six pairs is of hot ones, one of cold ones.
+    assert table[3] == pytest.approx(6 / (0.8 + 4 * 0.5 + 0.4), rel=0.03)
+    assert table[4] == pytest.approx(2.5), "alone"
+
+
+@pytest.mark.parametrize("partitions", [5, 16, 100])
+def test_where_only_the_count_is_balanced_the_place_of_a_hot_partition_matters_little(partitions: int) -> None:
+    shares = np.random.default_rng(7).dirichlet(np.full(partitions, 2.0))
+    here, there = (usable_table(s, partitions, "uniform") for s in (shares, np.sort(shares)))
+    assert np.allclose(here, there, rtol=0.06)
+
+
+def test_the_table_is_made_anew_when_the_assignor_changes_and_only_then() -> None:
+    made = split([0.4, 0.4, 0.1, 0.1])
+    table = made.table
+    for told in (None, "range", "our-own", None):
+        made.assigned_by(told)
+        assert made.table.tolist() == table.tolist(), "ranges are the default, and what is not known changes nothing"
+    made.assigned_by("roundrobin")
+    dealt = made.table
+    assert made.worth(2) == pytest.approx(2.0, rel=1e-6)
+    made.assigned_by("roundrobin")
+    made.assigned_by(None)
+    assert made.table is dealt
+    made.assigned_by("range")
+    assert made.worth(2) == pytest.approx(1.25, rel=1e-6)
+
+
+def test_the_assignor_may_be_known_before_the_topic() -> None:
+    made = PartitionSplit(10, memory=1e9, change=0.0)
+    made.assigned_by("roundrobin")
+    assert made.table.tolist() == list(range(11))
+    made.learn(np.array([0.4, 0.4, 0.1, 0.1]) * 1e9, 1.0)
+    assert made.worth(2) == pytest.approx(2.0, rel=1e-6)
 
 
 def test_the_table_against_a_plain_count() -> None:
@@ -45,7 +100,7 @@ def test_the_table_against_a_plain_count() -> None:
         for r in range(1, 61):
             parts = [p.sum() for p in np.array_split(shares, min(r, partitions))]
             best.append(max(best[-1], 1 / max(parts)))
-        assert np.allclose(usable_table(shares, 60, False), best)
+        assert np.allclose(usable_table(shares, 60), best)
 
 
 def test_a_hot_partition_is_the_limit() -> None:
@@ -59,10 +114,12 @@ def test_a_hot_partition_is_the_limit() -> None:
     assert made.least(3.0) > 40, "no count gives that"
 
 
-@given(st.lists(st.floats(0.01, 10), min_size=1, max_size=40), st.integers(1, 60))
-def test_usable_is_never_more_than_replicas_partitions_or_the_hottest(weights: list[float], most: int) -> None:
+@given(st.lists(st.floats(0.01, 10), min_size=1, max_size=40), st.integers(1, 60), st.sampled_from(ASSIGNORS))
+def test_usable_is_never_more_than_replicas_partitions_or_the_hottest(
+    weights: list[float], most: int, assignor: str | None
+) -> None:
     shares = np.array(weights) / sum(weights)
-    table = usable_table(shares, most, False)
+    table = usable_table(shares, most, assignor)
     r = np.arange(most + 1)
     assert np.all(table <= np.minimum(r, len(shares)) + 1e-9)
     assert table.max() <= 1 / shares.max() + 1e-6
@@ -95,7 +152,7 @@ def test_counting_noise_is_no_skew_but_skew_is() -> None:
 
 
 def usable_loss(counts: np.ndarray) -> float:
-    return 1 - usable_table(shrunk_shares(counts), 16, False)[16] / 16
+    return 1 - usable_table(shrunk_shares(counts), 16)[16] / 16
 
 
 def test_the_split_in_use_does_not_follow_every_flicker() -> None:

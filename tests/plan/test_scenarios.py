@@ -253,6 +253,29 @@ def test_a_hot_partition_is_not_answered_with_replicas() -> None:
     assert even.desired <= 8
 
 
+def test_hot_neighbours_need_less_where_the_group_is_known_to_deal_them_out() -> None:
+    """Two hot partitions side by side: ranges of 2 to 8 consumers hold them together, round robin never does."""
+    weights = np.array([4.0, 4.0] + [1.0] * 14)
+
+    def run(assignor: str | None, told: bool = True) -> Loop:
+        def change(now: float, observed: ServiceObservation) -> ServiceObservation:
+            if told or observed.offsets.value is None:
+                return observed
+            offsets = replace(observed.offsets, value=replace(observed.offsets.value, assignor=None))
+            return replace(observed, offsets=offsets)
+
+        policy = policy_for(LAB, lambda t: 17.0)
+        loop = Loop(LAB, policy, lambda t: 17.0, 16, 16, weights=weights, assignor=assignor, change=change)
+        loop.run(400)
+        return loop
+
+    dealt, untold, ranges, unknown = run("roundrobin"), run("roundrobin", told=False), run("range"), run(None)
+    for loop in (dealt, untold, ranges, unknown):
+        assert loop.attainment(60.0) > 0.99
+    assert dealt.seconds < 0.75 * untold.seconds
+    assert [d.desired for d in ranges.decisions] == [d.desired for d in unknown.decisions], "ranges are the default"
+
+
 def test_from_zero_and_back_to_zero() -> None:
     service = replace(LAB, min_replicas=0)
     load = spike(0, 10, 40, 60)
