@@ -130,12 +130,11 @@ def _capacity(facts: Facts) -> Stage:
         Quantity("ready", n.ready, "replicas"),
         Quantity("pending", n.pending, "replicas", "asked for, not serving"),
         Quantity("partitions", n.partitions),
+        Quantity("assignor", assignor, "", "how the group splits them, as Kafka tells"),
         Quantity("useful replicas", n.useful_replicas, "replicas", "more could not be given work"),
     ]
     if n.waiting_for_node is not None:
         numbers.append(Quantity("waiting for a node", n.waiting_for_node, "replicas", "of the pending ones"))
-    if assignor is not None:
-        numbers.append(Quantity("assignor", assignor, "", "how the group splits its partitions"))
     if n.service_rate is None:
         parts = [f"One replica is taken to serve {declared:.3g} requests/s, as declared"]
     else:

@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 
 HISTORY_TIMEOUT = 60.0  # s; a week at 5-minute steps over 12 partitions takes a few
 LOOK_UP_TIMEOUT = 10.0  # s for one look-up of a history
-DESCRIBED = 1.0  # s that a sample waits, at most, for descriptions once it has all else
 IN_FLIGHT = 64  # look-ups of a history on their way at once: more gains nothing and burdens the broker
 _NO_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_EXCEPTION})
 
@@ -85,6 +84,7 @@ class KafkaOffsets:
         """One reading for each wanted, within ``timeout``; a fresh one's time is when its end offsets were asked."""
         try:
             began = self._clock.now()
+            self._assignors.begin(began, {one.group for one in wanted})
             client = self._sampling.client(self._timeout)
             return _Pass(client, self._clock, now, self._timeout, began, wanted, self._assignors).run()
         except Fault as fault:
@@ -274,12 +274,7 @@ class _Pass(_Requests):
         ends, begins = self.offsets(every, OffsetSpec.latest()), self.offsets(every, OffsetSpec.earliest())
         silent = {group for group, committed in commits.items() if committed == {}}
         listed = [self.admin.list_consumer_groups(request_timeout=LONGEST)] if silent else []
-        described = self._describe(
-            {group for group, committed in commits.items() if isinstance(committed, dict)} - silent
-        )
         self.wait(ends.values(), begins.values(), listed)
-        self.client.settle(described.values(), min(self.left(), DESCRIBED))
-        self.assignors.learn(self.began, described)
         for topic, some in partitions.items():
             try:
                 begin, end = self._values(begins, some), self._values(ends, some)
@@ -289,17 +284,23 @@ class _Pass(_Requests):
                 number = np.array([p.partition for p in some], dtype=np.int64)
                 answers[topic] = Reading(TopicOffsets(number, end, begin, np.full_like(end, -1)), time, Freshness.FRESH)
         absent = self._unknown(silent, listed)
-        return {one: self._joined(one, answers[one.topic], commits[one.group], absent) for one in self.wanted}
+        readings = {one: self._joined(one, answers[one.topic], commits[one.group], absent) for one in self.wanted}
+        self._describe({one.group for one, reading in readings.items() if reading.fresh})
+        return readings
 
-    def _describe(self, groups: set[str]) -> dict[str, Future[Any]]:
-        """Descriptions of those of the groups whose assignor is to be asked for; none where the client refuses."""
-        asked = self.assignors.due(self.began, groups)
+    def _describe(self, read: set[str]) -> None:
+        """Ask for the assignors that are due, of the groups that were read; nobody waits for the answers."""
+        asked = self.assignors.due(self.began, read)
+        if not asked:
+            return
         try:
-            return dict(self.admin.describe_consumer_groups(asked, request_timeout=LONGEST)) if asked else {}
+            described = dict(self.admin.describe_consumer_groups(asked, request_timeout=LONGEST))
         except _REFUSED as error:
             for group in asked:
                 self.assignors.failed(self.began, group, error)
-            return {}
+            return
+        self.client.leave(described.values())
+        self.assignors.asked(self.began, described)
 
     def _values(self, futures: Offsets, partitions: list[TopicPartition]) -> NDArray[np.int64]:
         found = [self.offset(futures[p], f"topic {p.topic} partition {p.partition}").offset for p in partitions]
@@ -328,7 +329,7 @@ class _Pass(_Requests):
     def _unknown(self, silent: set[str], listed: list[Future[Any]]) -> set[str] | Fault:
         """Those of the groups without any commit that the cluster does not know at all.
 
-        Listing is the one way that knows groups of both protocols: describing knows classic ones only.
+        One request lists the groups of both protocols, however many are silent.
         """
         if not listed:
             return set()

@@ -106,6 +106,7 @@ class Client:
     def __init__(self, settings: Mapping[str, str | int], secrets: frozenset[str]) -> None:
         self.settings = dict(settings)
         self._owed: list[Future[Any]] = []
+        self._left: list[Future[Any]] = []
         self._lost = False
         self._proved: set[str] = set()
         self.spent = False  # it has seen an outage; librdkafka may never ask a coordinator again after one
@@ -172,6 +173,15 @@ class Client:
             self.serve()
         return bool(self._owed)
 
+    def leave(self, futures: Iterable[Future[Any]]) -> None:
+        """Nobody waits for these, and no pass is held up by them; the client is kept until they have come, too."""
+        self._left = [future for future in (*self._left, *futures) if not future.done()]
+
+    def awaited(self) -> bool:
+        """True while any answer may still come: it must not be destroyed."""
+        self.leave(())
+        return self.owes() or bool(self._left)
+
     def replaceable(self, seconds: float) -> bool:
         """True when another may take its place: it owes nothing, or what may never come and there is room for it."""
         if self._lost and len(_retired) < _MOST_RETIRED:
@@ -231,9 +241,9 @@ class Client:
 
 
 def bury() -> None:
-    """Let go of retired clients that owe nothing any more, and with them of their threads."""
+    """Let go of retired clients to which no answer can come any more, and with them of their threads."""
     with _burying:  # samples and histories have clients of their own; one that owes must not be dropped
-        _retired[:] = [one for one in _retired if one.owes()]
+        _retired[:] = [one for one in _retired if one.awaited()]
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:

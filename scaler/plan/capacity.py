@@ -76,16 +76,19 @@ class ServiceRate:
         """Whether the rate is known well enough: nothing need be tried out."""
         return self.spread <= _SURE
 
-    def learn(self, progress: Progress, ready: int, before: float = 0.0, after: float = 0.0) -> bool:
+    def learn(
+        self, progress: Progress, ready: int, before: float = 0.0, after: float = 0.0, assignor: str | None = None
+    ) -> bool:
         """Take in an interval in which ``ready`` replicas served throughout; False when they were not saturated.
 
         So many messages may have been served ``before`` and committed in it, or served in it and committed ``after``.
+        ``assignor``: as Kafka names it; None: not known.
 
         The caller leaves out intervals with a change of membership, a rolling update or stuck consumers, and those in
         which no message is old: work that is done but not yet committed looks like a backlog, too, and what is consumed
         then is what arrives.
         """
-        if not saturated(progress, ready, self.rate):
+        if not saturated(progress, ready, self.rate, assignor):
             return False
         working = min(ready, len(progress.consumed))
         share = progress.seconds * working
@@ -254,18 +257,24 @@ class _Calm:
         self._last = progress.seconds, came
 
 
-def saturated(progress: Progress, ready: int, rate: float) -> bool:
-    """Whether every consumer surely had work throughout an interval.
+def saturated(progress: Progress, ready: int, rate: float, assignor: str | None = None) -> bool:
+    """Whether every consumer had work throughout an interval, as far as can be told.
 
-    Who holds which partition is not observed; consumers are taken to hold even ranges. Each must have had half of what
-    it could serve in the interval waiting at either end, so that what a hot partition piles up does not speak for all.
+    Who holds which partition is not observed: every r-th one where the group's ``assignor`` is "roundrobin", else even
+    ranges. Each must have had half of what it could serve in the interval waiting at either end, so that what a hot
+    partition piles up does not speak for all.
     """
     partitions = len(progress.consumed)
     if ready < 1 or partitions == 0 or progress.recreated:
         return False
-    starts = range_starts(partitions, min(ready, partitions))
+    consumers = min(ready, partitions)
+    starts = range_starts(partitions, consumers)
     least = rate * progress.seconds / 2
-    ends = (progress.backlog_before, progress.backlog_after)
+    ends = [progress.backlog_before, progress.backlog_after]
+    # Where only the count is balanced, ranges are one holding of many. The worst of them, that a consumer has nothing
+    # but the coldest partitions, would teach nothing where some are cold: a rate declared too high would stay.
+    if assignor == ROUND_ROBIN:
+        ends = [np.concatenate([end[c::consumers] for c in range(consumers)]) for end in ends]
     return all(float(np.add.reduceat(end, starts).min()) >= least for end in ends)
 
 
@@ -300,6 +309,11 @@ class PartitionSplit:
     def partitions(self) -> int | None:
         """None while the topic has not been seen."""
         return len(self._shares) or None
+
+    @property
+    def assignor(self) -> str | None:
+        """By Kafka's name, as last told; None: never."""
+        return self._assignor
 
     @property
     def table(self) -> Floats:

@@ -235,7 +235,7 @@ class ServicePlanner:
         lag = None if fresh is None else self._lag.lag(now, fresh)
         oldest = None if lag is None else lag.at_least
         latency = observed.latency.value if observed.latency is not None and observed.latency.fresh else None
-        self._serving.learn(progress, latency, ready, self._split.worth(ready), known, oldest)
+        self._serving.learn(progress, latency, ready, known, oldest, self._split.assignor)
         left = None if fresh is None else float(backlog(fresh).sum()) if progress is None else progress.waiting
         level = self._level.over(self._window()) if progress is not None and progress.arrived is not None else None
         if progress is not None and left is not None:

@@ -74,12 +74,12 @@ class Serving:
         progress: Progress | None,
         latency: LatencySample | None,
         ready: int,
-        worth: float,
         known: bool,
         oldest: float | None,
+        assignor: str | None = None,
     ) -> None:
-        """Take in a tick. ``worth``: what ``ready`` replicas can give by their partitions; ``known``: no consumer came,
-        went, or stands still; ``oldest``: s that the oldest message has waited at least; None: not known.
+        """Take in a tick. ``known``: no consumer came, went, or stands still; ``oldest``: s that the oldest message has
+        waited at least; ``assignor``: how the group splits its partitions, by Kafka's name. None: not known.
         """
         # Without a commit they may be stuck; and the interval after one without holds the work of both.
         moved = progress is not None and progress.served > 0
@@ -98,7 +98,7 @@ class Serving:
             # While the load changes, so may what is served and not yet committed.
             counted = NOISE * math.sqrt(most / progress.seconds)  # which counts differ by under a steady load
             unclear = max(most - least - counted, 0.0) * self._uncommitted
-            self._rate.learn(progress, ready, math.inf if new else unclear, unclear)
+            self._rate.learn(progress, ready, math.inf if new else unclear, unclear, assignor)
         served = progress.served / progress.seconds
         if progress.waiting <= served * (self._uncommitted + min(self._slack / 2, self._old)):
             # By all that are ready, not by what their partitions' split lets them give: that is only thought.

@@ -13,7 +13,7 @@ from scaler.plan.decision import Numbers, PoolDecision
 from scaler.plan.observation import Freshness, PoolObservation, PoolState, Reading
 from scaler.plan.reasons import Reason
 from scaler.plan.schedule import Window
-from tests.explain.made import NOW, NUMBERS, SERVICE, observation, pool, tick
+from tests.explain.made import NOW, NUMBERS, SERVICE, observation, offsets, pool, tick
 
 BARE = Numbers()
 
@@ -117,6 +117,12 @@ def test_the_capacity(full: Explanation) -> None:
         "more than 11 could not be given work."
     )
     assert numbers(full, StageName.CAPACITY)["planned rate"] == 2.0
+
+
+def test_the_assignor_is_shown_where_kafka_tells_it() -> None:
+    told = Reading(replace(offsets(*([3] * 12)), assignor="roundrobin"), NOW - 0.4, Freshness.FRESH)
+    assert numbers(explain(tick(observation(offsets=told))), StageName.CAPACITY)["assignor"] == "roundrobin"
+    assert numbers(explain(tick()), StageName.CAPACITY)["assignor"] is None
 
 
 def test_partitions_are_named_where_they_bind_and_nothing_better_is_known() -> None:

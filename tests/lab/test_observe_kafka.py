@@ -29,7 +29,7 @@ from scaler.observe.kafka_process import KafkaProcess
 from scaler.observe.ports import GroupTopic
 from scaler.plan.observation import Freshness
 from scaler.plan.reasons import Reason
-from tests.observe.offset_suite import OffsetSuite, a_topic, fresh_name, origin, read
+from tests.observe.offset_suite import OffsetSuite, a_topic, eventually, fresh_name, origin, read
 
 pytestmark = pytest.mark.lab
 
@@ -49,6 +49,7 @@ class RealWorld:
         # again after the second, which a broker that knows nothing of the producer took, and is lost as a duplicate.
         one = {"enable.idempotence": True, "linger.ms": 0, "max.in.flight.requests.per.connection": 1}
         self._producer = Producer({"bootstrap.servers": kafka.bootstrap, **one})
+        self._members: list[Consumer] = []
 
     def now(self) -> float:
         return time.time()
@@ -97,6 +98,19 @@ class RealWorld:
                 pytest.fail(f"cannot commit for group {group} on topic {topic}")
             time.sleep(0.1)
 
+    def join(self, group: str, topic: str, assignor: str, protocol: str = "") -> None:
+        """A member that holds partitions; "uniform" is a broker's own assignor, which no classic group has."""
+        protocol = protocol or ("consumer" if assignor == "uniform" else "classic")
+        how = "group.remote.assignor" if protocol == "consumer" else "partition.assignment.strategy"
+        settings = {"bootstrap.servers": self.kafka.bootstrap, "enable.auto.commit": False}
+        member = Consumer({**settings, "group.id": group, "group.protocol": protocol, how: assignor})
+        self._members.append(member)
+        member.subscribe([topic])
+        deadline = time.time() + 20
+        while not member.assignment():
+            assert time.time() < deadline, f"{group} was assigned nothing"
+            member.poll(0.2)
+
     def stop(self) -> None:
         self.kafka.stop()
 
@@ -104,6 +118,8 @@ class RealWorld:
         self.kafka.start()
 
     def close(self) -> None:
+        for member in self._members:
+            member.close()
         self.source.close()
 
     def _until(self, topic: str, partitions: int) -> None:
@@ -132,25 +148,19 @@ class TestRealBroker(OffsetSuite):
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_a_group_that_has_members_but_no_commits_is_there(world: RealWorld, protocol: str) -> None:
     topic, group = a_topic(world), fresh_name("group")
-    consumer = Consumer(
-        {
-            "bootstrap.servers": world.kafka.bootstrap,
-            "group.id": group,
-            "group.protocol": protocol,
-            "enable.auto.commit": False,
-        }
-    )
-    consumer.subscribe([topic])
-    try:
-        deadline = time.time() + 20
-        while not consumer.assignment() and time.time() < deadline:
-            consumer.poll(0.2)
-        reading = read(world, group, topic)
-    finally:
-        consumer.close()
+    world.join(group, topic, "range", protocol)
+    reading = read(world, group, topic)
     assert reading.freshness is Freshness.FRESH, reading
     assert reading.value is not None
     assert reading.value.committed.tolist() == [-1, -1]
+
+
+def test_the_brokers_own_range_assignor_is_told_by_that_name(world: RealWorld) -> None:
+    topic, group = a_topic(world), fresh_name("group")
+    world.join(group, topic, "range", "consumer")
+    reading = eventually(world, group, topic, lambda r: r.value is not None and r.value.assignor is not None)
+    assert reading.value is not None
+    assert reading.value.assignor == "range"
 
 
 def test_an_outage_leaves_nothing_behind(world: RealWorld) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+import pytest
 
 from scaler.observe.ports import GroupTopic, OffsetSource
 from scaler.plan.observation import Freshness, Reading, TopicOffsets
@@ -32,6 +33,7 @@ class OffsetWorld(Protocol):
     def produce(self, topic: str, partition: int, timestamp: float, count: int) -> None: ...
     def delete_records(self, topic: str, partition: int, before: int) -> None: ...
     def commit(self, group: str, topic: str, partition: int, offset: int) -> None: ...
+    def join(self, group: str, topic: str, assignor: str) -> None: ...
     def stop(self) -> None: ...
     def start(self) -> None: ...
 
@@ -195,6 +197,28 @@ class OffsetSuite:
         reading = read(world, group, topic)
         assert reading.value is not None
         assert (reading.value.begin[0], reading.value.end[0]) == (6, 10)
+
+    # How a group splits the partitions.
+
+    @pytest.mark.parametrize("assignor", ["range", "roundrobin", "cooperative-sticky", "uniform"])
+    def test_the_assignor_of_a_group_with_members_is_told(self, world: OffsetWorld, assignor: str) -> None:
+        topic, group = a_topic(world), fresh_name("group")
+        world.join(group, topic, assignor)
+        reading = eventually(world, group, topic, lambda r: r.value is not None and r.value.assignor is not None)
+        assert reading.value is not None
+        assert reading.value.assignor == assignor
+        again = read(world, group, topic)
+        assert again.value is not None
+        assert again.value.assignor == assignor, "at each sample from then on"
+
+    def test_a_group_that_never_had_members_has_no_assignor(self, world: OffsetWorld) -> None:
+        topic, group = a_topic(world), fresh_name("group")
+        world.commit(group, topic, 0, 0)
+        for _ in range(6):
+            reading = eventually(world, group, topic, lambda r: r.fresh)
+            assert reading.value is not None
+            assert reading.value.assignor is None
+            world.wait(0.1)
 
     # An outage.
 

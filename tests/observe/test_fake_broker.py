@@ -34,6 +34,9 @@ class FakeWorld:
     def produce(self, topic: str, partition: int, timestamp: float, count: int) -> None:
         self.broker.produce(topic, partition, timestamp, count)
 
+    def join(self, group: str, topic: str, assignor: str) -> None:
+        self.broker.join(group, assignor)
+
     def stop(self) -> None:
         self.broker.down = True
 

@@ -140,6 +140,21 @@ def test_clients_that_may_owe_for_ever_end_the_process_once_there_is_no_room_for
     source.close()
 
 
+def test_what_nobody_waits_for_keeps_a_client_and_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_client, "_retired", [])
+    client = Client(*resolve({"bootstrap.servers": NOBODY}))
+    late: Future[None] = Future()
+    client.leave([late])
+    assert not client.owes()
+    assert not client.spent
+    assert client.replaceable(0.0)
+    client.retire()
+    assert kafka_client._retired == [client], "destroyed now, it would meet the answer"
+    late.set_result(None)
+    kafka_client.bury()
+    assert kafka_client._retired == []
+
+
 def test_a_group_whose_turn_did_not_come_is_told_as_such_and_not_as_an_outage() -> None:
     settings, secrets = resolve({"bootstrap.servers": NOBODY})
     client = Client(settings, secrets)

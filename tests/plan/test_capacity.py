@@ -190,6 +190,28 @@ def test_one_consumer_without_work_spoils_the_interval() -> None:
     assert not saturated(progress([20.0] * 4, [500.0] * 4), 0, 2.0)
 
 
+def test_where_partitions_are_dealt_out_each_consumer_has_work_in_every_rth() -> None:
+    hot = progress([20.0, 0.0, 20.0, 0.0], [500.0, 0.0, 500.0, 0.0])
+    assert saturated(hot, 2, 2.0), "in ranges"
+    assert saturated(hot, 2, 2.0, "range")
+    assert not saturated(hot, 2, 2.0, "roundrobin"), "the second consumer has 1 and 3"
+    beside = progress([20.0, 20.0, 0.0, 0.0, 20.0], [500.0, 500.0, 0.0, 0.0, 500.0])
+    assert saturated(beside, 2, 2.0, "roundrobin"), "0, 2 and 4, and 1 and 3"
+    assert not saturated(beside, 3, 2.0, "roundrobin"), "0 and 3, 1 and 4, 2 alone"
+    assert not saturated(progress([9.0] * 4, [500.0] * 4, after=[9.0, 0.0, 9.0, 0.0]), 2, 2.0, "roundrobin")
+
+
+@given(
+    st.lists(st.integers(0, 60), min_size=1, max_size=24),
+    st.integers(1, 30),
+    st.sampled_from([a for a in ASSIGNORS if a != "roundrobin"]),
+)
+def test_every_other_assignor_is_taken_to_hold_ranges(waiting: list[int], ready: int, assignor: str | None) -> None:
+    seen = progress([1.0] * len(waiting), [float(w) for w in waiting])
+    parts = np.array_split(np.array(waiting), min(ready, len(waiting)))
+    assert saturated(seen, ready, 2.0, assignor) == all(part.sum() >= 10 for part in parts)
+
+
 def test_one_wild_interval_moves_a_rate_that_is_known_little() -> None:
     rate = ServiceRate(2.0, 100.0, 2.0, 20.0)
     rate.learn(progress([10_000.0] * 4, [1e6] * 4), 4)

@@ -24,7 +24,7 @@ def learned(intervals: list[tuple[float, float, float]], ready: int = 10) -> flo
     """The rate after (came, served, backlog) of one tick after the other, each late."""
     serving = Serving(replace(REAL, service_rate=2.0), PlanSettings())
     for tick, (came, served, backlog) in enumerate(intervals, start=1):
-        serving.learn(interval(1000.0 + tick * TICK, came, served, backlog), None, ready, 10.0, True, 1e3)
+        serving.learn(interval(1000.0 + tick * TICK, came, served, backlog), None, ready, True, 1e3)
     return serving.rate
 
 
@@ -55,7 +55,7 @@ def taught(within: float, waiting: float, oldest: float, ticks: int = 12) -> flo
     """The rate after ``ticks`` of 15 requests/s served by ten replicas of two, as declared; true is 1.5."""
     serving = Serving(replace(REAL, service_rate=2.0, within=within), PlanSettings())
     for tick in range(1, ticks + 1):
-        serving.learn(interval(1000.0 + tick * TICK, 225.0, 225.0, waiting), None, 10, 10.0, True, oldest)
+        serving.learn(interval(1000.0 + tick * TICK, 225.0, 225.0, waiting), None, 10, True, oldest)
     return serving.rate
 
 
@@ -64,3 +64,19 @@ def test_a_backlog_beyond_what_any_commit_can_be_late_by_teaches_within_a_long_o
     assert taught(600.0, 15.0 * 60.0, 20.0) == 2.0, "what came at once is not old"
     assert taught(600.0, 15.0 * 20.0, 60.0) == 2.0, "one old message is no backlog"
     assert taught(10.0, 15.0 * 20.0, 20.0) == pytest.approx(1.5, rel=0.05), "later than the objective: it always was"
+
+
+def test_consumers_without_work_teach_nothing_where_the_group_is_known_to_deal_partitions_out() -> None:
+    """Two consumers of 2 requests/s; all the load is on partitions 0 and 2, which one of them holds."""
+    hot = np.array([0.5, 0.0, 0.5, 0.0])
+
+    def seen(assignor: str | None) -> float:
+        serving = Serving(replace(REAL, service_rate=2.0), PlanSettings())
+        for tick in range(1, 21):
+            at = 1000.0 + tick * TICK
+            step = Progress(at, TICK, hot * 30.0, hot * 30.0, hot * 1e4, hot * 1e4, False)
+            serving.learn(step, None, 2, True, 1e3, assignor)
+        return serving.rate
+
+    assert seen("roundrobin") == 2.0
+    assert seen(None) == seen("range") == pytest.approx(1.0, rel=0.05), "in ranges both would have work"
