@@ -19,7 +19,7 @@ from forecasting.backtest import Plan, pinball_losses, plan_of, run, usual_every
 from forecasting.backtest_models import MODELS, About
 from forecasting.errors import BadSeries, NotEnoughHistory
 from forecasting.forecaster import Forecaster, Paths
-from forecasting.guarded import Fallback
+from forecasting.guarded import Fallback, Guard
 from forecasting.series import Arrivals, Series
 from forecasting.worker import Worker
 from simulations.bench_calibration import FIRST, HISTORY
@@ -80,6 +80,7 @@ class Compared:
     silent: Mapping[str, int]  # origins at which others had a forecast, where any
     best: str | None  # of the library models
     ratio: float | None  # the default's loss over the best's
+    error: float | None  # standard error of that, from what it would be without each single day
     by_horizon: Mapping[float, float | None]  # the same at each horizon (s), over the same model
 
     @property
@@ -144,31 +145,22 @@ def planned(series: Series, first: int, days: int, seed: int) -> tuple[Series, P
 def run_model_job(job: ModelJob) -> Json:
     """One model over one trace."""
     series, plan = planned(read_trace(find_trace(job.trace)), FIRST[job.trace], job.days, job.seed)
-    return to_json(scored(job.model, series, plan, job.fit_limit))
+    with contextlib.closing(Worker(job.fit_limit)) as guard:
+        return to_json(scored(job.model, series, plan, guard))
 
 
-def scored(model: str, series: Series, plan: Plan, fit_limit: float) -> Scored:
+def scored(model: str, series: Series, plan: Plan, guard: Guard) -> Scored:
     """One model over a series. A model that cannot learn from it has failed, which is no error."""
-    with contextlib.closing(Worker(fit_limit)) as guard:
-        about = About(
-            series.step,
-            _DAY,
-            plan.horizons[-1] * series.step,
-            plan.history * series.step,
-            max(_LEAD_TIME, series.step),
-            guard,
-            plan.seed,
-        )
-        watched = Watched(MODELS[model](about))
-        horizons = tuple(ahead * series.step for ahead in plan.horizons)
-        try:
-            forecasts = run(model, lambda: watched, series, plan)
-        except NotEnoughHistory as short:
-            return Scored(np.full((len(plan.origins), len(horizons)), np.nan), horizons, 0, (), None, str(short))
-    seconds = forecasts.fit_seconds
-    return Scored(
-        pinball_losses(forecasts), horizons, len(seconds), tuple(watched.fell_back), float(np.median(seconds))
-    )
+    step = series.step
+    horizons = tuple(ahead * step for ahead in plan.horizons)
+    about = About(step, _DAY, horizons[-1], plan.history * step, max(_LEAD_TIME, step), guard, plan.seed)
+    watched = Watched(MODELS[model](about))
+    try:
+        forecasts = run(model, lambda: watched, series, plan)
+    except NotEnoughHistory as short:
+        return Scored(np.full((len(plan.origins), len(horizons)), np.nan), horizons, 0, (), None, str(short))
+    losses, seconds = pinball_losses(forecasts), forecasts.fit_seconds
+    return Scored(losses, horizons, len(seconds), tuple(watched.fell_back), float(np.median(seconds)))
 
 
 def to_json(one: Scored) -> Json:
@@ -193,11 +185,12 @@ def run_all(
     by_trace: dict[str, dict[str, Scored]] = {}
     for job in jobs:
         by_trace.setdefault(job.trace, {})[job.model] = from_json(results[job])
-    return [compare(trace, models) for trace, models in by_trace.items()]
+    days = {job.trace: job.days for job in jobs}
+    return [compare(trace, models, days[trace]) for trace, models in by_trace.items()]
 
 
-def compare(trace: str, models: Mapping[str, Scored]) -> Compared:
-    """The default against the library model that is best in hindsight."""
+def compare(trace: str, models: Mapping[str, Scored], days: int) -> Compared:
+    """The default against the library model that is best in hindsight; ``days`` is how many the origins span."""
     known = {name: ~np.isnan(one.losses).any(axis=1) for name, one in models.items() if not one.failed}
     # An origin of which nobody knows anything is no silence.
     anyone = np.logical_or.reduce(list(known.values())) if known else np.zeros(0, dtype=bool)
@@ -218,6 +211,7 @@ def compare(trace: str, models: Mapping[str, Scored]) -> Compared:
         {name: int((anyone & ~there).sum()) for name, there in known.items() if (anyone & ~there).any()},
         best,
         None if best is None else over(losses[DEFAULT], losses[best]),
+        None if best is None else jackknife(models[DEFAULT].losses[both], models[best].losses[both], days),
         {
             horizon: None if ours is None or theirs is None else over(float(ours[h]), float(theirs[h]))
             for h, horizon in enumerate(horizons)
@@ -228,6 +222,17 @@ def compare(trace: str, models: Mapping[str, Scored]) -> Compared:
 def over(ours: float | None, theirs: float | None) -> float | None:
     """The ratio of two losses; None where one is not known, or the lower one is nothing."""
     return None if ours is None or theirs is None or theirs <= 0 else ours / theirs
+
+
+def jackknife(ours: Floats, theirs: Floats, days: int) -> float | None:
+    """Standard error of the ratio of two mean losses [origins, horizons], by leaving out one day after the other
+    (Efron and Stein, 1981): origins of one day are not independent. None of a single day."""
+    parts = [np.array_split(losses.sum(axis=1), days) for losses in (ours, theirs)]
+    sums = np.array([[part.sum() for part in split] for split in parts])
+    above, below = sums.sum(axis=1, keepdims=True) - sums
+    if days < 2 or not (below > 0).all():
+        return None
+    return float(np.std(above / below) * math.sqrt(days - 1))
 
 
 def mean_ratio(compared: Sequence[Compared]) -> float | None:
@@ -250,8 +255,8 @@ def ratios_table(compared: Sequence[Compared]) -> Table:
     about = (
         "Pinball losses of the quantiles .1, .5, .9, .95 and .99 in requests/s, means over horizons and ORIGINS: the "
         "DEFAULT's over that of the BEST library model, one for the whole trace, chosen by what came. MET: at most "
-        f"{MOST:g} on each trace, at most {MOST_MEAN:g} as a geometric mean. The ratio at each horizon is over the "
-        "same model."
+        f"{MOST:g} on each trace, at most {MOST_MEAN:g} as a geometric mean. RATIO with its standard error from the "
+        "differences between days; at each horizon over the same model."
     )
     lines = [
         (
@@ -260,7 +265,7 @@ def ratios_table(compared: Sequence[Compared]) -> Table:
             number(one.losses[DEFAULT], ".4g"),
             one.best or "-",
             number(None if one.best is None else one.losses[one.best], ".4g"),
-            number(one.ratio, ".3f"),
+            number(one.ratio, ".3f") + ("" if one.error is None else f" +- {one.error:.3f}"),
             *(number(one.by_horizon.get(horizon), ".3f") for horizon in ahead),
             "yes" if one.met else "NO",
         )

@@ -39,7 +39,7 @@ SECTION = "models"
     type=click.Choice([name for name in MODELS if name != DEFAULT]),
     help="Beside the default only these.  [default: all]",
 )
-@click.option("--days", type=click.IntRange(min=1), default=6, show_default=True, help="Days that are scored.")
+@click.option("--days", type=click.IntRange(min=1), default=7, show_default=True, help="Days that are scored.")
 @click.option(
     "--fit-limit",
     type=click.FloatRange(min=0, min_open=True),
