@@ -156,8 +156,8 @@ def test_a_run_goes_on_where_it_was_and_again_where_a_model_changed(
     monkeypatch.setattr(bench, "find_trace", Path)
     monkeypatch.setitem(FIRST, "nyc_taxi", 8)
     monkeypatch.setitem(MODELS, "competition", MODELS["seasonal-naive"])  # which is quick
-    jobs, executor, store = jobs_of(["nyc_taxi"], ["naive", "level-season"], 1, 1.0), Counted(), Store(tmp_path, print)
-    assert [job.model for job in jobs] == ["competition", "naive", "level-season"]
+    jobs, executor, store = jobs_of(["nyc_taxi"], ["level-season", "seasonal-naive"], 1, 1.0), Counted(), Store(tmp_path, print)
+    assert [job.model for job in jobs] == ["competition", "level-season", "seasonal-naive"]
 
     def run(version: Callable[[str], str]) -> list[Compared]:
         return run_all(jobs, version, store, executor, lambda *_: None)
@@ -168,7 +168,7 @@ def test_a_run_goes_on_where_it_was_and_again_where_a_model_changed(
     assert all(loss is not None and loss > 0 for loss in one.losses.values())
     assert run(lambda _: "1") == [one]
     assert executor.ran == 3
-    run(lambda model: "2" if model == "naive" else "1")
+    run(lambda model: "2" if model == "level-season" else "1")
     assert executor.ran == 4
 
 
