@@ -102,6 +102,17 @@ def test_no_trace_above_a_limit_and_the_mean_below_another(ratios: tuple[float, 
     assert met(compared) is is_met
 
 
+def test_a_trace_that_no_library_can_make_anything_of_does_not_carry_the_mean() -> None:
+    silent = compare("azfunc_sparse", {"competition": of((0.1, 0.1)), "ets": of((1, 1))}, 1)
+    worse = compare("some", {"competition": of((1.05, 1.05)), "ets": of((1, 1))}, 1)
+    assert met([silent])
+    assert not met([silent, worse])
+    assert [(line[0], line[5], line[-1]) for line in ratios_table([silent, worse]).lines[2:]] == [
+        ("geometric mean", "0.324", "yes"),
+        ("without azfunc_sparse", "1.050", "NO"),
+    ]
+
+
 def test_a_ratio_that_hangs_on_one_day_says_so() -> None:
     """Without the last of three days the ratio is 1; without the first or the second 4 / 3: deviations of 1 / 3."""
     ours, theirs = np.array([[1.0], [1.0], [2.0]]), np.array([[1.0], [1.0], [1.0]])
@@ -156,7 +167,11 @@ def test_a_run_goes_on_where_it_was_and_again_where_a_model_changed(
     monkeypatch.setattr(bench, "find_trace", Path)
     monkeypatch.setitem(FIRST, "nyc_taxi", 8)
     monkeypatch.setitem(MODELS, "competition", MODELS["seasonal-naive"])  # which is quick
-    jobs, executor, store = jobs_of(["nyc_taxi"], ["level-season", "seasonal-naive"], 1, 1.0), Counted(), Store(tmp_path, print)
+    jobs, executor, store = (
+        jobs_of(["nyc_taxi"], ["level-season", "seasonal-naive"], 1, 1.0),
+        Counted(),
+        Store(tmp_path, print),
+    )
     assert [job.model for job in jobs] == ["competition", "level-season", "seasonal-naive"]
 
     def run(version: Callable[[str], str]) -> list[Compared]:
