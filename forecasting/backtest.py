@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.calibration import Coverage, Outcomes, coverage, means_at, randomised_pit
-from forecasting.competition import Judged
 from forecasting.competition_scores import TAUS
 from forecasting.errors import BadSeries, NotEnoughHistory
-from forecasting.forecaster import Forecaster
+from forecasting.forecaster import Forecaster, Judged
 from forecasting.series import Arrivals, Series, check
 
 Floats = NDArray[np.float64]

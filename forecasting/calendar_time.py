@@ -85,12 +85,17 @@ class LocalTime:
 
     @property
     def trusted(self) -> bool:
-        """See :class:`~forecasting.competition.Judged`."""
+        """See :class:`~forecasting.forecaster.Judged`."""
         return bool(getattr(self.forecaster, "trusted", True))
 
     @property
+    def demoted(self) -> bool:
+        """See :class:`~forecasting.forecaster.Judged`."""
+        return bool(getattr(self.forecaster, "demoted", False))
+
+    @property
     def why(self) -> str | None:
-        """See :class:`~forecasting.competition.Judged`."""
+        """See :class:`~forecasting.forecaster.Judged`."""
         return None if self.trusted else getattr(self.forecaster, "why", None)
 
     def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:

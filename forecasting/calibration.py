@@ -42,7 +42,8 @@ class Coverage:
     hours: Hours
     level: float
     share: float
-    error: float  # standard error of ``share``
+    error: float  # standard error of ``share``, no less than that of independent outcomes
+    bootstrap: float  # standard error of ``share`` by the block bootstrap alone
     origins: int
     allowed: float  # distance from ``level`` that is called calibrated in any case
 
@@ -50,6 +51,11 @@ class Coverage:
     def met(self) -> bool:
         """Whether the share is within what is allowed, or within two standard errors."""
         return abs(self.share - self.level) <= max(self.allowed, 2 * self.error)
+
+    @property
+    def within(self) -> bool:
+        """The same by the block bootstrap alone, which is sure where next to no miss was seen."""
+        return abs(self.share - self.level) <= max(self.allowed, 2 * self.bootstrap)
 
 
 def means_at(paths: NDArray[np.floating], step: float, horizon: float, window: float = WINDOW) -> Floats:
@@ -94,7 +100,8 @@ def coverage(
     An hour's is that of its first origin. A mean over the hour would pick hours in which load jumped after some of its
     forecasts were made, and those forecasts for having been too low: nothing could be calibrated there.
     Standard errors: the circular block bootstrap (Politis, Romano, 1992) of six-hour blocks. Where next to no miss was
-    seen that says 0, so no error is below that of as many independent outcomes as horizons fit between the origins.
+    seen that says 0, however few outcomes there are, so no error is below that of as many independent outcomes, were
+    the level right, as horizons fit between the origins (a score test's: by chance a share is so far off).
     """
     if not len(outcomes.origins):
         return []
@@ -121,8 +128,9 @@ def coverage(
         errors = _errors(np.where(picked[:, None], covered, 0.0), np.where(picked, origins, 0.0), seed)
         for k, level in enumerate(levels):
             least = math.sqrt(level * (1 - level) / max(n * apart, 1.0))
-            error = max(float(errors[k]), least)
-            found.append(Coverage(outcomes.horizon, name, level, float(shares[k]), error, round(n), float(allowed[k])))
+            bootstrap = float(errors[k])
+            told = (float(shares[k]), max(bootstrap, least), bootstrap, round(n), float(allowed[k]))
+            found.append(Coverage(outcomes.horizon, name, level, *told))
     return found
 
 

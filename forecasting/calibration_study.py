@@ -33,9 +33,10 @@ def follow(
 ) -> list[Outcomes]:
     """Feed ``load`` (steps of the model's own; NaN is a gap) into a fitted ``model``; returns its outcomes by horizon.
 
-    Every ``every`` s from ``begin`` (unix s; None: from the start) ``count`` paths are drawn from a generator of
-    ``seed``; ``refit`` is called each ``refit_every`` s. An origin counts when the ``window`` s before the horizon are
-    known. Raises ``ValueError`` when the steps differ.
+    Every ``every`` s from ``begin`` (unix s; None: from the start) ``count`` paths are drawn, from a generator of
+    ``seed`` and the origin; ``refit`` is called each ``refit_every`` s. Paths begin where what is known ends; an origin
+    counts when that is no longer ago than the longest horizon, and the ``window`` s before the horizon are known.
+    Raises ``ValueError`` when the steps differ.
     """
     if load.step != model.step:
         raise ValueError(f"load in steps of {load.step} s; the model has steps of {model.step} s")
@@ -44,12 +45,13 @@ def follow(
     stride, between = max(1, round(every / step)), max(1, round(refit_every / step))
     first = 0 if begin is None else max(0, round((begin - load.start) / step))
     rows: list[list[tuple[float, float, float, float]]] = [[] for _ in horizons]
-    drawn, ties = np.random.default_rng((seed, 1)), np.random.default_rng((seed, 2))
+    age = 0  # steps since the newest known one
     for at in range(len(rates) - steps + 1):
         if at and refit is not None and at % between == 0:
             refit(model)
-        if at >= first and (at - first) % stride == 0 and model.ready:
-            paths = model.paths(steps, count, drawn)
+        if at >= first and (at - first) % stride == 0 and model.ready and age <= steps:
+            paths = model.paths(age + steps, count, np.random.default_rng((seed, 1, at)))[:, age:]
+            ties = np.random.default_rng((seed, 2, at))
             for horizon, row in zip(horizons, rows, strict=True):
                 outcome = float(means_at(rates[None, at : at + steps], step, horizon, window)[0])
                 if np.isfinite(outcome):
@@ -57,7 +59,9 @@ def follow(
                     pit = randomised_pit(samples, outcome, max(window, step), float(ties.random()))
                     loss = pinball(samples, outcome, _SCORED)
                     row.append((load.start + at * step, float(np.median(samples)), pit, loss))
+        age += 1
         if np.isfinite(rates[at]):
+            age = 0
             model.update(Arrivals(load.start + (at + 1) * step, step, float(rates[at] * step)))
     return [
         Outcomes(horizon, *np.array(row, dtype=np.float64).reshape(-1, 4).T)

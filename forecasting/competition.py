@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from forecasting.competition_scores import (
 )
 from forecasting.competition_strays import likelihood_rank
 from forecasting.errors import NotEnoughHistory, NotReady
-from forecasting.forecaster import Forecaster, Keeping, Paths
+from forecasting.forecaster import Forecaster, Keeping, Paths, Studying
 from forecasting.repeated import Repeated
 from forecasting.series import LEAST_SEEN, Arrivals, Series, counts_of, resample, step_index
 from forecasting.trajectories import came_over, extremes, means_over, room
@@ -40,38 +40,6 @@ _NAIVE = -1  # the newest level's place beside those of the members
 _TRIAL = 86400.0  # s at the history's end on which models are tried before they are used
 _TRIAL_SHARE = 0.25  # of a short history
 _TRIAL_EVERY = 420.0  # s: no part of what cron likes, or each cycle would be tried at the same few moments of it
-
-
-@runtime_checkable
-class Judged(Protocol):
-    """A forecaster that knows whether it can be trusted."""
-
-    @property
-    def trusted(self) -> bool:
-        """Whether its paths say more than the newest level does; when not, the plan is to be reactive."""
-        ...
-
-    @property
-    def why(self) -> str | None:
-        """Why it is not trusted, in words; None when it is."""
-        ...
-
-
-@runtime_checkable
-class Studying(Protocol):
-    """A forecaster that can be fitted in the background."""
-
-    def kept(self) -> Series:
-        """What it would learn from."""
-        ...
-
-    def study(self, kept: Series) -> Any:
-        """Learn, and change nothing."""
-        ...
-
-    def adopt(self, studied: Any) -> None:
-        """Use what was learned."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -392,16 +360,23 @@ class Competition:
 
     @property
     def trusted(self) -> bool:
-        """See :class:`Judged`."""
+        """See :class:`~forecasting.forecaster.Judged`."""
         return any(m.standing.state is State.PROVEN and not m.standing.out for m in self.members)
 
     @property
     def why(self) -> str | None:
-        """See :class:`Judged`."""
+        """See :class:`~forecasting.forecaster.Judged`."""
         if self.trusted:
             return None
         told = "; ".join(f"{m.forecaster.name}: {said_of(m.standing, m.detail)}" for m in self.members)
         return f"no model beats the newest level beyond doubt {self.lead_time:g} s ahead ({told}): the plan is reactive"
+
+    @property
+    def demoted(self) -> bool:
+        """See :class:`~forecasting.forecaster.Judged`."""
+        return not self.trusted and any(
+            m.standing.strays.lost or m.standing.state is State.DEMOTED for m in self.members
+        )
 
     @property
     def weights(self) -> dict[str, float]:

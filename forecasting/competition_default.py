@@ -151,7 +151,7 @@ class Incumbent(Competition):
 
     @property
     def trusted(self) -> bool:
-        """See :class:`~forecasting.competition.Judged`."""
+        """See :class:`~forecasting.forecaster.Judged`."""
         return any(self._believed())
 
     def _believed(self) -> list[bool]:

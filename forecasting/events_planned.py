@@ -128,13 +128,18 @@ class Planned:
 
     @property
     def trusted(self) -> bool:
-        """See :class:`~forecasting.competition.Judged`."""
+        """See :class:`~forecasting.forecaster.Judged`."""
         near = self.end is not None and self._plan.touches(self.end, self.end + self.reach)
         return near or bool(getattr(self.forecaster, "trusted", True))
 
     @property
+    def demoted(self) -> bool:
+        """See :class:`~forecasting.forecaster.Judged`."""
+        return not self.trusted and bool(getattr(self.forecaster, "demoted", False))
+
+    @property
     def why(self) -> str | None:
-        """See :class:`~forecasting.competition.Judged`."""
+        """See :class:`~forecasting.forecaster.Judged`."""
         return None if self.trusted else getattr(self.forecaster, "why", None)
 
     @property

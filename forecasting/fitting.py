@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from forecasting.competition import Studying
 from forecasting.errors import NotEnoughHistory, said
-from forecasting.forecaster import Forecaster
+from forecasting.forecaster import Forecaster, Studying
 from forecasting.series import Series
 
 

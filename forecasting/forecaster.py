@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,4 +55,41 @@ class Keeping(Forecaster, Protocol):
 
     def kept(self) -> Series | None:
         """The newest history, updates included; None when there is none."""
+        ...
+
+
+@runtime_checkable
+class Judged(Protocol):
+    """A forecaster that knows whether it can be trusted."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether its paths say more than the newest level does; when not, the plan is to be reactive."""
+        ...
+
+    @property
+    def demoted(self) -> bool:
+        """Whether it is not trusted because what came has shown its models to be wrong."""
+        ...
+
+    @property
+    def why(self) -> str | None:
+        """Why it is not trusted, in words; None when it is."""
+        ...
+
+
+@runtime_checkable
+class Studying(Protocol):
+    """A forecaster that can be fitted in the background."""
+
+    def kept(self) -> Series:
+        """What it would learn from."""
+        ...
+
+    def study(self, kept: Series) -> Any:
+        """Learn, and change nothing."""
+        ...
+
+    def adopt(self, studied: Any) -> None:
+        """Use what was learned."""
         ...

@@ -15,6 +15,7 @@ from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.clock import SteadyClock
 from scaler.errors import where
+from scaler.explain.facts import Pool, pool_of
 from scaler.explain.week import Week, remember
 from scaler.observe.gather import Gatherer
 from scaler.observe.watched import Watched, watched
@@ -43,6 +44,7 @@ class Row:
     outcome: Outcome
     last_week: float | None = None  # requests/s a week before the time at which a replica asked for now would serve
     alone: str = ""  # why it is planned without the pool that it names; empty: it names none, or is planned with it
+    pool: Pool | None = None  # that it is planned on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,12 +182,13 @@ class Controller:
             if self._pools is not None and self._led:
                 with _alone("marking the pods of %s", one.group.pool):
                     self._pools.vacate(one.group, decided)
+            on = _pool_of(one.group, pools, decided)
             for member, decision in zip(one.group.members, decided.services, strict=True):
                 if stop is not None and stop.is_set():
                     break
                 scaler = self._scalers[member.service.uid]
                 outcome = self._act(scaler, decision, now)
-                rows[member.service.uid] = self._report(scaler, observed[member.service.uid], decision, outcome)
+                rows[member.service.uid] = self._report(scaler, observed[member.service.uid], decision, outcome, on)
             for pool in decided.pools if one.group.key in pools else ():
                 self._carry_out(one.group, pools[pool.uid], pool, now, pool_rows)
         for bare in self._declared:
@@ -359,8 +362,10 @@ class Controller:
             log.error("%s/%s: %s; please report it", scaler.who.namespace, scaler.who.name, said)
             return Outcome(Reason.INTERNAL_ERROR, said)
 
-    def _report(self, scaler: _Scaler, seen: ServiceObservation, decision: ServiceDecision, outcome: Outcome) -> Row:
-        row = Row(scaler.resource, replace(seen, history=None), decision, outcome, alone=scaler.alone)
+    def _report(
+        self, scaler: _Scaler, seen: ServiceObservation, decision: ServiceDecision, outcome: Outcome, on: Pool | None
+    ) -> Row:
+        row = Row(scaler.resource, replace(seen, history=None), decision, outcome, alone=scaler.alone, pool=on)
         with _alone("reporting %s/%s", scaler.who.namespace, scaler.who.name):
             row = replace(row, last_week=remember(scaler.week, seen, decision, scaler.service))
             self._say(scaler, decision)
@@ -382,6 +387,14 @@ class Controller:
         old = self._rows.get(decision.uid)
         if old is None or old.decision.reasons != decision.reasons:
             log.info("%s/%s: %s", scaler.who.namespace, scaler.who.name, ", ".join(decision.reasons))
+
+
+def _pool_of(group: Group, pools: Mapping[str, PoolSeen], decided: GroupDecision) -> Pool | None:
+    """What is to be told of the pool that the group is planned on."""
+    found = next((pool for pool in decided.pools if pool.uid in pools), None)
+    if group.pool is None or found is None:
+        return None
+    return pool_of(group.pool.metadata.name, pools[found.uid].observation, found)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from scaler.api.predictive_scaler import PredictiveScaler, to_service
 from scaler.controller import Row
-from scaler.explain.facts import Facts, facts
+from scaler.explain.facts import Facts, Pool, facts
 from scaler.journal import Notable
 from scaler.plan.decision import ServiceDecision
 from scaler.plan.observation import ServiceObservation
@@ -16,7 +16,8 @@ from scaler.plan.reasons import Reason
 def facts_of(row: Row, tick: float) -> Facts:
     """One scaler's tick, with ``tick`` seconds between decisions."""
     outcome = row.outcome
-    return resource_facts(row.resource, tick, row.observed, row.decision, row.last_week, outcome.reason, outcome.detail)
+    told = (row.last_week, outcome.reason, outcome.detail, row.pool)
+    return resource_facts(row.resource, tick, row.observed, row.decision, *told)
 
 
 def resource_facts(
@@ -27,6 +28,7 @@ def resource_facts(
     last_week: float | None = None,
     outcome: Reason | None = None,
     detail: str = "",
+    pool: Pool | None = None,
 ) -> Facts:
     """Facts about the service that a resource declares."""
     target = resource.spec.target
@@ -41,6 +43,7 @@ def resource_facts(
         last_week=last_week,
         outcome=outcome,
         detail=detail,
+        pool=pool,
     )
 
 

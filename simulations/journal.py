@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from scaler.explain.facts import Facts, facts
+from scaler.explain.facts import Facts, facts, pool_of
 from scaler.explain.week import Week, remember
 from scaler.journal import Notable
 from scaler.plan.decision import GroupDecision, ServiceDecision
@@ -31,6 +31,9 @@ class SimulatedJournal:
 
     def __call__(self, observed: GroupObservation, decision: GroupDecision) -> None:
         """Take in a tick."""
+        pool = next(
+            (pool_of(p.uid, p, d) for p, d in zip(observed.pools, decision.pools, strict=False) if p.uid == d.uid), None
+        )
         for seen, one in zip(observed.services, decision.services, strict=True):
             service = self._services[one.uid]
             last_week = remember(self._weeks[one.uid], seen, one, service)
@@ -49,6 +52,7 @@ class SimulatedJournal:
                     mode=MODE,
                     last_week=last_week,
                     outcome=outcome,
+                    pool=pool,
                 )
             )
 

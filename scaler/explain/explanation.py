@@ -22,6 +22,7 @@ class StageName(StrEnum):
     FLOOR = "floor"
     SCALE_IN = "scaleIn"
     LIMITS = "limits"
+    NODES = "nodes"
     OUTCOME = "outcome"
     OTHERS = "others"
 
@@ -73,5 +74,5 @@ class Explanation:
     stages: tuple[Stage, ...]
 
     def stage(self, name: StageName) -> Stage:
-        """The stage of that name; each is there once."""
+        """The stage of that name; each is there once, ``nodes`` where the service is planned on a pool of them."""
         return next(stage for stage in self.stages if stage.name is name)

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from scaler.plan.decision import Numbers, ServiceDecision
+from scaler.plan.decision import Numbers, PoolDecision, ServiceDecision
 from scaler.plan.observation import (
     Freshness,
     LatencySample,
+    PoolObservation,
     Reading,
     ReplicaState,
     ServiceObservation,
@@ -70,6 +71,19 @@ class Replicas:
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """The pool of GPU nodes that the service is planned on: what was seen of it, and its decision of the same tick."""
+
+    name: str
+    source: Source
+    decision: PoolDecision
+    ready: int | None = None  # nodes; None: not known, as below
+    pending: int | None = None  # nodes that were asked for and are not Ready
+    empty: int | None = None  # Ready nodes without a pod
+    written: int | None = None  # nodes that are kept at least, as last written
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """One tick of one scaler. Times in unix s, durations in s, rates in requests/s."""
 
@@ -86,6 +100,7 @@ class Facts:
     last_week: float | None = None  # arrival rate a week before the time at which a replica asked for now would serve
     outcome: Reason | None = None  # None: the decision was made, and nothing more is known
     detail: str = ""  # of the outcome
+    pool: Pool | None = None  # None: it is planned alone
 
 
 def facts(
@@ -100,6 +115,7 @@ def facts(
     last_week: float | None = None,
     outcome: Reason | None = None,
     detail: str = "",
+    pool: Pool | None = None,
 ) -> Facts:
     """One tick's facts. A number that cannot be (NaN, infinite) is None: its fault is in the decision's reasons."""
     readings = {KAFKA: observed.offsets, PROMETHEUS: observed.latency, KUBERNETES: observed.replicas}
@@ -117,7 +133,16 @@ def facts(
         last_week=last_week,
         outcome=outcome,
         detail=detail,
+        pool=pool,
     )
+
+
+def pool_of(name: str, observed: PoolObservation, decision: PoolDecision) -> Pool:
+    """One tick of the pool of that name."""
+    source, state = _source(KUBERNETES, observed.state), observed.state.value
+    if state is None:
+        return Pool(name, source, decision)
+    return Pool(name, source, decision, state.ready, len(state.pending_since), state.empty, state.floor)
 
 
 def lead_time(decision: ServiceDecision, service: Service) -> float:

@@ -27,6 +27,11 @@ REASONS: dict[Reason, tuple[StageName, str]] = {
         "The history was refused: its steps stand in no order, or the first hour of load was far below any hour of it; "
         "forecasts begin with eight hours of what is seen live. See where the topic's timestamps come from.",
     ),
+    Reason.FORECAST_DEMOTED: (
+        StageName.FORECAST,
+        "What came has shown the models to be worse than the newest level, or wrong: the plan goes without them until "
+        "they have proven themselves again. `lagcast backtest` shows how they do on the load of the last days.",
+    ),
     Reason.EVENT_WITHOUT_SIZE: (
         StageName.FORECAST,
         "The day that a planned event or holiday is to be like is not in the history: usual load is planned for it.",

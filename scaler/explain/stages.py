@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from scaler.explain.explanation import VERSION, Explanation, Quantity, Stage, StageName
-from scaler.explain.facts import Facts, Source, lead_time
+from scaler.explain.facts import Facts, Pool, Source, lead_time
 from scaler.explain.others import others
 from scaler.explain.reasons import of_stage, said
 from scaler.plan.observation import Freshness
@@ -42,6 +42,7 @@ def explain(facts: Facts) -> Explanation:
             _floor(facts),
             _scale_in(facts),
             _limits(facts),
+            *(() if facts.pool is None else (_nodes(facts.pool),)),
             _outcome(facts),
             _others(facts),
         ),
@@ -240,6 +241,35 @@ def _limits(facts: Facts) -> Stage:
     moved = of_stage(StageName.LIMITS, facts.decision.reasons)
     sentence = " ".join(one.sentence for one in moved) or "No limit binds."
     return _stage(facts, StageName.LIMITS, numbers, sentence)
+
+
+def _nodes(pool: Pool) -> Stage:
+    """What the plan of the whole pool came to: for all services on it together."""
+    d, age = pool.decision, _age(pool.source, pool.decision.time)
+    numbers = (
+        Quantity("pool", pool.name),
+        Quantity(f"{pool.source.name} age", round(age, 3), "s", f"{pool.source.freshness}"),
+        Quantity("ready nodes", pool.ready, "nodes"),
+        Quantity("pending nodes", pool.pending, "nodes", "asked for, not Ready"),
+        Quantity("empty nodes", pool.empty, "nodes", "Ready, without a pod"),
+        Quantity("nodes to keep", d.kept, "nodes", "of the Ready ones"),
+        Quantity("nodes to order", d.ordered, "nodes", "for what comes within the node lead time"),
+        Quantity("least nodes written", pool.written, "nodes", "until now"),
+        Quantity("least nodes", d.floor, "nodes", "to be written"),
+        Quantity("node lead time", d.lead_time, "s", "95 % point, from asked for to Ready"),
+    )
+    reasons = tuple(said(reason) for reason in dict.fromkeys(d.reasons))
+    if d.floor is None:
+        sentence = f"No count is written for pool {pool.name}."
+    else:
+        kept = "" if d.kept is None else f"keeps {d.kept} of {_count(pool.ready)} Ready nodes, "
+        ordered = f"orders {d.ordered} more and " if d.ordered else ""
+        sentence = f"The plan of pool {pool.name} {kept}{ordered}wants {d.floor} at least."
+    if pool.source.freshness is not Freshness.FRESH:
+        sentence += f" Its nodes are not known now ({pool.source.detail or pool.source.freshness})."
+    if d.vacate:
+        sentence += " Pods are marked such that the emptiest node is emptied first."
+    return Stage(StageName.NODES, numbers, reasons, sentence)
 
 
 def _outcome(facts: Facts) -> Stage:

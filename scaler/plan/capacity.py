@@ -107,10 +107,15 @@ class ServiceRate:
         self._untried = self.rate
         return True
 
-    def learn_time(self, sample: LatencySample, ready: int, seconds: float) -> None:
-        """Take in a window of the latency histogram, ``seconds`` after the last one; not while pods are exchanged."""
-        if not self._times.learn(sample, ready, seconds) or not self._times.settled or self._times.alone is None:
-            return
+    def learn_time(self, sample: LatencySample, ready: int, seconds: float) -> bool:
+        """Take in a window of the latency histogram, ``seconds`` after the last one; not while pods are exchanged.
+
+        False when it says nothing.
+        """
+        if not self._times.learn(sample, ready, seconds):
+            return False
+        if not self._times.settled or self._times.alone is None:
+            return True
         if not self._timed:  # what was believed of the rate holds at the first service time that is seen
             self._timed = True
             self._mean += math.log(self._times.alone)
@@ -119,6 +124,7 @@ class ServiceRate:
         self._times.rebased = 0.0
         self._alone = self._times.alone
         self._settle()
+        return True
 
     def learn_calm(
         self, progress: Progress, worth: float, uncommitted: float, utilised: float = 1.0, carried: float = 0.0

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from forecasting.competition import Judged, Studying
 from forecasting.fitting import FitJob, FitRun, Fitter, InPlace
-from forecasting.forecaster import Forecaster
+from forecasting.forecaster import Forecaster, Judged, Studying
 from forecasting.plausible import Joins, in_order
 from forecasting.repeated import Repeated
 from forecasting.series import Arrivals, Series
 from scaler.plan.observation import SET_BACK
 from scaler.plan.paths import Futures, checked, steps_for
+from scaler.plan.reasons import Reason
 
 MOST_STEPS = 4000  # of a path; its last rate goes on
 _RETRY = 60.0  # s before a fit that was lost is tried again; doubled each time
@@ -77,11 +77,6 @@ class Foresight:
         if self._forecaster is None:
             return ""
         return getattr(self._forecaster, "leading", "") or self._forecaster.name
-
-    @property
-    def sizeless(self) -> bool:
-        """Whether something is planned whose size is not known."""
-        return bool(getattr(self._forecaster, "sizeless", False))
 
     def fitted_by(self, fitter: Fitter) -> None:
         """Have fits run by ``fitter`` from now on. A fit that runs is begun anew."""
@@ -226,6 +221,14 @@ class Foresight:
             return Futures(rates, forecaster.step, age)
         except Exception:  # noqa: BLE001 - as above; it may be well again at the next tick
             return None
+
+    def notes(self, drawn: Futures | None) -> tuple[Reason, ...]:
+        """What is to be said of the ``futures`` that were drawn."""
+        if drawn is not None:
+            return (Reason.EVENT_WITHOUT_SIZE,) if getattr(self._forecaster, "sizeless", False) else ()
+        demoted = self._learned and not self._failed and self._judged is not None and self._judged.demoted
+        told = {Reason.HISTORY_REFUSED: self.refused, Reason.FORECAST_DEMOTED: demoted}
+        return (Reason.NO_FORECAST, *(reason for reason, holds in told.items() if holds))
 
     def _ready(self) -> bool:
         try:

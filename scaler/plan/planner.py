@@ -185,7 +185,8 @@ class ServicePlanner:
         replicas = prepared.replicas
         if replicas is None or standing is None or plan is None or futures is None:
             return None
-        told = prepared.observed.latency is not None  # the histogram tells how long a request takes: nothing to try out
+        # Where the histogram tells how long a request takes there is nothing to try out.
+        told = prepared.observed.latency is not None and not self._serving.mute(prepared.now)
         if not (self._serving.trying or (self._serving.unsure and not told)):
             return None
         sound = not (seen.faults or seen.stuck or seen.past or replicas.updating or self._stuck.silent)
@@ -335,11 +336,7 @@ class ServicePlanner:
         drawn: Futures | None,
     ) -> Plan:
         forecast = None if drawn is None else self._forecast(drawn)
-        notes: tuple[Reason, ...] = () if drawn is not None else (Reason.NO_FORECAST,)
-        if drawn is None and self._foresight.refused:
-            notes = (Reason.NO_FORECAST, Reason.HISTORY_REFUSED)
-        if drawn is not None and self._foresight.sizeless:
-            notes = (Reason.EVENT_WITHOUT_SIZE,)
+        notes = self._foresight.notes(drawn)
         recreated = seen.progress is not None and seen.progress.recreated  # a tick from which nothing can be told
         if seen.stuck or recreated or (futures is None and seen.backlog is None):
             return Plan(standing.current, Reason.STEADY, notes, None, forecast, None, None)

@@ -24,6 +24,8 @@ class Reason(StrEnum):
     """The load has been unknown for a while: what the fallback says stands in."""
     HISTORY_REFUSED = "HistoryRefused"
     """The history cannot be the past of this load: forecasts begin with what was seen live."""
+    FORECAST_DEMOTED = "ForecastDemoted"
+    """What came has shown the models to be worse than the newest level, or wrong: the plan goes without them."""
     EVENT_WITHOUT_SIZE = "EventWithoutSize"
     """The day that a planned event or holiday is to be like is not in the history: it is planned as usual load."""
 

@@ -18,6 +18,7 @@ LEAST = 0.65  # the least utilisation that is read out of a queue that is not th
 MINUTE = 60.0  # s for which a change of the load may show in what is not yet committed
 NOISE = 4.0  # standard deviations between the least and the most of a minute's counts
 OLD = 3.0  # longest times between the service of a message and its commit: an older backlog is no such work
+MUTE = 3600.0  # s in which a latency source said nothing of the time in service, and is taken to have nothing to say
 SHORT = 0.1  # of what is foreseen, at most, by which that count may fall short for a while
 
 
@@ -36,6 +37,7 @@ class Serving:
         self._old = OLD * (service.tick + service.service_time + settings.uncommitted)
         self._within = service.within
         self._began: float | None = None  # unix s
+        self._timed = -math.inf  # unix s at which the latency source last said how long a request takes
         self._lately: deque[tuple[float, float]] = deque()  # (unix s, requests/s) of the last minute's intervals
         self._teaches = False  # at the last tick commits moved, and there was a backlog beyond what is not committed
 
@@ -58,6 +60,10 @@ class Serving:
     def trying(self) -> bool:
         """Whether fewer replicas are kept than the plan wants, to learn from it."""
         return self._probe is not None and self._probe.running
+
+    def mute(self, now: float) -> bool:
+        """Whether the latency source, where there is one, tells nothing by which a replica's rate could be known."""
+        return self._began is not None and now - max(self._timed, self._began) > MUTE
 
     def renew(self) -> None:
         """Another pod template."""
@@ -101,8 +107,8 @@ class Serving:
                 self._rate.learn_calm(progress, float(ready), self._uncommitted, utilised, most * self._uncommitted)
         else:
             self._rate.disturbed()
-        if latency is not None:
-            self._rate.learn_time(latency, ready, progress.seconds)
+        if latency is not None and self._rate.learn_time(latency, ready, progress.seconds):
+            self._timed = progress.end
 
     def _queued(self, progress: Progress, oldest: float) -> bool:
         """Whether there is a backlog, and not only work that is done and not committed: older than the objective, or,

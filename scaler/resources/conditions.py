@@ -160,6 +160,12 @@ def _limited(row: Row) -> Finding:
     return Finding(kind, Truth.FALSE, Because.WITHIN_LIMITS, "no limit moved the desired count")
 
 
+_REACTIVE = {
+    Reason.FORECAST_DEMOTED: "what came has shown the models to be worse than the newest level, or wrong",
+    Reason.NO_FORECAST: "there is no forecast (yet)",
+}
+
+
 def _fallback(row: Row) -> Finding:
     kind, reasons = ConditionType.FALLBACK, row.decision.reasons
     if Reason.FALLBACK in reasons:
@@ -173,8 +179,9 @@ def _fallback(row: Row) -> Finding:
         return Finding(kind, Truth.TRUE, Reason.POOL_UNKNOWN, said)
     if row.resource.spec.forecast.model is ForecastModel.NONE:
         return Finding(kind, Truth.FALSE, Because.REACTIVE_BY_CHOICE, "spec.forecast.model is none")
-    if Reason.NO_FORECAST in reasons:
-        return Finding(kind, Truth.TRUE, Reason.NO_FORECAST, "there is no forecast (yet): the plan is reactive")
+    for reason, said in _REACTIVE.items():
+        if reason in reasons:
+            return Finding(kind, Truth.TRUE, reason, f"{said}: the plan is reactive")
     return Finding(kind, Truth.FALSE, Because.FORECASTING, "nothing stands in for anything")
 
 

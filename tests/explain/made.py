@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from scaler.explain.facts import Facts, facts
-from scaler.plan.decision import Forecast, Numbers, ServiceDecision
+from scaler.explain.facts import Facts, Pool, facts, pool_of
+from scaler.plan.decision import Forecast, Numbers, PoolDecision, ServiceDecision
 from scaler.plan.observation import (
     Freshness,
     LatencySample,
+    PoolObservation,
+    PoolState,
     Reading,
     ReplicaState,
     ServiceObservation,
@@ -77,7 +79,19 @@ def decision(**changes: Any) -> ServiceDecision:
 
 def tick(observed: ServiceObservation | None = None, **changes: Any) -> Facts:
     """The facts of a tick; ``changes`` go to the decision, or to the facts themselves."""
-    own = {name: changes.pop(name) for name in ("last_week", "outcome", "detail", "mode", "name") if name in changes}
+    own = {
+        name: changes.pop(name)
+        for name in ("last_week", "outcome", "detail", "mode", "name", "pool")
+        if name in changes
+    }
     service = changes.pop("service", SERVICE)
     given: dict[str, Any] = {"namespace": "prod", "name": "chat", "target": "Deployment/chat", "mode": "Enforce"}
     return facts(observed or observation(), decision(**changes), service, **{**given, **own})
+
+
+def pool(**changes: Any) -> Pool:
+    """Four nodes, of which three are kept and one is empty; two more are ordered."""
+    state = PoolState(ready=4, pending_since=(NOW - 60.0,), empty=1, floor=4)
+    given: dict[str, Any] = {"uid": "p1", "time": NOW, "floor": 5, "reasons": (Reason.FORECAST, Reason.MAX_NODES)}
+    made = PoolDecision(**{**given, "kept": 3, "ordered": 2, "lead_time": 300.0, **changes})
+    return pool_of("gpus", PoolObservation("p1", Reading(state, NOW - 2.0, Freshness.FRESH)), made)

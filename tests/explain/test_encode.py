@@ -30,7 +30,7 @@ STAGES = [
 ]  # fmt: skip
 ROW = {
     "v", "namespace", "name", "target", "mode", "service", "decision", "sources", "offsets", "latency", "replicas",
-    "last_week", "outcome", "detail",
+    "last_week", "outcome", "detail", "pool",
 }  # fmt: skip
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

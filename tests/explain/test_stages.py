@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from scaler.explain.explanation import Explanation, StageName
+from scaler.explain.facts import pool_of
 from scaler.explain.stages import explain
-from scaler.plan.decision import Numbers
-from scaler.plan.observation import Freshness, Reading
+from scaler.plan.decision import Numbers, PoolDecision
+from scaler.plan.observation import Freshness, PoolObservation, PoolState, Reading
 from scaler.plan.reasons import Reason
 from scaler.plan.schedule import Window
-from tests.explain.made import NOW, NUMBERS, SERVICE, observation, tick
+from tests.explain.made import NOW, NUMBERS, SERVICE, observation, pool, tick
 
 BARE = Numbers()
 
@@ -31,7 +32,43 @@ def full() -> Explanation:
 
 
 def test_the_stages_come_in_their_order(full: Explanation) -> None:
-    assert [stage.name for stage in full.stages] == list(StageName)
+    assert [stage.name for stage in full.stages] == [name for name in StageName if name is not StageName.NODES]
+    assert [stage.name for stage in explain(tick(pool=pool())).stages] == list(StageName)
+
+
+def test_the_plan_of_the_pool_is_told_of_each_service_on_it() -> None:
+    made = explain(tick(pool=pool()))
+    stage = made.stage(StageName.NODES)
+    assert stage.sentence == "The plan of pool gpus keeps 3 of 4 Ready nodes, orders 2 more and wants 5 at least."
+    assert [one.code for one in stage.reasons] == [Reason.FORECAST, Reason.MAX_NODES]
+    told = numbers(made, StageName.NODES)
+    assert told == {
+        "pool": "gpus",
+        "kubernetes age": 2.0,
+        "ready nodes": 4,
+        "pending nodes": 1,
+        "empty nodes": 1,
+        "nodes to keep": 3,
+        "nodes to order": 2,
+        "least nodes written": 4,
+        "least nodes": 5,
+        "node lead time": 300.0,
+    }
+    vacated = sentence(explain(tick(pool=pool(vacate=True, ordered=0))), StageName.NODES)
+    assert vacated.startswith("The plan of pool gpus keeps 3 of 4 Ready nodes, wants 5 at least. Pods are marked")
+
+
+def test_a_pool_that_is_not_seen_is_no_pool_without_nodes() -> None:
+    gone: Reading[PoolState] = Reading(
+        None, NOW - 9.0, Freshness.ERROR, Reason.KUBERNETES_UNREACHABLE, "it does not answer"
+    )
+    held = PoolDecision("p1", NOW, None, (Reason.INPUT_ERROR,))
+    made = explain(tick(pool=pool_of("gpus", PoolObservation("p1", gone), held)))
+    assert sentence(made, StageName.NODES) == (
+        "No count is written for pool gpus. Its nodes are not known now (it does not answer)."
+    )
+    known = {name: value for name, value in numbers(made, StageName.NODES).items() if value is not None}
+    assert known == {"pool": "gpus", "kubernetes age": 9.0, "nodes to order": 0}
 
 
 def test_what_was_decided(full: Explanation) -> None:

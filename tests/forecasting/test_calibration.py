@@ -57,6 +57,8 @@ def test_no_miss_at_all_is_no_proof_where_few_were_to_be_expected():
     assert few.share == 1.0
     assert few.error == pytest.approx(np.sqrt(0.9 * 0.1 / 4))
     assert few.met
+    assert not few.within, "the bootstrap of outcomes that are all alike is sure"
+    assert few.bootstrap == 0.0
     many = coverage(outcomes(np.full(24 * 100, 0.2), horizon=1800.0))[0]
     assert not many.met
     assert coverage(outcomes(np.empty(0))) == []
@@ -124,12 +126,29 @@ def test_a_true_law_is_found_calibrated_gaps_left_out_and_refits_made():
     )
     assert refits == [1440 - 100, 2880 - 100, 4320 - 100]
     assert len(model.ends) == len(rates) - 100 - 9
-    assert [len(o.origins) for o in found] == [1151 - 20, 1151 - 20]  # from 0 to 5750
+    # From 0 to 5750; within the gap, and at its end, nothing was known for longer than the longest horizon.
+    assert [len(o.origins) for o in found] == [1151 - 21, 1151 - 22]
     assert all(c.met for o in found for c in coverage(o))
     again = follow(Told(), Series(0.0, 60.0, rates), horizons=(60.0, 600.0), count=100, every=300.0)
     np.testing.assert_array_equal(found[1].pits, again[1].pits)
     more = follow(Told(), Series(0.0, 60.0, 1.02 * rates), horizons=(60.0,), count=100)
     assert not any(c.met for c in coverage(more[0])[:3])
+
+
+def test_after_a_short_gap_paths_are_of_the_time_that_is_scored():
+    class Hand(Told):
+        """Says when, in steps since what it knows: as wide as the horizon is far."""
+
+        def paths(self, steps: int, count: int, rng: np.random.Generator, out: Paths | None = None) -> Paths:
+            begin = int(self.ends[-1] / 60) if self.ends else 0
+            return np.tile(np.arange(begin, begin + steps, dtype=np.float32), (count, 1))
+
+    rates = np.arange(300.0)
+    rates[100:107] = np.nan
+    found = follow(Hand(), Series(0.0, 60.0, rates), horizons=(60.0, 600.0), count=3, every=60.0)
+    for outcomes_of, ahead in zip(found, (0.0, 9.0), strict=True):
+        assert np.array_equal(outcomes_of.medians, outcomes_of.origins / 60 + ahead)
+    assert 103 * 60.0 in found[1].origins
 
 
 def test_a_forecaster_is_followed_and_begins_late():

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from forecasting.calibration import pinball as of_samples
-from forecasting.competition import Competition, Judged
+from forecasting.competition import Competition
 from forecasting.competition_naive import NewestLevel
 from forecasting.competition_scores import TAUS, Doubt, Rules, Standing, State, Sums, pinball, quantiles_of, weights_of
 from forecasting.errors import NotEnoughHistory
+from forecasting.forecaster import Judged
 from forecasting.models.direct import Direct
 from forecasting.models.level_season import LevelSeason
 from forecasting.series import Series

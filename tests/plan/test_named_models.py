@@ -72,7 +72,9 @@ def test_a_named_model_is_believed_until_it_is_wrong(model: str, name: str) -> N
     feed(wrong, 4 * HOUR)
     assert right.trusted
     assert right.leading == name
+    assert not right.demoted
     assert not wrong.trusted
+    assert wrong.demoted
     assert wrong.leading == "naive"
     assert f"no model beats the newest level beyond doubt 120 s ahead ({name}: " in str(wrong.why)
 
@@ -117,6 +119,8 @@ def test_upside_down_a_named_model_is_hardly_worse_than_none(model: str) -> None
     reactive, named = run(None), run(model)
     assert named.attainment() >= reactive.attainment() - 0.001
     assert named.seconds <= 1.15 * reactive.seconds
-    assert Reason.NO_FORECAST in named.decisions[-1].reasons
+    assert {Reason.NO_FORECAST, Reason.FORECAST_DEMOTED} <= set(named.decisions[-1].reasons)
+    assert Reason.FORECAST_DEMOTED not in named.decisions[0].reasons
+    assert not any(Reason.FORECAST_DEMOTED in d.reasons for d in reactive.decisions)
     foreseen = [d.numbers.forecast.model for d in named.decisions if d.numbers.forecast is not None]
     assert set(foreseen) == {NAMES[model]}

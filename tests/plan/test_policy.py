@@ -135,6 +135,7 @@ def test_a_forecaster_that_fails_leaves_a_reactive_plan(forecaster) -> None:
     loop.run(160)
     late = loop.decisions[15:]
     assert all(Reason.NO_FORECAST in d.reasons for d in late)
+    assert not any(Reason.FORECAST_DEMOTED in d.reasons for d in late), "there was none to be found wrong"
     assert all(d.numbers.forecast is None for d in late)
     assert all(d.desired is not None and d.desired >= 1 for d in late)
     assert loop.attainment(60) > 0.9

@@ -15,8 +15,8 @@ import pytest
 
 from forecasting.calendar import Calendar
 from forecasting.calendar_time import LocalTime
-from forecasting.competition import Judged, Studying
 from forecasting.events_planned import Planned
+from forecasting.forecaster import Judged, Studying
 from forecasting.models.seasonal_naive import SeasonalNaive
 from forecasting.series import Arrivals, Series
 from scaler.api.objects import parse

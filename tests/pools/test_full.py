@@ -63,6 +63,9 @@ def test_the_heavy_one_has_what_it_needs_and_no_more_is_asked_for_than_fits(
     assert "GPU pool has all the nodes" in told.stage(StageName.LIMITS).sentence
     assert ("room in the pool", 8) in [(q.name, q.value) for q in told.stage(StageName.LIMITS).numbers]
     assert "gives it 8 replicas" in told.stage(StageName.DEMAND).sentence
+    nodes = told.stage(StageName.NODES)
+    assert "keeps 3 of 3 Ready nodes" in nodes.sentence
+    assert Reason.POOL_FULL in [one.code for one in nodes.reasons]
 
 
 def test_a_minimum_comes_before_another_ones_need(bench: Callable[..., Bench]) -> None:

@@ -89,6 +89,7 @@ LOST: Reading[Any] = Reading(None, NOW, Freshness.ABSENT, Reason.TARGET_NOT_FOUN
         (row(Reason.FORECAST, Reason.MAX_REPLICAS), "ScalingLimited", ("True", "MaxReplicas")),
         (row(Reason.FORECAST, Reason.PARTITIONS), "ScalingLimited", ("True", "Partitions")),
         (row(Reason.REACTIVE_FLOOR, Reason.NO_FORECAST), "Fallback", ("True", "NoForecast")),
+        (row(Reason.NO_FORECAST, Reason.FORECAST_DEMOTED), "Fallback", ("True", "ForecastDemoted")),
         (
             row(Reason.NO_FORECAST, resource=scaler(spec__forecast={"model": "none"})),
             "Fallback",
