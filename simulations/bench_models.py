@@ -269,9 +269,9 @@ def ratios_table(compared: Sequence[Compared]) -> Table:
     about = (
         "Pinball losses of the quantiles .1, .5, .9, .95 and .99 in requests/s, means over horizons and ORIGINS: the "
         "DEFAULT's over that of the BEST library model, one for the whole trace, chosen by what came. MET: at most "
-        f"{MOST:g} on each trace, at most {MOST_MEAN:g} as a geometric mean; also without the trace that is silent most "
-        "of the time, where the libraries' models are so bad that it alone would bring the mean down. RATIO with its "
-        "standard error from the differences between days; at each horizon over the same model."
+        f"{MOST:g} on each trace, at most {MOST_MEAN:g} as a geometric mean; also without the trace that is silent "
+        "most of the time, where the libraries' models are so bad that it alone would bring the mean down. RATIO with "
+        "its standard error from the differences between days; at each horizon over the same model."
     )
     lines = [
         (
