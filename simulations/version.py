@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version as installed
+from importlib.util import find_spec
 from pathlib import Path
 
 from simulations.setting import Load, Setting
@@ -22,6 +23,7 @@ NOT_FILES = (
         "bench_days.py",
         "bench_journal.py",
         "bench_kernel.py",
+        "bench_models.py",
         "bench_not_ahead.py",
         "bench_pool_table.py",
         "bench_report.py",
@@ -88,6 +90,16 @@ WITHOUT: Mapping[str, tuple[str, ...]] = {
 
 # What only `python -m simulations.bench_rubbish` depends on.
 RUBBISH = ("simulations/bench_rubbish.py",)
+# What `python -m simulations.bench_models` depends on ...
+MODELS = ("forecasting", *(f"simulations/{name}.py" for name in ("bench_models", "load_text", "traces")))
+MODELS_LIBRARIES = ("statsmodels", "statsforecast", "prophet")
+# ... but for its models of libraries.
+MODELS_OWN = (
+    "forecasting/direct",
+    *(f"forecasting/models/{name}.py" for name in ("cycle", "direct")),
+    *(f"forecasting/{name}.py" for name in ("competition", "competition_default", "competition_naive")),
+    "forecasting/competition_strays.py",
+)
 # What only `lagcast tune` depends on.
 TUNE = ("simulations/tune.py", "simulations/commands/tune.py")
 TUNE_LIBRARIES = ("optuna",)
@@ -129,6 +141,16 @@ def rubbish_version() -> str:
     return _with(RUBBISH)
 
 
+@cache
+def models_version(model: str) -> str:
+    """The same of what a backtest of ``model`` depends on."""
+    library = model not in ("competition", "direct")
+    paths = sorted(p for name in MODELS for p in _python(ROOT / name))
+    hidden = [ROOT / name for name in (MODELS_OWN if library else ())]
+    known = [name for name in MODELS_LIBRARIES if library and find_spec(name)]
+    return _version(ROOT, [p for p in paths if not any(p.is_relative_to(h) for h in hidden)], (*LIBRARIES, *known))
+
+
 def _with(more: Sequence[str], libraries: Sequence[str] = ()) -> str:
     return _version(ROOT, [*_files(ROOT), *(ROOT / name for name in more)], (*LIBRARIES, *libraries))
 
@@ -143,11 +165,15 @@ def _version(root: Path, paths: Sequence[Path], libraries: Sequence[str]) -> str
     return f"{installed('lagcast')}+{digest.hexdigest()[:12]}"
 
 
+def _python(path: Path) -> list[Path]:
+    """The file, or all those in the folder."""
+    return [path] if path.is_file() else list(path.rglob("*.py"))
+
+
 def _files(root: Path) -> list[Path]:
     found: list[Path] = []
     for source in SOURCES:
-        path = root / source
-        found += [path] if path.is_file() else path.rglob("*.py")
+        found += _python(root / source)
     hidden = [root / name for name in NOT]
     return sorted(
         p

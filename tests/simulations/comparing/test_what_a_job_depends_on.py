@@ -14,7 +14,18 @@ from simulations.bench_runner import Runner
 from simulations.policies.catalog import _KNOWN
 from simulations.scenarios import DEFAULTS, Cell
 from simulations.store import Store
-from simulations.version import OWN, ROOT, SHARED, WITHOUT, files, version, version_at, version_of
+from simulations.version import (
+    MODELS_OWN,
+    OWN,
+    ROOT,
+    SHARED,
+    WITHOUT,
+    files,
+    models_version,
+    version,
+    version_at,
+    version_of,
+)
 from tests.simulations.comparing.test_bench import MadeUp
 
 
@@ -38,6 +49,20 @@ def test_nothing_that_is_left_out_can_be_loaded_late(policy: str) -> None:
     roots = [ROOT / "simulations/bench_jobs.py"]
     if policy:
         roots.append(ROOT / f"simulations/policies/{_KNOWN[policy][0]}.py")
+    reached = reached_from(roots)
+    assert {str(path): f"imported by {reached[path]}" for path in left_out(policy) & set(reached)} == {}
+
+
+def test_models_of_libraries_load_nothing_of_the_default() -> None:
+    own = {p for name in MODELS_OWN for p in (ROOT / name, *(ROOT / name).rglob("*.py"))}
+    assert [path for path in own if not path.exists()] == []
+    theirs = set((ROOT / "forecasting/models").glob("*.py")) - own
+    assert own & set(reached_from([*theirs, ROOT / "forecasting/worker.py"])) == set()
+    assert models_version("ets") == models_version("naive") != models_version("competition") == models_version("direct")
+
+
+def reached_from(roots: list[Path]) -> dict[Path, Path]:
+    """The files that are imported from ``roots`` on, and by which."""
     reached: dict[Path, Path] = {root: root for root in roots}
     waiting = list(roots)
     while waiting:
@@ -46,7 +71,7 @@ def test_nothing_that_is_left_out_can_be_loaded_late(policy: str) -> None:
             if found not in reached:
                 reached[found] = path
                 waiting.append(found)
-    assert {str(path): f"imported by {reached[path]}" for path in left_out(policy) & set(reached)} == {}
+    return reached
 
 
 @cache
