@@ -13,7 +13,7 @@ from forecasting.periods import DAY, MINUTE
 from forecasting.series import Arrivals, Series
 from forecasting.trajectories import add_count_noise
 
-_SEASONS = 3  # kept by level times season: of a day each costs some 45 kB
+SEASONS = 3  # kept by level times season: of a day each costs some 45 kB
 
 
 class Coarse:
@@ -52,12 +52,13 @@ class Coarse:
         return np.maximum(fine, 0.0, out=out)
 
 
-def by_season(step: float, season: float | None = DAY) -> LevelSeason | Coarse:
-    """Level times season, in steps of a minute where ``step`` (s) is a part of it and the season holds many."""
+def by_season(step: float, season: float | None = DAY, kept: int = SEASONS) -> LevelSeason | Coarse:
+    """Level times season, in steps of a minute where ``step`` (s) is a part of it and the season holds many; ``kept``
+    seasons are remembered."""
     inner = step if season is not None and season < 24 * MINUTE else season_step(step)
     if inner == step:
-        return LevelSeason(step, season, seasons_kept=_SEASONS)
-    return Coarse(partial(LevelSeason, inner, season, seasons_kept=_SEASONS), round(inner / step))
+        return LevelSeason(step, season, seasons_kept=kept)
+    return Coarse(partial(LevelSeason, inner, season, seasons_kept=kept), round(inner / step))
 
 
 def season_step(step: float) -> float:
