@@ -11,14 +11,15 @@ from forecasting.forecaster import Paths
 from forecasting.models.cycle import Cycle
 from forecasting.models.level_season import LevelSeason
 from forecasting.periods import DAY, LEAST_CYCLES, MINUTE, Period, find_periods
-from forecasting.seasons import SEASONS, Coarse, by_season, season_step
+from forecasting.seasons import Coarse, by_season, season_step
 from forecasting.series import Arrivals, Recorder, Series, counts_of, resample
 
 WEEK = 7 * DAY
 _SHORTEST, _LONGEST = 2 * MINUTE, 60 * MINUTE  # s: of a short cycle
 _LOOK = 5 * MINUTE  # s: how finely longer ones are looked for
 _CLEAR = 0.3  # share of the load's variation that a cycle explains, for a model of its own
-_SPAN, _MOST = 3 * DAY, 12  # s of errors to draw from, or so many cycles: three of a few hours say little
+_SPAN = 3 * DAY  # s of errors to draw from: a few cycles of some hours say little; or
+_FEWEST, _MOST = 4, 12  # cycles
 _SEEN = 64  # steps that are remembered until a history comes
 
 
@@ -53,7 +54,7 @@ class OwnCycle:
             return Cycle(self.step, _one_of(short, self.step), seed=self.seed)
         season = own_season(history, self.step)
         if season is not None:
-            return by_season(self.step, season, min(max(SEASONS, round(_SPAN / season)), _MOST))
+            return by_season(self.step, season, min(max(_FEWEST, round(_SPAN / season)), _MOST))
         if short is None:
             raise NotEnoughHistory(f"{LEAST_CYCLES * _LONGEST / 3600:g} h of known load are needed to find a cycle")
         raise NoCycle(

@@ -13,7 +13,7 @@ from forecasting.periods import DAY, MINUTE
 from forecasting.series import Arrivals, Series
 from forecasting.trajectories import add_count_noise
 
-SEASONS = 3  # kept by level times season: of a day each costs some 45 kB
+_SEASONS = 3  # kept by level times season: of a day each costs some 45 kB
 
 
 class Coarse:
@@ -52,7 +52,7 @@ class Coarse:
         return np.maximum(fine, 0.0, out=out)
 
 
-def by_season(step: float, season: float | None = DAY, kept: int = SEASONS) -> LevelSeason | Coarse:
+def by_season(step: float, season: float | None = DAY, kept: int = _SEASONS) -> LevelSeason | Coarse:
     """Level times season, in steps of a minute where ``step`` (s) is a part of it and the season holds many; ``kept``
     seasons are remembered."""
     inner = step if season is not None and season < 24 * MINUTE else season_step(step)
