@@ -437,10 +437,10 @@ class Competition:
     # -- refits in the background -----------------------------------------------------------------------------------
 
     def kept(self) -> Series:
-        """The longest history that a member keeps, for :meth:`study`; the newest level's last day when none does."""
-        keeping = [m.forecaster.kept() for m in self.members if isinstance(m.forecaster, Keeping)]
-        found = [kept for kept in keeping if kept is not None]
-        return max(found, key=lambda kept: kept.end - kept.start, default=None) or self.naive.series.series()
+        """For :meth:`study`: the longest history that a member keeps, in own steps if any; else naive's last day."""
+        kept = [k for m in self.members if isinstance(m.forecaster, Keeping) and (k := m.forecaster.kept()) is not None]
+        kept.sort(key=lambda k: (k.step == self.step, k.end - k.start))
+        return kept[-1] if kept else self.naive.series.series()
 
     def study(self, kept: Series) -> Studies:
         """Learn from what :meth:`kept` gave and change nothing: for another thread; then :meth:`adopt` what comes."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from forecasting.competition_default import by_season, default_competition
+from forecasting.competition_default import default_competition
 from forecasting.competition_naive import NewestLevel
 from forecasting.forecaster import Forecaster
+from forecasting.seasons import by_season
 from forecasting.testing import ForecasterConformance
 
 STEP = 15.0

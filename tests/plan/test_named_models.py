@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -36,9 +37,9 @@ def history(inverted: bool = False) -> Series:
     return Series(BEGIN - 7 * DAY, STEP, rates.max() + rates.min() - rates if inverted else rates)
 
 
-def resource(model: str) -> PredictiveScaler:
+def resource(model: str, step: str = "1m") -> PredictiveScaler:
     made = copy.deepcopy(GOOD)
-    made["spec"]["forecast"] = {"model": model, "season": "24h", "history": "7d", "step": "1m"}
+    made["spec"]["forecast"] = {"model": model, "season": "24h", "history": "7d", "step": step}
     return PredictiveScaler.model_validate(made)
 
 
@@ -79,10 +80,10 @@ def test_a_named_model_is_believed_until_it_is_wrong(model: str, name: str) -> N
     assert f"no model beats the newest level beyond doubt 120 s ahead ({name}: " in str(wrong.why)
 
 
-@pytest.mark.parametrize("model", ["levelSeason", "seasonalNaive"])
-def test_a_refit_forgets_no_season(model: str) -> None:
+@pytest.mark.parametrize(("model", "step"), [("levelSeason", "1m"), ("levelSeason", "15s"), ("seasonalNaive", "1m")])
+def test_a_refit_forgets_no_season(model: str, step: str) -> None:
     """The newest level keeps a day; what the model keeps is what it learns from again."""
-    foresight = Foresight(make_forecaster(resource(model)), 50, 0, 2 * HOUR, InPlace(), "chat")
+    foresight = Foresight(make_forecaster(resource(model, step)), 50, 0, 2 * HOUR, InPlace(), "chat")
     foresight.fit(history(), BEGIN)
     (before,) = foresight._forecaster.members
     old = before.forecaster
@@ -95,6 +96,17 @@ def test_a_refit_forgets_no_season(model: str) -> None:
     drawn = foresight.futures(now, 6 * HOUR)
     assert drawn is not None
     assert np.median(drawn.rates[:, -1]) == pytest.approx(load(now + 6 * HOUR), rel=0.25)
+
+
+def test_level_times_season_is_small_and_quick_at_the_usual_step() -> None:
+    """In steps of a minute: 7 days of 15 s would be four times as much."""
+    made = make_forecaster(resource("levelSeason", "15s"))
+    assert isinstance(made, Competition)
+    made.fit(history())
+    feed(made, HOUR)
+    assert made.leading == "level-season"
+    assert len(pickle.dumps(made)) < 600_000
+    assert made.paths(40, 10, np.random.default_rng(0)).shape == (10, 40)
 
 
 @pytest.mark.slow

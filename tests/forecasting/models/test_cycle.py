@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forecasting.competition_default import OwnCycle, default_competition
+from forecasting.competition_default import default_competition
 from forecasting.competition_scores import State
 from forecasting.errors import NoCycle
 from forecasting.models.cycle import Cycle
+from forecasting.own_cycle import OwnCycle
 from forecasting.series import Series
 from forecasting.testing import feed
 
