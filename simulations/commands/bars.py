@@ -34,18 +34,19 @@ class Bars:
             disable=not self._terminal,
         )
         self._tasks: dict[str, Any] = {}
-        self._told: dict[str, int] = {}
+        self._told: dict[str, tuple[int, int]] = {}  # of each phase its total, and the newest twentieth
 
     def show(self, phase: str, done: int, total: int) -> None:
         """How far a phase is."""
         if self._terminal:
             if phase not in self._tasks:
                 self._tasks[phase] = self._bar.add_task(phase, total=total)
-            self._bar.update(self._tasks[phase], completed=done)
+            self._bar.update(self._tasks[phase], completed=done, total=total)
             return
         twentieth = 20 * done // total if total else 20
-        if twentieth > self._told.get(phase, -1):
-            self._told[phase] = twentieth
+        before, told = self._told.get(phase, (total, -1))
+        if twentieth > told or total != before:  # a phase that is gone through again may be longer
+            self._told[phase] = total, twentieth
             click.echo(f"{phase}: {done} of {total}", err=True)
 
     def __enter__(self) -> Bars:
