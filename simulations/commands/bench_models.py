@@ -80,8 +80,9 @@ def bench_models(
             named = {"--trace": traces, "--model": models}
             chosen = [word for option, some in named.items() for one in some for word in (option, one)]
             words = ["python", "-m", "simulations.bench_models", *chosen, "--days", str(days)]
+            words += ["--fit-limit", f"{fit_limit:g}"]
             command = shlex.join([*words, "--write", f"docs/{write.name}"])
-            about = f"{len(compared)} traces, {days} days of each; a fit is stopped after {fit_limit:g} s."
+            about = f"{len(compared)} traces, {days} days of each."
             title = "The default forecaster and the libraries' models"
             write_section(write, SECTION, section(title, command, models_version(DEFAULT), about, tables))
         show(tables, output)

@@ -205,7 +205,9 @@ def test_the_command_fails_where_the_default_is_worse(
     assert f"{loss:.3f}" in result.stdout
     text = page.read_text(encoding="utf-8")
     assert "<!-- begin models -->" in text
-    assert "`python -m simulations.bench_models --trace nyc_taxi --days 7 --write docs/results.md`" in text
+    assert (
+        "`python -m simulations.bench_models --trace nyc_taxi --days 7 --fit-limit 60 --write docs/results.md`" in text
+    )
 
 
 def test_wrong_usage_is_told() -> None:
