@@ -117,7 +117,10 @@ def own_season(history: Series, step: float) -> float | None:
     """Seconds of the period that explains most of what the time of day does not tell: between an hour and a day, but no
     part of a day; or a week. Of three whole ones in the history at least, each is predicted from the others. A whole
     number of steps, of a minute where ``step`` (s) is shorter; None where there is none. Raises ``BadSeries``."""
-    found = find_periods(resample(history, _LOOK) if history.step < _LOOK else history, shortest=_LONGEST)
+    seen = resample(history, _LOOK) if history.step < _LOOK else history
+    # As if it ended with a week: a part of one, at the end that matters, says less than a whole one.
+    ends = round(seen.end % WEEK / seen.step) * seen.step
+    found = find_periods(Series(seen.start - ends, seen.step, seen.rates), shortest=_LONGEST)
     own = [p for p in found if p.strength >= _CLEAR and (p.seconds == WEEK or _turns(p.seconds))]
     strongest = max(own, key=lambda period: period.strength, default=None)
     return None if strongest is None else _in_steps(strongest.seconds, season_step(step), WEEK)
