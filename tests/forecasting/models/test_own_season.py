@@ -73,6 +73,7 @@ def test_what_comes_on_some_days_of_the_week_is_foreseen_on_those(day: int, come
     assert median(model, 20) == pytest.approx(comes, rel=0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("day", "hour", "comes"), [MOMENTS[0], MOMENTS[3]])
 def test_the_default_knows_weekdays_from_four_weeks(day: int, hour: float, comes: float) -> None:
     history = until(MONDAY + (28 + day) * DAY + hour * HOUR, step=600.0)
@@ -154,6 +155,7 @@ def test_parts_of_a_day_are_left_to_the_time_of_day(hours: int) -> None:
     assert own_season(until(MONDAY + 14 * DAY, rota(hours), days=7), STEP) is None
 
 
+@pytest.mark.slow
 def test_the_default_draws_from_seven_hours() -> None:
     """The direct model does not know them."""
     competition = default_competition(STEP, 600.0)
