@@ -38,9 +38,9 @@ def _direct(about: About) -> Forecaster:
 
 
 def _level_season(about: About) -> Forecaster:
-    from forecasting.models.level_season import LevelSeason
+    from forecasting.seasons import ALONE, by_season
 
-    return LevelSeason(about.step, about.season)
+    return by_season(about.step, about.season, ALONE)
 
 
 def _seasonal_naive(about: About) -> Forecaster:

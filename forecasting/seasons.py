@@ -14,6 +14,7 @@ from forecasting.series import Arrivals, Series
 from forecasting.trajectories import add_count_noise
 
 _SEASONS = 3  # kept by level times season: of a day each costs some 45 kB
+ALONE = 7  # where there is no other model: of a day, in steps of a minute, they are 0.5 MB
 
 
 class Coarse:

@@ -20,7 +20,6 @@ from scaler.plan.service import Service
 from scaler.pools.groups import Member
 
 NEAR = 3600.0  # s, and
-_SEASONS = 7  # of level times season where it is alone: of a day, in steps of a minute, they are 0.5 MB
 LEADS = 3.0  # declared lead times: an event so near is planned for even where no model is trusted
 
 
@@ -59,9 +58,9 @@ def _named(forecast: Forecast) -> Callable[[], Forecaster]:
 
         return partial(SeasonalNaive, step, season)
     if forecast.model is ForecastModel.LEVEL_SEASON:
-        from forecasting.seasons import by_season
+        from forecasting.seasons import ALONE, by_season
 
-        return partial(by_season, step, season, _SEASONS)
+        return partial(by_season, step, season, ALONE)
     from forecasting.models.direct import Direct
 
     return partial(Direct, step, keep=max(float(forecast.history), 20 * step))

@@ -138,14 +138,14 @@ class Forecast(Model):
         default=Duration.parse("7d"),
         validate_default=True,
         description="Past that is read back on start: at least one season, or `0s` to read none. Default: a week, "
-        "which is also how long Kafka keeps messages unless told otherwise.",
+        "which is also how long Kafka keeps messages unless told otherwise; that weekdays differ is found in `28d`.",
     )
     model: ForecastModel = Field(
         default=ForecastModel.AUTO,
         description="Forecaster: `direct` (regression on level, day and short periods), `levelSeason` (newest level "
         "times a seasonal ratio), `seasonalNaive` (the last season again), `none` (reactive only) or `auto`: "
-        "`direct`, beside it `levelSeason` where the season is no day, and past cycles of a load that comes by the "
-        "minute, such as a cron job's, each as far as it was right. What is worse than the newest level is left out; "
+        "`direct`, beside it `levelSeason` where the season is no day, and past cycles of a load that is found to have "
+        "its own (a cron job's, a week), each as far as it was right. What is worse than the newest level is left out; "
         "the plan is reactive while there is nothing else. Default: what needs no knowledge of the load.",
     )
     time_zone: TimeZone = Field(

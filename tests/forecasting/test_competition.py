@@ -28,6 +28,17 @@ class TestDefaultOfACronJob(ForecasterConformance):
         return default_competition(STEP, 150.0)
 
 
+@pytest.mark.slow
+class TestDefaultOfAShift(ForecasterConformance):
+    """A spike every seven hours, for two days: the load's own cycle is a season that the time of day does not tell."""
+
+    period = 1680
+    length = 1680 * 7
+
+    def make(self) -> Forecaster:
+        return default_competition(STEP, 150.0)
+
+
 class TestReferee(ForecasterConformance):
     def make(self) -> Forecaster:
         return NewestLevel(STEP)
