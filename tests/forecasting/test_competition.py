@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from forecasting.competition_default import default_competition
 from forecasting.competition_naive import NewestLevel
 from forecasting.forecaster import Forecaster
