@@ -206,6 +206,7 @@ def test_pods_whose_watch_is_silent_are_not_fresh(client: KubeClient, world: Wor
     cluster.close()
 
 
+@pytest.mark.slow
 def test_after_the_clock_was_set_back_a_contact_that_lies_ahead_is_not_believed(
     client: KubeClient, world: World
 ) -> None:
@@ -291,6 +292,7 @@ def test_a_target_that_was_missed_for_a_moment_does_not_tell_its_pods_again(
     assert cluster.lead_times(CHAT) == ()
 
 
+@pytest.mark.slow
 def test_watches_that_hang_do_not_add_up_when_it_closes(world: World, client: KubeClient, api: ApiServer) -> None:
     cluster = KubernetesCluster(client, SystemClock(), limits=LIMITS, timings=QUICK)
     targets = [TargetRef("apps/v1", "Deployment", "shop", f"chat-{n}") for n in range(4)]

@@ -247,6 +247,7 @@ def test_a_watch_whose_last_contact_lies_ahead_vouches_for_nothing(shop: Shop, c
         cluster.close()
 
 
+@pytest.mark.slow
 def test_where_a_pass_is_too_short_for_all_each_comes_to_its_turn(shop: Shop, client: KubeClient) -> None:
     limits = replace(LIMITS, workers=1, pass_time=0.15)
     cluster = KubernetesCluster(client, SystemClock(), limits=limits, timings=QUICK)

@@ -239,6 +239,7 @@ def test_a_service_account_token_is_read_again(tmp_path: Path, api: ApiServer, m
     assert "bearer first" in sent
 
 
+@pytest.mark.slow
 def test_only_the_transport_is_imported() -> None:
     program = (
         "import sys, pathlib, scaler.kube\n"

@@ -241,6 +241,7 @@ def test_a_server_that_ends_each_watch_at_once_is_not_stormed(api: ApiServer, wa
     eventually(lambda: len(api.watched()) >= 2)
 
 
+@pytest.mark.slow
 def test_contact_stands_still_while_nothing_is_heard(api: ApiServer, watch: Callable[..., Watch]) -> None:
     started = watch()
     started.settle(5.0)

@@ -152,6 +152,7 @@ FIELDS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
 @given(st.sampled_from(FIELDS), JSONISH)
 def test_any_value_in_any_field_is_read_or_refused_never_a_traceback(

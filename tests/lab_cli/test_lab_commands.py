@@ -117,6 +117,7 @@ def test_progress_is_a_line_a_step_where_there_is_no_terminal(capsys: pytest.Cap
     assert captured.out == ""
 
 
+@pytest.mark.slow
 def test_progress_moves_on_a_terminal() -> None:
     """Under a real terminal: the present step is shown with its time, and the steps before it are gone."""
     import pty

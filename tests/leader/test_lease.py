@@ -155,6 +155,7 @@ def test_a_change_under_way_keeps_the_lease_from_being_handed_over(
     assert not one.fence.leads()
 
 
+@pytest.mark.slow
 def test_who_may_not_renew_is_no_leader_any_more_and_says_why_once(
     kept: tuple[ApiServer, Kept], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -50,6 +50,7 @@ def test_a_gap_is_not_known_in_seconds_and_in_steps() -> None:
     assert coarse.rates[0] == pytest.approx(made.rates[:60].mean())
 
 
+@pytest.mark.slow
 def test_one_seed_is_one_load_and_a_longer_one_begins_alike() -> None:
     recipe = Recipe(10.0, length=D("30m"), daily=Daily(), noise=AZURE_LLM_CONV)
     made = recipe.make(3).rates

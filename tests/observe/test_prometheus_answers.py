@@ -102,6 +102,7 @@ def test_an_answer_that_is_none(server: _Server, code: int, body: bytes, reason:
     assert server.asked == 1, "a tick asks again anyway"
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_costs_the_time_limit_and_no_more_threads(server: _Server) -> None:
     server.delay, server.body = 1.0, vector(GOOD)
     source = PrometheusLatency(f"http://127.0.0.1:{server.server_port}", 0.2)
@@ -252,6 +253,7 @@ def test_what_nobody_waits_for_any_more_is_not_asked(monkeypatch: pytest.MonkeyP
         source.close()
 
 
+@pytest.mark.slow
 def test_where_time_is_short_each_gets_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     source = PrometheusLatency("http://127.0.0.1:9/", 0.05)
     many = [LatencyQuery("m", f'app="{k}"', 60.0) for k in range(20)]

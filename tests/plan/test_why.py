@@ -28,6 +28,7 @@ def test_what_kept_a_count_up_is_the_highest_of_what_did(
     assert kept_up_by(count, 10, answered, need) == why
 
 
+@pytest.mark.slow
 def test_what_was_lately_needed_is_named_when_it_holds_a_count_that_nothing_else_does() -> None:
     """After a fall from 60 to 20 requests/s, which was foreseen: the need of the last four lead times goes slowly."""
     seen: dict[float, ServiceObservation] = {}

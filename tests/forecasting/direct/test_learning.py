@@ -84,6 +84,7 @@ def test_wild_hours_make_wide_paths_and_calm_hours_narrow_ones():
     assert width(rough) > 3 * width(calm)
 
 
+@pytest.mark.slow
 def test_coarse_history_gets_the_noise_of_counts():
     """Ten-minute means of a constant 1/s know nothing of the 15 s counts' deviation, sqrt(15)/15 = 0.26/s."""
     model = fitted(np.full(3 * 144, 1.0), step=600.0)

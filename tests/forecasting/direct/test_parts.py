@@ -159,6 +159,7 @@ def drawn(members: list[int], shift: int, rates: list[float], longest: int = 1) 
     return out
 
 
+@pytest.mark.slow
 def test_a_path_is_the_forecast_times_a_past_error():
     paths = drawn([0, 1], 0, [4, 9, 4, 9, 19])
     # Origin 0 saw 9, 4, 9 where 9 was forecast; origin 1 saw 9, 19 and no more, where 4 was: both onto 9 + 1.

@@ -193,6 +193,7 @@ def test_the_default_goes_on_without_one_where_there_is_none() -> None:
     assert competition.trusted, "the direct one is believed until it is shown to be worse"
 
 
+@pytest.mark.slow
 def test_a_refit_finds_a_cycle_that_began_since() -> None:
     """It has to be seen to be right, live, before it has a path."""
     competition = default_competition(STEP, 150.0)

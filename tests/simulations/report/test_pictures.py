@@ -38,6 +38,7 @@ def test_nines(attainment: float, shown: float) -> None:
     assert nines(attainment) == pytest.approx(shown)
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn_also_of_nothing(tmp_path: Path) -> None:
     trials = [Trial(0, 0.9, 10.0, True), Trial(1, 0.99, 20.0, True), Trial(2, 0.9, 20.0, False)]
     bound = [BoundPoint(0.99, 70.0), BoundPoint(0.999, 75.0)]
