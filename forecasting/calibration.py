@@ -50,12 +50,15 @@ class Coverage:
     @property
     def met(self) -> bool:
         """Whether the share is within what is allowed, or within two standard errors."""
-        return abs(self.share - self.level) <= max(self.allowed, 2 * self.error)
+        return self._near(self.error)
 
     @property
     def within(self) -> bool:
         """The same by the block bootstrap alone, which is sure where next to no miss was seen."""
-        return abs(self.share - self.level) <= max(self.allowed, 2 * self.bootstrap)
+        return self._near(self.bootstrap)
+
+    def _near(self, error: float) -> bool:
+        return abs(self.share - self.level) <= max(self.allowed, 2 * error)
 
 
 def means_at(paths: NDArray[np.floating], step: float, horizon: float, window: float = WINDOW) -> Floats:

@@ -13,7 +13,7 @@ from forecasting.series import Series
 @dataclass(frozen=True, slots=True, eq=False)
 class FitJob:
     """One fit; picklable. ``of``: whose, for messages. Without a ``history`` the forecaster learns anew from what it
-    keeps, if it can (:class:`~forecasting.competition.Studying`)."""
+    keeps, if it can (:class:`~forecasting.forecaster.Studying`)."""
 
     of: str
     forecaster: Forecaster

@@ -20,7 +20,7 @@ class Passed:
 
 
 def pass_on_study(wrapper: Any) -> None:
-    """Give ``wrapper`` the methods of :class:`~forecasting.competition.Studying` that the forecaster in it has.
+    """Give ``wrapper`` the methods of :class:`~forecasting.forecaster.Studying` that the forecaster in it has.
 
     As attributes of its own: from Python 3.12 on, a check against a protocol does not see what ``__getattr__`` finds.
     """

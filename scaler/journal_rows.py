@@ -16,8 +16,16 @@ from scaler.plan.reasons import Reason
 def facts_of(row: Row, tick: float) -> Facts:
     """One scaler's tick, with ``tick`` seconds between decisions."""
     outcome = row.outcome
-    told = (row.last_week, outcome.reason, outcome.detail, row.pool)
-    return resource_facts(row.resource, tick, row.observed, row.decision, *told)
+    return resource_facts(
+        row.resource,
+        tick,
+        row.observed,
+        row.decision,
+        last_week=row.last_week,
+        outcome=outcome.reason,
+        detail=outcome.detail,
+        pool=row.pool,
+    )
 
 
 def resource_facts(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from simulations.executor import make_executor
 from simulations.faro_input import Published, faro_folder, published_mean, read_published
 from simulations.faro_run import READINGS, SEEDS, TOTALS, FaroResult, FaroRun, run_faro
 from simulations.faro_tables import evaluation
-from simulations.results_page import page_ready, section, write_section
+from simulations.results_page import command_of, page_ready, repeated, section, write_section
 from simulations.version import version
 
 WIDTH = 140  # of the table where stdout is no terminal
@@ -137,13 +136,12 @@ def _command(
     policies: Sequence[str], pairs: Sequence[str], totals: Sequence[int], seeds: Sequence[int], write: Path
 ) -> str:
     """The command that makes these results, without where this machine keeps things."""
-    words = [word for policy in policies for word in ("--policy", policy)]
-    words += [word for pair in pairs for word in ("--policy-option", pair)]
+    given: dict[str, Sequence[str]] = {"--policy": policies, "--policy-option": pairs}
     if tuple(totals) != TOTALS:
-        words += [word for total in totals for word in ("--total", str(total))]
+        given["--total"] = [str(total) for total in totals]
     if tuple(seeds) != SEEDS:
-        words += [word for seed in seeds for word in ("--seed", str(seed))]
-    return shlex.join(["python", "-m", "simulations.faro", *words, "--write", f"docs/{write.name}"])
+        given["--seed"] = [str(seed) for seed in seeds]
+    return command_of("faro", repeated(given), write)
 
 
 def _about(seeds: Sequence[int]) -> str:

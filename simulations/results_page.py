@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from simulations.errors import BadSetting
@@ -28,6 +29,16 @@ def section(title: str, command: str, version: str, about: str, made: Sequence[T
         else:
             parts.append("None.\n")
     return "\n".join(parts)
+
+
+def command_of(module: str, words: Sequence[str], page: Path) -> str:
+    """The command that writes a section of the page: ``python -m simulations.`` and the module, with these words."""
+    return shlex.join(["python", "-m", f"simulations.{module}", *words, "--write", f"docs/{page.name}"])
+
+
+def repeated(options: Mapping[str, Sequence[str]]) -> list[str]:
+    """The words of options that may be given several times, with all that each was given."""
+    return [word for option, given in options.items() for one in given for word in (option, one)]
 
 
 def page_ready(path: Path, name: str) -> None:

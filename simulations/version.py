@@ -98,7 +98,7 @@ MODELS_OWN = (
     "forecasting/direct",
     *(f"forecasting/models/{name}.py" for name in ("cycle", "direct")),
     *(f"forecasting/{name}.py" for name in ("competition", "competition_default", "competition_naive")),
-    "forecasting/competition_strays.py",
+    *(f"forecasting/{name}.py" for name in ("competition_strays", "own_cycle")),
 )
 # What only `lagcast tune` depends on.
 TUNE = ("simulations/tune.py", "simulations/commands/tune.py")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +12,7 @@ import click
 from simulations.bench_calibration import FIRST, HISTORY, SPARSE, calibration_table, study
 from simulations.commands.shell import progress, told
 from simulations.commands.tables import as_json, show
-from simulations.results_page import page_ready, section, write_section
+from simulations.results_page import command_of, page_ready, section, write_section
 from simulations.version import version
 
 SECTION = "calibration"
@@ -52,9 +51,9 @@ def bench_calibration(
         cells = [cell for one in done for cell in one.cells]
         table = calibration_table(done)
         if write is not None:
-            words = ["python", "-m", "simulations.bench_calibration", *traces, "--days", str(days), "--seed", str(seed)]
+            words = [*traces, "--days", str(days), "--seed", str(seed)]
             words += ["--unscaled"] if unscaled else ["--mean", f"{mean:g}"]
-            command = shlex.join([*words, "--write", f"docs/{write.name}"])
+            command = command_of("bench_calibration", words, write)
             about = (
                 f"{len(cells)} cells, of which {sum(cell.met for cell in cells)} are met, "
                 f"{sum(cell.met and not cell.within for cell in cells)} of them not by the bootstrap's error alone."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from simulations.commands.bars import Bars
 from simulations.commands.shell import alone_option, results_options, told
 from simulations.commands.tables import show
 from simulations.executor import make_executor
-from simulations.results_page import page_ready, section, write_section
+from simulations.results_page import command_of, page_ready, repeated, section, write_section
 from simulations.store import Store
 from simulations.version import version
 
@@ -50,8 +49,7 @@ def bench_defaults(
             found = run_all(jobs, version(), store, pool, bars.show)
         made = defaults_tables(found, among, on)
         if write is not None:
-            words = ["python", "-m", "simulations.bench_defaults", *(w for s in scenarios for w in ("--scenario", s))]
-            command = shlex.join([*words, "--write", f"docs/{write.name}"])
+            command = command_of("bench_defaults", repeated({"--scenario": scenarios}), write)
             about = f"{len(on)} cells, {len(among)} candidates, one seed."
             text = section("Defaults, each trace left out once", command, version(), about, made)
             write_section(write, SECTION, text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from simulations.commands.bars import Bars
 from simulations.commands.shell import results_options, told
 from simulations.commands.tables import show
 from simulations.executor import make_executor
-from simulations.results_page import page_ready, section, write_section
+from simulations.results_page import command_of, page_ready, repeated, section, write_section
 from simulations.store import Store
 from simulations.version import models_version
 
@@ -77,11 +76,9 @@ def bench_models(
             compared = run_all(jobs, models_version, store, pool, bars.show)
         tables = [ratios_table(compared), losses_table(compared)]
         if write is not None:
-            named = {"--trace": traces, "--model": models}
-            chosen = [word for option, some in named.items() for one in some for word in (option, one)]
-            words = ["python", "-m", "simulations.bench_models", *chosen, "--days", str(days)]
-            words += ["--fit-limit", f"{fit_limit:g}"]
-            command = shlex.join([*words, "--write", f"docs/{write.name}"])
+            chosen = repeated({"--trace": traces, "--model": models})
+            words = [*chosen, "--days", str(days), "--fit-limit", f"{fit_limit:g}"]
+            command = command_of("bench_models", words, write)
             about = f"{len(compared)} traces, {days} days of each."
             title = "The default forecaster and the libraries' models"
             write_section(write, SECTION, section(title, command, models_version(DEFAULT), about, tables))

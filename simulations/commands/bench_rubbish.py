@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from simulations.commands.bars import Bars
 from simulations.commands.shell import alone_option, results_options, told
 from simulations.commands.tables import show
 from simulations.executor import make_executor
-from simulations.results_page import page_ready, section, write_section
+from simulations.results_page import command_of, page_ready, repeated, section, write_section
 from simulations.scenarios import cells
 from simulations.store import Store
 from simulations.version import rubbish_version, version
@@ -78,11 +77,9 @@ def bench_rubbish(
         judged = judge(found)
         table = rubbish_table(judged)
         if write is not None:
-            named = {"--scenario": scenarios, "--trace": traces, "--wrong": wrongs}
-            chosen = [word for option, some in named.items() for one in some for word in (option, one)]
-            words = ["python", "-m", "simulations.bench_rubbish", *chosen, "--seeds", str(seeds)]
-            words += ["--most-seeds", str(most_seeds)]
-            command = shlex.join([*words, "--write", f"docs/{write.name}"])
+            chosen = repeated({"--scenario": scenarios, "--trace": traces, "--wrong": wrongs})
+            words = [*chosen, "--seeds", str(seeds), "--most-seeds", str(most_seeds)]
+            command = command_of("bench_rubbish", words, write)
             about = f"{len(judged)} cells, of which {sum(one.met for one in judged)} are met."
             write_section(write, SECTION, section("Never worse than reactive", command, version(), about, [table]))
         show([table], output)
