@@ -226,9 +226,14 @@ class Foresight:
         """What is to be said of the ``futures`` that were drawn."""
         if drawn is not None:
             return (Reason.EVENT_WITHOUT_SIZE,) if getattr(self._forecaster, "sizeless", False) else ()
-        demoted = self._learned and not self._failed and self._judged is not None and self._judged.demoted
-        told = {Reason.HISTORY_REFUSED: self.refused, Reason.FORECAST_DEMOTED: demoted}
+        told = {Reason.HISTORY_REFUSED: self.refused, Reason.FORECAST_DEMOTED: self._demoted()}
         return (Reason.NO_FORECAST, *(reason for reason, holds in told.items() if holds))
+
+    def _demoted(self) -> bool:
+        try:
+            return self._learned and not self._failed and self._judged is not None and self._judged.demoted
+        except Exception:  # noqa: BLE001 - as above
+            return False
 
     def _ready(self) -> bool:
         try:

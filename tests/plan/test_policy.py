@@ -118,9 +118,28 @@ class Broken(Foresight):
         return drawn
 
 
+class Muddled(Broken):
+    """Does not know whether it is to be believed."""
+
+    @property
+    def trusted(self) -> bool:
+        self._maybe("trusted")
+        return True
+
+    @property
+    def demoted(self) -> bool:
+        self._maybe("trusted")
+        return False
+
+    @property
+    def why(self) -> str | None:
+        return None
+
+
 @pytest.mark.parametrize(
     "forecaster",
     [
+        pytest.param(lambda: Muddled("trusted"), id="trusted and demoted raise"),
         pytest.param(lambda: Broken("update"), id="update raises"),
         pytest.param(lambda: Broken("paths"), id="paths raises"),
         pytest.param(lambda: Broken("answer"), id="wrong shape"),
