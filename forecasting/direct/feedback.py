@@ -6,8 +6,12 @@ by ``rate * level`` where the quantile was exceeded, and down by ``rate * (1 - l
 run the share covered is the level. The factor multiplies the distance from the median to the quantile. A second term,
 weighed by how high the forecast median is among past levels, does the same for busy hours (as in Gibbs, Cherian,
 Candes, 2023). Counts are compared after noise of a whole count was added to both sides (Machado, Santos Silva, 2005),
-so that load with many zeros has quantiles to track. How often nothing at all comes is left as it was drawn: a factor
-cannot change that.
+so that load with many zeros has quantiles to track.
+
+A factor cannot change how often nothing at all comes. Of that the trees together are too unsure, as a mean of forecasts
+of one event is (Ranjan, Gneiting, 2010). Where nothing is the likelier, its log odds are multiplied by a number of at
+least 1 that moves along the gradient of the log score, at each horizon on its own; so many windows more are emptied,
+those first that hold the least.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ SAMPLES = 128  # of the law that paths are drawn from
 _RATE = 0.03  # of the factors' logarithm, a minute at a horizon of a minute
 _RATE_BUSY = 0.05
 _MOST = 0.9  # of the logarithm, either way
+_RATE_NOTHING = 0.01  # of what the log odds of nothing are multiplied by, in the same unit
+_MOST_NOTHING = 3.0
 _LEAST_SLOPE = 0.1  # of corrected over raw distances between quantiles: order is kept
 _BUSY_FROM, _BUSY_TO = 0.7, 0.9  # shares of past levels between which an hour becomes a busy one
 
@@ -53,9 +59,11 @@ class Factors(NamedTuple):
     ends: Steps  # [horizons]; steps from the origin
     always: Floats  # [horizons, levels]; logarithms
     busy: Floats  # [horizons, levels]; added in full where load is entirely busy
+    nothing: Floats  # [horizons]; what the log odds of nothing coming are multiplied by
     origins: Steps  # [slots]; number of the first step that was not known when something was said, or -1
     limits: Singles  # [slots, horizons, levels]; requests/s, corrected quantiles
     shares: Singles  # [slots, horizons]; how busy, 0 to 1
+    odds: Singles  # [slots, horizons]; log odds of nothing, as drawn
 
 
 class Feedback:
@@ -74,8 +82,10 @@ class Feedback:
             ends,
             np.zeros(shape),
             np.zeros(shape),
+            np.ones(len(ends)),
             np.full(slots, -1, np.int64),
             np.zeros((slots, *shape), np.float32),
+            np.zeros((slots, len(ends)), np.float32),
             np.zeros((slots, len(ends)), np.float32),
         )
         # An hour's misses at a long horizon are nearly one: it learns more slowly.
@@ -92,6 +102,7 @@ class Feedback:
         if self.told < 0:
             self.factors.always[:] = factors.always
             self.factors.busy[:] = factors.busy
+            self.factors.nothing[:] = factors.nothing
 
     def rehearse(self, samples: Singles, came: Floats, calm: float, busy: Range) -> None:
         """Learn at once from past forecasts, in order of time.
@@ -100,8 +111,9 @@ class Feedback:
         """
         count, horizons = came.shape
         limits = np.zeros((count, horizons, len(LEVELS)), np.float32)
-        shares = np.zeros((count, horizons), np.float32)
-        settle(self.factors, self._ordered(samples), came, calm, busy, self.seconds, self.speed, limits, shares)
+        shares, odds = np.zeros((count, horizons), np.float32), np.zeros((count, horizons), np.float32)
+        said = limits, shares, odds
+        settle(self.factors, self._ordered(samples), came, calm, busy, self.seconds, self.speed, *said)
 
     def due(self, newest: int) -> bool:
         """Whether to say something at step number ``newest`` again: once a window."""
@@ -119,9 +131,9 @@ class Feedback:
             return
         slot = (self.told // self.stride) % len(self.factors.origins)
         self.factors.origins[slot] = self.told
-        limits, shares = self.factors.limits[slot : slot + 1], self.factors.shares[slot : slot + 1]
-        ordered = self._ordered(samples)
-        settle(self.factors, ordered, self.unknown, calm, busy, self.seconds, self.speed, limits, shares)
+        own = slice(slot, slot + 1)
+        said = self.factors.limits[own], self.factors.shares[own], self.factors.odds[own]
+        settle(self.factors, self._ordered(samples), self.unknown, calm, busy, self.seconds, self.speed, *said)
 
     def _ordered(self, samples: Singles) -> Singles:
         """``samples``, as blurred counts, ascending. numpy sorts many at once, and guesses no branch wrong."""
@@ -132,7 +144,9 @@ class Feedback:
     def widen(self, paths: Singles, calm: float, busy: Range, ceiling: float) -> None:
         """Correct ``paths`` [count, steps] (requests/s) in place."""
         means = windows(paths, self.width)
-        widen(paths, means, np.sort(means, axis=1), self.factors, calm, busy, self.width, ceiling)
+        ordered = np.sort(means, axis=1)
+        empty(paths, means, ordered, self.factors, self.width, self.seconds)
+        widen(paths, means, ordered, self.factors, calm, busy, self.width, ceiling)
 
 
 @compiled
@@ -156,19 +170,46 @@ def _busy_share(median: float, calm: float, busy: Range) -> float:
 
 
 @compiled
-def _knots(ordered: Singles, always: Floats, extra: Floats, busy: float, raw: Floats, to: Floats) -> None:
-    """Distances from the median to each quantile, as drawn into ``raw`` and corrected into ``to``; both ascend."""
-    median = _quantile(ordered, 0.5)
+def _log_odds(nothing: int, count: int) -> float:
+    """Of nothing, which ``nothing`` of ``count`` samples are; 0, and so left as it is, where that is not most of them,
+    or all."""
+    return math.log((nothing + 0.5) / (count - nothing + 0.5)) if 2 * nothing > count > nothing else 0.0
+
+
+@compiled
+def _level(level: float, said: float, nothing: float) -> float:
+    """Where the quantile at ``level`` lies among samples of which a share of ``said`` is nothing, and ``nothing`` of
+    them should be."""
+    return level * said / nothing if level < nothing and said < nothing else level
+
+
+@compiled
+def _probability(log_odds: float) -> float:
+    return 1.0 / (1.0 + math.exp(-log_odds))
+
+
+@compiled
+def _knots(
+    ordered: Singles, median: float, at: Floats, always: Floats, extra: Floats, busy: float, raw: Floats, to: Floats
+) -> None:
+    """Distances from ``median`` to the quantiles, which lie ``at`` these levels of what was drawn: as drawn into
+    ``raw``, and corrected into ``to``; both ascend."""
     before = corrected = 0.0
     for k in range(len(LEVELS)):
-        distance = max(_quantile(ordered, LEVELS[k]) - median, before)
+        distance = max(_quantile(ordered, at[k]) - median, before)
         factor = math.exp(min(max(always[k] + busy * extra[k], -_MOST), _MOST))
         corrected = max(distance * factor, corrected + _LEAST_SLOPE * (distance - before))
         raw[k], to[k], before = distance, corrected, distance
 
 
 @compiled
-def _move(factors: Factors, h: int, share: float, limits: Singles, came: float, speed: Floats) -> None:
+def _move(
+    factors: Factors, h: int, share: float, odds: float, limits: Singles, came: float, seconds: float, speed: Floats
+) -> None:
+    """``came``: blurred, over ``seconds``."""
+    if odds > 0.0:
+        missed = (1.0 if came < 0.5 / seconds else 0.0) - _probability(factors.nothing[h] * odds)
+        factors.nothing[h] = min(max(factors.nothing[h] + _RATE_NOTHING * speed[h] * missed * odds, 1.0), _MOST_NOTHING)
     for k in range(len(LEVELS)):
         move = speed[h] * ((1.0 if came > limits[k] else 0.0) - (1.0 - LEVELS[k]))
         factors.always[h, k] = min(max(factors.always[h, k] + _RATE * move, -_MOST), _MOST)
@@ -195,8 +236,10 @@ def judge(factors: Factors, rates: Singles, base: int, width: int, stride: int, 
             factors,
             h,
             factors.shares[slot, h],
+            factors.odds[slot, h],
             factors.limits[slot, h],
             _blurred(total / width, seconds, origin),
+            seconds,
             speed,
         )
 
@@ -220,21 +263,30 @@ def settle(
     speed: Floats,
     limits: Singles,
     shares: Singles,
+    odds: Singles,
 ) -> None:
-    """Corrected quantiles of samples, ``ordered`` [n, horizons, samples], into ``limits`` [n, horizons, levels], and
-    how busy their medians are into ``shares`` [n, horizons]; where ``came`` is known, the factors move at once."""
-    raw, to = np.zeros(len(LEVELS)), np.zeros(len(LEVELS))
+    """Corrected quantiles of samples, ``ordered`` [n, horizons, samples], into ``limits`` [n, horizons, levels], how
+    busy their medians are into ``shares`` [n, horizons], and the log odds of nothing into ``odds`` [n, horizons]; where
+    ``came`` is known, the factors move at once."""
+    at, raw, to = np.zeros(len(LEVELS)), np.zeros(len(LEVELS)), np.zeros(len(LEVELS))
     for n in range(len(ordered)):
         for h in range(len(factors.ends)):
             own = ordered[n, h]
-            median = _quantile(own, 0.5)
+            empty = int(np.searchsorted(own, np.float32(0.5 / seconds)))
+            odds[n, h] = _log_odds(empty, len(own))
+            said = empty / len(own)
+            nothing = _probability(factors.nothing[h] * odds[n, h]) if odds[n, h] > 0.0 else said
+            median = _quantile(own, _level(0.5, said, nothing))
             share = _busy_share(median, calm, busy)
-            _knots(own, factors.always[h], factors.busy[h], share, raw, to)
+            for k in range(len(LEVELS)):
+                at[k] = _level(LEVELS[k], said, nothing)
+            _knots(own, median, at, factors.always[h], factors.busy[h], share, raw, to)
             shares[n, h] = share
             for k in range(len(LEVELS)):
                 limits[n, h, k] = median + to[k]
             if not math.isnan(came[n, h]):
-                _move(factors, h, share, limits[n, h], _blurred(came[n, h], seconds, n), speed)
+                blurred = _blurred(came[n, h], seconds, n)
+                _move(factors, h, share, odds[n, h], limits[n, h], blurred, seconds, speed)
 
 
 @compiled
@@ -254,6 +306,44 @@ def windows(paths: Singles, width: int) -> Singles:
 
 
 @compiled
+def _beside(ends: Steps, end: int) -> tuple[int, int, float]:
+    """The horizons on both sides of ``end`` (steps), and how far towards the right one it lies, on a log scale."""
+    right = 0
+    while right < len(ends) - 1 and ends[right] < end:
+        right += 1
+    left = max(right - 1, 0)
+    if right == left:
+        return left, right, 1.0
+    low, high = math.log(ends[left]), math.log(ends[right])
+    return left, right, min(max((math.log(end) - low) / (high - low), 0.0), 1.0)
+
+
+@compiled
+def empty(paths: Singles, means: Singles, ordered: Singles, factors: Factors, width: int, seconds: float) -> None:
+    """Window by window: where nothing is the likelier, so many more of ``paths`` come to nothing as the odds say, those
+    of the least first. So do their ``means`` [windows, count], and the same in ``ordered`` windows."""
+    count, steps = paths.shape
+    for w in range(len(means)):
+        nothing = int(np.searchsorted(ordered[w], np.float32(0.5 / seconds)))
+        odds = _log_odds(nothing, count)
+        if not odds > 0.0:
+            continue
+        begin, end = w * width, min(w * width + width, steps)
+        left, right, share = _beside(factors.ends, end)
+        times = factors.nothing[left] + share * (factors.nothing[right] - factors.nothing[left])
+        wanted = int(_probability(times * odds) * count + 0.5)
+        if wanted <= nothing:
+            continue
+        most = ordered[w, wanted - 1]
+        for p in range(count):
+            if means[w, p] <= most:
+                means[w, p] = 0.0
+                paths[p, begin:end] = 0.0
+            if ordered[w, p] <= most:
+                ordered[w, p] = 0.0
+
+
+@compiled
 def widen(
     paths: Singles,
     means: Singles,
@@ -267,23 +357,17 @@ def widen(
     """Window by window: the mean of each path above the median is moved as its quantile is, and its steps with it.
     ``means`` [windows, count], and the same in ``ordered`` windows."""
     count, steps = paths.shape
-    levels, horizons = len(LEVELS), len(factors.ends)
+    levels, at = len(LEVELS), np.array(LEVELS)
     raw, to = np.zeros(levels), np.zeros(levels)
     always, extra = np.zeros(levels), np.zeros(levels)
-    right = 0
     for w in range(len(means)):
         begin, end = w * width, min(w * width + width, steps)
-        while right < horizons - 1 and factors.ends[right] < end:
-            right += 1
-        left, share = max(right - 1, 0), 1.0
-        if right > left:
-            low, high = math.log(factors.ends[left]), math.log(factors.ends[right])
-            share = min(max((math.log(end) - low) / (high - low), 0.0), 1.0)
+        left, right, share = _beside(factors.ends, end)
         for k in range(levels):
             always[k] = factors.always[left, k] + share * (factors.always[right, k] - factors.always[left, k])
             extra[k] = factors.busy[left, k] + share * (factors.busy[right, k] - factors.busy[left, k])
         median = _quantile(ordered[w], 0.5)
-        _knots(ordered[w], always, extra, _busy_share(median, calm, busy), raw, to)
+        _knots(ordered[w], median, at, always, extra, _busy_share(median, calm, busy), raw, to)
         for p in range(count):
             distance = means[w, p] - median
             if not distance > 0.0:

@@ -108,6 +108,51 @@ def test_distances_above_the_median_follow_their_quantiles():
     np.testing.assert_allclose(busy, wide, rtol=1e-5)
 
 
+def half_quiet(feedback: Feedback, rates: np.ndarray, nothing: int) -> None:
+    """100 samples: ``nothing`` of them 0, the others 1, 2, ... requests/s."""
+    samples = np.maximum(np.arange(100) - nothing + 1, 0).astype(np.float32)[None, None, :]
+    feedback.take(rates.astype(np.float32), 0, samples.copy(), CALM, NEVER_BUSY)
+
+
+def learned_of_nothing(nothing: int, quiet: float) -> Feedback:
+    """After ten thousand minutes of which a share of ``quiet`` brought nothing, and ``nothing`` in 100 was said."""
+    feedback = one_horizon()
+    rates = np.where(np.random.default_rng(0).random(10_000) < quiet, 0.0, 3.0)
+    for known in range(1, len(rates)):
+        half_quiet(feedback, rates[:known], nothing)
+    return feedback
+
+
+def emptied(feedback: Feedback, nothing: int) -> np.ndarray:
+    paths = np.random.default_rng(1).permutation(np.maximum(np.arange(200) - 2 * nothing + 1, 0))[:, None]
+    out = paths.astype(np.float32)
+    feedback.factors.always[:] = 0
+    feedback.widen(out, CALM, NEVER_BUSY, 1e6)
+    gone = (paths > 0) & (out == 0)
+    assert (out[~gone] == paths[~gone]).all()
+    assert not gone.any() or paths[gone].max() < paths[~gone & (paths > 0)].min()  # those of the least
+    return out
+
+
+def test_nothing_is_said_as_often_as_it_comes():
+    sure = learned_of_nothing(80, 0.96)
+    assert np.count_nonzero(emptied(sure, 80) == 0) == pytest.approx(192, abs=4)
+    # The same odds of another share: 60 % become 81 %.
+    assert np.count_nonzero(emptied(sure, 60) == 0) == pytest.approx(200 / (1 + (0.4 / 0.6) ** 2.29), abs=8)
+    # With 96 %, the quantile at 0.95 is nothing now; that at 0.99 is where it was.
+    half_quiet(sure, np.zeros(10_001), 80)
+    slot = 10_001 % len(sure.factors.origins)
+    assert sure.factors.limits[slot, 0, 1] < 0.5 / STEP
+    assert sure.factors.limits[slot, 0, 2] > 10
+
+
+@pytest.mark.parametrize(("nothing", "quiet"), [(80, 0.8), (80, 0.5), (40, 0.9), (0, 1.0), (100, 0.9)])
+def test_nothing_is_left_as_it_was_drawn_unless_it_is_the_likelier_and_comes_more_often(nothing: int, quiet: float):
+    assert np.count_nonzero(emptied(learned_of_nothing(nothing, quiet), nothing) == 0) == pytest.approx(
+        2 * nothing, abs=3
+    )
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(0, 10**6),
