@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -135,6 +135,21 @@ def coverage(
             told = (float(shares[k]), max(bootstrap, least), bootstrap, round(n), float(allowed[k]))
             found.append(Coverage(outcomes.horizon, name, level, *told))
     return found
+
+
+def perfect(outcomes: Outcomes, rng: np.random.Generator) -> Outcomes:
+    """What a calibrated forecaster could have had at these origins, were outcomes within a horizon of each other alike:
+    its pits are uniform, and those of two origins have in common what their ways to the horizon have.
+
+    Moving averages of normal numbers, by their distribution (a Gaussian copula).
+    """
+    from scipy.special import ndtr
+
+    n = len(outcomes.origins)
+    every = float(np.median(np.diff(outcomes.origins))) if n > 1 else outcomes.horizon
+    way = max(1, round(outcomes.horizon / every))  # origins
+    told = np.cumsum(np.concatenate(([0.0], rng.standard_normal(n + way - 1))))
+    return replace(outcomes, pits=ndtr((told[way:] - told[:-way]) / math.sqrt(way)))
 
 
 def _errors(covered: Floats, origins: Floats, seed: int) -> Floats:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from simulations.bench_calibration import FIRST, HISTORY, SPARSE, calibration_table, study
+from simulations.bench_calibration import FIRST, HISTORY, SPARSE, calibration_table, counted, study
 from simulations.commands.shell import progress, told
 from simulations.commands.tables import as_json, show
 from simulations.results_page import command_of, page_ready, section, write_section
@@ -54,11 +54,7 @@ def bench_calibration(
             words = [*traces, "--days", str(days), "--seed", str(seed)]
             words += ["--unscaled"] if unscaled else ["--mean", f"{mean:g}"]
             command = command_of("bench_calibration", words, write)
-            about = (
-                f"{len(cells)} cells, of which {sum(cell.met for cell in cells)} are met, "
-                f"{sum(cell.met and not cell.within for cell in cells)} of them not by the bootstrap's error alone."
-            )
-            write_section(write, SECTION, section("Calibration", command, version(), about, [table]))
+            write_section(write, SECTION, section("Calibration", command, version(), counted(done), [table]))
         if output == "json":
             as_json([{**asdict(one), "cells": [asdict(c) | {"met": c.met} for c in one.cells]} for one in done])
         else:

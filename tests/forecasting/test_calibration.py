@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasting.calibration import Outcomes, coverage, means_at, pinball, randomised_pit
+from forecasting.calibration import Outcomes, coverage, means_at, perfect, pinball, randomised_pit
 from forecasting.calibration_study import follow
 from forecasting.forecaster import Paths
 from forecasting.models.naive import Naive
@@ -62,6 +62,21 @@ def test_no_miss_at_all_is_no_proof_where_few_were_to_be_expected():
     many = coverage(outcomes(np.full(24 * 100, 0.2), horizon=1800.0))[0]
     assert not many.met
     assert coverage(outcomes(np.empty(0))) == []
+
+
+def test_of_a_right_forecaster_nearly_every_cell_is_met_and_some_not_within_the_bootstrap():
+    rng = np.random.default_rng(7)
+    week = Outcomes(1800.0, 105.0 * np.arange(5760), np.sin(np.arange(5760) / 800) + 2, np.empty(0), np.empty(0))
+    trials = [perfect(week, rng) for _ in range(60)]
+    pits = np.stack([trial.pits for trial in trials])
+    assert np.quantile(pits, [0.1, 0.5, 0.9]) == pytest.approx([0.1, 0.5, 0.9], abs=0.02)
+    # Halfway to the horizon half of the way is common; a horizon apart nothing is.
+    near, apart = (np.corrcoef(pits[:, :-k].ravel(), pits[:, k:].ravel())[0, 1] for k in (9, 17))
+    assert near == pytest.approx(6 / np.pi * np.arcsin(8 / 17 / 2), abs=0.03)  # of uniforms with normal ones' 8/17
+    assert abs(apart) < 0.03
+    cells = [cell for trial in trials for cell in coverage(trial)]
+    assert np.mean([cell.met for cell in cells]) > 0.97
+    assert 0.03 < np.mean([not cell.within for cell in cells]) < 0.25
 
 
 @settings(max_examples=20, deadline=None)

@@ -16,7 +16,7 @@ from simulations.bench_calibration import Studied, calibration_table
 def studied(trace: str, pits: np.ndarray) -> Studied:
     n = len(pits)
     cells = [c for h in HORIZONS for c in coverage(Outcomes(h, 420.0 * np.arange(n), np.ones(n), pits, np.zeros(n)))]
-    return Studied(trace, 80.0, cells, dict.fromkeys(HORIZONS, 1.5))
+    return Studied(trace, 80.0, cells, dict.fromkeys(HORIZONS, 1.5), (2, 4))
 
 
 RIGHT = (np.arange(2000) * 0.618034) % 1.0  # equidistributed
@@ -48,6 +48,7 @@ def test_the_section_is_written_and_the_exit_code_says_whether_all_are_met(
     assert "<!-- begin calibration -->" in text
     assert "python -m simulations.bench_calibration worldcup98 --days 7 --seed 0 --mean 80 --write" in text
     assert "24 cells, of which" in text
+    assert "3.0 are not (2 to 4 in 2 trials)" in text
     assert "worldcup98" in ran.stdout
 
 
