@@ -272,9 +272,9 @@ def settle(
     for n in range(len(ordered)):
         for h in range(len(factors.ends)):
             own = ordered[n, h]
-            empty = int(np.searchsorted(own, np.float32(0.5 / seconds)))
-            odds[n, h] = _log_odds(empty, len(own))
-            said = empty / len(own)
+            quiet = int(np.searchsorted(own, np.float32(0.5 / seconds)))
+            odds[n, h] = _log_odds(quiet, len(own))
+            said = quiet / len(own)
             nothing = _probability(factors.nothing[h] * odds[n, h]) if odds[n, h] > 0.0 else said
             median = _quantile(own, _level(0.5, said, nothing))
             share = _busy_share(median, calm, busy)
@@ -335,12 +335,13 @@ def empty(paths: Singles, means: Singles, ordered: Singles, factors: Factors, wi
         if wanted <= nothing:
             continue
         most = ordered[w, wanted - 1]
+        ties = wanted - int(np.searchsorted(ordered[w], most))
         for p in range(count):
-            if means[w, p] <= most:
+            if means[w, p] < most or (means[w, p] == most and ties > 0):
+                ties -= 1 if means[w, p] == most else 0
                 means[w, p] = 0.0
                 paths[p, begin:end] = 0.0
-            if ordered[w, p] <= most:
-                ordered[w, p] = 0.0
+        ordered[w, :wanted] = 0.0
 
 
 @compiled

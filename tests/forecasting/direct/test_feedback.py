@@ -137,13 +137,20 @@ def emptied(feedback: Feedback, nothing: int) -> np.ndarray:
 def test_nothing_is_said_as_often_as_it_comes():
     sure = learned_of_nothing(80, 0.96)
     assert np.count_nonzero(emptied(sure, 80) == 0) == pytest.approx(192, abs=4)
-    # The same odds of another share: 60 % become 81 %.
+    # The same odds of another share: 60 % become 72 %.
     assert np.count_nonzero(emptied(sure, 60) == 0) == pytest.approx(200 / (1 + (0.4 / 0.6) ** 2.29), abs=8)
     # With 96 %, the quantile at 0.95 is nothing now; that at 0.99 is where it was.
     half_quiet(sure, np.zeros(10_001), 80)
     slot = 10_001 % len(sure.factors.origins)
     assert sure.factors.limits[slot, 0, 1] < 0.5 / STEP
     assert sure.factors.limits[slot, 0, 2] > 10
+
+
+def test_of_paths_that_are_alike_no_more_are_emptied_than_the_odds_say():
+    sure = learned_of_nothing(80, 0.96)
+    alike = np.repeat(np.array([0.0, 2.0], np.float32), (120, 80))[:, None]
+    sure.widen(alike, CALM, NEVER_BUSY, 1e6)
+    assert np.count_nonzero(alike) == pytest.approx(57, abs=8)
 
 
 @pytest.mark.parametrize(("nothing", "quiet"), [(80, 0.8), (80, 0.5), (40, 0.9), (0, 1.0), (100, 0.9)])
