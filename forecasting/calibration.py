@@ -138,18 +138,19 @@ def coverage(
 
 
 def perfect(outcomes: Outcomes, rng: np.random.Generator) -> Outcomes:
-    """What a calibrated forecaster could have had at these origins, were outcomes within a horizon of each other alike:
-    its pits are uniform, and those of two origins have in common what their ways to the horizon have.
+    """What a right forecaster could have had at these origins, which lie evenly in time: uniform pits.
 
-    Moving averages of normal numbers, by their distribution (a Gaussian copula).
+    Two origins nearer than the horizon share part of what happens up to their outcomes, and their pits are as alike:
+    each is a mean of normal numbers, one for each step between origins, put through its distribution (a Gaussian
+    copula). A load that returns to its mean has less in common.
     """
     from scipy.special import ndtr
 
     n = len(outcomes.origins)
     every = float(np.median(np.diff(outcomes.origins))) if n > 1 else outcomes.horizon
     way = max(1, round(outcomes.horizon / every))  # origins
-    told = np.cumsum(np.concatenate(([0.0], rng.standard_normal(n + way - 1))))
-    return replace(outcomes, pits=ndtr((told[way:] - told[:-way]) / math.sqrt(way)))
+    walk = np.cumsum(np.concatenate(([0.0], rng.standard_normal(n + way - 1))))
+    return replace(outcomes, pits=ndtr((walk[way:] - walk[:-way]) / math.sqrt(way)))
 
 
 def _errors(covered: Floats, origins: Floats, seed: int) -> Floats:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from simulations.bench_calibration import FIRST, HISTORY, SPARSE, calibration_table, counted, study
+from simulations.bench_calibration import FIRST, HISTORY, SPARSE, calibration_table, counted, right_table, study
 from simulations.commands.shell import progress, told
 from simulations.commands.tables import as_json, show
 from simulations.results_page import command_of, page_ready, section, write_section
@@ -49,15 +49,15 @@ def bench_calibration(
                 done.append(study(trace, FIRST.get(trace, HISTORY), days, own_mean, seed))
                 told_of(len(done))
         cells = [cell for one in done for cell in one.cells]
-        table = calibration_table(done)
+        tables = [calibration_table(done), right_table(done)]
         if write is not None:
             words = [*traces, "--days", str(days), "--seed", str(seed)]
             words += ["--unscaled"] if unscaled else ["--mean", f"{mean:g}"]
             command = command_of("bench_calibration", words, write)
-            write_section(write, SECTION, section("Calibration", command, version(), counted(done), [table]))
+            write_section(write, SECTION, section("Calibration", command, version(), counted(done), tables))
         if output == "json":
             as_json([{**asdict(one), "cells": [asdict(c) | {"met": c.met} for c in one.cells]} for one in done])
         else:
-            show([table], output)
+            show(tables, output)
     if not all(cell.met for cell in cells):
         sys.exit(1)

@@ -47,8 +47,9 @@ def test_the_section_is_written_and_the_exit_code_says_whether_all_are_met(
     text = page.read_text()
     assert "<!-- begin calibration -->" in text
     assert "python -m simulations.bench_calibration worldcup98 --days 7 --seed 0 --mean 80 --write" in text
-    assert "24 cells, of which" in text
-    assert "3.0 are not (2 to 4 in 2 trials)" in text
+    assert "24 cells: " in text
+    assert "| worldcup98 | 24 | " in text
+    assert " | 3.0 | 2 to 4 |" in text
     assert "worldcup98" in ran.stdout
 
 
