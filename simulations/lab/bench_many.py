@@ -123,7 +123,7 @@ class Made:
 def bench_many(scalers: int, folder: Path) -> Many:
     """In a process of its own. Raises RuntimeError when that fails."""
     command = [sys.executable, "-m", "simulations.lab.bench_many", str(scalers)]
-    done = run(command, directory=folder, timeout=600.0)
+    done = run(command, directory=folder, timeout=1200.0)
     if done.code != 0:
         raise RuntimeError(f"the benchmark of many scalers failed: {done.output[-2000:]}")
     return Many(**json.loads(done.output.strip().splitlines()[-1]))
