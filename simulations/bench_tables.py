@@ -10,15 +10,27 @@ attainments and hours arithmetically, ratios geometrically.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from simulations.bench import OTHERS, PEERS, REACTIVE, STATIC, TUNED, CellResult
 from simulations.bench_days import DayResult
 from simulations.compare import MOST, Outcome, cheapest, geometric_mean, highest, hours_at
+from simulations.scenarios import Cell
 from simulations.table import Table, mean, number, percent
 
-DIURNAL = "azfunc_diurnal"
-R = TypeVar("R", CellResult, DayResult)
+SMOOTH, CROWDED = "azfunc_diurnal", "worldcup98"  # traces with a daily cycle: alone, and with flash crowds
+
+
+class OfCell(Protocol):
+    """What a cell came to, with one seed."""
+
+    @property
+    def cell(self) -> Cell:
+        """Which one."""
+        ...
+
+
+R = TypeVar("R", bound=OfCell)
 
 
 def cost_ratio(result: CellResult, policies: Sequence[str]) -> float | None:
@@ -51,6 +63,12 @@ def over_static(result: CellResult, share: float) -> float | None:
 def reached(result: CellResult, share: float) -> bool:
     """Whether one of the peers attains ``share`` at any setting."""
     return any(cheapest(result.sweeps[policy], share) is not None for policy in PEERS)
+
+
+def most_of_peers(result: CellResult) -> float | None:
+    """The highest attainment of all peers, at any setting; None where none was run."""
+    most = [highest(result.sweeps[policy]) for policy in TUNED]
+    return max((m.attainment for m in most if m is not None), default=None)
 
 
 def tables(results: Sequence[CellResult], share: float) -> tuple[Table, ...]:
@@ -127,15 +145,8 @@ def _hindsight(results: Sequence[CellResult], share: float) -> Table:
 def _unreached(results: Sequence[CellResult], share: float) -> Table:
     lines = []
     for r in (r for r in results if not reached(r, share)):
-        most = [highest(r.sweeps[policy]) for policy in TUNED]
-        lines.append(
-            (
-                f"{name(r)}, seed {r.cell.seed}",
-                percent(r.lagcast.attainment),
-                percent(max((m.attainment for m in most if m is not None), default=None)),
-                number(over_static(r, share)),
-            )
-        )
+        attained, most = percent(r.lagcast.attainment), percent(most_of_peers(r))
+        lines.append((seed_name(r), attained, most, number(over_static(r, share))))
     titles = ("CELL", "LAGCAST", "HIGHEST OF ALL PEERS", "COST / STATIC PEAK")
     return Table("a, unreached", "Where neither HPA nor KEDA reaches the share at any setting.", titles, tuple(lines))
 
@@ -180,11 +191,11 @@ def each_day(results: Sequence[DayResult]) -> Table:
     """What each scored day came to, with each seed."""
     lines = []
     for r in results:
-        cell, line = r.cell, [percent(r.lagcast.attainment), number(r.lagcast.gpu_hours, ".0f")]
+        line = [percent(r.lagcast.attainment), number(r.lagcast.gpu_hours, ".0f")]
         for policy in TUNED:
             theirs = r.past[policy]
             line += [percent(theirs.attainment), number(r.lagcast.gpu_hours / theirs.gpu_hours)]
-        lines.append((f"{cell.scenario} {cell.trace} {cell.day}, seed {cell.seed}", *line))
+        lines.append((seed_name(r), *line))
     titles = ("DAY", "LAGCAST", "GPU-HOURS", *(title for policy in TUNED for title in (policy, "COST")))
     about = (
         "Each scored day: what was in time, and Lagcast's cost over each peer's as tuned before, whatever each reached."
@@ -241,11 +252,15 @@ def _own_attainment(results: Sequence[CellResult]) -> Table:
 
 def _over_bound(results: Sequence[CellResult]) -> Table:
     lines = []
-    for scenario, every in by_scenario(results).items():
-        day = [r for r in every if r.cell.trace == DIURNAL]
-        if day:
-            lines.append((scenario, str(len(day)), number(geometric_mean(over_bound(r.lagcast, r) for r in day))))
-    return Table("e", f"Against the bound on {DIURNAL}.", ("SCENARIO", "CELLS", "x BOUND"), tuple(lines))
+    for trace in (SMOOTH, CROWDED):
+        for scenario, every in by_scenario([r for r in results if r.cell.trace == trace]).items():
+            ratio = geometric_mean(over_bound(r.lagcast, r) for r in every)
+            lines.append((trace, scenario, str(len(every)), number(ratio)))
+    about = (
+        f"Against the bound, on the traces with a daily cycle. The bound of figure e is asked of {SMOOTH}, whose load "
+        f"is the cycle alone; {CROWDED} has flash crowds, too."
+    )
+    return Table("e", about, ("TRACE", "SCENARIO", "CELLS", "x BOUND"), tuple(lines))
 
 
 def by_scenario(results: Sequence[R]) -> dict[str, list[R]]:
@@ -256,15 +271,20 @@ def by_scenario(results: Sequence[R]) -> dict[str, list[R]]:
     return found
 
 
-def groups(results: Sequence[CellResult]) -> list[list[CellResult]]:
+def groups(results: Sequence[R]) -> list[list[R]]:
     """The seeds of each cell together."""
-    found: dict[str, list[CellResult]] = {}
+    found: dict[str, list[R]] = {}
     for result in results:
         found.setdefault(name(result), []).append(result)
     return list(found.values())
 
 
-def name(result: CellResult) -> str:
+def name(result: OfCell) -> str:
     """Without the seed."""
     cell = result.cell
     return f"{cell.scenario} {cell.trace} {cell.day}"
+
+
+def seed_name(result: OfCell) -> str:
+    """With the seed."""
+    return f"{name(result)}, seed {result.cell.seed}"

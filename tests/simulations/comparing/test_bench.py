@@ -181,12 +181,23 @@ def test_the_tables() -> None:
     # Without forecasts all reached what Lagcast did, and nothing cheaper is known: 88 / 110, 105 / 105, 100 / 100.
     assert lines(every, "c") == [("pods", "3", "0.93", "1.00", "0", "-", "-")]
     assert lines(every, "c, each at its own") == [("pods", "3", "98.16%", "99.16%", "0", "3", "0.93")]
-    assert lines(every, "e") == [("pods", "1", "1.76")]
+    assert lines(every, "e") == [("azfunc_diurnal", "pods", "1", "1.76")]
     cells = lines(every, "cells")
     assert cells[0] == ("pods azfunc_diurnal 9", "50", "99.00%", "1.76", "99.50%", "2.20", "2.40", "2.30", "2.00",
                         "0.80", "0.98", "0.80")  # fmt: skip
     assert cells[2][6:8] == ("(90.00%)", "(95.00%)")
     assert cells[2][9] == "-"
+
+
+def test_each_trace_with_a_daily_cycle_is_held_against_the_bound_for_itself() -> None:
+    traces = ("worldcup98", "azfunc_diurnal", "worldcup98", "twitter_aapl")
+    every = [result((0.99, 80.0 + 10 * k), (0.99, 110.0), PEERS, (0.99, 96.0), t) for k, t in enumerate(traces)]
+    in_nodes = replace(every[1], cell=Cell("nodes", "azfunc_diurnal", 9))
+    assert lines([*every, in_nodes], "e") == [
+        ("azfunc_diurnal", "pods", "1", "1.80"),
+        ("azfunc_diurnal", "nodes", "1", "1.80"),
+        ("worldcup98", "pods", "2", "1.79"),  # sqrt(1.6 x 2.0)
+    ]
 
 
 def test_foresight_is_held_against_the_frontier_without_it_where_that_reaches_as_much() -> None:
