@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from simulations.bench import OTHERS, PEERS, CellResult
+from simulations.bench import OTHERS, PEERS, TUNED, CellResult
 from simulations.bench_days import DayResult
 from simulations.bench_pool_table import cost_at_each
-from simulations.bench_tables import before, cost_of_foresight, cost_ratio, groups, name, over_static
+from simulations.bench_slower import SlowerResult, increase
+from simulations.bench_tables import (
+    R,
+    before,
+    by_scenario,
+    cost_of_foresight,
+    cost_ratio,
+    groups,
+    most_of_peers,
+    name,
+    over_static,
+    reached,
+    seed_name,
+)
 from simulations.compare import geometric_mean
 from simulations.scenarios import Cell
 from simulations.table import Table, mean, number, percent
 
 Line = tuple[str, ...]
+Figures = list[tuple[str, str]]  # what is behind, and by which figure
 TITLES = ("WHERE", "WHAT", "FIGURE", "COMMAND")
+SEEDS = "A cell's figure is its seeds' mean; a seed has its own line where it is behind and the mean is not."
 
 
 def not_ahead(results: Sequence[CellResult], share: float, options: Sequence[str], traces: Sequence[str] = ()) -> Table:
-    """A line for each figure in which a cell is behind.
+    """A line for each figure in which a cell, or one of its seeds, is behind.
 
     ``options``: of `lagcast bench`, besides the cell's own; ``traces``: those that were asked for, none: all.
     """
-    lines: list[Line] = []
-    for group in groups(results):
-        command = command_of(group[0].cell, len(group), options)
-        lines += [(name(group[0]), what, figure, f"`{command}`") for what, figure in _behind(group, share)]
+    lines = _cells(results, lambda group: _behind(group, share), options)
     days = [DayResult(r.cell, r.lagcast, r.past) for r in results]
     lines += _missed(days, share, options, traces)
     about = (
         "Every figure in which a cell is behind a peer, the declared share, the static peak or the same plan without "
-        "forecasts, and the command that makes it."
+        f"forecasts, and the command that makes it. {SEEDS}"
     )
     return Table("where it is not ahead", about, TITLES, tuple(lines))
 
@@ -46,10 +58,29 @@ def days_not_ahead(
             who = f"reached by {', '.join(reach)}" if reach else "reached by no peer as tuned before"
             figure = f"{percent(r.lagcast.attainment)}; {who}"
             own = command_of(r.cell, 1, options)
-            lines.append((f"{r.cell.scenario} {r.cell.trace} {r.cell.day}, seed {r.cell.seed}", "day below the share",
-                          figure, f"`{own}`"))  # fmt: skip
+            lines.append((seed_name(r), "day below the share", figure, f"`{own}`"))
     lines += _missed(results, share, options, traces)
     about = "Each scored day below the declared share, and each peer that missed on fewer days, or cost less."
+    return Table("where it is not ahead", about, TITLES, tuple(lines))
+
+
+def slower_not_ahead(
+    results: Sequence[SlowerResult], share: float, options: Sequence[str], traces: Sequence[str] = ()
+) -> Table:
+    """The same of longer lead times: what is below the share, and costs that rise by more than a peer's, or are higher.
+
+    A cell's seeds together, and a scenario's cells as table G has them.
+    """
+    lines = _cells(results, lambda group: _behind_when_slower(group, share), options)
+    for scenario, every in by_scenario(results).items():
+        command = _command_of_all(scenario, traces, options)
+        found = [*_below(every, share), *_raised(every)]
+        lines += [(scenario, what, figure, f"`{command}`") for what, figure in found]
+    about = (
+        "Every figure in which a cell, or a scenario as in table G, is below the declared share, its cost rises by "
+        "more than a peer's with the lead times, or is higher than a peer's at the longer ones, and the command that "
+        f"makes it. Peers' costs as in table G, cells. {SEEDS}"
+    )
     return Table("where it is not ahead", about, TITLES, tuple(lines))
 
 
@@ -65,7 +96,25 @@ def command_of(cell: Cell, seeds: int, options: Sequence[str]) -> str:
     )
 
 
-def _behind(group: Sequence[CellResult], share: float) -> list[tuple[str, str]]:
+def _command_of_all(scenario: str, traces: Sequence[str], options: Sequence[str]) -> str:
+    asked = [word for trace in traces for word in ("--trace", trace)]
+    return shlex.join(["lagcast", "bench", "--scenario", scenario, *asked, *options])
+
+
+def _cells(results: Sequence[R], behind: Callable[[Sequence[R]], Figures], options: Sequence[str]) -> list[Line]:
+    lines: list[Line] = []
+    for group in groups(results):
+        command = command_of(group[0].cell, len(group), options)
+        found = behind(group)
+        lines += [(name(group[0]), what, figure, f"`{command}`") for what, figure in found]
+        told = {what for what, _ in found}
+        for r in group:
+            own = command_of(r.cell, 1, options)
+            lines += [(seed_name(r), what, figure, f"`{own}`") for what, figure in behind([r]) if what not in told]
+    return lines
+
+
+def _behind(group: Sequence[CellResult], share: float) -> Figures:
     found = []
     attained = mean(r.lagcast.attainment for r in group)
     if attained is not None and attained < share:
@@ -73,6 +122,11 @@ def _behind(group: Sequence[CellResult], share: float) -> list[tuple[str, str]]:
     reactive = mean(r.reactive.attainment for r in group)
     if attained is not None and reactive is not None and reactive > attained:
         found.append(("reaches less than without forecasts", f"{percent(attained)} against {percent(reactive)}"))
+    alone = [r for r in group if not reached(r, share)]
+    ours, most = mean(r.lagcast.attainment for r in alone), mean(most_of_peers(r) for r in alone)
+    if ours is not None and most is not None and ours < most:
+        what = "attains less than a peer does at some setting, where none of HPA and KEDA reaches the share"
+        found.append((what, f"{percent(ours)} against {percent(most)}"))
     costs = (
         ("costs more than the cheapest of HPA and KEDA", [cost_ratio(r, PEERS) for r in group]),
         (f"costs more than {OTHERS[0]}", [cost_ratio(r, OTHERS) for r in group]),
@@ -91,11 +145,41 @@ def _behind(group: Sequence[CellResult], share: float) -> list[tuple[str, str]]:
     return found
 
 
+def _behind_when_slower(group: Sequence[SlowerResult], share: float) -> Figures:
+    found = [*_below(group, share), *_raised(group)]
+    for policy in TUNED:
+        both = [(r.lagcast[1], theirs) for r in group if (theirs := r.peers[policy][1]) is not None]
+        ours, least = mean(o.gpu_hours for o, _ in both), mean(o.gpu_hours for _, o in both)
+        if ours is not None and least is not None and ours > least:
+            what = f"costs more than {policy} at the longer lead times"
+            found.append((what, f"{number(ours, '.0f')} h against {number(least, '.0f')} h"))
+    return found
+
+
+def _below(results: Sequence[SlowerResult], share: float) -> Figures:
+    found = []
+    for k, when in enumerate(("at lead times as they are", "at the longer lead times")):
+        attained = mean(r.lagcast[k].attainment for r in results)
+        if attained is not None and attained < share:
+            found.append((f"below the declared share {when}", percent(attained)))
+    return found
+
+
+def _raised(results: Sequence[SlowerResult]) -> Figures:
+    found = []
+    ours = increase(r.lagcast for r in results)
+    for policy in TUNED:
+        theirs = increase(r.peers[policy] for r in results)
+        if ours is not None and theirs is not None and ours > theirs:
+            figure = f"{number(ours, '.3f')} against {number(theirs, '.3f')}"
+            found.append((f"cost rises by more than {policy}'s with the lead times", figure))
+    return found
+
+
 def _missed(days: Sequence[DayResult], share: float, options: Sequence[str], traces: Sequence[str]) -> list[Line]:
     lines: list[Line] = []
-    asked = [word for trace in traces for word in ("--trace", trace)]
     for scenario, peer, count, ours, theirs, _, cost, _ in before(days, share).lines:
-        command = shlex.join(["lagcast", "bench", "--scenario", scenario, *asked, *options])
+        command = _command_of_all(scenario, traces, options)
         if int(ours) > int(theirs):
             figure = f"{ours} against {theirs} of {count}"
             lines.append((scenario, f"misses on more days than {peer} as tuned before", figure, f"`{command}`"))

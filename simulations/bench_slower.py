@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from simulations.bench import LAGCAST, TUNED, outcome, swept
 from simulations.bench_jobs import BenchJob, Kind
 from simulations.bench_runner import Runner, Show
+from simulations.bench_tables import by_scenario, groups, name
 from simulations.compare import Outcome, cheapest, geometric_mean
 from simulations.scenarios import Cell
 from simulations.table import Table, mean, number, percent
@@ -60,9 +61,9 @@ def slower_tables(results: Sequence[SlowerResult], factor: float, share: float) 
     titles = ("CELL", "LAGCAST", longer, "LAGCAST h", longer, "RATIO",
               *(title for policy in TUNED for title in (f"{policy} h", longer, "RATIO")))  # fmt: skip
     lines = []
-    for group in _groups(results):
+    for group in groups(results):
         at = [[r.lagcast[k] for r in group] for k in (0, 1)]
-        line = [_name(group[0].cell), *(percent(mean(o.attainment for o in some)) for some in at)]
+        line = [name(group[0]), *(percent(mean(o.attainment for o in some)) for some in at)]
         line += _side_by_side([r.lagcast for r in group])
         for policy in TUNED:
             line += _side_by_side([r.peers[policy] for r in group])
@@ -73,12 +74,11 @@ def slower_tables(results: Sequence[SlowerResult], factor: float, share: float) 
         "told of its lead times as they are declared: by their largest."
     )
     summary = []
-    for scenario in dict.fromkeys(r.cell.scenario for r in results):
-        every = [r for r in results if r.cell.scenario == scenario]
+    for scenario, every in by_scenario(results).items():
         pairs: list[list[Pair]] = [[r.lagcast for r in every], *([r.peers[policy] for r in every] for policy in TUNED)]
         lows = (percent(mean(r.lagcast[k].attainment for r in every)) for k in (0, 1))
         lost = (str(sum(a is not None and b is None for a, b in some)) for some in pairs[1:])
-        ratios = (number(geometric_mean(_ratio(pair) for pair in some)) for some in pairs)
+        ratios = (number(increase(some)) for some in pairs)
         summary.append((scenario, str(len(every)), *lows, *ratios, *lost))
     heads = ("SCENARIO", "CELLS", "LAGCAST", longer, "COST, LAGCAST", *(f"COST, {p}" for p in TUNED),
              *(f"LOST, {p}" for p in TUNED))  # fmt: skip
@@ -91,21 +91,10 @@ def slower_tables(results: Sequence[SlowerResult], factor: float, share: float) 
 
 def _side_by_side(pairs: Sequence[Pair]) -> list[str]:
     hours = [mean(None if pair[k] is None else pair[k].gpu_hours for pair in pairs) for k in (0, 1)]  # type: ignore[union-attr]
-    ratio = geometric_mean(_ratio(pair) for pair in pairs) if None not in hours else None
+    ratio = increase(pairs) if None not in hours else None
     return [number(hours[0], ".0f"), number(hours[1], ".0f"), number(ratio)]
 
 
-def _ratio(pair: Pair) -> float | None:
-    one, two = pair
-    return None if one is None or two is None else two.gpu_hours / one.gpu_hours
-
-
-def _groups(results: Sequence[SlowerResult]) -> list[list[SlowerResult]]:
-    found: dict[str, list[SlowerResult]] = {}
-    for result in results:
-        found.setdefault(_name(result.cell), []).append(result)
-    return list(found.values())
-
-
-def _name(cell: Cell) -> str:
-    return f"{cell.scenario} {cell.trace} {cell.day}"
+def increase(pairs: Iterable[Pair]) -> float | None:
+    """What longer lead times multiply the cost by, as a geometric mean of those known at both; None: there is none."""
+    return geometric_mean(two.gpu_hours / one.gpu_hours for one, two in pairs if one is not None and two is not None)

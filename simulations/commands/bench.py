@@ -13,7 +13,7 @@ import click
 
 from simulations.bench import Bench, CellResult
 from simulations.bench_days import DayResult, Days, day_cells
-from simulations.bench_not_ahead import days_not_ahead, not_ahead
+from simulations.bench_not_ahead import days_not_ahead, not_ahead, slower_not_ahead
 from simulations.bench_pool_table import pool_table
 from simulations.bench_report import write_cell
 from simulations.bench_runner import Runner, Show
@@ -171,7 +171,8 @@ class _Asked:
             slower = Slower(chosen, (runner, longer))
             _estimate(slower.seconds(), pool)
             side = slower.run(show)
-            return side, slower_tables(side, self.slower, self.share)
+            behind = slower_not_ahead(side, self.share, options, self.traces)
+            return side, (*slower_tables(side, self.slower, self.share), behind)
         whole = Bench(chosen, runner)
         _estimate(whole.seconds(), pool)
         results = whole.run(show)

@@ -59,7 +59,7 @@ def test_what_is_printed_is_written_and_a_second_call_runs_nothing(
             "Declared 99 %, 2 scored days a trace",
             ["b", "b, days", "b, each day", "where it is not ahead"],
         ),
-        (("--slower", "2"), "Declared 99 %, lead times times 2", ["g", "g, cells"]),
+        (("--slower", "2"), "Declared 99 %, lead times times 2", ["g", "g, cells", "where it is not ahead"]),
         (("--share", "0.999"), "Declared 99.9 %", None),
     ],
 )
