@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -160,6 +161,130 @@ def test_nothing_is_left_as_it_was_drawn_unless_it_is_the_likelier_and_comes_mor
     )
 
 
+def test_nothing_moves_by_the_log_score_and_not_in_gaps():
+    feedback = one_horizon()
+    half_quiet(feedback, np.array([3.0]), 80)
+    half_quiet(feedback, np.array([3.0, np.nan]), 80)
+    assert feedback.factors.nothing.tolist() == [1.0]
+    odds = math.log(80.5 / 20.5)
+    half_quiet(feedback, np.array([3.0, np.nan, 0.0]), 80)
+    once = 1 + 0.01 * odds * (1 - 1 / (1 + math.exp(-odds)))
+    assert feedback.factors.nothing[0] == pytest.approx(once, rel=1e-6)
+    rates = np.array([3.0, np.nan, 0.0, *[np.nan] * 20])
+    for known in range(4, len(rates)):
+        half_quiet(feedback, rates[:known], 80)
+    assert feedback.factors.nothing[0] == pytest.approx(once, rel=1e-6)
+
+
+@pytest.mark.parametrize("nothing", [0, 20, 50, 100])
+@pytest.mark.parametrize("came", [0.0, 3.0])
+def test_an_outcome_says_nothing_of_nothing_where_it_was_not_the_likelier(nothing: int, came: float):
+    """Nor where it was all that was said: there is nothing to empty."""
+    feedback = one_horizon()
+    feedback.factors.nothing[:] = 1.5
+    for known in range(1, 50):
+        half_quiet(feedback, np.full(known, came), nothing)
+    assert feedback.factors.nothing.tolist() == [1.5]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(51, 99), st.floats(0, 1))
+def test_the_odds_of_nothing_are_multiplied_by_one_to_three(seed: int, nothing: int, quiet: float):
+    feedback = one_horizon()
+    feedback.speed[:] = 20.0  # as twenty minutes each: the bounds are reached
+    rates = np.where(np.random.default_rng(seed).random(300) < quiet, 0.0, 3.0)
+    found = []
+    for known in range(1, len(rates)):
+        half_quiet(feedback, rates[:known], nothing)
+        found.append(float(feedback.factors.nothing[0]))
+    assert 1.0 <= min(found) <= max(found) <= 3.0
+
+
+def test_the_bounds_of_nothing_are_reached():
+    feedback = one_horizon()
+    feedback.speed[:] = 100.0
+    for rate, bound in ((0.0, 3.0), (3.0, 1.0)):
+        for known in range(1, 100):
+            half_quiet(feedback, np.full(known, rate), 60)
+        assert feedback.factors.nothing.tolist() == [bound]
+
+
+def rehearsed(quiet: float) -> Feedback:
+    """2,000 past forecasts for two horizons, at each of which 80 in 100 samples were nothing."""
+    feedback = Feedback(STEP, 5)
+    samples = np.maximum(np.arange(100) - 79, 0).astype(np.float32)
+    came = np.where(np.random.default_rng(2).random((2000, 2)) < quiet, 0.0, 3.0)
+    feedback.rehearse(np.tile(samples, (2000, 2, 1)), came, CALM, NEVER_BUSY)
+    return feedback
+
+
+def test_a_rehearsal_learns_how_often_nothing_comes_and_a_start_takes_it_over():
+    unsure = rehearsed(0.96).factors
+    assert (unsure.nothing > 1.5).all()
+    assert unsure.nothing[0] > unsure.nothing[1], "more slowly far ahead"
+    assert (rehearsed(0.6).factors.nothing < 1.05).all()
+    feedback = Feedback(STEP, 5)
+    feedback.begin(unsure)
+    np.testing.assert_array_equal(feedback.factors.nothing, unsure.nothing)
+    unsure.nothing[:] = 2.9
+    assert (feedback.factors.nothing < 2.9).all(), "a copy"
+    own = feedback.factors.nothing.copy()
+    half_quiet(feedback, np.array([0.0]), 80)
+    feedback.begin(unsure)
+    np.testing.assert_array_equal(feedback.factors.nothing, own)
+
+
+def test_a_first_fit_on_sparse_load_learns_how_often_nothing_comes_and_keeps_it():
+    """Half an hour of load every four hours: before and after it nothing comes, and the trees are not so sure."""
+    minutes = np.arange(1440)
+    rates = np.where(minutes // 30 % 8 == 0, np.random.default_rng(3).poisson(10, 1440) / STEP, 0.0)
+    model = Direct(STEP, horizon=300.0, periods=())
+    studied = model.study(Series(0.0, STEP, rates))
+    assert (model.feedback.factors.nothing == 1).all(), "study changes nothing"
+    model.fit(Series(0.0, STEP, rates))
+    assert studied.learned is not None
+    assert studied.learned.factors is not None
+    learned = model.feedback.factors.nothing.copy()
+    np.testing.assert_array_equal(learned, studied.learned.factors.nothing)
+    assert (learned > 1.05).all()
+    for minute in range(30):
+        model.update(Arrivals(86400.0 + 60.0 * (minute + 1), STEP, 0.0))
+    mine = model.feedback.factors.nothing
+    assert (mine != learned).any(), "learned from since"
+    copy = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copy.feedback.factors.nothing, mine)
+    refitted = copy.study(copy.kept())
+    assert refitted.learned is not None
+    assert refitted.learned.factors is None
+    copy.adopt(refitted)
+    np.testing.assert_array_equal(copy.feedback.factors.nothing, mine)
+
+
+def test_whole_windows_are_emptied_and_between_horizons_as_many_as_lie_between():
+    feedback = Feedback(15.0, 120)
+    assert (feedback.width, feedback.factors.ends.tolist()) == (4, [4, 20, 40, 120])
+    feedback.factors.nothing[:] = 1.0, 2.0, 1.2, 2.5
+    rng = np.random.default_rng(4)
+    paths = np.zeros((200, 124), np.float32)
+    for window in range(31):  # 120 of 200 hold nothing; of the others no step but one
+        busy = rng.permutation(200)[:80]
+        paths[busy, 4 * window + rng.integers(0, 4, 80)] = rng.permutation(np.arange(1, 81)) / 15.0
+    out = paths.copy()
+    feedback.widen(out, CALM, NEVER_BUSY, 1e6)
+    before, after = paths.reshape(200, 31, 4), out.reshape(200, 31, 4)
+    gone = (before.sum(axis=2) > 0) & (after == 0).all(axis=2)
+    np.testing.assert_allclose(after[~gone], before[~gone], rtol=1e-5)
+    empty = (after == 0).all(axis=2).sum(axis=0)  # paths, by window
+    odds = math.log(120.5 / 80.5)
+    ends = [0, 4, 9, 29]  # windows
+    assert empty[ends] == pytest.approx([round(200 / (1 + math.exp(-k * odds))) for k in (1.0, 2.0, 1.2, 2.5)], abs=1)
+    for left, right in pairwise(ends):
+        between = empty[left : right + 1]
+        assert (np.diff(between) * np.sign(empty[right] - empty[left]) >= 0).all()
+    assert len(set(empty[ends[0] : ends[1] + 1])) == 5, "by and by"
+    assert empty[30] == empty[29], "beyond the last as at the last"
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(0, 10**6),
@@ -181,6 +306,39 @@ def test_order_zeros_and_the_lower_half_stay(seed: int, count: int, factors: lis
     np.testing.assert_array_equal(drawn[lower], paths[lower])
     assert (paths[drawn == 0] == 0).all()
     assert np.isfinite(paths).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 60),
+    st.floats(0.0, 1.0),
+    st.floats(1.0, 3.0),
+    st.lists(st.floats(-0.9, 0.9), min_size=3, max_size=3),
+    st.sampled_from([15.0, 60.0, 300.0]),
+)
+def test_where_more_is_emptied_order_and_zeros_stay(
+    seed: int, count: int, quiet: float, nothing: float, factors: list[float], step: float
+):
+    """As above, but for the lower half: it stays, or becomes nothing."""
+    feedback = Feedback(step, round(1800 / step))
+    feedback.factors.always[:] = factors
+    feedback.factors.nothing[:] = nothing
+    rng = np.random.default_rng(seed)
+    drawn = rng.gamma(0.5, 20.0, (count, feedback.width)).astype(np.float32)
+    drawn[rng.random(count) < quiet] = 0.0
+    paths = drawn.copy()
+    feedback.widen(paths, CALM, NEVER_BUSY, 1e6)
+    before, after = drawn.mean(axis=1), paths.mean(axis=1)
+    order = np.argsort(before, kind="stable")
+    assert (np.diff(after[order]) >= -1e-3).all()
+    emptied = (paths == 0).all(axis=1)
+    assert 2 * np.count_nonzero(before == 0) > count or not emptied[before > 0].any()
+    lower = (before <= np.median(before) * (1 - 1e-6)) & ~emptied
+    np.testing.assert_array_equal(drawn[lower], paths[lower])
+    assert (paths[drawn == 0] == 0).all()
+    assert np.isfinite(paths).all()
+    assert (paths >= 0).all()
 
 
 def noisy(days: float, spread: float, seed: int) -> np.ndarray:
