@@ -1,4 +1,7 @@
-"""Started from a rate that is wrong by a factor of two: how long that costs, and that no rule is broken meanwhile."""
+"""Started from a rate that is wrong by a factor of two: how long that costs, and that no rule is broken meanwhile.
+
+Each decision of each loop here is held against the rules: see :class:`Judged`.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,13 @@ import pytest
 from scaler.plan.observation import Freshness, GroupObservation, LatencySample, Reading, ServiceObservation
 from scaler.plan.reasons import Reason
 from scaler.plan.service import Service
+from tests.plan.judged import Judged
 from tests.plan.loop import REAL, Loop, outage, policy_for
 
 HOUR = 3600.0
-LIMITS = {Reason.MAX_REPLICAS, Reason.SCALE_OUT_LIMIT, Reason.PARTITIONS}
+# s in which requests arrive that nothing could serve in time: two ticks until the rate is known, a lead time, and the
+# backlog's drain.
+BLIND = 2 * REAL.tick + REAL.lead_time + 60.0
 
 
 def played(
@@ -42,7 +48,7 @@ def played(
         return replace(observed, latency=Reading(sample, t, Freshness.FRESH))
 
     unchanged: Callable[[float, ServiceObservation], ServiceObservation] = lambda t, o: o  # noqa: E731
-    policy = policy_for(declared, lambda t: load, **settings)
+    policy = Judged(declared, policy_for(declared, lambda t: load, **settings))
     loop = Loop(
         true,
         policy,
@@ -73,7 +79,8 @@ def batched(load: float, factor: float, started: float) -> Loop:
         sample = LatencySample(None, None, None, served, served * seconds, true.tick)
         return replace(observed, latency=Reading(sample, t, Freshness.FRESH))
 
-    policy = policy_for(replace(true, service_rate=full * factor), lambda t: load)
+    declared = replace(true, service_rate=full * factor)
+    policy = Judged(declared, policy_for(declared, lambda t: load))
     start = round(1.3 * load / (full * started))
     loop = Loop(true, policy, lambda t: load, start_replicas=start, partitions=720, dt=1.0, change=measured)
     return loop
@@ -93,14 +100,6 @@ def steady(rate: float, load: float) -> float:
     loop = played(service, service, load, experiments=False)
     loop.run(HOUR)
     return cost(loop, HOUR / 2)
-
-
-def check_rules(loop: Loop) -> None:
-    """Nothing is ordered below what the present needs (rule 4), nor given up while something is not known."""
-    for decision in loop.decisions:
-        assert decision.desired is not None
-        floor = decision.numbers.floor_replicas
-        assert floor is None or decision.desired >= floor or LIMITS & set(decision.reasons)
 
 
 def floors(loop: Loop, true: Service) -> list[int | None]:
@@ -133,10 +132,9 @@ def test_with_the_histogram_within_a_tenth_of_the_steady_cost_after_half_an_hour
     needed = floors(loop, true)
     loop.run(HOUR / 2)
     assert cost(loop, HOUR / 2) == pytest.approx(steady(2.0, 30.0), rel=0.1)
-    check_rules(loop)
     assert jumps(loop) <= 1, "the first time that it is told"
     # Of twice the rate, nothing is known before the first two readings, and what came until then waits for its pods.
-    blind, late = (2, 600.0) if factor > 1.0 else (0, 0.0)
+    blind, late = (2, BLIND) if factor > 1.0 else (0, 0.0)
     for decision, least in list(zip(loop.decisions, needed, strict=True))[blind:]:
         assert decision.desired is not None
         assert least is None or decision.desired >= least, "by the true rate"
@@ -144,6 +142,94 @@ def test_with_the_histogram_within_a_tenth_of_the_steady_cost_after_half_an_hour
     knew = played(true, true, 30.0, started=2.0 * factor, experiments=False)
     knew.run(HOUR)
     assert loop.attainment() >= knew.attainment() - 0.01, "of a plan that knew, with as many at the start"
+
+
+MANY = replace(REAL, max_replicas=400, concurrency=1.0)  # of which a replica is 2 % at 100 requests/s
+
+
+@cache
+def kept(load: float, after: float) -> float:
+    """Mean replicas in the half hour from ``after`` s on of the plan that knew the rate, with as many as that says."""
+    loop = played(MANY, MANY, load, partitions=5040, experiments=False)
+    loop.run(after)
+    return cost(loop, HOUR / 2)
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_of_many_replicas_within_a_tenth_after_half_an_hour_with_the_histogram(factor: float) -> None:
+    """One more or less is not what makes it a tenth."""
+    loop = played(MANY, replace(MANY, service_rate=2.0 * factor), 100.0, histogram=True, partitions=5040)
+    loop.run(HOUR / 2)
+    assert cost(loop, HOUR / 2) == pytest.approx(kept(100.0, HOUR / 2), rel=0.1)
+    assert loop.attainment(BLIND if factor > 1.0 else 0.0) >= 0.99
+    assert not any(Reason.EXPERIMENT in decision.reasons for decision in loop.decisions)
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_of_many_replicas_within_a_tenth_after_two_hours_without_it(factor: float) -> None:
+    loop = played(MANY, replace(MANY, service_rate=2.0 * factor), 100.0, partitions=5040)
+    loop.run(2 * HOUR)
+    assert cost(loop, HOUR / 2) == pytest.approx(kept(100.0, 2 * HOUR), rel=0.1)
+    # A minute more than with the histogram: a backlog must be old to be told from what is not committed yet.
+    assert loop.attainment(BLIND + 60.0 if factor > 1.0 else 0.0) >= 0.99
+    assert factor > 1.0 or any(Reason.EXPERIMENT in decision.reasons for decision in loop.decisions)
+
+
+def test_no_experiment_goes_below_what_a_plan_that_knows_the_rate_says_the_present_needs() -> None:
+    loop = played(REAL, replace(REAL, service_rate=1.0), 30.0)
+    needed = floors(loop, REAL)
+    loop.run(2 * HOUR)
+    assert any(Reason.EXPERIMENT in decision.reasons for decision in loop.decisions)
+    for decision, least in zip(loop.decisions, needed, strict=True):
+        assert least is None or (decision.desired or 0) >= least
+
+
+@pytest.mark.parametrize("histogram", [False, True])
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_no_rule_is_broken_where_sources_fail_and_consumers_stand_still_while_it_is_learned(
+    factor: float, histogram: bool
+) -> None:
+    true = replace(REAL, concurrency=1.0, max_scale_out=15, max_scale_in=4)
+    loop = played(true, replace(true, service_rate=2.0 * factor), 30.0, histogram=histogram)
+    minute, told = 60.0, loop.change
+    sources = ("offsets", "replicas", "latency") if histogram else ("offsets", "replicas")
+    faults = [
+        outage(at * minute, (at + 4) * minute, s) for k, s in enumerate(sources) for at in range(7 + 9 * k, 90, 30)
+    ]
+
+    def change(t: float, observed: ServiceObservation) -> ServiceObservation:
+        observed = told(t, observed)
+        for fault in faults:
+            observed = fault(t, observed)
+        return observed
+
+    loop.change = change
+    loop.frozen = lambda t: 55 * minute <= t - loop.start < 58 * minute
+    loop.run(90 * minute)
+    checked = loop.policy.checked  # type: ignore[attr-defined]
+    assert checked["missing"] >= 16 * len(sources)
+    assert checked["stuck"] >= 4
+    assert checked["present"] >= 100
+    assert checked["given back"] >= 1
+    rates = [decision.numbers.service_rate or math.nan for decision in loop.decisions]
+    low, high = int(55 * minute / REAL.tick), int(58 * minute / REAL.tick)
+    assert rates[high] >= rates[low] * 0.99, "consumers that stand still say nothing of what they serve"
+
+
+def test_the_same_readings_give_the_same_decisions() -> None:
+    """Experiments included."""
+    loop = played(REAL, replace(REAL, service_rate=1.0), 30.0)
+    readings: list[tuple[float, ServiceObservation]] = []
+
+    def seen(t: float, observed: ServiceObservation) -> ServiceObservation:
+        readings.append((t, observed))
+        return observed
+
+    loop.change = seen
+    loop.run(HOUR)
+    assert any(Reason.EXPERIMENT in decision.reasons for decision in loop.decisions)
+    other = policy_for(replace(REAL, service_rate=1.0), loop.load)
+    assert [other.step(t, GroupObservation((o,))).services[0] for t, o in readings] == loop.decisions
 
 
 def test_nothing_is_tried_while_the_utilisation_law_tells_the_rate() -> None:
@@ -173,7 +259,6 @@ def test_a_latency_source_that_says_nothing_of_the_time_in_service_stops_no_expe
     loop.run(2 * HOUR)
     assert cost(loop, HOUR / 2) <= 1.1 * steady(2.0, 30.0)
     assert loop.attainment() >= 0.99
-    check_rules(loop)
 
 
 @pytest.mark.parametrize("within", [120.0, 600.0])
@@ -184,7 +269,6 @@ def test_too_high_a_rate_is_found_by_its_backlog_within_a_long_objective(within:
     assert loop.decisions[-1].numbers.service_rate == pytest.approx(2.0, rel=0.05)
     loop.run(HOUR / 2)
     assert loop.attainment() >= 0.99
-    check_rules(loop)
 
 
 @pytest.mark.parametrize(("rate", "load"), [(2.0, 30.0), (2.0, 8.0), (5.0, 40.0)])
@@ -196,15 +280,13 @@ def test_without_it_experiments_get_there_within_two_hours(rate: float, load: fl
     usual = steady(rate, load)
     assert cost(loop, HOUR / 2) <= max(1.1 * usual, usual + 1.01), "a tenth, or one replica"
     assert loop.attainment() >= 0.99
-    check_rules(loop)
 
 
 def test_too_high_a_rate_is_found_by_its_backlog_within_half_an_hour() -> None:
     loop = played(REAL, replace(REAL, service_rate=4.0), 30.0)
     loop.run(HOUR / 2)
     assert cost(loop, HOUR / 2) == pytest.approx(steady(2.0, 30.0), rel=0.12)
-    assert loop.attainment(HOUR / 2) >= 0.99
-    check_rules(loop)
+    assert loop.attainment(BLIND + 60.0) >= 0.99
 
 
 def test_a_rate_that_is_right_costs_little_to_make_sure_of() -> None:
@@ -213,7 +295,6 @@ def test_a_rate_that_is_right_costs_little_to_make_sure_of() -> None:
     assert loop.decisions[-1].numbers.service_rate == pytest.approx(2.0, rel=0.06)
     assert loop.attainment() >= 0.99
     assert loop.seconds / (2 * HOUR) <= 1.1 * steady(2.0, 30.0)
-    check_rules(loop)
 
 
 @pytest.mark.parametrize(("factor", "started"), [(0.5, 1.0), (0.5, 0.5), (2.0, 1.0), (2.0, 2.0)])
@@ -223,8 +304,7 @@ def test_batches_that_serve_more_the_more_there_are(factor: float, started: floa
     loop = batched(60.0, factor, started)
     loop.run(HOUR / 2)
     assert cost(loop, HOUR / 2) <= 1.1 * cost(usual, HOUR / 2)
-    assert loop.attainment(600.0 if started > 1.0 else 0.0) >= 0.99
-    check_rules(loop)
+    assert loop.attainment() >= 0.99
 
 
 @pytest.mark.parametrize(("partitions", "most"), [(64, 1.5), (120, 1.1)])
@@ -236,7 +316,6 @@ def test_an_experiment_is_not_held_up_where_the_partitions_make_counts_alike(par
     usual.run(HOUR)
     assert cost(loop, HOUR / 2) <= most * cost(usual, HOUR / 2)
     assert loop.attainment() >= 0.99
-    check_rules(loop)
 
 
 def test_a_new_pod_template_starts_from_the_old_estimate_and_is_learned() -> None:
