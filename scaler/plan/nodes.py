@@ -17,18 +17,17 @@ from numpy.typing import NDArray
 
 from scaler.plan import nodes_kernel as kernel
 from scaler.plan.nodes_full import Division
-from scaler.plan.nodes_leads import NodeLeadTimes, PodLeadTimes, quantile, quantiles
+from scaler.plan.nodes_leads import Ahead, Leads, quantile
 from scaler.plan.nodes_need import PoolPlan, PoolSpec, ServiceNeed
 from scaler.plan.nodes_placed import Placed, Placement
-from scaler.plan.nodes_present import Inverses, PresentNeeds, Steadied
+from scaler.plan.nodes_present import Inverses, PresentNeeds, Steadied, read
 from scaler.plan.nodes_share import Claim, Late, Shares, nodes_to_keep
 from scaler.plan.observation import Freshness, PoolObservation, PoolState
-from scaler.plan.paths import peaks, upper_middle_path
+from scaler.plan.paths import upper_middle_path
 from scaler.plan.reasons import Reason
 from scaler.plan.settings import NodeSettings
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Counts = tuple[int, ...]  # of each service
 
 _FAULT = {
@@ -36,20 +35,7 @@ _FAULT = {
     Freshness.ABSENT: Reason.INPUT_ABSENT,
     Freshness.ERROR: Reason.INPUT_ERROR,
 }
-_NOTHING: Floats = np.zeros((1, 1))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Ahead:
-    """Times ahead, in steps of ``dt`` s."""
-
-    dt: float
-    pod: int  # a pod that is asked for at the next tick surely serves
-    first: int  # a node that is ordered now may serve
-    node: int  # a node that is ordered at the next tick surely serves
-    idle: int  # a node that is empty now is gone
-    end: int
-    surely: float  # s: as ``node``
+_NOTHING: Floats = np.zeros(1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,15 +44,13 @@ class _Tick:
 
     state: PoolState
     needs: Sequence[ServiceNeed]
-    ahead: _Ahead
+    ahead: Ahead
     placed: Placed
     booting: Floats  # s: ages of the nodes that are on their way, the oldest first
     needed: Floats  # [S, N, steps]
-    total: Floats  # [N, steps]: of all services
-    work: Floats  # [S, steps]: mean over the paths
     inverses: list[Floats]
     per_service: Floats
-    bounds: Ints  # [S, 3] least, floor, most
+    bounds: list[tuple[int, int, int]]  # least, floor, most of each service
     most: int  # nodes
     size: int  # GPUs of a node that pods can fill
 
@@ -82,9 +66,7 @@ class NodePlanner:
         """``tick`` in s."""
         self.pool = pool
         self.settings = settings or NodeSettings()
-        self._tick = tick
-        self._node_leads = NodeLeadTimes(pool.lead_time, self.settings.lead_prior, self.settings.lead_samples)
-        self._pod_leads = PodLeadTimes(self.settings.pod_points)
+        self._leads = Leads(pool, tick, self.settings)
         self._placement = Placement()
         self._present = PresentNeeds()
         self._inverses = Inverses()
@@ -93,24 +75,24 @@ class NodePlanner:
     @property
     def horizon(self) -> float:
         """Seconds ahead that the services' paths should reach; beyond their end the last rate goes on."""
-        ahead = self._ahead()
-        return ahead.end * ahead.dt
+        return self._leads.ahead.end * self._leads.ahead.dt
 
     def take_over(self, old: NodePlanner) -> None:
         """Go on with what ``old`` learned and held, if a node is declared the same."""
         if (old.pool.size, old.pool.lead_time) == (self.pool.size, self.pool.lead_time):
-            self._node_leads, self._present, self._steadied = old._node_leads, old._present, old._steadied
+            self._leads.take_over(old._leads)
+            self._present, self._steadied = old._present, old._steadied
 
     @property
     def lead_time(self) -> float:
         """s from asked for to Ready: 95 % of the nodes take no longer, as far as is learned."""
-        return quantile(self._node_leads.points, 0.95)
+        return self._leads.node_surely
 
     def step(self, now: float, observed: PoolObservation, needs: Sequence[ServiceNeed], others: int = 0) -> PoolPlan:
         """One tick at unix time ``now``; ``needs`` of all services on the pool, ``others``: GPUs of those of which
         nothing is known. Never raises for what a source does.
         """
-        self._node_leads.learn(observed.lead_times)
+        self._leads.learn_nodes(observed.lead_times)
         state = observed.state.value
         if not observed.state.fresh or state is None:
             # Rule 1: nothing is known of the nodes, so nothing is given up.
@@ -122,11 +104,11 @@ class NodePlanner:
             return PoolPlan(state.occupied + len(state.pending_since), (), (Reason.STEADY,), 0)
         order = sorted(range(len(needs)), key=lambda i: (needs[i].slack, -needs[i].price))
         tick = self._take_in(now, state, [needs[i] for i in order])
-        capacity, nodes = self._capacity(tick)
+        capacity = self._capacity(tick)
         shares = Shares(self._claims(tick, 0, tick.ahead.idle), self._late(tick, capacity[1]))
-        plan = self._plan(now, tick, capacity[0], nodes, shares)
+        floor, replicas, reasons, kept, ordered = self._plan(now, tick, capacity[0], shares)
         place = [order.index(i) for i in range(len(needs))]
-        counts = tuple(plan.replicas[i] for i in place)
+        counts = tuple(replicas[i] for i in place)
         waiting = tuple(_waiting(tick, i) for i in place)
         division = self._division(now, tick, place, shares)
         if division is not None and state.ready >= tick.most:
@@ -135,7 +117,7 @@ class NodePlanner:
             asked = [max(min(need.asked, need.most), need.least) for need in needs]
             if not division.fits(asked, others):
                 counts = division.divided(division.most, others)
-        return replace(plan, replicas=counts, waiting=waiting, division=division)
+        return PoolPlan(floor, counts, reasons, kept, ordered, waiting=waiting, division=division)
 
     # --- a full pool
 
@@ -186,9 +168,8 @@ class NodePlanner:
     # --- what is known
 
     def _take_in(self, now: float, state: PoolState, needs: Sequence[ServiceNeed]) -> _Tick:
-        self._pod_leads.learn([need.leads for need in needs])
-        ahead, gpus = self._ahead(), [need.gpus for need in needs]
-        size = _usable(self.pool.size, gpus)
+        self._leads.learn_pods([need.leads for need in needs])
+        ahead, size = self._leads.ahead, _usable(self.pool.size, [need.gpus for need in needs])
         room = state.ready * size - sum(need.gpus * need.ready for need in needs)
         placed = self._placement.follow(now, room, needs)
         count = max(len(need.paths) for need in needs)
@@ -211,50 +192,32 @@ class NodePlanner:
                 needed[s],
             )
             inverses.append(inverse)
-        per_service = np.empty((len(needs), kernel.SERVICE_COLUMNS))
-        for s, need in enumerate(needs):
-            per_service[s, kernel.BACKLOG] = need.backlog * need.gpus / need.rate
-            per_service[s, kernel.SLACK] = need.slack
-            per_service[s, kernel.PRICE] = need.price * need.rate
-            per_service[s, kernel.GPUS] = need.gpus
-            per_service[s, kernel.READY] = min(need.ready, need.current)
-        bounds = np.array([(need.least, min(need.floor, need.most), max(need.most, need.least)) for need in needs])
-        most = -(-int((bounds[:, 2] * gpus).sum()) // size)
+        per_service = np.array(
+            [
+                # In the order of the kernel's columns.
+                (n.backlog * n.gpus / n.rate, n.slack, n.price * n.rate, n.gpus, min(n.ready, n.current))
+                for n in needs
+            ],
+            np.float64,
+        )
+        bounds = [(need.least, min(need.floor, need.most), max(need.most, need.least)) for need in needs]
+        most = -(-sum(high * need.gpus for need, (_, _, high) in zip(needs, bounds, strict=True)) // size)
         if self.pool.max_nodes is not None:
             most = min(most, self.pool.max_nodes)
         booting = self._booting(now, state, placed, most, size)
-        total = needed.sum(axis=0) if len(needs) > 1 else needed[0]
-        work = needed.mean(axis=1)
-        return _Tick(
-            state, needs, ahead, placed, booting, needed, total, work, inverses, per_service, bounds, most, size
-        )
-
-    def _ahead(self) -> _Ahead:
-        node, pod = self._node_leads.points, self._pod_leads.points
-        node_surely, pod_surely = quantile(node, 0.95), quantile(pod, 0.95)
-        surely = node_surely + pod_surely + self._tick
-        # Without pods that wait for it, a node that came early stands empty: it is kept for what it was ordered for.
-        idle = max(self.pool.idle, surely) if self.pool.enforced else self.pool.idle
-        end = surely + idle
-        dt = max(self._tick, end / self.settings.steps)
-
-        def steps(seconds: float) -> int:
-            return max(math.ceil(seconds / dt - 1e-9), 1)
-
-        first = int((quantile(node, 0.05) + quantile(pod, 0.05)) / dt)
-        return _Ahead(dt, steps(pod_surely + self._tick), first, steps(surely), steps(idle), steps(end), surely)
+        return _Tick(state, needs, ahead, placed, booting, needed, inverses, per_service, bounds, most, size)
 
     def _inflation(self, need: ServiceNeed, steps: int) -> Floats:
         """Factors on the residuals above the median path, by step: the nearer, the less do paths hold of a jump."""
         s = self.settings
-        near, far = (1.0 + (most - 1.0) * need.caution for most in (s.inflation_near, s.inflation_far))
+        near = 1.0 + (s.inflation_near - 1.0) * need.caution
+        far = 1.0 + (s.inflation_far - 1.0) * need.caution
         return kernel.inflation(steps, need.step, need.age, s.near, s.far, near, far)
 
     def _booting(self, now: float, state: PoolState, placed: Placed, most: int, size: int) -> Floats:
         """Rule 3: nodes on their way, those that an autoscaler has yet to ask for included: pods wait for them."""
-        ages = sorted((max(now - since, 0.0) for since in state.pending_since), reverse=True)
-        lead = quantile(self._node_leads.points, 0.95)
-        waits = [(since, gpus) for since, gpus in placed.waiting if now - since <= lead]
+        ages = [max(now - since, 0.0) for since in state.pending_since]
+        waits = [(since, gpus) for since, gpus in placed.waiting if now - since <= self._leads.node_surely]
         missing = -(-sum(gpus for _, gpus in waits) // size) - len(ages)
         missing = min(missing, most - state.ready - len(ages))
         if missing > 0:
@@ -263,35 +226,39 @@ class NodePlanner:
 
     # --- the answer
 
-    def _plan(self, now: float, tick: _Tick, capacity: Floats, nodes: Floats, shares: Shares) -> PoolPlan:
-        """``capacity``: GPUs that serve, [steps]; ``nodes``: quantiles of a node's lead time."""
+    def _plan(
+        self, now: float, tick: _Tick, capacity: Floats, shares: Shares
+    ) -> tuple[int, Counts, tuple[Reason, ...], int, int]:
+        """The floor, replicas in the tick's order, reasons, nodes kept and ordered; ``capacity``: GPUs that serve,
+        [steps]."""
         size, ahead, state, needs = tick.size, tick.ahead, tick.state, tick.needs
         now_needs, later_needs = self._present_needs(now, tick, capacity)
-        guaranteed = int((tick.bounds[:, :2].max(axis=1) * [need.gpus for need in needs]).sum())
-        peak = peaks(tick.total[:, ahead.first : ahead.end])
-        waste = float(self._node_leads.points.mean()) + self.pool.idle
+        guaranteed = sum(
+            max(least, floor) * need.gpus for need, (least, floor, _) in zip(needs, tick.bounds, strict=True)
+        )
         ordered, late = kernel.nodes_to_order(
             tick.needed,
             tick.per_service,
             capacity,
-            peak,
+            ahead.first,
+            ahead.end,
             tick.paid,
             tick.most,
             float(size),
             ahead.dt,
-            waste,
+            self._leads.node_mean + self.pool.idle,
             self.settings.overlap,
             self.settings.wait,
             self.settings.reach,
-            nodes,
-            self._pod_leads.all,
+            self._leads.nodes,
+            self._leads.pods.all,
         )
-        missed = late > float(self._tolerated(tick, ahead.node).sum())
+        missed = late > 0.0 and late > float(self._tolerated(tick, ahead.node).sum())
         if missed:
             # Late whatever is ordered: no node saves anything by itself, and the plan would give up. What most paths
             # need when new nodes come is still known.
-            usual = math.ceil(float(np.median(peaks(tick.total[:, ahead.first : ahead.node]))) / size - 1e-9)
-            ordered = max(ordered, min(usual, tick.most) - tick.paid)
+            usual = float(np.median(kernel.peaks(tick.needed, ahead.first, ahead.node)))
+            ordered = max(ordered, min(math.ceil(usual / size - 1e-9), tick.most) - tick.paid)
         present = -(-max(guaranteed, math.ceil(later_needs - 1e-9)) // size)
         lacking = max(min(present, tick.most) - tick.paid, 0)
         reason = Reason.REACTIVE_FLOOR if lacking > ordered else Reason.FORECAST
@@ -308,32 +275,26 @@ class NodePlanner:
         full = tick.most == self.pool.max_nodes and tick.paid + ordered >= tick.most
         if full and (missed or present > tick.most):
             reasons.append(Reason.POOL_FULL)
-        return PoolPlan(floor, replicas, tuple(reasons), kept, ordered)
+        return floor, replicas, tuple(reasons), kept, ordered
 
-    def _capacity(self, tick: _Tick) -> tuple[Floats, Floats]:
-        """GPUs that serve in each step, [2, steps], see the kernel; and the quantiles of a node's lead time."""
-        ages, size = tick.placed.ages, tick.size
-        serving = float((tick.per_service[:, kernel.READY] * tick.per_service[:, kernel.GPUS]).sum())
-        pods = [(float(need.gpus), age) for need, some in zip(tick.needs, ages, strict=True) for age in some]
-        starting = np.array(pods).reshape(-1, 2)
-        free = max(tick.state.ready * size - serving - float(starting[:, 0].sum()), 0.0)
-        nodes = quantiles(self._node_leads.points, self.settings.node_points)
-        base = np.empty((2, tick.ahead.node))
-        kernel.standing_capacity(
+    def _capacity(self, tick: _Tick) -> Floats:
+        """GPUs that serve in each step, [2, steps], see the kernel."""
+        serving = sum(need.gpus * min(need.ready, need.current) for need in tick.needs)
+        pods = [
+            (need.gpus, age) for need, some in zip(tick.needs, tick.placed.ages, strict=True) for age in some.tolist()
+        ]
+        return kernel.standing_capacity(
             tick.ahead.node,
             tick.ahead.dt,
-            serving,
-            free,
-            starting,
+            float(serving),
+            float(max(tick.state.ready * tick.size - serving - sum(gpus for gpus, _ in pods), 0)),
+            np.array(pods, np.float64).reshape(-1, 2),
             tick.booting,
-            float(size),
-            nodes,
-            self._pod_leads.all,
-            base,
+            float(tick.size),
+            float(sum(high * need.gpus for need, (_, _, high) in zip(tick.needs, tick.bounds, strict=True))),
+            self._leads.nodes,
+            self._leads.pods.all,
         )
-        most = float((tick.bounds[:, 2] * tick.per_service[:, kernel.GPUS]).sum())
-        np.minimum(base, most, out=base)
-        return base, nodes
 
     def _present_needs(self, now: float, tick: _Tick, capacity: Floats) -> tuple[float, float]:
         """Rule 4, GPUs: the newest level goes on, and the backlog is drained, the present one (what goes acts at once)
@@ -341,10 +302,7 @@ class NodePlanner:
         mean. The largest of the last ``held_leads`` lead times.
         """
         s = self.settings
-        level = sum(
-            float(np.interp(_share(need) * (len(inverse) - 1), np.arange(len(inverse)), inverse))
-            for need, inverse in zip(tick.needs, tick.inverses, strict=True)
-        )
+        level = sum(read(inverse, _share(need)) for need, inverse in zip(tick.needs, tick.inverses, strict=True))
         backlog = float(tick.per_service[:, kernel.BACKLOG].sum())
         left = kernel.left_over(backlog, self._present.level(now, level, s.lately), capacity, tick.ahead.dt)
         served, hold = s.present * level, s.held_leads * tick.ahead.surely
@@ -352,17 +310,20 @@ class NodePlanner:
 
     def _keep(self, tick: _Tick, shares: Shares, least: int) -> tuple[int, tuple[int, ...]]:
         """Nodes that stay filled, and the pods on them."""
-        ahead, counts = tick.ahead, [need.current for need in tick.needs]
-        peak = peaks(tick.total[:, : ahead.idle])
-        window, tolerated = ahead.pod * ahead.dt, self._tolerated(tick, ahead.pod).tolist()
-        kept = nodes_to_keep(shares, counts, tick.state, least, tick.size, window, peak, tolerated)
+        ahead, counts, kept = tick.ahead, [need.current for need in tick.needs], tick.state.ready
+        if least < kept:
+            peak = kernel.peaks(tick.needed, 0, ahead.idle)
+            window, tolerated = ahead.pod * ahead.dt, self._tolerated(tick, ahead.pod).tolist()
+            kept = nodes_to_keep(shares, counts, tick.state, least, tick.size, window, peak, tolerated)
         return kept, shares.divide(kept * tick.size, counts, move=True)
 
     def _late(self, tick: _Tick, coming: Floats) -> Late:
         """The price of a service's late work by its pods; ``coming``: GPUs on nodes that boot, [steps]."""
-        ahead, work = tick.ahead, tick.work[:, : tick.ahead.pod]
-        # What serves on nodes that boot is nobody's yet: each has its part by what it needs.
-        coming = coming[: ahead.pod] * (work / np.maximum(work.sum(axis=0), 1e-9))
+        ahead, parts = tick.ahead, [coming[: tick.ahead.pod]] * len(tick.needs)
+        if len(tick.booting) > 0:
+            # What serves on nodes that boot is nobody's yet: each has its part by what it needs.
+            work = kernel.mean_work(tick.needed, ahead.pod)
+            parts = list(parts[0] * (work / np.maximum(work.sum(axis=0), 1e-9)))
 
         def late(service: int, count: int) -> float:
             return kernel.late_alone(
@@ -371,35 +332,36 @@ class NodePlanner:
                 tick.needed,
                 tick.per_service,
                 tick.placed.ages[service],
-                coming[service],
+                parts[service],
                 ahead.dt,
-                self._pod_leads.each[service],
+                self._leads.pods.each[service],
             )
 
         return late
 
     def _fill(self, tick: _Tick, nodes: int, counts: Sequence[int]) -> tuple[int, ...]:
         """Replicas that fill ``nodes``, those that wait for a node included; at least ``counts``, which have one."""
-        claims = [
-            replace(claim, least=max(claim.least, count), most=max(claim.most, count))
-            for claim, count in zip(self._claims(tick, tick.ahead.first, tick.ahead.end), counts, strict=True)
-        ]
+        claims = self._claims(tick, tick.ahead.first, tick.ahead.end, counts)
         shares = Shares(claims, lambda service, count: 0.0)  # on a node that boots they change no lateness yet
         return shares.divide(nodes * tick.size, [need.current for need in tick.needs], move=False)
 
-    def _claims(self, tick: _Tick, first: int, last: int) -> list[Claim]:
-        """With the peaks of the steps [first, last)."""
+    def _claims(self, tick: _Tick, first: int, last: int, held: Sequence[int] | None = None) -> list[Claim]:
+        """With the peaks of the steps [first, last); ``held``: pods that each service has at least, above its most even."""
         shared = len(tick.needs) > 1  # else one gets all
-        highest = [peaks(needed[:, first:last]) for needed in tick.needed] if shared else _NOTHING
-        return [
-            Claim(need.gpus, least, floor, most, need.weight, quantile(need.leads, 0.95), peak, need.current)
-            for need, (least, floor, most), peak in zip(tick.needs, tick.bounds.tolist(), highest, strict=True)
-        ]
+        claims = []
+        for s, (need, (least, floor, most), lead) in enumerate(
+            zip(tick.needs, tick.bounds, self._leads.pods.surely, strict=True)
+        ):
+            if held is not None:
+                least, most = max(least, held[s]), max(most, held[s])
+            peak = kernel.peaks(tick.needed[s : s + 1], first, last) if shared else _NOTHING
+            claims.append(Claim(need.gpus, least, floor, most, need.weight, lead, peak, need.current))
+        return claims
 
     def _tolerated(self, tick: _Tick, steps: int) -> Floats:
         """The price, [S], of the late work that the objectives allow in so many steps."""
         shares = np.array([max(1.0 - need.share, 0.0) for need in tick.needs])
-        work = tick.work[:, :steps].sum(axis=1) * tick.ahead.dt
+        work = kernel.mean_work(tick.needed, steps).sum(axis=1) * tick.ahead.dt
         tolerated: Floats = shares * work * tick.per_service[:, kernel.PRICE]
         return tolerated
 

@@ -144,14 +144,45 @@ def late_cost(needed: Floats, per_service: Floats, capacity: Floats, dt: float) 
             room, ahead = capacity[k] * dt, capacity[min(k + 1, steps - 1)]
             for s in range(services):
                 arrived = needed[s, p, k] * dt
-                rest = left[s] + arrived - room
-                room = max(-rest, 0.0)
-                left[s] = max(rest, 0.0)
-                late = left[s] - ahead * per_service[s, SLACK]
-                if late > 0.0:
-                    total += per_service[s, PRICE] * min(late, arrived)
+                if left[s] > 0.0 or arrived > room:
+                    rest = left[s] + arrived - room
+                    room = max(-rest, 0.0)
+                    left[s] = max(rest, 0.0)
+                    late = left[s] - ahead * per_service[s, SLACK]
+                    if late > 0.0:
+                        total += per_service[s, PRICE] * min(late, arrived)
+                else:  # as a rule: nothing waits, and no step has to wait for the one before
+                    room -= arrived
                 ahead = max(ahead - needed[s, p, k], 0.0)
     return float(total / paths)
+
+
+@compiled
+def peaks(needed: Floats, first: int, last: int) -> Floats:
+    """The most that each path needs in the steps [first, last) for all services together, [N] GPUs."""
+    services, paths = needed.shape[0], needed.shape[1]
+    found = np.empty(paths)
+    for p in range(paths):
+        highest = 0.0
+        for k in range(first, last):
+            total = needed[0, p, k]
+            for s in range(1, services):
+                total += needed[s, p, k]
+            highest = max(highest, total)
+        found[p] = highest
+    return found
+
+
+@compiled
+def mean_work(needed: Floats, steps: int) -> Floats:
+    """The mean over the paths of each service's first ``steps``, [S, steps] GPUs."""
+    services, paths = needed.shape[0], needed.shape[1]
+    work = np.zeros((services, steps))
+    for s in range(services):
+        for p in range(paths):
+            for k in range(steps):
+                work[s, k] += needed[s, p, k]
+    return work / paths
 
 
 @compiled
@@ -172,16 +203,17 @@ def standing_capacity(
     pods: Floats,
     booting: Floats,
     size: float,
+    most: float,
     nodes: Floats,
     cdf: Floats,
-    out: Floats,
-) -> None:
-    """Fill ``out`` [2, steps] with the GPUs that serve in each step: row 0 with all that is paid for, row 1 on the
+) -> Floats:
+    """The GPUs that serve in each step, [2, steps], ``most`` at most: row 0 with all that is paid for, row 1 on the
     nodes alone that are booting.
 
     ``pods`` [P, 2]: GPUs and age (s, since they have a node) of pods that do not serve yet; ``free``: GPUs without a
     pod, which get one now; ``booting``: ages (s) of nodes of ``size`` GPUs.
     """
+    out = np.empty((2, steps))
     for k in range(steps):
         after = (k + 0.5) * dt
         there = serving + free * share_up(cdf, after, 0.0)
@@ -192,7 +224,8 @@ def standing_capacity(
             if i == 0 or booting[i] != booting[i - 1]:
                 share = share_on_node(nodes, cdf, after, booting[i])
             coming += size * share
-        out[0, k], out[1, k] = there + coming, coming
+        out[0, k], out[1, k] = min(there + coming, most), min(coming, most)
+    return out
 
 
 @compiled
@@ -200,7 +233,8 @@ def nodes_to_order(
     needed: Floats,
     per_service: Floats,
     base: Floats,
-    peak: Floats,
+    first: int,
+    last: int,
     paid: int,
     most: int,
     size: float,
@@ -215,14 +249,14 @@ def nodes_to_order(
     """How many new nodes are worth their price, on top of the ``paid`` ones (``base`` [steps]: what those serve), and
     the price of the work that is late with them.
 
-    Least of lateness and, for each new node, of what it costs: when no path needs it from where it can serve
-    (``peak``), ``waste`` seconds of it; else ``overlap`` seconds, which it stands there early. Ordered only when asking
+    Least of lateness and, for each new node, of what it costs: when no path needs it where it can serve (in the steps
+    [first, last)), ``waste`` seconds of it; else ``overlap`` seconds, which it stands there early. Ordered only when asking
     ``wait`` s later would cost more lateness than it saves. At most ``reach`` nodes that save nothing are looked past.
     """
     late = late_cost(needed, per_service, base, dt)
     if late <= 0.0:
         return 0, 0.0
-    steps = len(base)
+    steps, peak = len(base), peaks(needed, first, last)
     now, later, capacity = np.empty(steps), np.empty(steps), np.empty(steps)
     for k in range(steps):
         now[k] = size * share_on_node(nodes, cdf, (k + 0.5) * dt, 0.0)
@@ -272,6 +306,8 @@ def late_alone(
         left = backlog
         for k in range(steps):
             arrived = needed[s, p, k] * dt
+            if left <= 0.0 and arrived <= capacity[k] * dt:
+                continue
             left = max(left + arrived - capacity[k] * dt, 0.0)
             late = left - capacity[min(k + 1, steps - 1)] * per_service[s, SLACK]
             if late > 0.0:

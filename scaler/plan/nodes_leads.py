@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from scaler.plan.nodes_need import PoolSpec
+from scaler.plan.settings import NodeSettings
 
 Floats = NDArray[np.float64]
 
@@ -72,12 +76,73 @@ class PodLeadTimes:
         self.points: Floats = np.ones(1)  # s, ascending, of all services
         self.all: Floats = distribution(self.points, steps)
         self.each: Floats = self.all[None]  # [S, steps + 2]
+        self.surely: list[float] = [1.0]  # s, of each service: 95 % of the pods take no longer
 
-    def learn(self, leads: Sequence[Floats]) -> None:
-        """``leads``: of each service, ascending (s), not to be changed by anybody afterwards."""
+    def learn(self, leads: Sequence[Floats]) -> bool:
+        """``leads``: of each service, ascending (s), not to be changed by anybody afterwards. False when they are the
+        same."""
         if len(leads) == len(self._given) and all(a is b for a, b in zip(leads, self._given, strict=True)):
-            return
+            return False
         self._given = list(leads)
         self.points = np.sort(np.concatenate(self._given))
         self.all = distribution(self.points, self._steps)
         self.each = np.array([distribution(one, self._steps) for one in self._given])
+        self.surely = [quantile(one, 0.95) for one in self._given]
+        return True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ahead:
+    """Times ahead, in steps of ``dt`` s."""
+
+    dt: float
+    pod: int  # a pod that is asked for at the next tick surely serves
+    first: int  # a node that is ordered now may serve
+    node: int  # a node that is ordered at the next tick surely serves
+    idle: int  # a node that is empty now is gone
+    end: int
+    surely: float  # s: as ``node``
+
+
+class Leads:
+    """The lead times of a pool's nodes and pods, and what follows from them: made anew only when one changed."""
+
+    def __init__(self, pool: PoolSpec, tick: float, settings: NodeSettings) -> None:
+        """``tick`` in s."""
+        self._pool, self._tick, self._settings = pool, tick, settings
+        self._nodes = NodeLeadTimes(pool.lead_time, settings.lead_prior, settings.lead_samples)
+        self.pods = PodLeadTimes(settings.pod_points)
+        self._follow()
+
+    def take_over(self, old: Leads) -> None:
+        """Go on with the nodes' that ``old`` learned."""
+        self._nodes = old._nodes
+        self._follow()
+
+    def learn_nodes(self, seconds: Iterable[float]) -> None:
+        """See :meth:`NodeLeadTimes.learn`."""
+        if self._nodes.learn(seconds):
+            self._follow()
+
+    def learn_pods(self, leads: Sequence[Floats]) -> None:
+        """See :meth:`PodLeadTimes.learn`."""
+        if self.pods.learn(leads):
+            self._follow()
+
+    def _follow(self) -> None:
+        nodes, pods, pool = self._nodes.points, self.pods.points, self._pool
+        self.node_surely = quantile(nodes, 0.95)  # s: 95 % of the nodes take no longer
+        self.node_mean = float(nodes.mean())  # s
+        self.nodes = quantiles(nodes, self._settings.node_points)
+        pod_surely = quantile(pods, 0.95)
+        surely = self.node_surely + pod_surely + self._tick
+        # Without pods that wait for it, a node that came early stands empty: it is kept for what it was ordered for.
+        idle = max(pool.idle, surely) if pool.enforced else pool.idle
+        end = surely + idle
+        dt = max(self._tick, end / self._settings.steps)
+
+        def steps(seconds: float) -> int:
+            return max(math.ceil(seconds / dt - 1e-9), 1)
+
+        first = int((quantile(nodes, 0.05) + quantile(pods, 0.05)) / dt)
+        self.ahead = Ahead(dt, steps(pod_surely + self._tick), first, steps(surely), steps(idle), steps(end), surely)

@@ -57,6 +57,16 @@ class Inverses:
         return known[2]
 
 
+def read(inverse: Floats, share: float) -> float:
+    """GPUs that give ``share`` of what the most replicas give, from 0 to 1; linear between the points."""
+    place = share * (len(inverse) - 1)
+    low = int(place)
+    if low >= len(inverse) - 1:
+        return float(inverse[-1])
+    below, above = float(inverse[low]), float(inverse[low + 1])
+    return (above - below) * (place - low) + below
+
+
 class Steadied:
     """What services needed, and what another pod was worth to them, over the time in which a GPU that changes hands
     serves nobody: what passes sooner is noise, for which none is to change hands.
