@@ -144,7 +144,7 @@ class NodePlanner:
         ]
         shares = Shares(
             claims,
-            lambda s, count: made.late(place[s], count),
+            lambda s, counts: made.late(place[s], counts),
             lambda s, saved: self._steadied.saved(now, needs[s].uid, saved, hold),
         )
         state = tick.state
@@ -163,7 +163,7 @@ class NodePlanner:
             for need, low, high in zip(needs, least, most, strict=True)
         ]
         total = self.pool.max_nodes * _usable(self.pool.size, gpus)
-        return Division(Shares(claims, lambda s, count: 0.0), gpus, current, least, most, total, move=False)
+        return Division(Shares(claims, lambda s, counts: [0.0] * len(counts)), gpus, current, least, most, total, move=False)
 
     # --- what is known
 
@@ -325,10 +325,10 @@ class NodePlanner:
             work = kernel.mean_work(tick.needed, ahead.pod)
             parts = list(parts[0] * (work / np.maximum(work.sum(axis=0), 1e-9)))
 
-        def late(service: int, count: int) -> float:
-            return kernel.late_alone(
+        def late(service: int, counts: Sequence[int]) -> list[float]:
+            lates = kernel.lates_alone(
                 service,
-                count,
+                np.array(counts),
                 tick.needed,
                 tick.per_service,
                 tick.placed.ages[service],
@@ -336,13 +336,14 @@ class NodePlanner:
                 ahead.dt,
                 self._leads.pods.each[service],
             )
+            return lates.tolist()
 
         return late
 
     def _fill(self, tick: _Tick, nodes: int, counts: Sequence[int]) -> tuple[int, ...]:
         """Replicas that fill ``nodes``, those that wait for a node included; at least ``counts``, which have one."""
         claims = self._claims(tick, tick.ahead.first, tick.ahead.end, counts)
-        shares = Shares(claims, lambda service, count: 0.0)  # on a node that boots they change no lateness yet
+        shares = Shares(claims, lambda service, counts: [0.0] * len(counts))  # on a node that boots they change no lateness yet
         return shares.divide(nodes * tick.size, [need.current for need in tick.needs], move=False)
 
     def _claims(self, tick: _Tick, first: int, last: int, held: Sequence[int] | None = None) -> list[Claim]:

@@ -313,3 +313,14 @@ def late_alone(
             if late > 0.0:
                 total += min(late, arrived)
     return float(per_service[s, PRICE] * total / needed.shape[1])
+
+
+@compiled
+def lates_alone(
+    s: int, counts: Ints, needed: Floats, per_service: Floats, ages: Floats, coming: Floats, dt: float, cdf: Floats
+) -> Floats:
+    """The same with each of ``counts``."""
+    lates = np.empty(len(counts))
+    for i in range(len(counts)):
+        lates[i] = late_alone(s, counts[i], needed, per_service, ages, coming, dt, cdf)
+    return lates

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.compiled import compiled
 from scaler.plan.observation import PoolState
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Late = Callable[[int, int], float]  # price (GPU-seconds) of a service's late work with so many pods
+Late = Callable[[int, Sequence[int]], Sequence[float]]  # price (GPU-seconds) of a service's late work, by its pods
 Steady = Callable[[int, Floats], Floats]  # of a service: GPU-seconds that each of its pods saves, for each of its GPUs
 
 _TIE = 1e-6  # GPU-seconds: decides only between pods that are worth the same
@@ -49,15 +50,16 @@ class Shares:
         self.claims = claims
         self._late = late
         self._steady = steady
-        self._lates: dict[tuple[int, int], float] = {}
+        self._lates: list[dict[int, float]] = [{} for _ in claims]
         self._worths: dict[int, list[float]] = {}
 
-    def late(self, service: int, count: int) -> float:
-        """Price of a service's late work with ``count`` pods."""
-        key = service, count
-        if key not in self._lates:
-            self._lates[key] = self._late(service, count)
-        return self._lates[key]
+    def late(self, service: int, counts: Sequence[int]) -> list[float]:
+        """Price of a service's late work with each of ``counts`` pods."""
+        known = self._lates[service]
+        new = [n for n in counts if n not in known]
+        if new:
+            known.update(zip(new, self._late(service, new), strict=True))
+        return [known[n] for n in counts]
 
     def divide(
         self, total: int, counts: Sequence[int], move: bool, most: Sequence[int] | None = None
@@ -76,20 +78,28 @@ class Shares:
             return (max(min(total // one.gpus, tops[0]), one.least),)
         given = [max(min(n, top), c.least) for n, top, c in zip(counts, tops, claims, strict=True)]
         free = total - sum(n * c.gpus for n, c in zip(given, claims, strict=True))
-        while free < 0:
-            loses = [s for s, c in enumerate(claims) if given[s] > c.least]
-            if not loses:
-                break
-            s = min(loses, key=lambda k: self._worth(k, given[k]))
-            given[s] -= 1
-            free += claims[s].gpus
-        while free > 0:
-            gains = [s for s, c in enumerate(claims) if given[s] < tops[s] and c.gpus <= free]
-            if not gains:
-                break
-            s = max(gains, key=lambda k: self._worth(k, given[k] + 1))
-            given[s] += 1
-            free -= claims[s].gpus
+        if free < 0:
+            last = {s: self._worth(s, given[s]) for s, c in enumerate(claims) if given[s] > c.least}
+            while free < 0 and last:
+                s = min(last, key=last.__getitem__)
+                given[s] -= 1
+                free += claims[s].gpus
+                if given[s] > claims[s].least:
+                    last[s] = self._worth(s, given[s])
+                else:
+                    del last[s]
+        if free > 0:
+            fits = (s for s, c in enumerate(claims) if given[s] < tops[s] and c.gpus <= free)
+            more = {s: self._worth(s, given[s] + 1) for s in fits}
+            while free > 0 and more:
+                s = max(more, key=more.__getitem__)
+                if claims[s].gpus <= free:
+                    given[s] += 1
+                    free -= claims[s].gpus
+                if given[s] < tops[s] and claims[s].gpus <= free:
+                    more[s] = self._worth(s, given[s] + 1)
+                else:
+                    del more[s]
         for _ in range(2 * total if move else 0):
             best = self._best_move(given, free, tops)
             if best is None:
@@ -120,39 +130,71 @@ class Shares:
         """Of a service's pod number ``count``, from 1."""
         if s not in self._worths:
             claim = self.claims[s]
-            counts = np.arange(1, claim.most + 1)
             points = _near(claim)
-            lates = np.array([self.late(s, n) for n in points.tolist()])
-            saved = -np.diff(hull(points, lates, np.arange(claim.most + 1))) / claim.gpus
+            lates = np.array(self.late(s, points), np.float64)
+            saved = _saved(np.array(points), lates, claim.most, claim.gpus)
             if self._steady is not None:
                 saved = self._steady(s, saved)
-            saved += np.where(counts <= claim.floor, claim.present * claim.lead, 0.0)
-            beyond = np.searchsorted(np.sort(claim.peak), (counts - 1) * claim.gpus, side="right")
-            needed = 1.0 - beyond / len(claim.peak)
-            even = _TIE * float(claim.peak.mean()) / (counts * claim.gpus)
-            self._worths[s] = (claim.weight * saved + needed + even).tolist()
+            present, even = claim.present * claim.lead, _TIE * float(claim.peak.mean())
+            worths = _worths(saved, claim.gpus, claim.floor, present, claim.weight, np.sort(claim.peak), even)
+            self._worths[s] = worths.tolist()
         return self._worths[s][count - 1]
 
 
-def _near(claim: Claim) -> Ints:
-    """Counts to look at: those that there are, and ever farther ones to either side."""
-    steps = 2 ** np.arange(max(claim.most, 1).bit_length())
-    points = np.concatenate([[claim.least, claim.now, claim.most], claim.now - steps, claim.now + steps])
-    return np.unique(np.clip(points, claim.least, claim.most))
+def _near(claim: Claim) -> list[int]:
+    """Counts to look at, ascending: those that there are, and ever farther ones to either side."""
+    near = {claim.least, claim.now, claim.most}
+    for k in range(max(claim.most, 1).bit_length()):
+        near |= {claim.now - 2**k, claim.now + 2**k}
+    return sorted({min(max(n, claim.least), claim.most) for n in near})
 
 
+@compiled
+def _saved(points: Ints, lates: Floats, most: int, gpus: int) -> Floats:
+    """What each pod from 1 to ``most`` saves for each of its ``gpus`` (GPU-seconds)."""
+    lowest, saved = hull(points, lates, np.arange(most + 1)), np.empty(most)
+    for n in range(most):
+        saved[n] = -(lowest[n + 1] - lowest[n]) / gpus
+    return saved
+
+
+@compiled
+def _worths(
+    saved: Floats, gpus: int, floor: int, present: float, weight: float, peak: Floats, even: float
+) -> Floats:
+    """What each pod is worth: ``saved``, to which that of a pod up to the ``floor`` is added in place, weighted; and a
+    little for each path that needs it, by the ``peak`` (ascending) of each, and evenly."""
+    worths, below = np.empty(len(saved)), 0
+    for n in range(len(saved)):
+        if n < floor:
+            saved[n] += present
+        while below < len(peak) and peak[below] <= n * gpus:
+            below += 1
+        worths[n] = weight * saved[n] + (1.0 - below / len(peak)) + even / ((n + 1) * gpus)
+    return worths
+
+
+@compiled
 def hull(points: Ints, values: Floats, at: Ints) -> Floats:
-    """The lower convex hull of ``values`` at ``points`` (ascending), read at ``at``; level outside of them."""
-    kept: list[int] = []
+    """The lower convex hull of ``values`` at ``points``, read at ``at`` (both ascending); level outside of them."""
+    kept, count = np.empty(len(points), np.int64), 0
     for i in range(len(points)):
-        while len(kept) >= 2:
-            a, b = kept[-2], kept[-1]
+        while count >= 2:
+            a, b = kept[count - 2], kept[count - 1]
             slope = (values[i] - values[a]) / (points[i] - points[a])
             if values[b] < values[a] + slope * (points[b] - points[a]):
                 break
-            kept.pop()
-        kept.append(i)
-    read: Floats = np.interp(at, points[kept], values[kept])
+            count -= 1
+        kept[count] = i
+        count += 1
+    read, k = np.empty(len(at)), 0
+    for i in range(len(at)):
+        while k < count - 1 and points[kept[k + 1]] <= at[i]:
+            k += 1
+        a, b = kept[k], kept[min(k + 1, count - 1)]
+        read[i] = values[a]
+        if points[a] < at[i] < points[b]:
+            read[i] += (values[b] - values[a]) / (points[b] - points[a]) * (at[i] - points[a])
     return read
 
 
@@ -178,7 +220,7 @@ def nodes_to_keep(
     all_late: list[float] = []
     for nodes in range(ready, max(min(least, ready), 0) - 1, -1):
         counts = shares.divide(nodes * size, counts, move=False)
-        lates = [shares.late(s, n) for s, n in enumerate(counts)]
+        lates = [shares.late(s, [n])[0] for s, n in enumerate(counts)]
         cost = sum(lates)
         if nodes >= state.occupied:
             all_late = lates
