@@ -54,7 +54,7 @@ class Placement:
                 after[since] = [*there, *[came] * (count - len(there))]
             self._since[need.uid] = after
             times = sorted(time for some in after.values() for time in some)
-            made.append(np.maximum(now - np.array(times, np.float64), 0.0))
+            made.append(np.array([max(now - time, 0.0) for time in times], np.float64))
         self._before = now
         self._waited = waited
         return Placed(tuple(made), tuple(waiting))
@@ -63,5 +63,7 @@ class Placement:
 def pending_since(need: ServiceNeed, now: float) -> list[float]:
     """When each replica that does not serve yet was created (unix s, ascending); those that do not exist are new."""
     missing = max(need.current - need.ready, 0)
+    if missing == 0:
+        return []
     known = sorted(min(since, now) for since in need.pending_since)[:missing]
     return [*known, *[now] * (missing - len(known))]

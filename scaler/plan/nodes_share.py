@@ -135,7 +135,7 @@ class Shares:
             saved = _saved(np.array(points), lates, claim.most, claim.gpus)
             if self._steady is not None:
                 saved = self._steady(s, saved)
-            present, even = claim.present * claim.lead, _TIE * float(claim.peak.mean())
+            present, even = claim.present * claim.lead, _TIE * (float(claim.peak.sum()) / len(claim.peak))
             worths = _worths(saved, claim.gpus, claim.floor, present, claim.weight, np.sort(claim.peak), even)
             self._worths[s] = worths.tolist()
         return self._worths[s][count - 1]
@@ -143,10 +143,9 @@ class Shares:
 
 def _near(claim: Claim) -> list[int]:
     """Counts to look at, ascending: those that there are, and ever farther ones to either side."""
-    near = {claim.least, claim.now, claim.most}
-    for k in range(max(claim.most, 1).bit_length()):
-        near |= {claim.now - 2**k, claim.now + 2**k}
-    return sorted({min(max(n, claim.least), claim.most) for n in near})
+    steps = [2**k for k in range(max(claim.most, 1).bit_length())]
+    around = [claim.now, *(claim.now - n for n in steps), *(claim.now + n for n in steps)]
+    return sorted({claim.least, claim.most, *(n for n in around if claim.least < n < claim.most)})
 
 
 @compiled
@@ -154,7 +153,7 @@ def _saved(points: Ints, lates: Floats, most: int, gpus: int) -> Floats:
     """What each pod from 1 to ``most`` saves for each of its ``gpus`` (GPU-seconds)."""
     lowest, saved = hull(points, lates, np.arange(most + 1)), np.empty(most)
     for n in range(most):
-        saved[n] = -(lowest[n + 1] - lowest[n]) / gpus
+        saved[n] = (lowest[n] - lowest[n + 1]) / gpus
     return saved
 
 

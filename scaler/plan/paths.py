@@ -74,7 +74,9 @@ def upper_middle_path(rates: Floats, steps: int) -> Floats:
 def _ordered(rates: Floats, steps: int) -> Floats:
     """Each step's rates, ascending, [steps, count]. Sorting many numbers at once, as numpy does, guesses no branch
     wrong."""
-    return np.sort(np.ascontiguousarray(rates[:, :steps].T), axis=1)
+    ordered = rates[:, :steps].T.copy()
+    ordered.sort(axis=1)
+    return ordered
 
 
 @compiled
