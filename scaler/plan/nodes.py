@@ -212,7 +212,9 @@ class NodePlanner:
         s = self.settings
         near = 1.0 + (s.inflation_near - 1.0) * need.caution
         far = 1.0 + (s.inflation_far - 1.0) * need.caution
-        return kernel.inflation(steps, need.step, need.age, s.near, s.far, near, far)
+        factors = np.empty(steps)
+        kernel.inflation(need.step, need.age, s.near, s.far, near, far, factors)
+        return factors
 
     def _booting(self, now: float, state: PoolState, placed: Placed, most: int, size: int) -> Floats:
         """Rule 3: nodes on their way, those that an autoscaler has yet to ask for included: pods wait for them."""
@@ -257,7 +259,7 @@ class NodePlanner:
         if missed:
             # Late whatever is ordered: no node saves anything by itself, and the plan would give up. What most paths
             # need when new nodes come is still known.
-            usual = float(np.median(kernel.peaks(tick.needed, ahead.first, ahead.node)))
+            usual = float(np.median(_peaks(tick.needed, ahead.first, ahead.node)))
             ordered = max(ordered, min(math.ceil(usual / size - 1e-9), tick.most) - tick.paid)
         present = -(-max(guaranteed, math.ceil(later_needs - 1e-9)) // size)
         lacking = max(min(present, tick.most) - tick.paid, 0)
@@ -283,8 +285,8 @@ class NodePlanner:
         pods = [
             (need.gpus, age) for need, some in zip(tick.needs, tick.placed.ages, strict=True) for age in some.tolist()
         ]
-        return kernel.standing_capacity(
-            tick.ahead.node,
+        base = np.empty((2, tick.ahead.node))
+        kernel.standing_capacity(
             tick.ahead.dt,
             float(serving),
             float(max(tick.state.ready * tick.size - serving - sum(gpus for gpus, _ in pods), 0)),
@@ -294,7 +296,9 @@ class NodePlanner:
             float(sum(high * need.gpus for need, (_, _, high) in zip(tick.needs, tick.bounds, strict=True))),
             self._leads.nodes,
             self._leads.pods.all,
+            base,
         )
+        return base
 
     def _present_needs(self, now: float, tick: _Tick, capacity: Floats) -> tuple[float, float]:
         """Rule 4, GPUs: the newest level goes on, and the backlog is drained, the present one (what goes acts at once)
@@ -312,7 +316,7 @@ class NodePlanner:
         """Nodes that stay filled, and the pods on them."""
         ahead, counts, kept = tick.ahead, [need.current for need in tick.needs], tick.state.ready
         if least < kept:
-            peak = kernel.peaks(tick.needed, 0, ahead.idle)
+            peak = _peaks(tick.needed, 0, ahead.idle)
             window, tolerated = ahead.pod * ahead.dt, self._tolerated(tick, ahead.pod).tolist()
             kept = nodes_to_keep(shares, counts, tick.state, least, tick.size, window, peak, tolerated)
         return kept, shares.divide(kept * tick.size, counts, move=True)
@@ -326,7 +330,8 @@ class NodePlanner:
             parts = list(parts[0] * (work / np.maximum(work.sum(axis=0), 1e-9)))
 
         def late(service: int, counts: Sequence[int]) -> list[float]:
-            lates = kernel.lates_alone(
+            lates = np.empty(len(counts))
+            kernel.lates_alone(
                 service,
                 np.array(counts),
                 tick.needed,
@@ -335,8 +340,10 @@ class NodePlanner:
                 parts[service],
                 ahead.dt,
                 self._leads.pods.each[service],
+                lates,
             )
-            return lates.tolist()
+            made: list[float] = lates.tolist()
+            return made
 
         return late
 
@@ -355,7 +362,7 @@ class NodePlanner:
         ):
             if held is not None:
                 least, most = max(least, held[s]), max(most, held[s])
-            peak = kernel.peaks(tick.needed[s : s + 1], first, last) if shared else _NOTHING
+            peak = _peaks(tick.needed[s : s + 1], first, last) if shared else _NOTHING
             claims.append(Claim(need.gpus, least, floor, most, need.weight, lead, peak, need.current))
         return claims
 
@@ -378,6 +385,13 @@ def _pods(needs: Sequence[ServiceNeed]) -> tuple[Counts, Counts, Counts, Counts]
     gpus, current = tuple(need.gpus for need in needs), tuple(need.current for need in needs)
     least = tuple(need.least for need in needs)
     return gpus, current, least, tuple(max(need.most, need.least) for need in needs)
+
+
+def _peaks(needed: Floats, first: int, last: int) -> Floats:
+    """The most GPUs that each path needs in the steps [first, last), for all of the services together."""
+    peaks = np.empty(needed.shape[1])
+    kernel.peaks(needed, first, last, peaks)
+    return peaks
 
 
 def _waiting(tick: _Tick, i: int) -> int:

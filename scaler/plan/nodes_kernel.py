@@ -19,7 +19,6 @@ Ints = NDArray[np.int64]
 
 # Columns of ``per_service``, float64 [S, columns].
 BACKLOG, SLACK, PRICE, GPUS, READY = range(5)
-SERVICE_COLUMNS = 5
 
 
 @compiled
@@ -69,14 +68,12 @@ def gpus_needed(
 
 
 @compiled
-def inflation(steps: int, step: float, age: float, near: float, far: float, of_near: float, of_far: float) -> Floats:
-    """Factors on the residuals above the median path, by step of ``step`` s from ``age`` s ago on: ``of_near`` up to
-    ``near`` s from now, ``of_far`` from ``far`` s on, linear between them."""
-    factors = np.empty(steps)
-    for k in range(steps):
+def inflation(step: float, age: float, near: float, far: float, of_near: float, of_far: float, out: Floats) -> None:
+    """Fill ``out`` with factors on the residuals above the median path, by step of ``step`` s from ``age`` s ago on:
+    ``of_near`` up to ``near`` s from now, ``of_far`` from ``far`` s on, linear between them."""
+    for k in range(len(out)):
         place = ((k + 0.5) * step - age - near) / max(far - near, 1e-9)
-        factors[k] = of_near + (of_far - of_near) * min(max(place, 0.0), 1.0)
-    return factors
+        out[k] = of_near + (of_far - of_near) * min(max(place, 0.0), 1.0)
 
 
 @compiled
@@ -158,19 +155,17 @@ def late_cost(needed: Floats, per_service: Floats, capacity: Floats, dt: float) 
 
 
 @compiled
-def peaks(needed: Floats, first: int, last: int) -> Floats:
-    """The most that each path needs in the steps [first, last) for all services together, [N] GPUs."""
-    services, paths = needed.shape[0], needed.shape[1]
-    found = np.empty(paths)
-    for p in range(paths):
+def peaks(needed: Floats, first: int, last: int, out: Floats) -> None:
+    """Fill ``out`` [N] with the most GPUs that each path needs in the steps [first, last), for all services together."""
+    services = needed.shape[0]
+    for p in range(needed.shape[1]):
         highest = 0.0
         for k in range(first, last):
             total = needed[0, p, k]
             for s in range(1, services):
                 total += needed[s, p, k]
             highest = max(highest, total)
-        found[p] = highest
-    return found
+        out[p] = highest
 
 
 @compiled
@@ -196,7 +191,6 @@ def share_above(peak: Floats, level: float) -> float:
 
 @compiled
 def standing_capacity(
-    steps: int,
     dt: float,
     serving: float,
     free: float,
@@ -206,15 +200,15 @@ def standing_capacity(
     most: float,
     nodes: Floats,
     cdf: Floats,
-) -> Floats:
-    """The GPUs that serve in each step, [2, steps], ``most`` at most: row 0 with all that is paid for, row 1 on the
-    nodes alone that are booting.
+    out: Floats,
+) -> None:
+    """Fill ``out`` [2, steps] with the GPUs that serve in each step, ``most`` at most: row 0 with all that is paid for,
+    row 1 on the nodes alone that are booting.
 
     ``pods`` [P, 2]: GPUs and age (s, since they have a node) of pods that do not serve yet; ``free``: GPUs without a
     pod, which get one now; ``booting``: ages (s) of nodes of ``size`` GPUs.
     """
-    out = np.empty((2, steps))
-    for k in range(steps):
+    for k in range(out.shape[1]):
         after = (k + 0.5) * dt
         there = serving + free * share_up(cdf, after, 0.0)
         for i in range(len(pods)):
@@ -225,7 +219,6 @@ def standing_capacity(
                 share = share_on_node(nodes, cdf, after, booting[i])
             coming += size * share
         out[0, k], out[1, k] = min(there + coming, most), min(coming, most)
-    return out
 
 
 @compiled
@@ -256,7 +249,8 @@ def nodes_to_order(
     late = late_cost(needed, per_service, base, dt)
     if late <= 0.0:
         return 0, 0.0
-    steps, peak = len(base), peaks(needed, first, last)
+    steps, peak = len(base), np.empty(needed.shape[1])
+    peaks(needed, first, last, peak)
     now, later, capacity = np.empty(steps), np.empty(steps), np.empty(steps)
     for k in range(steps):
         now[k] = size * share_on_node(nodes, cdf, (k + 0.5) * dt, 0.0)
@@ -317,10 +311,19 @@ def late_alone(
 
 @compiled
 def lates_alone(
-    s: int, counts: Ints, needed: Floats, per_service: Floats, ages: Floats, coming: Floats, dt: float, cdf: Floats
-) -> Floats:
-    """The same with each of ``counts``."""
-    lates = np.empty(len(counts))
+    s: int,
+    counts: Ints,
+    needed: Floats,
+    per_service: Floats,
+    ages: Floats,
+    coming: Floats,
+    dt: float,
+    cdf: Floats,
+    out: Floats,
+) -> None:
+    """Fill ``out`` with the same for each of ``counts``, ascending: where nothing is late, nothing is with more."""
+    out[:] = 0.0
     for i in range(len(counts)):
-        lates[i] = late_alone(s, counts[i], needed, per_service, ages, coming, dt, cdf)
-    return lates
+        out[i] = late_alone(s, counts[i], needed, per_service, ages, coming, dt, cdf)
+        if out[i] <= 0.0:
+            break

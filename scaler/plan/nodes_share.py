@@ -215,7 +215,7 @@ def nodes_to_keep(
     ``tolerated`` (its price, of each service) would be late, and more than with all of those.
     """
     ready = state.ready
-    kept, cheapest, saved, peaks = ready, 0.0, 0.0, sorted(peak.tolist())
+    kept, cheapest, saved, peaks = ready, 0.0, 0.0, np.sort(peak).tolist()
     all_late: list[float] = []
     for nodes in range(ready, max(min(least, ready), 0) - 1, -1):
         counts = shares.divide(nodes * size, counts, move=False)
