@@ -130,47 +130,50 @@ class Shares:
         """Of a service's pod number ``count``, from 1."""
         if s not in self._worths:
             claim = self.claims[s]
-            points = _near(claim)
-            lates = np.array(self.late(s, points), np.float64)
-            saved = _saved(np.array(points), lates, claim.most, claim.gpus)
+            points, saved, worths = _near(claim), np.empty(claim.most), np.empty(claim.most)
+            _saved(np.array(points), np.array(self.late(s, points)), claim.gpus, saved)
             if self._steady is not None:
                 saved = self._steady(s, saved)
             present, even = claim.present * claim.lead, _TIE * (float(claim.peak.sum()) / len(claim.peak))
-            worths = _worths(saved, claim.gpus, claim.floor, present, claim.weight, np.sort(claim.peak), even)
+            _worths(saved, claim.gpus, claim.floor, present, claim.weight, np.sort(claim.peak), even, worths)
             self._worths[s] = worths.tolist()
         return self._worths[s][count - 1]
 
 
 def _near(claim: Claim) -> list[int]:
     """Counts to look at, ascending: those that there are, and ever farther ones to either side."""
-    steps = [2**k for k in range(max(claim.most, 1).bit_length())]
-    around = [claim.now, *(claim.now - n for n in steps), *(claim.now + n for n in steps)]
-    return sorted({claim.least, claim.most, *(n for n in around if claim.least < n < claim.most)})
+    least, now, most, step = claim.least, claim.now, claim.most, 1
+    near = {least, min(max(now, least), most), most}
+    while step <= most:
+        if least < now - step < most:
+            near.add(now - step)
+        if least < now + step < most:
+            near.add(now + step)
+        step *= 2
+    return sorted(near)
 
 
 @compiled
-def _saved(points: Ints, lates: Floats, most: int, gpus: int) -> Floats:
-    """What each pod from 1 to ``most`` saves for each of its ``gpus`` (GPU-seconds)."""
-    lowest, saved = hull(points, lates, np.arange(most + 1)), np.empty(most)
-    for n in range(most):
-        saved[n] = (lowest[n] - lowest[n + 1]) / gpus
-    return saved
+def _saved(points: Ints, lates: Floats, gpus: int, out: Floats) -> None:
+    """Fill ``out`` [most] with what each pod saves for each of its ``gpus`` (GPU-seconds)."""
+    lowest = hull(points, lates, np.arange(len(out) + 1))
+    for n in range(len(out)):
+        out[n] = (lowest[n] - lowest[n + 1]) / gpus
 
 
 @compiled
 def _worths(
-    saved: Floats, gpus: int, floor: int, present: float, weight: float, peak: Floats, even: float
-) -> Floats:
-    """What each pod is worth: ``saved``, to which that of a pod up to the ``floor`` is added in place, weighted; and a
-    little for each path that needs it, by the ``peak`` (ascending) of each, and evenly."""
-    worths, below = np.empty(len(saved)), 0
+    saved: Floats, gpus: int, floor: int, present: float, weight: float, peak: Floats, even: float, out: Floats
+) -> None:
+    """Fill ``out`` [most] with what each pod is worth: ``saved``, to which ``present`` is added in place up to the
+    ``floor``, weighted; a little for each path that needs it, by their ``peak`` (ascending), and ``even``."""
+    below = 0
     for n in range(len(saved)):
         if n < floor:
             saved[n] += present
         while below < len(peak) and peak[below] <= n * gpus:
             below += 1
-        worths[n] = weight * saved[n] + (1.0 - below / len(peak)) + even / ((n + 1) * gpus)
-    return worths
+        out[n] = weight * saved[n] + (1.0 - below / len(peak)) + even / ((n + 1) * gpus)
 
 
 @compiled
