@@ -21,7 +21,7 @@ from scaler.plan.nodes_leads import Ahead, Leads, quantile
 from scaler.plan.nodes_need import PoolPlan, PoolSpec, ServiceNeed
 from scaler.plan.nodes_placed import Placed, Placement
 from scaler.plan.nodes_present import Inverses, PresentNeeds, Steadied, read
-from scaler.plan.nodes_share import Claim, Late, Shares, nodes_to_keep
+from scaler.plan.nodes_share import Claim, Late, Shares, nodes_to_keep, nothing_late
 from scaler.plan.observation import Freshness, PoolObservation, PoolState
 from scaler.plan.paths import upper_middle_path
 from scaler.plan.reasons import Reason
@@ -98,8 +98,8 @@ class NodePlanner:
             # Rule 1: nothing is known of the nodes, so nothing is given up.
             fault = _FAULT.get(observed.state.freshness, Reason.INPUT_ERROR)
             counts = tuple(max(need.current, min(need.floor, need.most)) for need in needs)
-            reasons = (fault,) if observed.state.reason is None else (fault, observed.state.reason)
-            return PoolPlan(None, counts, reasons, division=self._undivided(needs))
+            why = (fault,) if observed.state.reason is None else (fault, observed.state.reason)
+            return PoolPlan(None, counts, why, division=self._undivided(needs))
         if not needs:
             return PoolPlan(state.occupied + len(state.pending_since), (), (Reason.STEADY,), 0)
         order = sorted(range(len(needs)), key=lambda i: (needs[i].slack, -needs[i].price))
@@ -163,7 +163,7 @@ class NodePlanner:
             for need, low, high in zip(needs, least, most, strict=True)
         ]
         total = self.pool.max_nodes * _usable(self.pool.size, gpus)
-        return Division(Shares(claims, lambda s, counts: [0.0] * len(counts)), gpus, current, least, most, total, move=False)
+        return Division(Shares(claims, nothing_late), gpus, current, least, most, total, move=False)
 
     # --- what is known
 
@@ -350,20 +350,19 @@ class NodePlanner:
     def _fill(self, tick: _Tick, nodes: int, counts: Sequence[int]) -> tuple[int, ...]:
         """Replicas that fill ``nodes``, those that wait for a node included; at least ``counts``, which have one."""
         claims = self._claims(tick, tick.ahead.first, tick.ahead.end, counts)
-        shares = Shares(claims, lambda service, counts: [0.0] * len(counts))  # on a node that boots they change no lateness yet
+        shares = Shares(claims, nothing_late)  # on a node that boots they change no lateness yet
         return shares.divide(nodes * tick.size, [need.current for need in tick.needs], move=False)
 
     def _claims(self, tick: _Tick, first: int, last: int, held: Sequence[int] | None = None) -> list[Claim]:
-        """With the peaks of the steps [first, last); ``held``: pods that each service has at least, above its most even."""
+        """With the peaks of the steps [first, last); each service has ``held`` pods at least, even above its most."""
         shared = len(tick.needs) > 1  # else one gets all
+        held = held or [0] * len(tick.needs)
         claims = []
-        for s, (need, (least, floor, most), lead) in enumerate(
-            zip(tick.needs, tick.bounds, self._leads.pods.surely, strict=True)
-        ):
-            if held is not None:
-                least, most = max(least, held[s]), max(most, held[s])
+        for s, (need, (least, floor, most)) in enumerate(zip(tick.needs, tick.bounds, strict=True)):
+            least_held, most_held = max(least, held[s]), max(most, held[s])
             peak = _peaks(tick.needed[s : s + 1], first, last) if shared else _NOTHING
-            claims.append(Claim(need.gpus, least, floor, most, need.weight, lead, peak, need.current))
+            lead = self._leads.pods.surely[s]
+            claims.append(Claim(need.gpus, least_held, floor, most_held, need.weight, lead, peak, need.current))
         return claims
 
     def _tolerated(self, tick: _Tick, steps: int) -> Floats:

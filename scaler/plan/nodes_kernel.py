@@ -156,7 +156,7 @@ def late_cost(needed: Floats, per_service: Floats, capacity: Floats, dt: float) 
 
 @compiled
 def peaks(needed: Floats, first: int, last: int, out: Floats) -> None:
-    """Fill ``out`` [N] with the most GPUs that each path needs in the steps [first, last), for all services together."""
+    """Fill ``out`` [N] with the most GPUs that each path needs in the steps [first, last), of all services together."""
     services = needed.shape[0]
     for p in range(needed.shape[1]):
         highest = 0.0
@@ -177,7 +177,8 @@ def mean_work(needed: Floats, steps: int) -> Floats:
         for p in range(paths):
             for k in range(steps):
                 work[s, k] += needed[s, p, k]
-    return work / paths
+    work /= paths
+    return work
 
 
 @compiled
@@ -242,9 +243,10 @@ def nodes_to_order(
     """How many new nodes are worth their price, on top of the ``paid`` ones (``base`` [steps]: what those serve), and
     the price of the work that is late with them.
 
-    Least of lateness and, for each new node, of what it costs: when no path needs it where it can serve (in the steps
-    [first, last)), ``waste`` seconds of it; else ``overlap`` seconds, which it stands there early. Ordered only when asking
-    ``wait`` s later would cost more lateness than it saves. At most ``reach`` nodes that save nothing are looked past.
+    Least of lateness and, for each new node, of what it costs: when no path needs it in the steps [first, last), where
+    it can serve, ``waste`` seconds of it; else ``overlap`` seconds, which it stands there early. Ordered only when
+    asking ``wait`` s later would cost more lateness than it saves. At most ``reach`` nodes that save nothing are looked
+    past.
     """
     late = late_cost(needed, per_service, base, dt)
     if late <= 0.0:

@@ -131,13 +131,18 @@ class Shares:
         if s not in self._worths:
             claim = self.claims[s]
             points, saved, worths = _near(claim), np.empty(claim.most), np.empty(claim.most)
-            _saved(np.array(points), np.array(self.late(s, points)), claim.gpus, saved)
+            _saved(np.array(points), np.array(self.late(s, points), np.float64), claim.gpus, saved)
             if self._steady is not None:
                 saved = self._steady(s, saved)
             present, even = claim.present * claim.lead, _TIE * (float(claim.peak.sum()) / len(claim.peak))
             _worths(saved, claim.gpus, claim.floor, present, claim.weight, np.sort(claim.peak), even, worths)
             self._worths[s] = worths.tolist()
         return self._worths[s][count - 1]
+
+
+def nothing_late(service: int, counts: Sequence[int]) -> list[float]:
+    """Where pods change no lateness."""
+    return [0.0] * len(counts)
 
 
 def _near(claim: Claim) -> list[int]:

@@ -47,7 +47,7 @@ def test_empty_nodes_are_filled_again_only_for_what_that_saves() -> None:
     claim = Claim(gpus=1, least=0, floor=0, most=24, weight=1.0, lead=POD, peak=np.zeros(1), now=16)
 
     def kept(empty: int) -> int:
-        shares = Shares([claim], lambda _, count: lates[count])
+        shares = Shares([claim], lambda _, counts: [lates[n] for n in counts])
         state = PoolState(3, (), empty, 0)
         return nodes_to_keep(shares, [16], state, 0, SIZE, 100.0, np.zeros(20), [100.0])
 

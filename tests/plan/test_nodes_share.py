@@ -99,7 +99,7 @@ def claim(**changes: float) -> Claim:
 
 def straight(*prices: float) -> Shares:
     """Each pod of a service saves its price."""
-    return Shares([claim() for _ in prices], lambda s, count: prices[s] * (20 - count))
+    return Shares([claim() for _ in prices], lambda s, counts: [prices[s] * (20 - n) for n in counts])
 
 
 def test_a_gpu_moves_only_when_that_saves_more_than_its_lead_time_costs() -> None:
@@ -110,9 +110,9 @@ def test_a_gpu_moves_only_when_that_saves_more_than_its_lead_time_costs() -> Non
 
 def test_pods_that_save_nothing_one_by_one_move_together() -> None:
     """The second is late with all of 1,000 until it has 7 pods: two more save it 500 each."""
-    shares = Shares([claim(), claim()], lambda s, count: 0.0 if s == 0 or count >= 7 else 1000.0)
+    shares = Shares([claim(), claim()], lambda s, counts: [0.0 if s == 0 or n >= 7 else 1000.0 for n in counts])
     assert shares.divide(10, (5, 5), move=True) == (3, 7)
-    shares = Shares([claim(), claim()], lambda s, count: 0.0 if s == 0 or count >= 7 else 150.0)
+    shares = Shares([claim(), claim()], lambda s, counts: [0.0 if s == 0 or n >= 7 else 150.0 for n in counts])
     assert shares.divide(10, (5, 5), move=True) == (5, 5)
 
 
@@ -129,13 +129,13 @@ def test_what_is_free_goes_where_it_is_worth_most_and_what_lacks_is_taken_where_
 
 def test_what_the_present_needs_moves() -> None:
     """No lateness is known to come; the second has three less than its present needs, the first more than it needs."""
-    shares = Shares([claim(floor=2), claim(floor=6)], lambda s, count: 0.0)
+    shares = Shares([claim(floor=2), claim(floor=6)], lambda s, counts: [0.0] * len(counts))
     assert shares.divide(10, (7, 3), move=True) == (4, 6)
 
 
 @pytest.mark.parametrize("total", range(9))
 def test_guaranteed_replicas_are_asked_for_even_where_they_do_not_fit(total: int) -> None:
-    shares = Shares([claim(least=3), claim(least=2, gpus=2)], lambda s, count: 0.0)
+    shares = Shares([claim(least=3), claim(least=2, gpus=2)], lambda s, counts: [0.0] * len(counts))
     got = shares.divide(total, (4, 4), move=True)
     assert got[0] >= 3
     assert got[1] >= 2
@@ -146,5 +146,6 @@ def test_a_pod_of_several_gpus_is_weighed_against_all_that_it_takes() -> None:
     """Its four GPUs cost four pods of the other: 4 x 50 and a lead time for each GPU, 4 x 100."""
     claims = [claim(), claim(gpus=4, most=3)]
     for saves, expected in ((590.0, (8, 1)), (610.0, (0, 3))):
-        shares = Shares(claims, lambda s, n, saves=saves: 50.0 * (20 - n) if s == 0 else saves * (3 - n))
+        lost = ((50.0, 20), (saves, 3))
+        shares = Shares(claims, lambda s, counts, lost=lost: [lost[s][0] * (lost[s][1] - n) for n in counts])
         assert shares.divide(12, (8, 1), move=True) == expected
