@@ -331,7 +331,7 @@ class NodePlanner:
 
         def late(service: int, counts: Sequence[int]) -> list[float]:
             lates = np.empty(len(counts))
-            kernel.lates_alone(
+            kernel.late_alone(
                 service,
                 np.array(counts),
                 tick.needed,

@@ -280,39 +280,6 @@ def nodes_to_order(
 
 @compiled
 def late_alone(
-    s: int, count: int, needed: Floats, per_service: Floats, ages: Floats, coming: Floats, dt: float, cdf: Floats
-) -> float:
-    """Price of one service's late work with ``count`` pods on nodes that are Ready, mean over the paths.
-
-    ``ages`` [P] (s) of its pods that have a node and do not serve yet, the oldest first; fewer pods take the youngest
-    away first, more are new. ``coming`` [steps]: GPUs on nodes that are booting, as far as they are this service's.
-    """
-    steps, gpus, backlog = len(coming), per_service[s, GPUS], per_service[s, BACKLOG]
-    ready = min(int(per_service[s, READY]), count)
-    kept = min(len(ages), count - ready)
-    capacity = np.empty(steps)
-    for k in range(steps):
-        after = (k + 0.5) * dt
-        serving = ready + (count - ready - kept) * share_up(cdf, after, 0.0)
-        for i in range(kept):
-            serving += share_up(cdf, after, ages[i])
-        capacity[k] = serving * gpus + coming[k]
-    total = 0.0
-    for p in range(needed.shape[1]):
-        left = backlog
-        for k in range(steps):
-            arrived = needed[s, p, k] * dt
-            if left <= 0.0 and arrived <= capacity[k] * dt:
-                continue
-            left = max(left + arrived - capacity[k] * dt, 0.0)
-            late = left - capacity[min(k + 1, steps - 1)] * per_service[s, SLACK]
-            if late > 0.0:
-                total += min(late, arrived)
-    return float(per_service[s, PRICE] * total / needed.shape[1])
-
-
-@compiled
-def lates_alone(
     s: int,
     counts: Ints,
     needed: Floats,
@@ -323,9 +290,36 @@ def lates_alone(
     cdf: Floats,
     out: Floats,
 ) -> None:
-    """Fill ``out`` with the same for each of ``counts``, ascending: where nothing is late, nothing is with more."""
+    """Fill ``out`` with the price of one service's late work, mean over the paths, for each of ``counts`` (ascending)
+    pods on nodes that are Ready.
+
+    ``ages`` [P] (s) of its pods that have a node and do not serve yet, the oldest first; fewer pods take the youngest
+    away first, more are new. ``coming`` [steps]: GPUs on nodes that are booting, as far as they are this service's.
+    """
+    steps, number, paths = len(coming), len(counts), needed.shape[1]
+    capacity = np.empty((steps + 1, number))
+    for k in range(steps):
+        after = (k + 0.5) * dt
+        new = share_up(cdf, after, 0.0)
+        for i in range(number):
+            ready = min(int(per_service[s, READY]), counts[i])
+            kept = min(len(ages), counts[i] - ready)
+            serving = ready + (counts[i] - ready - kept) * new
+            for pod in range(kept):
+                serving += share_up(cdf, after, ages[pod])
+            capacity[k, i] = serving * per_service[s, GPUS] + coming[k]
+    capacity[steps] = capacity[steps - 1]
+    room, clears = capacity * dt, capacity * per_service[s, SLACK]
+    left = np.empty(number)
     out[:] = 0.0
-    for i in range(len(counts)):
-        out[i] = late_alone(s, counts[i], needed, per_service, ages, coming, dt, cdf)
-        if out[i] <= 0.0:
-            break
+    for p in range(paths):
+        left[:] = per_service[s, BACKLOG]
+        for k in range(steps):
+            arrived = needed[s, p, k] * dt
+            if left[0] <= 0.0 and arrived <= room[k, 0]:
+                continue  # nothing waits with the fewest pods, and so with none of the counts
+            for i in range(number):
+                left[i] = max(left[i] + arrived - room[k, i], 0.0)
+                out[i] += max(min(left[i] - clears[k + 1, i], arrived), 0.0)
+    for i in range(number):
+        out[i] = per_service[s, PRICE] * out[i] / paths

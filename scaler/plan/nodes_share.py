@@ -54,7 +54,7 @@ class Shares:
         self._worths: dict[int, list[float]] = {}
 
     def late(self, service: int, counts: Sequence[int]) -> list[float]:
-        """Price of a service's late work with each of ``counts`` pods."""
+        """Price of a service's late work with each of ``counts`` pods, ascending."""
         known = self._lates[service]
         new = [n for n in counts if n not in known]
         if new:

@@ -69,6 +69,16 @@ def plain(needed: np.ndarray, backlog: float, slack: float, capacity: np.ndarray
     return total / len(needed)
 
 
+def late_alone(
+    counts: list[int], needed: np.ndarray, services: np.ndarray, ages: np.ndarray, coming: np.ndarray, cdf: np.ndarray
+) -> list[float]:
+    """Price of the first service's late work with each of ``counts``, in steps of 15 s."""
+    out = np.empty(len(counts))
+    kernel.late_alone(0, np.array(counts), needed, services, ages, coming, 15.0, cdf, out)
+    made: list[float] = out.tolist()
+    return made
+
+
 @given(st.integers(0, 2**32 - 1), st.floats(0.0, 500.0), st.floats(0.0, 60.0))
 @settings(max_examples=25, deadline=None)
 def test_late_work_is_what_a_plain_loop_says(seed: int, backlog: float, slack: float) -> None:
@@ -79,7 +89,7 @@ def test_late_work_is_what_a_plain_loop_says(seed: int, backlog: float, slack: f
     assert kernel.late_cost(needed, one, capacity, 15.0) == pytest.approx(expected)
     # The same service with its pods' own lead time: none is starting, so capacity is what the nodes bring.
     cdf = distribution(np.array([50.0]), 10)
-    assert kernel.late_alone(0, 0, needed, one, np.empty(0), capacity, 15.0, cdf) == pytest.approx(expected)
+    assert late_alone([0], needed, one, np.empty(0), capacity, cdf) == pytest.approx([expected])
 
 
 def test_the_least_patient_service_is_served_first() -> None:
@@ -98,9 +108,7 @@ def test_pods_that_go_are_the_youngest_that_do_not_serve() -> None:
     one = np.array([[0.0, 0.0, 1.0, 1.0, 4.0]])
     ages = np.array([58.0, 2.0])
     nothing = np.zeros(4)
-    six = kernel.late_alone(0, 6, needed, one, ages, nothing, 15.0, cdf)
-    five = kernel.late_alone(0, 5, needed, one, ages, nothing, 15.0, cdf)
-    four = kernel.late_alone(0, 4, needed, one, ages, nothing, 15.0, cdf)
+    four, five, six = late_alone([4, 5, 6], needed, one, ages, nothing, cdf)
     # All within half a minute: the old one serves from 2 or 3 s on, the young one from 58 s.
     assert five == pytest.approx(0.0)
     assert six == pytest.approx(0.0)
