@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from scaler.plan.nodes import NodePlanner
 from scaler.plan.nodes_need import PoolSpec
+from scaler.plan.observation import Freshness, PoolObservation, PoolState, Reading
 from scaler.plan.reasons import Reason
 from tests.plan.nodes_cases import NODE, NOW, POD, POOL, SIZE, TICK, Obeying, decide, jump, need, seen, steady
 
@@ -194,6 +195,13 @@ def test_the_horizon_holds_both_lead_times_and_an_empty_nodes_time() -> None:
     planner = NodePlanner(POOL, TICK)
     planner.step(1_000_000.0, seen(2), [need(steady(14.0), 16)])
     assert planner.horizon == pytest.approx(NODE + POD + TICK + POOL.idle, abs=TICK)
+    # Learned while the nodes' state is not known, it is followed at once, and by the plan that takes over.
+    unknown: Reading[PoolState] = Reading(None, NOW, Freshness.ABSENT)
+    planner.step(NOW, PoolObservation(POOL.uid, unknown, lead_times=(900.0,) * 5), [])
+    assert (planner.lead_time, planner.horizon) == (900.0, pytest.approx(900 + POD + TICK + POOL.idle, abs=TICK))
+    new = NodePlanner(POOL, TICK)
+    new.take_over(planner)
+    assert (new.lead_time, new.horizon > NODE + POOL.idle + 400) == (900.0, True)
 
 
 def test_lead_times_are_learned_from_nodes() -> None:
