@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from scaler.plan.nodes_share import Shares
+if TYPE_CHECKING:  # it loads the compiler, and commands that show a decision need none
+    from scaler.plan.nodes_share import Shares
 
 
 @dataclass(frozen=True, slots=True, eq=False)
