@@ -24,6 +24,7 @@ class Lateness:
         self._attained, self._waiting = self._nothing()
         self._doubted = False  # the plan without forecasts is to make up for those that it lost
         self._answers_from = math.inf  # unix s at which the first replica that could be asked for serves
+        self._drained = False  # what stood then has had its time
         self.limited = False  # at the last tick a limit kept the count below the answer
 
     def _nothing(self) -> tuple[Attained, Waiting]:
@@ -42,7 +43,7 @@ class Lateness:
         seconds, arrived = self._attained.seconds, self._attained.arrived
         if not self._attained.judge(foreseen):
             return
-        self._answers_from = math.inf  # what is there was asked for by the other
+        self._answers_from, self._drained = math.inf, False  # what is there was asked for by the other
         self._doubted = not foreseen and seconds >= _RELIED
         if self._doubted:
             doubt(self._attained, self._aimed, self._settings.attained_prior, self._most, arrived / seconds)
@@ -56,15 +57,24 @@ class Lateness:
             before, prior = self._attained, self._settings.attained_prior
             self._attained, self._waiting = self._nothing()
             if self._attained.judge(before.foreseen):
-                self._answers_from = math.inf  # what is there was asked for at the other rate
+                self._answers_from, self._drained = math.inf, False  # what is there was asked for at the other rate
             short = correction(before, self._aimed, prior)
             if self._doubted and short > 1.0:
                 doubt(self._attained, self._aimed, prior, short, before.arrived / before.seconds)
         if progress.end < self._answers_from:  # the clock may have been set back
             self._answers_from = min(self._answers_from, progress.end + lead + self._service.within)
+        elif not self._drained:
+            self._drained = True
+            if self._overdue(progress, left):  # what comes meanwhile waits behind it
+                self._answers_from = progress.end + max(self._settings.drain, self._service.within)
         answers = progress.end >= self._answers_from and not (stuck or self.limited)
         self._attained.learn(progress.end, progress.arrivals or 0.0, left, answers)
         bound(self._attained, self._aimed, self._settings.attained_prior, self._most)
+
+    def _overdue(self, progress: Progress, left: float) -> bool:
+        """Whether more waits than arrives within the objective."""
+        within = self._service.within + self._settings.uncommitted
+        return left * progress.seconds > (progress.arrivals or 0.0) * within
 
     def learn_waits(self, left: float, level: float, rate: float, worth: float) -> None:
         """Take in an interval of steady membership; see :meth:`Waiting.learn`."""
