@@ -170,15 +170,14 @@ def _saved(points: Ints, lates: Floats, gpus: int, out: Floats) -> None:
 def _worths(
     saved: Floats, gpus: int, floor: int, present: float, weight: float, peak: Floats, even: float, out: Floats
 ) -> None:
-    """Fill ``out`` [most] with what each pod is worth: ``saved``, to which ``present`` is added in place up to the
-    ``floor``, weighted; a little for each path that needs it, by their ``peak`` (ascending), and ``even``."""
+    """Fill ``out`` [most] with what each pod is worth: ``saved``, and ``present`` besides up to the ``floor``,
+    weighted; a little for each path that needs it, by their ``peak`` (ascending), and ``even``."""
     below = 0
     for n in range(len(saved)):
-        if n < floor:
-            saved[n] += present
+        worth = saved[n] + (present if n < floor else 0.0)
         while below < len(peak) and peak[below] <= n * gpus:
             below += 1
-        out[n] = weight * saved[n] + (1.0 - below / len(peak)) + even / ((n + 1) * gpus)
+        out[n] = weight * worth + (1.0 - below / len(peak)) + even / ((n + 1) * gpus)
 
 
 @compiled
