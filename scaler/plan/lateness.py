@@ -61,12 +61,14 @@ class Lateness:
             short = correction(before, self._aimed, prior)
             if self._doubted and short > 1.0:
                 doubt(self._attained, self._aimed, prior, short, before.arrived / before.seconds)
+        within = self._service.within
         if progress.end < self._answers_from:  # the clock may have been set back
-            self._answers_from = min(self._answers_from, progress.end + lead + self._service.within)
+            longest = max(lead + within, self._settings.drain) if self._drained else lead + within
+            self._answers_from = min(self._answers_from, progress.end + longest)
         elif not self._drained:
             self._drained = True
             if self._overdue(progress, left):  # what comes meanwhile waits behind it
-                self._answers_from = progress.end + max(self._settings.drain, self._service.within)
+                self._answers_from = progress.end + max(self._settings.drain, within)
         answers = progress.end >= self._answers_from and not (stuck or self.limited)
         self._attained.learn(progress.end, progress.arrivals or 0.0, left, answers)
         bound(self._attained, self._aimed, self._settings.attained_prior, self._most)
