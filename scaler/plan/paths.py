@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
 from forecasting.forecaster import Paths
-from forecasting.trajectories import extremes, room
+from forecasting.trajectories import possible, room
 
 Floats = NDArray[np.float64]
 
@@ -34,14 +34,13 @@ class Futures:
 
 def steps_for(horizon: float, age: float, step: float) -> int:
     """Steps that a path needs to reach ``horizon`` seconds ahead when it begins ``age`` seconds before now."""
-    return max(int(np.ceil((horizon + age) / step)), 1)
+    return max(math.ceil((horizon + age) / step), 1)
 
 
 def checked(paths: Paths, count: int, steps: int) -> Floats:
     """The forecaster's paths as float64. Raises ValueError when they are not what the protocol promises."""
     rates = room(paths, count, steps).astype(np.float64)
-    least, most = extremes(rates)
-    if not (least >= 0 and most < math.inf):  # neither where one is NaN
+    if not possible(rates):
         raise ValueError("paths that are not finite and >= 0")
     return rates
 
