@@ -21,6 +21,9 @@ class Lateness:
         """``rate``: requests/s of a replica."""
         self._service, self._settings, self._rate = service, settings, rate
         self.late_share = max(1.0 - service.share, 1e-4)  # declared
+        self._aimed = settings.aim * self.late_share
+        # How many times it has to be reached for the inflation to be at its most.
+        self._most: float = (settings.inflation_most / settings.inflation) ** (1.0 / settings.correction)
         self._attained, self._waiting = self._nothing()
         self._doubted = False  # the plan without forecasts is to make up for those that it lost
         self._answers_from = math.inf  # unix s at which the first replica that could be asked for serves
@@ -81,18 +84,6 @@ class Lateness:
     def learn_waits(self, left: float, level: float, rate: float, worth: float) -> None:
         """Take in an interval of steady membership; see :meth:`Waiting.learn`."""
         self._waiting.learn(left, level, rate, worth)
-
-    @property
-    def _aimed(self) -> float:
-        """The late share that is aimed at."""
-        return self._settings.aim * self.late_share
-
-    @property
-    def _most(self) -> float:
-        """How many times it has to be reached for the inflation to be at its most."""
-        p = self._settings
-        most: float = (p.inflation_most / p.inflation) ** (1.0 / p.correction)
-        return most
 
     @property
     def counted(self) -> float:
