@@ -13,7 +13,7 @@ from scaler.plan import guard
 from scaler.plan.capacity import PartitionSplit, saturated, usable_table
 from scaler.plan.lead_time import Distribution
 from scaler.plan.observation import TopicOffsets
-from scaler.plan.paths import quantiles
+from scaler.plan.paths import checked, quantiles, steps_for
 from scaler.plan.progress import Progress, TimeLag, TimeLagTracker, backlog, consumed_up_to, difference
 from scaler.plan.rollout import Standing, left_at
 from scaler.plan.shares import moved, shrunk_shares
@@ -195,6 +195,28 @@ def test_quantiles_of_paths(values: list[float]) -> None:
         low = int(q * last)
         plain.append(ordered[low] + (ordered[min(low + 1, last)] - ordered[low]) * (q * last - low))
     assert quantiles(np.repeat(np.array(values), 3)[::3], at) == tuple(plain)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_paths_are_copied_and_looked_at(kind: type) -> None:
+    paths = np.random.default_rng(1).gamma(2.0, 30.0, (7, 11)).astype(kind)
+    for laid_out in (paths, paths.T.copy().T, np.repeat(paths, 2, axis=0)[::2]):
+        rates = checked(laid_out, 7, 11)
+        assert rates.dtype == np.float64
+        assert rates.tolist() == paths.astype(np.float64).tolist()
+    for wrong in (math.nan, math.inf, -math.inf, -1e-9):
+        for at in (0, 38, 76):
+            spoiled = paths.copy()
+            spoiled.flat[at] = wrong
+            with pytest.raises(ValueError, match="finite"):
+                checked(spoiled, 7, 11)
+    with pytest.raises(ValueError, match="shape"):
+        checked(paths, 7, 12)
+
+
+@given(st.floats(0.0, 1e5), st.floats(0.0, 1e4), st.floats(0.1, 3600.0))
+def test_steps_of_a_horizon(horizon: float, age: float, step: float) -> None:
+    assert steps_for(horizon, age, step) == max(int(np.ceil((horizon + age) / step)), 1)
 
 
 @COMPILED
