@@ -354,13 +354,12 @@ class ServicePlanner:
         )
         lowest, highest = self._range(standing, queue, rollout)
         cheapest = rollout.cheapest(lowest, highest)
-        late_share = rollout.late_share(cheapest)
         wanted = max(cheapest, floor or 0)
         source = Reason.REACTIVE_FLOOR if floor is not None and floor > cheapest else Reason.FORECAST
         if drawn is None and source is Reason.FORECAST:
             source = Reason.NO_FORECAST
         most = self._split.cap or self.limits.most
-        if cheapest >= most and late_share > 1.0 - self.service.share:
+        if cheapest >= most and rollout.late_share(cheapest) > 1.0 - self.service.share:
             notes += (self.limits.most_by if self._split.cap is None else Reason.PARTITIONS,)
         return Plan(wanted, source, notes, rollout, forecast, cheapest, floor, held)
 
