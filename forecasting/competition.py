@@ -146,6 +146,7 @@ class Competition:
         self._origin = Repeated((seed, 0))  # of what is scored
         self._next = self._next_near = -math.inf  # unix s, when models are asked again
         self.aim(lead_time)
+        self._named: tuple[Floats | None, str] = (None, "")  # weights, and the names that they come to
         self._weigh()
 
     def aim(self, lead_time: float) -> None:
@@ -387,7 +388,10 @@ class Competition:
     @property
     def leading(self) -> str:
         """Names of those whose paths are drawn, the one with most first."""
-        return ", ".join(name for name, share in sorted(self.weights.items(), key=lambda w: -w[1]) if share > 0)
+        if self._named[0] is not self._weights:  # asked for at each tick, and seldom another
+            drawn = sorted(((name, share) for name, share in self.weights.items() if share > 0), key=lambda w: -w[1])
+            self._named = self._weights, ", ".join(name for name, _ in drawn)
+        return self._named[1]
 
     @property
     def standings(self) -> dict[str, Standing]:
