@@ -118,4 +118,5 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
         caution=caution,
         weight=service.weight,
         asked=max(plan.wanted, plan.held or 0),
+        middles=futures.middles,
     )
