@@ -64,13 +64,13 @@ def gpus_needed(
     rises = np.empty(top)
     for i in range(top):
         rises[i] = inverse[i + 1] - inverse[i]
-    path, places = np.empty(given), np.empty(steps)
-    # Loops of one kind each, which the compiler makes into vectors.
+    path, places, low, most = np.empty(given), np.empty(steps), first[0], float(top)
+    # Short loops over slices, which the compiler makes into vectors.
     for p in range(len(rates)):
-        for k in range(first[0], given):
-            rate = rates[p, k]
-            wider = middle[k] + (rate - middle[k]) * factors[k]
-            path[k] = wider if rate > middle[k] else rate
+        drawn, centre, factor, wide = rates[p, low:given], middle[low:], factors[low:], path[low:]
+        for k in range(len(drawn)):
+            wider = centre[k] + (drawn[k] - centre[k]) * factor[k]
+            wide[k] = wider if drawn[k] > centre[k] else drawn[k]
         for k in range(steps):
             places[k] = path[first[k]]
         if several:
@@ -80,10 +80,14 @@ def gpus_needed(
                     for j in range(first[k] + 1, last[k]):
                         places[k] += path[j] * parts[k, 1]
         for k in range(steps):
-            places[k] = min(places[k] / per, float(top))
+            place = places[k] / per
+            places[k] = place if place < most else most
+        made = out[p, begin:end]
         for k in range(steps):
-            low = np.uint64(min(int(places[k]), top - 1))
-            out[p, begin + k] = inverse[low] + rises[low] * (places[k] - low)
+            below = int(places[k])
+            below = below if below < top else top - 1
+            at = np.uint64(below)  # never from the end
+            made[k] = inverse[at] + rises[at] * (places[k] - float(below))
 
 
 @compiled
@@ -176,8 +180,9 @@ def _overflows(needed: Floats, p: int, capacity: Floats, dt: float, rooms: Float
         rooms[k] = capacity[k] * dt
     waiting = 0
     for s in range(needed.shape[0]):
+        working = needed[s, p, : len(capacity)]
         for k in range(len(capacity)):
-            arrived = needed[s, p, k] * dt
+            arrived = working[k] * dt
             waiting += arrived > rooms[k]
             rooms[k] -= arrived
     return waiting > 0
