@@ -35,9 +35,11 @@ class Middles:
         return self._upper[:steps]
 
     def _make(self, steps: int) -> None:
-        made, count = self._made, len(self._rates)
+        made, (count, all_steps) = self._made, self._rates.shape
         if steps <= made:
             return
+        # Paths that go on long after what is looked at first are a pool's, whose plan looks half as far as they go.
+        steps = max(steps, min(all_steps // 2 + 2, all_steps))
         # [steps, count]: sorting many numbers at once, as numpy does, guesses no branch wrong.
         ordered = self._rates[:, made:steps].T.copy()
         ordered.sort(axis=1)

@@ -126,7 +126,8 @@ class Rollout:
         standing = (s.current, s.ready, self._coming, self._fresh, self._table)
         paths = (self._arrived, self._due, self._dt)
         found, late = search(lowest, max(highest, lowest), *standing, *paths, t.rate, t.pause, t.window, t.price)
-        self._lates[found] = late
+        if late >= 0.0:
+            self._lates[found] = late
         return found
 
     def safe(self, count: int, current: int, share: float) -> int:
@@ -172,6 +173,9 @@ def spread(
         at[1, k], past[1, k] = _place(age + max(ahead, 0.0), step, steps)
         if ahead >= 0.0:
             late_due = min(late_due, k)
+    old = np.empty(late_due)  # of the backlog
+    for k in range(late_due):
+        old[k] = backlog * max(0.0, 1.0 + (k * dt - slack) / max(backlog_age, 1e-9))
     path, sums, peak = np.empty(steps), np.zeros(steps + 1), 0.0
     for p in range(count):
         for k in range(steps):
@@ -185,7 +189,7 @@ def spread(
         for k in range(grid):
             arrived[p, k] = backlog + _until(sums, path, step, at[0, k], past[0, k]) - before
         for k in range(late_due):
-            due[p, k] = backlog * max(0.0, 1.0 + (k * dt - slack) / max(backlog_age, 1e-9))
+            due[p, k] = old[k]
         for k in range(late_due, grid):
             due[p, k] = backlog + _until(sums, path, step, at[1, k], past[1, k]) - before
     return peak
