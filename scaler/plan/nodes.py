@@ -105,14 +105,14 @@ class NodePlanner:
             return PoolPlan(None, counts, why, division=self._undivided(needs))
         if not needs:
             return PoolPlan(state.occupied + len(state.pending_since), (), (Reason.STEADY,), 0)
-        order = sorted(range(len(needs)), key=lambda i: (needs[i].slack, -needs[i].price))
+        order = [0] if len(needs) == 1 else sorted(range(len(needs)), key=lambda i: (needs[i].slack, -needs[i].price))
         tick = self._take_in(now, state, [needs[i] for i in order])
         capacity = self._capacity(tick)
         shares = Shares(self._claims(tick, 0, tick.ahead.idle), self._late(tick, capacity[1]))
         floor, replicas, reasons, kept, ordered = self._plan(now, tick, capacity[0], shares)
         place = [order.index(i) for i in range(len(needs))]
-        counts = tuple(replicas[i] for i in place)
-        waiting = tuple(_waiting(tick, i) for i in place)
+        counts = tuple([replicas[i] for i in place])
+        waiting = tuple([_waiting(tick, i) for i in place])
         division = self._division(now, tick, place, shares)
         if division is not None and state.ready >= tick.most:
             # No node can come: what each service asks for is known before its own rules, and does it not fit, the

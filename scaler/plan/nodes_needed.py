@@ -33,7 +33,7 @@ class Needed:
         self._middles = [self._middle(need) for need in needs]
 
     def until(self, steps: int) -> Floats:
-        """[S, N, at least ``steps``] GPUs, as the kernel wants them. What is behind ``steps`` is not to be looked at."""
+        """[S, N, at least ``steps``] GPUs, as the kernel wants them. What is behind ``steps`` is not to be read."""
         if steps > self._made:
             made = min(-(-steps // _AT_ONCE) * _AT_ONCE, self._ahead.end)
             for s in range(len(self._needs)):

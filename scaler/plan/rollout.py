@@ -197,7 +197,7 @@ def spread(
 
 @compiled
 def _place(at: float, step: float, steps: int) -> tuple[int, float]:
-    """The step in which a time since a path's begin is, the last one without end, and how many steps after its begin."""
+    """The step of a path (the last one has no end) in which a time since its begin is, and how many steps into it."""
     position = at / step
     k = min(int(position), steps - 1)
     return k, position - k

@@ -222,10 +222,12 @@ def test_curves_are_those_of_the_plain_formula_to_the_last_bit(seed, step, part,
     age, dt, middle = part * step, 11.4, np.sort(rates, axis=0)[2, :6]
     arrived, due = np.empty((5, 9)), np.empty((5, 9))
     peak = spread(rates, step, age, 1.8, backlog, backlog_age, slack, dt, middle, arrived, due)
-    wide = [[r + (1.8 - 1.0) * max(r - m, 0.0) for r, m in zip(row, middle, strict=False)] for row in rates.tolist()]
+    wide = [
+        [r + (1.8 - 1.0) * max(r - m, 0.0) for r, m in zip(row[:6], middle.tolist(), strict=True)]
+        for row in rates.tolist()
+    ]
     assert peak == max(max(path) for path in wide)
     for path, came, fell_due in zip(wide, arrived.tolist(), due.tolist(), strict=True):
-        path = [float(rate) for rate in path]
         before = until(path, step, age)
         assert came == [backlog + until(path, step, age + k * dt) - before for k in range(9)]
         assert fell_due == [
