@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaler.plan.nodes_full import Division
-from scaler.plan.paths import Middles
 from scaler.plan.reasons import Reason
+
+if TYPE_CHECKING:  # as in nodes_full
+    from scaler.plan.paths import Middles
 
 Floats = NDArray[np.float64]
 
