@@ -311,13 +311,11 @@ class NodePlanner:
 
     def _late(self, tick: _Tick, coming: Floats) -> Late:
         """The price of a service's late work by its pods; ``coming``: GPUs on nodes that boot, [steps]."""
-        ahead, parts = tick.ahead, [coming[: tick.ahead.pod]] * len(tick.needs)
-        if len(tick.booting) > 0:
-            # What serves on nodes that boot is nobody's yet: each has its part by what it needs.
-            work = kernel.mean_work(tick.needed.until(ahead.pod), ahead.pod)
-            parts = list(parts[0] * (work / np.maximum(work.sum(axis=0), 1e-9)))
+        ahead, parts = tick.ahead, list[Floats]()
 
         def late(service: int, counts: Sequence[int]) -> list[float]:
+            if not parts:  # most ticks ask for none
+                parts.extend(self._parts(tick, coming))
             lates = np.empty(len(counts))
             kernel.late_alone(
                 service,
@@ -334,6 +332,14 @@ class NodePlanner:
             return made
 
         return late
+
+    def _parts(self, tick: _Tick, coming: Floats) -> list[Floats]:
+        """Of what serves on nodes that boot, which is nobody's yet: each service has its part by what it needs."""
+        soon = coming[: tick.ahead.pod]
+        if len(tick.booting) == 0:
+            return [soon] * len(tick.needs)
+        work = kernel.mean_work(tick.needed.until(tick.ahead.pod), tick.ahead.pod)
+        return list(soon * (work / np.maximum(work.sum(axis=0), 1e-9)))
 
     def _fill(self, tick: _Tick, nodes: int, counts: Sequence[int]) -> tuple[int, ...]:
         """Replicas that fill ``nodes``, those that wait for a node included; at least ``counts``, which have one."""
