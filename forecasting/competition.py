@@ -29,7 +29,7 @@ from forecasting.errors import NotEnoughHistory, NotReady
 from forecasting.forecaster import Forecaster, Keeping, Paths, Studying
 from forecasting.repeated import Repeated
 from forecasting.series import LEAST_SEEN, Arrivals, Series, counts_of, resample, step_index
-from forecasting.trajectories import came_over, extremes, means_over, room
+from forecasting.trajectories import came_over, extremes, means_over, possible, room
 
 Floats = NDArray[np.float64]
 
@@ -427,9 +427,9 @@ class Competition:
         except Exception as broken:  # noqa: BLE001
             member.fail(broken)
         else:
-            least, most = extremes(part)
-            if least >= 0 and most < math.inf:
+            if possible(part):
                 return True
+            least, most = extremes(part)
             member.fail(f"rates of {least} to {most} requests/s")
         self._weigh()
         return False

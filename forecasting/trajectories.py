@@ -154,6 +154,16 @@ def came_over(rates: Singles, first: int, last: int) -> tuple[float, float]:
 
 
 @compiled
+def possible(paths: Singles | Floats) -> bool:
+    """Whether all of ``paths`` [count, steps] are rates, finite and not below 0; and there are any."""
+    wrong = 0
+    for row in range(paths.shape[0]):
+        for k in range(paths.shape[1]):  # to the end: with no way out the processor looks at several at a time
+            wrong += 0 if 0.0 <= paths[row, k] < math.inf else 1
+    return wrong == 0 and paths.size > 0
+
+
+@compiled
 def extremes(paths: Singles | Floats) -> tuple[float, float]:
     """The lowest and the highest of ``paths`` [count, steps] in one pass; NaN where any is, or there are none."""
     least, most = math.inf, -math.inf

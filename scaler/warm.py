@@ -12,6 +12,9 @@ from forecasting.series import Series, counts_of
 from scaler.api.predictive_scaler import PredictiveScaler, to_service
 from scaler.controller import MakePolicy
 from scaler.fits import fitted_by
+from scaler.plan.capacity import PartitionSplit, saturated
+from scaler.plan.guard import reactive_floor
+from scaler.plan.lead_time import LeadTimes
 from scaler.plan.nodes_need import PoolSpec
 from scaler.plan.observation import (
     Freshness,
@@ -23,6 +26,9 @@ from scaler.plan.observation import (
     ServiceObservation,
     TopicOffsets,
 )
+from scaler.plan.progress import Progress
+from scaler.plan.rollout import Standing
+from scaler.plan.shares import shrunk_shares
 from scaler.pools.groups import Member, planning_groups
 
 EXAMPLE = PredictiveScaler.model_validate(
@@ -76,6 +82,7 @@ def warm_up(make_policy: MakePolicy, resource: PredictiveScaler, tick: float) ->
             ),
         )
     _later(past)
+    _waiting()
 
 
 def _later(past: Series) -> None:
@@ -86,3 +93,11 @@ def _later(past: Series) -> None:
     paths = cycle.paths(2, 4, np.random.default_rng(0))[:, 0].astype(np.float64)
     Told().nats(1.0, past.step, paths, [paths])
     likelihood_rank(paths, 1.0, past.step)
+
+
+def _waiting() -> None:
+    """What is come to only where messages wait, or where some partitions have more than others."""
+    some = np.ones(2)
+    saturated(Progress(1.0, 1.0, some, some, some, some, recreated=False), 1, 1.0)
+    shrunk_shares(some)
+    reactive_floor(1.0, 1.0, Standing(1, 1, ()), PartitionSplit(1, 1.0, 1.0), LeadTimes(1.0, 1, 1), 1.0, 1.0)

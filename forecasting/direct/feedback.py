@@ -297,14 +297,15 @@ def windows(paths: Singles, width: int) -> Singles:
     """The mean of each of ``paths`` [count, steps] over each window of ``width`` steps, the last as long as there are:
     [windows, count]."""
     count, steps = paths.shape
-    means = np.zeros((-(-steps // width), count), np.float32)
-    for p in range(count):
-        for w in range(len(means)):
-            begin, end = w * width, min(w * width + width, steps)
-            total = 0.0
-            for j in range(begin, end):
-                total += paths[p, j]
-            means[w, p] = total / (end - begin)
+    means, totals = np.empty((-(-steps // width), count), np.float32), np.empty(count)
+    for w in range(len(means)):
+        begin, end = w * width, min(w * width + width, steps)
+        totals[:] = 0.0
+        for j in range(begin, end):
+            for p in range(count):
+                totals[p] += paths[p, j]
+        for p in range(count):
+            means[w, p] = totals[p] / (end - begin)
     return means
 
 
@@ -364,27 +365,41 @@ def widen(
     levels, at = len(LEVELS), np.array(LEVELS)
     raw, to = np.zeros(levels), np.zeros(levels)
     always, extra = np.zeros(levels), np.zeros(levels)
+    ratios = np.empty(means.shape)
     for w in range(len(means)):
-        begin, end = w * width, min(w * width + width, steps)
-        left, right, share = _beside(factors.ends, end)
+        left, right, share = _beside(factors.ends, min(w * width + width, steps))
         for k in range(levels):
             always[k] = factors.always[left, k] + share * (factors.always[right, k] - factors.always[left, k])
             extra[k] = factors.busy[left, k] + share * (factors.busy[right, k] - factors.busy[left, k])
         median = _quantile(ordered[w], 0.5)
         _knots(ordered[w], median, at, always, extra, _busy_share(median, calm, busy), raw, to)
-        for p in range(count):
-            distance = means[w, p] - median
-            if not distance > 0.0:
-                continue
-            before = corrected = 0.0
-            for k in range(levels):
-                if distance <= raw[k]:
-                    corrected += (distance - before) / (raw[k] - before) * (to[k] - corrected)
-                    break
-                before, corrected = raw[k], to[k]
-            else:
-                # Beyond the last quantile is what was hardly ever seen: it is not drawn in.
-                corrected += (distance - before) * max(1.0, to[-1] / raw[-1] if raw[-1] > 0.0 else 1.0)
-            ratio = (median + corrected) / means[w, p]
-            for j in range(begin, end):
+        _moved(means[w], median, raw, to, ratios[w])
+    for p in range(count):
+        for w in range(len(means)):
+            ratio = ratios[w, p]
+            for j in range(w * width, min(w * width + width, steps)):
                 paths[p, j] = min(paths[p, j] * ratio, ceiling)
+
+
+@compiled
+def _moved(means: Singles, median: float, raw: Floats, to: Floats, out: Floats) -> None:
+    """What each of ``means`` [count] above the ``median`` is multiplied by, into ``out`` [count], so that distances
+    ``raw`` [levels] become ``to`` [levels], and those between them in proportion.
+
+    Which are above is up to chance, and no processor guesses it: there are three levels, and no branch.
+    """
+    low, middle, high = raw
+    to_low, to_middle, to_high = to
+    # Beyond the last quantile is what was hardly ever seen: it is not drawn in.
+    beyond = max(1.0, to_high / high if high > 0.0 else 1.0)
+    for p in range(len(means)):
+        distance = means[p] - median
+        begin, gap, base, rise = 0.0, low, 0.0, to_low
+        if distance > low:
+            begin, gap, base, rise = low, middle - low, to_low, to_middle - to_low
+        if distance > middle:
+            begin, gap, base, rise = middle, high - middle, to_middle, to_high - to_middle
+        if distance > high:
+            begin, gap, base, rise = high, 1.0, to_high, beyond
+        ratio = (median + (base + (distance - begin) / gap * rise)) / means[p]
+        out[p] = ratio if distance > 0.0 else 1.0

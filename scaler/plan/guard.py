@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,19 +31,17 @@ def input_faults(observed: ServiceObservation) -> tuple[Reason, ...]:
 
     A latency source that is not configured is not missed; one that answers with an impossible number is an error.
     """
-    return tuple(dict.fromkeys(_faults(observed)))
-
-
-def _faults(observed: ServiceObservation) -> Iterator[Reason]:
+    faults: list[Reason] = []
     for reading in (observed.offsets, observed.replicas, observed.latency):
         if reading is None:
             continue
-        if not reading.fresh or reading.value is None:
-            yield _FAULT.get(reading.freshness, Reason.INPUT_ERROR)
+        if reading.freshness is not Freshness.FRESH or reading.value is None:
+            faults.append(_FAULT.get(reading.freshness, Reason.INPUT_ERROR))
             if reading.reason is not None:
-                yield reading.reason
+                faults.append(reading.reason)
     if not latency_sane(observed.latency):
-        yield from (Reason.INPUT_ERROR, Reason.METRIC_INVALID)
+        faults += (Reason.INPUT_ERROR, Reason.METRIC_INVALID)
+    return tuple(dict.fromkeys(faults)) if faults else ()
 
 
 def latency_sane(latency: Reading[LatencySample] | None) -> bool:
@@ -52,8 +49,10 @@ def latency_sane(latency: Reading[LatencySample] | None) -> bool:
     if latency is None or latency.value is None:
         return True
     sample = latency.value
-    numbers = (sample.p50, sample.p95, sample.p99, sample.count, sample.sum, sample.window)
-    return all(number is None or (math.isfinite(number) and number >= 0) for number in numbers)
+    for number in (sample.p50, sample.p95, sample.p99, sample.count, sample.sum, sample.window):
+        if number is not None and not 0 <= number < math.inf:
+            return False
+    return True
 
 
 def reactive_floor(
@@ -70,9 +69,12 @@ def reactive_floor(
     Arrivals stay at their newest ``level`` (requests/s), what is ready and pending serves until a replica asked for now
     would (the 95 % point of the lead times), and the backlog that is left then is drained within ``drain`` seconds.
     """
-    ages, lead = np.array(standing.pending_ages, dtype=np.float64), lead_times.quantile(0.95)
-    of = (standing.current, standing.ready, ages, lead_times.points, split.table)
-    left = left_at(level, backlog, *of, rate, lead)
+    if backlog <= 0 and not standing.pending_ages and level <= split.worth(standing.ready) * rate:
+        left = 0.0  # what is ready keeps up
+    else:
+        ages, lead = np.array(standing.pending_ages, dtype=np.float64), lead_times.quantile(0.95)
+        of = (standing.current, standing.ready, ages, lead_times.points, split.table)
+        left = left_at(level, backlog, *of, rate, lead)
     needed = (level + left / drain) / rate
     count = split.least(needed)
     waiting = level > 0 or backlog > 0

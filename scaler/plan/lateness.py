@@ -21,6 +21,9 @@ class Lateness:
         """``rate``: requests/s of a replica."""
         self._service, self._settings, self._rate = service, settings, rate
         self.late_share = max(1.0 - service.share, 1e-4)  # declared
+        self._aimed = settings.aim * self.late_share
+        # How many times it has to be reached for the inflation to be at its most.
+        self._most: float = (settings.inflation_most / settings.inflation) ** (1.0 / settings.correction)
         self._attained, self._waiting = self._nothing()
         self._doubted = False  # the plan without forecasts is to make up for those that it lost
         self._answers_from = math.inf  # unix s at which the first replica that could be asked for serves
@@ -61,12 +64,14 @@ class Lateness:
             short = correction(before, self._aimed, prior)
             if self._doubted and short > 1.0:
                 doubt(self._attained, self._aimed, prior, short, before.arrived / before.seconds)
+        within = self._service.within
         if progress.end < self._answers_from:  # the clock may have been set back
-            self._answers_from = min(self._answers_from, progress.end + lead + self._service.within)
+            longest = max(lead + within, self._settings.drain) if self._drained else lead + within
+            self._answers_from = min(self._answers_from, progress.end + longest)
         elif not self._drained:
             self._drained = True
             if self._overdue(progress, left):  # what comes meanwhile waits behind it
-                self._answers_from = progress.end + max(self._settings.drain, self._service.within)
+                self._answers_from = progress.end + max(self._settings.drain, within)
         answers = progress.end >= self._answers_from and not (stuck or self.limited)
         self._attained.learn(progress.end, progress.arrivals or 0.0, left, answers)
         bound(self._attained, self._aimed, self._settings.attained_prior, self._most)
@@ -79,18 +84,6 @@ class Lateness:
     def learn_waits(self, left: float, level: float, rate: float, worth: float) -> None:
         """Take in an interval of steady membership; see :meth:`Waiting.learn`."""
         self._waiting.learn(left, level, rate, worth)
-
-    @property
-    def _aimed(self) -> float:
-        """The late share that is aimed at."""
-        return self._settings.aim * self.late_share
-
-    @property
-    def _most(self) -> float:
-        """How many times it has to be reached for the inflation to be at its most."""
-        p = self._settings
-        most: float = (p.inflation_most / p.inflation) ** (1.0 / p.correction)
-        return most
 
     @property
     def counted(self) -> float:

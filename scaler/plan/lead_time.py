@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -24,11 +24,15 @@ class Distribution:
     """Durations that were seen, each as likely as another."""
 
     points: Floats  # s, ascending; at least one. Do not write
+    _found: dict[float, float] = field(init=False, repr=False, default_factory=dict)  # quantiles that were asked for
 
     def quantile(self, q: float) -> float:
         """The duration (s) that a share ``q`` does not exceed; above 0."""
-        index = min(max(math.ceil(q * len(self.points)) - 1, 0), len(self.points) - 1)
-        return max(float(self.points[index]), 1e-3)
+        found = self._found.get(q)
+        if found is None:
+            index = min(max(math.ceil(q * len(self.points)) - 1, 0), len(self.points) - 1)
+            found = self._found[q] = max(float(self.points[index]), 1e-3)
+        return found
 
     def over(self, age: float, after: Floats) -> Floats:
         """Share of what has lasted for ``age`` s that is over ``after`` more seconds; shape of after.

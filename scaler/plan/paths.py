@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
 from forecasting.forecaster import Paths
-from forecasting.trajectories import extremes, room
+from forecasting.trajectories import possible, room
 
 Floats = NDArray[np.float64]
 
@@ -71,14 +71,13 @@ class Futures:
 
 def steps_for(horizon: float, age: float, step: float) -> int:
     """Steps that a path needs to reach ``horizon`` seconds ahead when it begins ``age`` seconds before now."""
-    return max(int(np.ceil((horizon + age) / step)), 1)
+    return max(math.ceil((horizon + age) / step), 1)
 
 
 def checked(paths: Paths, count: int, steps: int) -> Floats:
     """The forecaster's paths as float64. Raises ValueError when they are not what the protocol promises."""
     rates = room(paths, count, steps).astype(np.float64)
-    least, most = extremes(rates)
-    if not (least >= 0 and most < math.inf):  # neither where one is NaN
+    if not possible(rates):
         raise ValueError("paths that are not finite and >= 0")
     return rates
 
@@ -86,12 +85,12 @@ def checked(paths: Paths, count: int, steps: int) -> Floats:
 def quantiles(values: Floats, at: tuple[float, ...]) -> tuple[float, ...]:
     """Quantiles ``at`` of a few values, linear between them; numpy's own takes as long as a whole plan."""
     ordered = np.sort(values)
-    last = len(ordered) - 1
+    last, value = len(ordered) - 1, ordered.item
     found = []
     for q in at:
         low = int(q * last)
-        high = min(low + 1, last)
-        found.append(float(ordered[low] + (ordered[high] - ordered[low]) * (q * last - low)))
+        below = value(low)
+        found.append(below + (value(min(low + 1, last)) - below) * (q * last - low))
     return tuple(found)
 
 

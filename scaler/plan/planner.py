@@ -24,7 +24,7 @@ from scaler.plan.lead_time import Distribution, LeadTimes
 from scaler.plan.level import Level
 from scaler.plan.observation import ReplicaState, ServiceObservation, TopicOffsets
 from scaler.plan.paths import Futures, level_paths, quantiles
-from scaler.plan.prepared import Plan, Prepared, Seen, bare_plan, standing_of, stood_in_for
+from scaler.plan.prepared import Plan, Prepared, Seen, bare_plan, given_by_pool, standing_of, stood_in_for
 from scaler.plan.probe import Situation
 from scaler.plan.progress import Progress, TimeLagTracker, backlog, difference
 from scaler.plan.reasons import Reason
@@ -69,6 +69,8 @@ class ServicePlanner:
             )
         )
         self._slack = max(service.within - service.service_time, 0.0)  # s
+        # s: the tick, or the time that the objective lets a burst wait anyway, if that is longer.
+        self._window = max(service.tick, min(service.within, service.lead_time / 2, settings.level_window))
         self._fallback = Fallback(service.fallback, service.concurrency or service.service_rate * service.service_time)
         self._schedule = Schedule(service.min_replicas, service.max_replicas, service.schedule)
         self.limits = self._schedule.limits(0.0, 0.0)  # of the newest tick
@@ -118,7 +120,7 @@ class ServicePlanner:
         if drawn is None and seen.level is not None:
             # The mean over a lead time does not flicker; a jump beyond what counts vary by is answered at once.
             steady = self._steady_level() or 0.0
-            jumped = seen.level - 2.0 * math.sqrt(seen.level / self._window()) > steady
+            jumped = seen.level - 2.0 * math.sqrt(seen.level / self._window) > steady
             level = seen.level if jumped else steady
             futures = level_paths(level, self._headroom(terms), terms.window)
         queue = self._queue(seen)
@@ -142,7 +144,7 @@ class ServicePlanner:
             self._hold.lowest(now, current, current, self.service.scale_in_hold)
             return Answer(prepared, None, current, ())
         if wanted is not None:
-            plan = replace(plan, wanted=max(wanted, plan.floor or 0, plan.least), held=None)
+            plan = given_by_pool(plan, wanted)
         # A pool's plan holds what was lately needed itself, and pays for nodes, not for replicas.
         hold = self.service.scale_in_hold if wanted is None else 0.0
         count, held = self._bounded_in(now, prepared.seen, replicas, plan, hold)
@@ -222,7 +224,7 @@ class ServicePlanner:
         updating = self._replicas is not None and self._replicas.updating
         if updating:  # theirs are lead times of the update; they are told again when it is known when they joined
             self._unlearned.extend((pod.pod, pod.ready_at) for pod in observed.lead_times)
-        else:
+        elif observed.lead_times:
             told = [pod for pod in observed.lead_times if (pod.pod, pod.ready_at) not in self._unlearned]
             self._lead_times.learn(told)
         progress, fresh = None, None
@@ -237,7 +239,7 @@ class ServicePlanner:
         latency = observed.latency.value if observed.latency is not None and observed.latency.fresh else None
         self._serving.learn(progress, latency, ready, known, oldest, self._split.assignor)
         left = None if fresh is None else float(backlog(fresh).sum()) if progress is None else progress.waiting
-        level = self._level.over(self._window()) if progress is not None and progress.arrived is not None else None
+        level = self._level.over(self._window) if progress is not None and progress.arrived is not None else None
         if progress is not None and left is not None:
             self._learn_waits(progress, left, level, ready, known, stuck)
         return Seen(
@@ -247,7 +249,7 @@ class ServicePlanner:
             backlog=left,
             lag=lag,
             level=level,
-            past=progress is not None and progress.seconds > LONG * self._window(),
+            past=progress is not None and progress.seconds > LONG * self._window,
             stuck=stuck,
             rebalancing=self._rebalancing(now, observed),
         )
@@ -255,7 +257,7 @@ class ServicePlanner:
     def _learn_waits(
         self, progress: Progress, left: float, level: float | None, ready: int, known: bool, stuck: bool
     ) -> None:
-        if progress.arrivals is None or progress.seconds > LONG * self._window():
+        if progress.arrivals is None or progress.seconds > LONG * self._window:
             self._lateness.restart()
             return
         lead, rate = self._lead_times.total.quantile(0.95), self._serving.rate
@@ -280,9 +282,8 @@ class ServicePlanner:
     def _rebalancing(self, now: float, observed: ServiceObservation) -> bool:
         """Whether the group stands still, as far as can be told: a pod leaves, or one joined within a pause."""
         replicas = self._replicas
-        joined = max((pod.ready_at + (pod.ready_to_partitions or 0.0) for pod in observed.lead_times), default=None)
-        if joined is not None:
-            self._joined_at = max(self._joined_at, joined)
+        for pod in observed.lead_times:
+            self._joined_at = max(self._joined_at, pod.ready_at + (pod.ready_to_partitions or 0.0))
         self._joined_at = min(self._joined_at, now)
         leaving = replicas is not None and replicas.terminating > 0
         return leaving or now - self._joined_at < min(self.settings.rebalance_pause, self.service.tick)
@@ -317,12 +318,7 @@ class ServicePlanner:
     def _steady_level(self) -> float | None:
         """The level over a lead time, a minute at most: what may be held, or answered with headroom."""
         lead = self.leads.quantile(0.95)
-        return self._level.over(min(self.settings.level_window, max(lead, self._window())))
-
-    def _window(self) -> float:
-        """s: the tick, or the time that the objective lets a burst wait anyway, if that is longer."""
-        s = self.service
-        return max(s.tick, min(s.within, s.lead_time / 2, self.settings.level_window))
+        return self._level.over(min(self.settings.level_window, max(lead, self._window)))
 
     # --- the answer
 
@@ -359,13 +355,12 @@ class ServicePlanner:
         )
         lowest, highest = self._range(standing, queue, rollout)
         cheapest = rollout.cheapest(lowest, highest)
-        late_share = rollout.late_share(cheapest)
         wanted = max(cheapest, floor or 0)
         source = Reason.REACTIVE_FLOOR if floor is not None and floor > cheapest else Reason.FORECAST
         if drawn is None and source is Reason.FORECAST:
             source = Reason.NO_FORECAST
         most = self._split.cap or self.limits.most
-        if cheapest >= most and late_share > 1.0 - self.service.share:
+        if cheapest >= most and rollout.late_share(cheapest) > 1.0 - self.service.share:
             notes += (self.limits.most_by if self._split.cap is None else Reason.PARTITIONS,)
         return Plan(wanted, source, notes, rollout, forecast, cheapest, floor, held)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from scaler.plan.observation import TopicOffsets
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Totals = tuple[float, float, float, float]  # messages: arrived, consumed, backlog before, and after
 
 _FEW_SAMPLES = 64  # of head offsets: as many suffice while what waits is young
 
@@ -41,17 +42,22 @@ class Progress:
     backlog_before: Floats  # messages; 0 for partitions that were added
     backlog_after: Floats
     recreated: bool
+    totals: InitVar[Totals | None] = None  # of the four arrays; None: they are added up here
     # Of all partitions together, messages:
     arrivals: float | None = field(init=False)  # None as above
     served: float = field(init=False)
     waiting_before: float = field(init=False)
     waiting: float = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "arrivals", None if self.arrived is None else _total(self.arrived))
-        object.__setattr__(self, "served", _total(self.consumed))
-        object.__setattr__(self, "waiting_before", _total(self.backlog_before))
-        object.__setattr__(self, "waiting", _total(self.backlog_after))
+    def __post_init__(self, totals: Totals | None) -> None:
+        if totals is None:
+            arrived = self.consumed if self.arrived is None else self.arrived
+            totals = _total(arrived), _total(self.consumed), _total(self.backlog_before), _total(self.backlog_after)
+        arrivals, served, waiting_before, waiting = totals
+        object.__setattr__(self, "arrivals", None if self.arrived is None else arrivals)
+        object.__setattr__(self, "served", served)
+        object.__setattr__(self, "waiting_before", waiting_before)
+        object.__setattr__(self, "waiting", waiting)
 
 
 @compiled
@@ -73,20 +79,21 @@ def difference(before: TopicOffsets, then: float, after: TopicOffsets, now: floa
     if now <= then:
         return None
     kept, end, begin, committed = True, before.end, before.begin, before.committed
-    if before.partitions.tobytes() != after.partitions.tobytes():
+    same = before.partitions is after.partitions or before.partitions.tobytes() == after.partitions.tobytes()
+    if not same:
         known, found = _among(after.partitions, before.partitions)
         kept = int(known.sum()) == len(before.partitions)
         if len(end):  # what is new was empty at its log start
             end, begin, committed = (np.where(known, values[found], after.begin) for values in (end, begin, committed))
         else:
             end = begin = committed = after.begin
-    arrived, consumed, left_before, left = np.empty((4, len(after.partitions)))
-    later = after.end, after.begin, after.committed
-    recreated = _changes(end, begin, committed, *later, arrived, consumed, left_before, left) or not kept
-    if recreated:
+    changes = np.empty((4, len(after.partitions)))
+    back, totals = _changes(end, begin, committed, after.end, after.begin, after.committed, changes)
+    arrived, consumed, left_before, left = changes
+    if back or not kept:
         nothing = np.zeros(len(after.partitions))
         return Progress(now, now - then, None, nothing, nothing, left, True)
-    return Progress(now, now - then, arrived, consumed, left_before, left, False)
+    return Progress(now, now - then, arrived, consumed, left_before, left, False, totals)
 
 
 @compiled
@@ -97,22 +104,36 @@ def _changes(
     end: Ints,
     begin: Ints,
     committed: Ints,
-    arrived: Floats,
-    consumed: Floats,
-    left_before: Floats,
-    left: Floats,
-) -> bool:
-    """Fill the last four; whether an end or a log start went backwards."""
-    back = False
-    for p in range(len(end)):
-        back = back or end[p] < end_before[p] or begin[p] < begin_before[p]
-        position = max(committed[p], begin[p])
-        position_before = max(committed_before[p], begin_before[p])
-        arrived[p] = end[p] - end_before[p]
-        consumed[p] = max(position - max(position_before, begin[p]), 0)  # not what retention took
-        left_before[p] = max(end_before[p] - position_before, 0)
-        left[p] = max(end[p] - position, 0)
-    return back
+    changes: Floats,
+) -> tuple[bool, Totals]:
+    """Fill ``changes`` [4, partitions] with what arrived, what was consumed, and the backlog before and after; whether
+    an end or a log start went backwards, and the four totals. Messages are whole: in any order they add up to the same.
+
+    No branch, and a loop for each: so they are done many at a time.
+    """
+    partitions = len(end)
+    back = 0
+    came = served = waited = waits = 0
+    for p in range(partitions):
+        back |= int(end[p] < end_before[p]) | int(begin[p] < begin_before[p])
+        arrived = end[p] - end_before[p]
+        changes[0, p] = arrived
+        came += arrived
+    for p in range(partitions):
+        # Not what retention took.
+        since = max(committed_before[p], begin_before[p], begin[p])
+        consumed = max(max(committed[p], begin[p]) - since, 0)
+        changes[1, p] = consumed
+        served += consumed
+    for p in range(partitions):
+        before = max(end_before[p] - max(committed_before[p], begin_before[p]), 0)
+        changes[2, p] = before
+        waited += before
+    for p in range(partitions):
+        left = max(end[p] - max(committed[p], begin[p]), 0)
+        changes[3, p] = left
+        waits += left
+    return back != 0, (float(came), float(served), float(waited), float(waits))
 
 
 def _among(partitions: Ints, others: Ints) -> tuple[NDArray[np.bool_], Ints]:
@@ -185,10 +206,9 @@ class TimeLagTracker:
 
     def lag(self, now: float, offsets: TopicOffsets) -> TimeLag:
         """Age at ``now`` of the oldest message that is not committed; 0 when there is none."""
-        position = consumed_up_to(offsets)
         if self._count == 0 or self._ends.shape[1] != len(offsets.end):
-            return TimeLag(0.0, 0.0) if not np.any(offsets.end > position) else TimeLag(None, 0.0)
-        arrived, known = _oldest(self._times[: self._count], self._ends, offsets.end, position)
+            return TimeLag(0.0, 0.0) if not np.any(offsets.end > consumed_up_to(offsets)) else TimeLag(None, 0.0)
+        arrived, known = _oldest(self._times, self._count, self._ends, offsets.end, offsets.begin, offsets.committed)
         if math.isinf(arrived):
             return TimeLag(0.0, 0.0)
         age = max(now - arrived, 0.0)
@@ -196,28 +216,32 @@ class TimeLagTracker:
 
 
 @compiled
-def _oldest(times: Floats, ends: Ints, end: Ints, position: Ints) -> tuple[float, bool]:
-    """When the oldest message that waits arrived (unix s; inf: none waits), by the samples of the head offsets.
+def _oldest(times: Floats, count: int, ends: Ints, end: Ints, begin: Ints, committed: Ints) -> tuple[float, bool]:
+    """When the oldest message that waits arrived (unix s; inf: none waits), by ``count`` samples of the head offsets.
 
-    The message at ``position`` came after the last sample whose head was not beyond it. False with the first sample's
+    The message at a position came after the last sample whose head was not beyond it. False with the first sample's
     time when there is no such sample.
     """
-    oldest = np.inf
+    oldest, beyond = np.inf, count
     for p in range(len(end)):
-        if end[p] <= position[p]:
+        position = max(committed[p], begin[p])
+        # Nothing waits, or what waits came after a sample that is younger than the oldest.
+        if end[p] <= position or (beyond < count and ends[beyond, p] <= position):
             continue
-        low, high = 0, len(times)  # how many heads are not beyond it; heads only grow
+        low, high = 0, count  # how many heads are not beyond it; heads only grow
         while low < high:
             middle = (low + high) // 2
-            if ends[middle, p] <= position[p]:
+            if ends[middle, p] <= position:
                 low = middle + 1
             else:
                 high = middle
         last = low - 1
         if last < 0:
             return times[0], False
-        after = min(last + 1, len(times) - 1)
+        after = min(last + 1, count - 1)
         span = max(ends[after, p] - ends[last, p], 1)
-        part = (position[p] - ends[last, p]) / span
-        oldest = min(oldest, times[last] + part * (times[after] - times[last]))
+        part = (position - ends[last, p]) / span
+        arrived = times[last] + part * (times[after] - times[last])
+        if arrived < oldest:
+            oldest, beyond = arrived, last + 2
     return oldest, True

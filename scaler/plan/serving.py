@@ -125,7 +125,7 @@ class Serving:
         if progress.arrivals is not None:
             lately.append((progress.end, progress.arrivals / progress.seconds))
         rates = [rate for _, rate in lately]
-        return min(rates, default=0.0), max(rates, default=0.0)
+        return (min(rates), max(rates)) if rates else (0.0, 0.0)
 
     def experiment(self, now: float, seen: Situation) -> int | None:
         """The count to keep where the plan's answer is not lower anyway; None: no experiment."""

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scaler.plan.nodes import NodePlanner
 from scaler.plan.nodes_need import PoolSpec, ServiceNeed
+from scaler.plan.nodes_present import Steadied
 from scaler.plan.nodes_share import Claim, Shares, hull
 from tests.plan.nodes_cases import NODE, NOW, POD, SIZE, TICK, decide, jump, need, seen, steady
 
@@ -149,3 +152,66 @@ def test_a_pod_of_several_gpus_is_weighed_against_all_that_it_takes() -> None:
         lost = ((50.0, 20), (saves, 3))
         shares = Shares(claims, lambda s, counts, lost=lost: [lost[s][0] * (lost[s][1] - n) for n in counts])
         assert shares.divide(12, (8, 1), move=True) == expected
+
+
+# --- a pool that stays full: what pods were lately worth is remembered
+
+
+def lately(steadied: Steadied, now: float, *claims: Claim, saves: Sequence[float]) -> Shares:
+    """Each pod of a service saves what ``saves`` says, as ``steadied`` remembers it over 250 s."""
+
+    def steady(s: int, saved: np.ndarray) -> np.ndarray:
+        return steadied.saved(now, str(s), saved, 250.0)
+
+    return Shares(claims, lambda s, counts: [saves[s] * (claims[s].most - n) for n in counts], steady)
+
+
+APART = (0.0, 0.37, 1.13, 2.71)  # no two differ by as much, so that no rounding decides between moves
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 1000)), min_size=2, max_size=4), st.integers(1, 30))
+@settings(max_examples=25, deadline=None)
+def test_dividing_changes_nothing_that_is_remembered(services: list[tuple[int, int]], ticks: int) -> None:
+    """However often, and however many pods the present needs: the mean of what a pod saves is what it saves."""
+    steadied, claims = Steadied(), [claim(floor=floor) for floor, _ in services]
+    saves = [price + apart for (_, price), apart in zip(services, APART, strict=False)]
+    counts, total = [5] * len(claims), 5 * len(claims)
+    for tick in range(ticks):
+        now = NOW + TICK * tick
+        divided = [lately(steadied, now, *claims, saves=saves).divide(total, counts, move=True) for _ in range(2)]
+        assert divided[0] == divided[1], "twice at the same moment"
+        assert divided[0] == lately(Steadied(), now, *claims, saves=saves).divide(total, counts, move=True)
+        for s, price in enumerate(saves):
+            kept = steadied.saved(now, str(s), np.zeros(20), 250.0)  # no time has passed: nothing new counts
+            assert kept == pytest.approx(np.full(20, price), abs=1e-6)
+
+
+def test_what_the_present_needs_does_not_grow_with_the_time_that_a_pool_is_full() -> None:
+    """Two leads, 200 s, are worth less than the 150 s that a pod of the other saves and the lead that it costs to
+    move: at the first tick and at any later one."""
+    steadied, claims = Steadied(), (claim(), claim(floor=8))
+    for tick in range(200):
+        shares = lately(steadied, NOW + TICK * tick, *claims, saves=(150.0, 0.0))
+        assert shares.divide(10, (5, 5), move=True) == (5, 5)
+
+
+@pytest.mark.parametrize(
+    ("rates", "floors"),
+    [((14.0, 14.0), (14, 14)), ((10.0, 14.0), (12, 6)), ((14.0, 10.0), (2, 14)), ((13.0, 8.0), (0, 14))],
+)
+def test_a_pool_that_has_been_full_for_long_is_divided_as_one_that_is_full_now(
+    rates: tuple[float, float], floors: tuple[int, int]
+) -> None:
+    """25 minutes of the same, however many GPUs there are; also asked twice."""
+    planner, first = NodePlanner(PoolSpec("gpus", SIZE, NODE, max_nodes=3), TICK), None
+    for tick in range(100):
+        now = NOW + TICK * tick
+        needs = [
+            need(steady(rate), 12, uid=uid, floor=floor, level=14.0)
+            for uid, rate, floor in zip("ab", rates, floors, strict=True)
+        ]
+        division = planner.step(now, seen(3, now=now), needs).division
+        assert division is not None
+        divided = [[division.divided((24, 24), others) for others in range(24)] for _ in range(2)]
+        first = first or divided[0]
+        assert divided == [first, first]

@@ -32,12 +32,13 @@ before = compiled()
 rng = np.random.default_rng(0)
 cron = np.where(np.arange(1440) % 10 == 0, 30.0, 1.0)  # of a minute each: the load has a cycle
 policy = make_policy(EXAMPLE, to_service(EXAMPLE, TICK))
-zeros, total = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
+zeros, total, committed = np.zeros((3, 2), dtype=np.int64)
 for n in range(120):
     now = DAY + n * TICK
-    total = total + rng.poisson(cron[int(now / 60) % 1440] * TICK)
+    total = total + rng.poisson(cron[int(now / 60) % 1440] * TICK * np.array([0.8, 0.2]))
+    committed = committed + 3 if 40 <= n < 60 else total  # for a while much waits
     history = Reading(Series(0.0, 60.0, cron), now, Freshness.FRESH) if n == 1 else None
-    offsets = Reading(TopicOffsets(zeros, total, zeros, total), now, Freshness.FRESH)
+    offsets = Reading(TopicOffsets(np.arange(2), total, zeros, committed), now, Freshness.FRESH)
     replicas = Reading(ReplicaState(1, 1, (), 0, "one", updating=False), now, Freshness.FRESH)
     policy.step(now, GroupObservation((ServiceObservation(EXAMPLE.uid, offsets, None, replicas, history=history),)))
 after = compiled()
@@ -49,6 +50,6 @@ sys.exit(1 if late or sum(before.values()) < 30 else 0)
 
 @pytest.mark.slow
 def test_nothing_is_compiled_in_a_tick() -> None:
-    """Half an hour of a load with a cycle, after the warm-up in the same process."""
+    """Half an hour of a load with a cycle, and a backlog, after the warm-up in the same process."""
     done = subprocess.run([sys.executable, "-c", RUN], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
