@@ -28,7 +28,7 @@ from scaler.plan.observation import (
     TopicOffsets,
 )
 from scaler.plan.progress import Progress
-from scaler.plan.rollout import Standing
+from scaler.plan.rollout import Queue, Rollout, Standing, Terms
 from scaler.plan.shares import shrunk_shares
 from scaler.pools.groups import Member, planning_groups
 
@@ -99,10 +99,13 @@ def _later(past: Series) -> None:
 
 
 def _waiting() -> None:
-    """What is come to only where messages wait, or where some partitions have more than others."""
+    """What is come to only where messages wait or some partitions have more than others, or where the answer is not the
+    cheapest count."""
     some = np.ones(2)
     saturated(Progress(1.0, 1.0, some, some, some, some, recreated=False), 1, 1.0)
     shrunk_shares(some)
+    terms = Terms(1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    Rollout(np.ones((1, 1)), 1.0, 0.0, Queue(1.0, 1.0), Standing(1, 1, ()), some, some, terms).late(1)
     reactive_floor(1.0, 1.0, Standing(1, 1, ()), PartitionSplit(1, 1.0, 1.0), LeadTimes(1.0, 1, 1), 1.0, 1.0)
 
 
