@@ -15,6 +15,7 @@ from scaler.fits import fitted_by
 from scaler.plan.capacity import PartitionSplit, saturated
 from scaler.plan.guard import reactive_floor
 from scaler.plan.lead_time import LeadTimes
+from scaler.plan.nodes_kernel import nodes_to_order
 from scaler.plan.nodes_need import PoolSpec
 from scaler.plan.observation import (
     Freshness,
@@ -27,7 +28,7 @@ from scaler.plan.observation import (
     TopicOffsets,
 )
 from scaler.plan.progress import Progress
-from scaler.plan.rollout import Standing
+from scaler.plan.rollout import Queue, Rollout, Standing, Terms
 from scaler.plan.shares import shrunk_shares
 from scaler.pools.groups import Member, planning_groups
 
@@ -83,6 +84,8 @@ def warm_up(make_policy: MakePolicy, resource: PredictiveScaler, tick: float) ->
         )
     _later(past)
     _waiting()
+    if together is not None:
+        _ordering()
 
 
 def _later(past: Series) -> None:
@@ -96,8 +99,17 @@ def _later(past: Series) -> None:
 
 
 def _waiting() -> None:
-    """What is come to only where messages wait, or where some partitions have more than others."""
+    """What is come to only where messages wait or some partitions have more than others, or where the answer is not the
+    cheapest count."""
     some = np.ones(2)
     saturated(Progress(1.0, 1.0, some, some, some, some, recreated=False), 1, 1.0)
     shrunk_shares(some)
+    terms = Terms(1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    Rollout(np.ones((1, 1)), 1.0, 0.0, Queue(1.0, 1.0), Standing(1, 1, ()), some, some, terms).late(1)
     reactive_floor(1.0, 1.0, Standing(1, 1, ()), PartitionSplit(1, 1.0, 1.0), LeadTimes(1.0, 1, 1), 1.0, 1.0)
+
+
+def _ordering() -> None:
+    """What a pool's plan comes to only where work would be late."""
+    some = np.ones(2)
+    nodes_to_order(np.ones((1, 1, 2)), np.ones((1, 5)), some, 1.0, 0, 2, 0, 1, 1.0, 1.0, 1.0, 1.0, 1.0, 1, some, some)

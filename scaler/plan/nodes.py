@@ -19,11 +19,11 @@ from scaler.plan import nodes_kernel as kernel
 from scaler.plan.nodes_full import Division
 from scaler.plan.nodes_leads import Ahead, Leads, quantile
 from scaler.plan.nodes_need import PoolPlan, PoolSpec, ServiceNeed
+from scaler.plan.nodes_needed import Needed
 from scaler.plan.nodes_placed import Placed, Placement
 from scaler.plan.nodes_present import Inverses, PresentNeeds, Steadied, read
-from scaler.plan.nodes_share import Claim, Late, Shares, nodes_to_keep, nothing_late
+from scaler.plan.nodes_share import Claim, Late, Shares, alone, nodes_to_keep, nothing_late
 from scaler.plan.observation import Freshness, PoolObservation, PoolState
-from scaler.plan.paths import upper_middle_path
 from scaler.plan.reasons import Reason
 from scaler.plan.settings import NodeSettings
 
@@ -36,6 +36,8 @@ _FAULT = {
     Freshness.ERROR: Reason.INPUT_ERROR,
 }
 _NOTHING: Floats = np.zeros(1)
+_NO_PODS: Floats = np.empty((0, 2))
+_NO_NODES: Floats = np.empty(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,10 +49,11 @@ class _Tick:
     ahead: Ahead
     placed: Placed
     booting: Floats  # s: ages of the nodes that are on their way, the oldest first
-    needed: Floats  # [S, N, steps]
+    needed: Needed
     inverses: list[Floats]
     per_service: Floats
     bounds: list[tuple[int, int, int]]  # least, floor, most of each service
+    gpus: int  # that the most pods of all services take
     most: int  # nodes
     size: int  # GPUs of a node that pods can fill
 
@@ -102,14 +105,14 @@ class NodePlanner:
             return PoolPlan(None, counts, why, division=self._undivided(needs))
         if not needs:
             return PoolPlan(state.occupied + len(state.pending_since), (), (Reason.STEADY,), 0)
-        order = sorted(range(len(needs)), key=lambda i: (needs[i].slack, -needs[i].price))
+        order = [0] if len(needs) == 1 else sorted(range(len(needs)), key=lambda i: (needs[i].slack, -needs[i].price))
         tick = self._take_in(now, state, [needs[i] for i in order])
         capacity = self._capacity(tick)
         shares = Shares(self._claims(tick, 0, tick.ahead.idle), self._late(tick, capacity[1]))
         floor, replicas, reasons, kept, ordered = self._plan(now, tick, capacity[0], shares)
         place = [order.index(i) for i in range(len(needs))]
-        counts = tuple(replicas[i] for i in place)
-        waiting = tuple(_waiting(tick, i) for i in place)
+        counts = tuple([replicas[i] for i in place])
+        waiting = tuple([_waiting(tick, i) for i in place])
         division = self._division(now, tick, place, shares)
         if division is not None and state.ready >= tick.most:
             # No node can come: what each service asks for is known before its own rules, and does it not fit, the
@@ -170,54 +173,29 @@ class NodePlanner:
     def _take_in(self, now: float, state: PoolState, needs: Sequence[ServiceNeed]) -> _Tick:
         self._leads.learn_pods([need.leads for need in needs])
         ahead, size = self._leads.ahead, _usable(self.pool.size, [need.gpus for need in needs])
-        room = state.ready * size - sum(need.gpus * need.ready for need in needs)
+        room, gpus = state.ready * size, 0
+        inverses, rows, bounds = [], [], []
+        for need in needs:
+            room -= need.gpus * need.ready
+            inverses.append(self._inverses.of(need))
+            most_pods = max(need.most, need.least)
+            bounds.append((need.least, min(need.floor, need.most), most_pods))
+            gpus += most_pods * need.gpus
+            # In the order of the kernel's columns.
+            backlog, serving = need.backlog * need.gpus / need.rate, min(need.ready, need.current)
+            rows.append((backlog, need.slack, need.price * need.rate, need.gpus, serving))
         placed = self._placement.follow(now, room, needs)
-        count = max(len(need.paths) for need in needs)
-        needed = np.empty((len(needs), count, ahead.end))
-        inverses = []
-        for s, need in enumerate(needs):
-            inverse = self._inverses.of(need)
-            per = max(_most(need), 1e-9) / (len(inverse) - 1)
-            paths = need.paths if len(need.paths) == count else need.paths[np.arange(count) % len(need.paths)]
-            steps = min(paths.shape[1], math.ceil((need.age + ahead.end * ahead.dt) / need.step) + 1)
-            kernel.gpus_needed(
-                np.ascontiguousarray(paths, dtype=np.float64),
-                need.step,
-                need.age,
-                ahead.dt,
-                upper_middle_path(paths, steps),
-                self._inflation(need, steps),
-                inverse,
-                per,
-                needed[s],
-            )
-            inverses.append(inverse)
-        per_service = np.array(
-            [
-                # In the order of the kernel's columns.
-                (n.backlog * n.gpus / n.rate, n.slack, n.price * n.rate, n.gpus, min(n.ready, n.current))
-                for n in needs
-            ],
-            np.float64,
-        )
-        bounds = [(need.least, min(need.floor, need.most), max(need.most, need.least)) for need in needs]
-        most = -(-sum(high * need.gpus for need, (_, _, high) in zip(needs, bounds, strict=True)) // size)
+        most = -(-gpus // size)
         if self.pool.max_nodes is not None:
             most = min(most, self.pool.max_nodes)
         booting = self._booting(now, state, placed, most, size)
-        return _Tick(state, needs, ahead, placed, booting, needed, inverses, per_service, bounds, most, size)
-
-    def _inflation(self, need: ServiceNeed, steps: int) -> Floats:
-        """Factors on the residuals above the median path, by step: the nearer, the less do paths hold of a jump."""
-        s = self.settings
-        near = 1.0 + (s.inflation_near - 1.0) * need.caution
-        far = 1.0 + (s.inflation_far - 1.0) * need.caution
-        factors = np.empty(steps)
-        kernel.inflation(need.step, need.age, s.near, s.far, near, far, factors)
-        return factors
+        needed, per_service = Needed(needs, inverses, ahead, self.settings), np.array(rows, np.float64)
+        return _Tick(state, needs, ahead, placed, booting, needed, inverses, per_service, bounds, gpus, most, size)
 
     def _booting(self, now: float, state: PoolState, placed: Placed, most: int, size: int) -> Floats:
         """Rule 3: nodes on their way, those that an autoscaler has yet to ask for included: pods wait for them."""
+        if not (state.pending_since or placed.waiting):
+            return _NO_NODES
         ages = [max(now - since, 0.0) for since in state.pending_since]
         waits = [(since, gpus) for since, gpus in placed.waiting if now - since <= self._leads.node_surely]
         missing = -(-sum(gpus for _, gpus in waits) // size) - len(ages)
@@ -235,31 +213,15 @@ class NodePlanner:
         [steps]."""
         size, ahead, state, needs = tick.size, tick.ahead, tick.state, tick.needs
         now_needs, later_needs = self._present_needs(now, tick, capacity)
-        guaranteed = sum(
-            max(least, floor) * need.gpus for need, (least, floor, _) in zip(needs, tick.bounds, strict=True)
-        )
-        ordered, late = kernel.nodes_to_order(
-            tick.needed,
-            tick.per_service,
-            capacity,
-            ahead.first,
-            ahead.end,
-            tick.paid,
-            tick.most,
-            float(size),
-            ahead.dt,
-            self._leads.node_mean + self.pool.idle,
-            self.settings.overlap,
-            self.settings.wait,
-            self.settings.reach,
-            self._leads.nodes,
-            self._leads.pods.all,
-        )
+        guaranteed = 0
+        for need, (least, floor, _) in zip(needs, tick.bounds, strict=True):
+            guaranteed += max(least, floor) * need.gpus
+        ordered, late = self._order(tick, capacity)
         missed = late > 0.0 and late > float(self._tolerated(tick, ahead.node).sum())
         if missed:
             # Late whatever is ordered: no node saves anything by itself, and the plan would give up. What most paths
             # need when new nodes come is still known.
-            usual = float(np.median(_peaks(tick.needed, ahead.first, ahead.node)))
+            usual = float(np.median(_peaks(tick.needed.until(ahead.node), ahead.first, ahead.node)))
             ordered = max(ordered, min(math.ceil(usual / size - 1e-9), tick.most) - tick.paid)
         present = -(-max(guaranteed, math.ceil(later_needs - 1e-9)) // size)
         lacking = max(min(present, tick.most) - tick.paid, 0)
@@ -279,21 +241,47 @@ class NodePlanner:
             reasons.append(Reason.POOL_FULL)
         return floor, replicas, tuple(reasons), kept, ordered
 
+    def _order(self, tick: _Tick, capacity: Floats) -> tuple[int, float]:
+        """Nodes that are worth their price, and the price of the work that is late with them."""
+        ahead = tick.ahead
+        late = kernel.late_cost(tick.needed.until(ahead.node), tick.per_service, capacity, ahead.dt)
+        if late <= 0.0:  # as a rule
+            return 0, 0.0
+        return kernel.nodes_to_order(
+            tick.needed.until(ahead.end),
+            tick.per_service,
+            capacity,
+            late,
+            ahead.first,
+            ahead.end,
+            tick.paid,
+            tick.most,
+            float(tick.size),
+            ahead.dt,
+            self._leads.node_mean + self.pool.idle,
+            self.settings.overlap,
+            self.settings.wait,
+            self.settings.reach,
+            self._leads.nodes,
+            self._leads.pods.all,
+        )
+
     def _capacity(self, tick: _Tick) -> Floats:
         """GPUs that serve in each step, [2, steps], see the kernel."""
-        serving = sum(need.gpus * min(need.ready, need.current) for need in tick.needs)
-        pods = [
-            (need.gpus, age) for need, some in zip(tick.needs, tick.placed.ages, strict=True) for age in some.tolist()
-        ]
+        serving, starting, pods = 0, 0, []
+        for need, ages in zip(tick.needs, tick.placed.ages, strict=True):
+            serving += need.gpus * min(need.ready, need.current)
+            starting += need.gpus * len(ages)
+            pods += [(need.gpus, age) for age in ages.tolist()]
         base = np.empty((2, tick.ahead.node))
         kernel.standing_capacity(
             tick.ahead.dt,
             float(serving),
-            float(max(tick.state.ready * tick.size - serving - sum(gpus for gpus, _ in pods), 0)),
-            np.array(pods, np.float64).reshape(-1, 2),
+            float(max(tick.state.ready * tick.size - serving - starting, 0)),
+            np.array(pods, np.float64) if pods else _NO_PODS,
             tick.booting,
             float(tick.size),
-            float(sum(high * need.gpus for need, (_, _, high) in zip(tick.needs, tick.bounds, strict=True))),
+            float(tick.gpus),
             self._leads.nodes,
             self._leads.pods.all,
             base,
@@ -306,8 +294,8 @@ class NodePlanner:
         mean. The largest of the last ``held_leads`` lead times.
         """
         s = self.settings
-        level = sum(read(inverse, _share(need)) for need, inverse in zip(tick.needs, tick.inverses, strict=True))
-        backlog = float(tick.per_service[:, kernel.BACKLOG].sum())
+        level = sum([read(inverse, _share(need)) for need, inverse in zip(tick.needs, tick.inverses, strict=True)])
+        backlog = float(np.add.reduce(tick.per_service[:, kernel.BACKLOG]))
         left = kernel.left_over(backlog, self._present.level(now, level, s.lately), capacity, tick.ahead.dt)
         served, hold = s.present * level, s.held_leads * tick.ahead.surely
         return self._present.largest(now, served + backlog / s.drain, served + left / s.drain, hold)
@@ -316,25 +304,23 @@ class NodePlanner:
         """Nodes that stay filled, and the pods on them."""
         ahead, counts, kept = tick.ahead, [need.current for need in tick.needs], tick.state.ready
         if least < kept:
-            peak = _peaks(tick.needed, 0, ahead.idle)
+            peak = _peaks(tick.needed.until(ahead.idle), 0, ahead.idle)
             window, tolerated = ahead.pod * ahead.dt, self._tolerated(tick, ahead.pod).tolist()
             kept = nodes_to_keep(shares, counts, tick.state, least, tick.size, window, peak, tolerated)
         return kept, shares.divide(kept * tick.size, counts, move=True)
 
     def _late(self, tick: _Tick, coming: Floats) -> Late:
         """The price of a service's late work by its pods; ``coming``: GPUs on nodes that boot, [steps]."""
-        ahead, parts = tick.ahead, [coming[: tick.ahead.pod]] * len(tick.needs)
-        if len(tick.booting) > 0:
-            # What serves on nodes that boot is nobody's yet: each has its part by what it needs.
-            work = kernel.mean_work(tick.needed, ahead.pod)
-            parts = list(parts[0] * (work / np.maximum(work.sum(axis=0), 1e-9)))
+        ahead, parts = tick.ahead, list[Floats]()
 
         def late(service: int, counts: Sequence[int]) -> list[float]:
+            if not parts:  # most ticks ask for none
+                parts.extend(self._parts(tick, coming))
             lates = np.empty(len(counts))
             kernel.late_alone(
                 service,
                 np.array(counts),
-                tick.needed,
+                tick.needed.until(ahead.pod),
                 tick.per_service,
                 tick.placed.ages[service],
                 parts[service],
@@ -347,8 +333,19 @@ class NodePlanner:
 
         return late
 
+    def _parts(self, tick: _Tick, coming: Floats) -> list[Floats]:
+        """Of what serves on nodes that boot, which is nobody's yet: each service has its part by what it needs."""
+        soon = coming[: tick.ahead.pod]
+        if len(tick.booting) == 0:
+            return [soon] * len(tick.needs)
+        work = kernel.mean_work(tick.needed.until(tick.ahead.pod), tick.ahead.pod)
+        return list(soon * (work / np.maximum(work.sum(axis=0), 1e-9)))
+
     def _fill(self, tick: _Tick, nodes: int, counts: Sequence[int]) -> tuple[int, ...]:
         """Replicas that fill ``nodes``, those that wait for a node included; at least ``counts``, which have one."""
+        if len(tick.needs) == 1:
+            need, (least, _, most), held = tick.needs[0], tick.bounds[0], counts[0]
+            return (alone(nodes * tick.size, need.gpus, max(least, held), max(most, held)),)
         claims = self._claims(tick, tick.ahead.first, tick.ahead.end, counts)
         shares = Shares(claims, nothing_late)  # on a node that boots they change no lateness yet
         return shares.divide(nodes * tick.size, [need.current for need in tick.needs], move=False)
@@ -360,7 +357,8 @@ class NodePlanner:
         claims = []
         for s, (need, (least, floor, most)) in enumerate(zip(tick.needs, tick.bounds, strict=True)):
             least_held, most_held = max(least, held[s]), max(most, held[s])
-            peak = _peaks(tick.needed[s : s + 1], first, last) if shared else _NOTHING
+            # Of all steps, as these are looked at next.
+            peak = _peaks(tick.needed.until(tick.ahead.end)[s : s + 1], first, last) if shared else _NOTHING
             lead = self._leads.pods.surely[s]
             claims.append(Claim(need.gpus, least_held, floor, most_held, need.weight, lead, peak, need.current))
         return claims
@@ -368,7 +366,7 @@ class NodePlanner:
     def _tolerated(self, tick: _Tick, steps: int) -> Floats:
         """The price, [S], of the late work that the objectives allow in so many steps."""
         shares = np.array([max(1.0 - need.share, 0.0) for need in tick.needs])
-        work = kernel.mean_work(tick.needed, steps).sum(axis=1) * tick.ahead.dt
+        work = kernel.mean_work(tick.needed.until(steps), steps).sum(axis=1) * tick.ahead.dt
         tolerated: Floats = shares * work * tick.per_service[:, kernel.PRICE]
         return tolerated
 
@@ -376,7 +374,7 @@ class NodePlanner:
 def _usable(size: int, gpus: Sequence[int]) -> int:
     """GPUs of a node of ``size`` that pods fill, whichever of the services' pods they are; a pod that fits on no node
     fills none."""
-    return min(size // one * one or size for one in gpus)
+    return min([size // one * one or size for one in gpus])
 
 
 def _pods(needs: Sequence[ServiceNeed]) -> tuple[Counts, Counts, Counts, Counts]:
@@ -401,9 +399,4 @@ def _waiting(tick: _Tick, i: int) -> int:
 
 def _share(need: ServiceNeed) -> float:
     """The newest level over what the most replicas give."""
-    return min(need.level / max(_most(need), 1e-9), 1.0)
-
-
-def _most(need: ServiceNeed) -> float:
-    """Requests/s that the most replicas give."""
-    return need.rate * (need.most if need.table is None else float(need.table[-1]))
+    return min(need.level / max(need.highest, 1e-9), 1.0)

@@ -28,52 +28,66 @@ def gpus_needed(
     age: float,
     dt: float,
     middle: Floats,
-    factors: Floats,
+    near: float,
+    far: float,
+    of_near: float,
+    of_far: float,
     inverse: Floats,
     per: float,
+    begin: int,
+    end: int,
     out: Floats,
 ) -> None:
-    """Fill ``out`` [N, K] from one service's paths (requests/s, [N, any], the first step begins ``age`` s before now).
+    """Fill the steps [begin, end) of ``out`` [N, any] from one service's paths (requests/s, [N, any], the first step
+    begins ``age`` s before now).
 
-    Each step's residuals above ``middle``, the median path, are multiplied by its factor (``factors``; both [steps]),
-    the rate in the last of these steps goes on for ever. ``inverse[i]`` are the replicas that give ``i * per``
-    requests/s, times the GPUs of one; what no number of replicas gives, counts as what the most give.
+    Each step's residuals above ``middle`` [steps], the median path, are multiplied by a factor: ``of_near`` up to
+    ``near`` s from now, ``of_far`` from ``far`` s on, linear between them. The nearer, the less do paths hold of a
+    jump. The rate in the last step of ``middle`` goes on for ever. ``inverse[i]`` are the replicas that give
+    ``i * per`` requests/s, times the GPUs of one; what no number of replicas gives, counts as what the most give.
     """
-    count, steps, top = len(rates), out.shape[1], len(inverse) - 1
-    given = len(middle)
+    steps, top, given = end - begin, len(inverse) - 1, len(middle)
     # Of each step of ``out``: the first and the last of ``rates`` in it, and their parts of it.
     first, last = np.empty(steps, np.int64), np.empty(steps, np.int64)
-    parts = np.empty((steps, 3))
+    parts, several = np.empty((steps, 3)), False
     for k in range(steps):
-        begin, end = (age + k * dt) / step, (age + (k + 1) * dt) / step
-        first[k] = min(int(begin), given - 1)
-        last[k] = max(min(math.ceil(end - 1e-9) - 1, given - 1), first[k])
-        parts[k, 0], parts[k, 1], parts[k, 2] = first[k] + 1 - begin, 1.0, end - last[k]
-        parts[k] /= end - begin
-    path = np.empty(given)
-    for p in range(count):
-        for k in range(given):
-            path[k] = rates[p, k]
-            if path[k] > middle[k]:
-                path[k] = middle[k] + (path[k] - middle[k]) * factors[k]
-        for k in range(steps):
-            rate = path[first[k]]
-            if last[k] > first[k]:
-                rate = rate * parts[k, 0] + path[last[k]] * parts[k, 2]
-                for j in range(first[k] + 1, last[k]):
-                    rate += path[j] * parts[k, 1]
-            place = rate / per
-            low = min(int(place), top - 1)
-            out[p, k] = inverse[low] + (inverse[low + 1] - inverse[low]) * min(place - low, 1.0)
-
-
-@compiled
-def inflation(step: float, age: float, near: float, far: float, of_near: float, of_far: float, out: Floats) -> None:
-    """Fill ``out`` with factors on the residuals above the median path, by step of ``step`` s from ``age`` s ago on:
-    ``of_near`` up to ``near`` s from now, ``of_far`` from ``far`` s on, linear between them."""
-    for k in range(len(out)):
+        since, until = (age + (begin + k) * dt) / step, (age + (begin + k + 1) * dt) / step
+        first[k] = min(int(since), given - 1)
+        last[k] = max(min(math.ceil(until - 1e-9) - 1, given - 1), first[k])
+        parts[k, 0], parts[k, 1], parts[k, 2] = first[k] + 1 - since, 1.0, until - last[k]
+        parts[k] /= until - since
+        several = several or last[k] > first[k]
+    factors = np.empty(given)
+    for k in range(given):
         place = ((k + 0.5) * step - age - near) / max(far - near, 1e-9)
-        out[k] = of_near + (of_far - of_near) * min(max(place, 0.0), 1.0)
+        factors[k] = of_near + (of_far - of_near) * min(max(place, 0.0), 1.0)
+    rises = np.empty(top)
+    for i in range(top):
+        rises[i] = inverse[i + 1] - inverse[i]
+    path, places, low, most = np.empty(given), np.empty(steps), first[0], float(top)
+    # Short loops over slices, which the compiler makes into vectors.
+    for p in range(len(rates)):
+        drawn, centre, factor, wide = rates[p, low:given], middle[low:], factors[low:], path[low:]
+        for k in range(len(drawn)):
+            wider = centre[k] + (drawn[k] - centre[k]) * factor[k]
+            wide[k] = wider if drawn[k] > centre[k] else drawn[k]
+        for k in range(steps):
+            places[k] = path[first[k]]
+        if several:
+            for k in range(steps):
+                if last[k] > first[k]:
+                    places[k] = places[k] * parts[k, 0] + path[last[k]] * parts[k, 2]
+                    for j in range(first[k] + 1, last[k]):
+                        places[k] += path[j] * parts[k, 1]
+        for k in range(steps):
+            place = places[k] / per
+            places[k] = place if place < most else most
+        made = out[p, begin:end]
+        for k in range(steps):
+            below = int(places[k])
+            below = below if below < top else top - 1
+            at = np.uint64(below)  # never from the end
+            made[k] = inverse[at] + rises[at] * (places[k] - float(below))
 
 
 @compiled
@@ -132,9 +146,13 @@ def late_cost(needed: Floats, per_service: Floats, capacity: Floats, dt: float) 
     next ``slack`` seconds does not clear what is left of it.
     """
     services, paths, total = needed.shape[0], needed.shape[1], 0.0
-    steps = len(capacity)
-    left = np.empty(services)
+    steps, waits = len(capacity), False
+    left, rooms = np.empty(services), np.empty(steps)
+    for s in range(services):
+        waits = waits or not per_service[s, BACKLOG] <= 0.0
     for p in range(paths):
+        if not (waits or _overflows(needed, p, capacity, dt, rooms)):
+            continue
         for s in range(services):
             left[s] = per_service[s, BACKLOG]
         for k in range(steps):
@@ -148,10 +166,26 @@ def late_cost(needed: Floats, per_service: Floats, capacity: Floats, dt: float) 
                     late = left[s] - ahead * per_service[s, SLACK]
                     if late > 0.0:
                         total += per_service[s, PRICE] * min(late, arrived)
-                else:  # as a rule: nothing waits, and no step has to wait for the one before
+                else:
                     room -= arrived
                 ahead = max(ahead - needed[s, p, k], 0.0)
     return float(total / paths)
+
+
+@compiled
+def _overflows(needed: Floats, p: int, capacity: Floats, dt: float, rooms: Floats) -> bool:
+    """Whether anything on a path comes to wait. As a rule nothing does, and no step depends on the one before it; the
+    same operations as if it did, in loops that the compiler makes into vectors. ``rooms`` [steps] is written over."""
+    for k in range(len(capacity)):
+        rooms[k] = capacity[k] * dt
+    waiting = 0
+    for s in range(needed.shape[0]):
+        working = needed[s, p, : len(capacity)]
+        for k in range(len(capacity)):
+            arrived = working[k] * dt
+            waiting += arrived > rooms[k]
+            rooms[k] -= arrived
+    return waiting > 0
 
 
 @compiled
@@ -227,6 +261,7 @@ def nodes_to_order(
     needed: Floats,
     per_service: Floats,
     base: Floats,
+    late: float,
     first: int,
     last: int,
     paid: int,
@@ -240,17 +275,14 @@ def nodes_to_order(
     nodes: Floats,
     cdf: Floats,
 ) -> tuple[int, float]:
-    """How many new nodes are worth their price, on top of the ``paid`` ones (``base`` [steps]: what those serve), and
-    the price of the work that is late with them.
+    """How many new nodes are worth their price, on top of the ``paid`` ones (``base`` [steps]: what those serve;
+    ``late``: the price of the work that is late with those alone), and the price of the work that is late with them.
 
     Least of lateness and, for each new node, of what it costs: when no path needs it in the steps [first, last), where
     it can serve, ``waste`` seconds of it; else ``overlap`` seconds, which it stands there early. Ordered only when
     asking ``wait`` s later would cost more lateness than it saves. At most ``reach`` nodes that save nothing are looked
     past.
     """
-    late = late_cost(needed, per_service, base, dt)
-    if late <= 0.0:
-        return 0, 0.0
     steps, peak = len(base), np.empty(needed.shape[1])
     peaks(needed, first, last, peak)
     now, later, capacity = np.empty(steps), np.empty(steps), np.empty(steps)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaler.plan.nodes_full import Division
 from scaler.plan.reasons import Reason
+
+if TYPE_CHECKING:  # as in nodes_full
+    from scaler.plan.paths import Middles
 
 Floats = NDArray[np.float64]
 
@@ -61,6 +65,12 @@ class ServiceNeed:
     caution: float = 1.0  # factor on how much the paths' upward residuals are widened; 0: not at all
     weight: float = 1.0  # of its lateness against the others' where the pool is full
     asked: int = 0  # replicas that its own plan asks for, what was lately needed included
+    middles: Middles | None = field(default=None, repr=False)  # of the paths, where somebody else looks at them too
+
+    @property
+    def highest(self) -> float:
+        """Requests/s that the most replicas give."""
+        return self.rate * (self.most if self.table is None else float(self.table[-1]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from scaler.plan.nodes_need import ServiceNeed
 
 Floats = NDArray[np.float64]
 
+_NONE: Floats = np.empty(0)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
@@ -33,7 +35,12 @@ class Placement:
 
     def follow(self, now: float, room: int, needs: Sequence[ServiceNeed]) -> Placed:
         """Take in the pods of ``now`` (unix s); ``room``: GPUs of Ready nodes on which no pod serves."""
-        pending = sorted((since, s) for s, need in enumerate(needs) for since in pending_since(need, now))
+        pending = [(since, s) for s, need in enumerate(needs) for since in pending_since(need, now)]
+        if not pending:  # as a rule
+            self._since |= {need.uid: {} for need in needs}
+            self._before, self._waited = now, set()
+            return Placed((_NONE,) * len(needs), ())
+        pending.sort()
         fits: list[dict[float, int]] = [{} for _ in needs]
         waiting, waited = [], set()
         for since, s in pending:

@@ -31,7 +31,7 @@ class PresentNeeds:
         while levels and levels[0][0] <= now - lately:
             levels.popleft()
         levels.append((now, level))
-        return sum(past for _, past in levels) / len(levels)
+        return sum([past for _, past in levels]) / len(levels)
 
     def largest(self, now: float, stays: float, orders: float, hold: float) -> tuple[float, float]:
         """Take in what has to stay at ``now`` (unix s), and what orders have to be for; of both the largest in ``hold``

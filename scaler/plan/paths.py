@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,39 @@ from forecasting.forecaster import Paths
 from forecasting.trajectories import possible, room
 
 Floats = NDArray[np.float64]
+
+
+class Middles:
+    """The median of the paths [count, any] at each step, made as far ahead as somebody looks, and only once."""
+
+    def __init__(self, rates: Floats) -> None:
+        self._rates = rates
+        self._lower, self._upper = np.empty(rates.shape[1]), np.empty(rates.shape[1])
+        self._made = 0  # steps
+
+    def path(self, steps: int) -> Floats:
+        """The median at each of the first ``steps``, [steps]."""
+        self._make(steps)
+        middle: Floats = (self._lower[:steps] + self._upper[:steps]) / 2
+        return middle
+
+    def upper(self, steps: int) -> Floats:
+        """The same; of two in the middle the upper one. Do not write."""
+        self._make(steps)
+        return self._upper[:steps]
+
+    def _make(self, steps: int) -> None:
+        made, (count, all_steps) = self._made, self._rates.shape
+        if steps <= made:
+            return
+        # Paths that go on long after what is looked at first are a pool's, whose plan looks half as far as they go.
+        steps = max(steps, min(all_steps // 2 + 2, all_steps))
+        # [steps, count]: sorting many numbers at once, as numpy does, guesses no branch wrong.
+        ordered = self._rates[:, made:steps].T.copy()
+        ordered.sort(axis=1)
+        self._lower[made:steps] = ordered[:, (count - 1) // 2]
+        self._upper[made:steps] = ordered[:, count // 2]
+        self._made = steps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +58,10 @@ class Futures:
     rates: Floats
     step: float
     age: float
+    middles: Middles = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "middles", Middles(self.rates))
 
     def rate_at(self, ahead: float) -> Floats:
         """Rates (requests/s) ``ahead`` seconds from now; shape [count]."""
@@ -55,27 +92,6 @@ def quantiles(values: Floats, at: tuple[float, ...]) -> tuple[float, ...]:
         below = value(low)
         found.append(below + (value(min(low + 1, last)) - below) * (q * last - low))
     return tuple(found)
-
-
-def middle_path(rates: Floats, steps: int) -> Floats:
-    """The median of the paths [count, any] at each of the first ``steps``, [steps]."""
-    ordered = _ordered(rates, steps)
-    middle: Floats = (ordered[:, (len(rates) - 1) // 2] + ordered[:, len(rates) // 2]) / 2
-    return middle
-
-
-def upper_middle_path(rates: Floats, steps: int) -> Floats:
-    """The same; of two in the middle the upper one."""
-    middle: Floats = _ordered(rates, steps)[:, len(rates) // 2].copy()
-    return middle
-
-
-def _ordered(rates: Floats, steps: int) -> Floats:
-    """Each step's rates, ascending, [steps, count]. Sorting many numbers at once, as numpy does, guesses no branch
-    wrong."""
-    ordered = rates[:, :steps].T.copy()
-    ordered.sort(axis=1)
-    return ordered
 
 
 @compiled

@@ -351,6 +351,7 @@ class ServicePlanner:
             self._split.table,
             self.leads.points,
             terms,
+            futures.middles,
         )
         lowest, highest = self._range(standing, queue, rollout)
         cheapest = rollout.cheapest(lowest, highest)

@@ -62,8 +62,8 @@ class PredictivePolicy:
             decision, room = pool_answer.rooms(asked)
             pools.append(decision)
             rooms |= room
-        services = tuple(self._planners[uid].bounded(answer, rooms.get(uid)) for uid, answer in answers.items())
-        return GroupDecision(services, tuple(pools))
+        services = [self._planners[uid].bounded(answer, rooms.get(uid)) for uid, answer in answers.items()]
+        return GroupDecision(tuple(services), tuple(pools))
 
     def take_over(self, old: Policy, uids: frozenset[str]) -> frozenset[str]:
         """Go on with what ``old`` learned of the services ``uids``, and of nodes, as far as they are declared the same

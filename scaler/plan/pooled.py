@@ -40,19 +40,17 @@ class PooledPlan:
             for uid, planner in self._services.items()
             if uid in prepared and (need := _need(planner, prepared[uid])) is not None
         ]
-        known = frozenset(need.uid for need in needs)
-        # Of a service that is missing nothing is known: what it holds is not given up.
-        others = sum(
-            planner.service.gpus * replicas.desired
-            for uid, planner in self._services.items()
-            if uid not in known and uid in prepared and (replicas := prepared[uid].replicas) is not None
-        )
+        uids, gpus, others = tuple([need.uid for need in needs]), {}, 0
+        for uid, planner in self._services.items():
+            gpus[uid] = planner.service.gpus
+            # Of a service that is missing nothing is known: what it holds is not given up.
+            if uid not in uids and uid in prepared and (replicas := prepared[uid].replicas) is not None:
+                others += planner.service.gpus * replicas.desired
         plan = self.planner.step(now, observed, needs, others)
         floor = plan.floor if len(needs) == len(self._services) else None
         lead = self.planner.lead_time
         decision = PoolDecision(self.spec.uid, now, floor, plan.reasons, plan.vacate, plan.kept, plan.ordered, lead)
-        gpus = {uid: planner.service.gpus for uid, planner in self._services.items()}
-        return PooledAnswer(decision, tuple(need.uid for need in needs), plan, gpus)
+        return PooledAnswer(decision, uids, plan, gpus)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +70,7 @@ class PooledAnswer:
     def rooms(self, asked: Mapping[str, int]) -> tuple[PoolDecision, dict[str, Room]]:
         """What a full pool leaves each service of what all of them ask for (replicas by uid), and the decision that
         says so."""
-        others = sum(count * self.gpus[uid] for uid, count in asked.items() if uid not in self.uids)
+        others = sum([count * self.gpus[uid] for uid, count in asked.items() if uid not in self.uids])
         division, most = self.plan.division, None
         if division is not None and not division.fits(counts := [asked[uid] for uid in self.uids], others):
             most = division.divided(counts, others)
@@ -118,4 +116,5 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
         caution=caution,
         weight=service.weight,
         asked=max(plan.wanted, plan.held or 0),
+        middles=futures.middles,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
-from scaler.plan.paths import middle_path
+from scaler.plan.paths import Middles
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -55,7 +55,8 @@ class Rollout:
     """The queue under every count, over the same paths; a count's cost in replica-seconds.
 
     ``rates`` [N, steps] are the paths (requests/s) in steps of ``step`` s, the first of which began ``age`` s ago;
-    ``table`` what r replicas can give, in replicas; ``points`` (s, ascending) the lead times that were seen.
+    ``table`` what r replicas can give, in replicas; ``points`` (s, ascending) the lead times that were seen;
+    ``middles`` the paths' medians, where somebody else looks at them too.
     """
 
     def __init__(
@@ -68,9 +69,12 @@ class Rollout:
         table: Floats,
         points: Floats,
         terms: Terms,
+        middles: Middles | None = None,
     ) -> None:
+        middles = Middles(rates) if middles is None else middles
         self.terms = terms
         self._paths = (rates, step, age, queue)
+        self._middles = middles
         self._standing = standing
         self._table = table
         self._points = points
@@ -79,28 +83,34 @@ class Rollout:
         self._due = np.empty((rates.shape[0], STEPS + 1))
         dt, slack = self._dt, terms.slack
         # Paths may reach a node's lead time ahead: what comes behind the grid is looked at by nobody here.
-        middle = middle_path(rates, min(rates.shape[1], int((age + STEPS * dt) / step) + 1))
+        middle = middles.path(min(rates.shape[1], int((age + STEPS * dt) / step) + 1))
         of = (queue.backlog, queue.age, slack, dt, middle, self._arrived, self._due)
         self.peak = float(spread(rates, step, age, terms.inflation, *of))  # requests/s: of any path, on the grid
         within = max(math.ceil((terms.window + age) / step), 1)
-        self.foreseen = float(middle[:within].max())  # requests/s: the most that half of the paths reach in the window
+        self.foreseen = max(middle[:within].tolist())  # requests/s: the most that half of the paths reach in the window
         ages = np.array(standing.pending_ages, dtype=np.float64)
         self._coming = np.empty((len(ages) + 1, STEPS))
         self._fresh = np.empty(STEPS)
         coming(ages, points, self._dt, self._coming, self._fresh)
-        self.arrivals = float((self._due[:, -1] - self._due[:, 0]).mean())  # requests a late share is a part of
+        fallen_due = np.add.reduce(self._due[:, -1] - self._due[:, 0])
+        self.arrivals = float(fallen_due) / len(rates)  # requests a late share is a part of
+        self._lates: dict[int, float] = {}  # by count, as far as known
 
     def plain(self) -> Rollout:
         """The same over the paths as they were drawn, not inflated."""
         rates, step, age, queue = self._paths
         terms = replace(self.terms, inflation=1.0)
-        return Rollout(rates, step, age, queue, self._standing, self._table, self._points, terms)
+        return Rollout(rates, step, age, queue, self._standing, self._table, self._points, terms, self._middles)
 
     def late(self, count: int) -> float:
         """Late requests with ``count`` replicas, mean over the paths."""
-        s, t = self._standing, self.terms
-        standing = (s.current, s.ready, self._coming, self._fresh, self._table)
-        return float(late_mean(count, *standing, self._arrived, self._due, self._dt, t.rate, t.pause))
+        known = self._lates.get(count)
+        if known is None:
+            s, t = self._standing, self.terms
+            standing = (s.current, s.ready, self._coming, self._fresh, self._table)
+            known = float(late_mean(count, *standing, self._arrived, self._due, self._dt, t.rate, t.pause))
+            self._lates[count] = known
+        return known
 
     def late_share(self, count: int) -> float:
         """The same as a share of the requests that fall due."""
@@ -115,8 +125,10 @@ class Rollout:
         s, t = self._standing, self.terms
         standing = (s.current, s.ready, self._coming, self._fresh, self._table)
         paths = (self._arrived, self._due, self._dt)
-        found = search(lowest, max(highest, lowest), *standing, *paths, t.rate, t.pause, t.window, t.price)
-        return int(found)
+        found, late = search(lowest, max(highest, lowest), *standing, *paths, t.rate, t.pause, t.window, t.price)
+        if late >= 0.0:
+            self._lates[found] = late
+        return found
 
     def safe(self, count: int, current: int, share: float) -> int:
         """The lowest count in [count, current] that leaves at most ``share`` late, or serves as much as ``current``."""
@@ -151,30 +163,50 @@ def spread(
 
     Residuals above the median path are multiplied by ``inflation``: paths seldom hold the whole jump.
     """
-    count, steps = len(rates), len(middle)
+    count, steps, grid = len(rates), len(middle), arrived.shape[1]
+    # Where the grid's times lie on the paths, which is the same for all of them: the step, and what of it is past.
+    at, past = np.empty((2, grid), np.int64), np.empty((2, grid))
+    begin, late_due = _place(age, step, steps), grid
+    for k in range(grid):
+        ahead = k * dt - slack
+        at[0, k], past[0, k] = _place(age + k * dt, step, steps)
+        at[1, k], past[1, k] = _place(age + max(ahead, 0.0), step, steps)
+        if ahead >= 0.0:
+            late_due = min(late_due, k)
+    old = np.empty(late_due)  # of the backlog
+    for k in range(late_due):
+        old[k] = backlog * max(0.0, 1.0 + (k * dt - slack) / max(backlog_age, 1e-9))
     path, sums, peak = np.empty(steps), np.zeros(steps + 1), 0.0
     for p in range(count):
         for k in range(steps):
             path[k] = rates[p, k] + (inflation - 1.0) * max(rates[p, k] - middle[k], 0.0)
-            sums[k + 1] = sums[k] + path[k] * step
+        came = 0.0
+        for k in range(steps):
+            came += path[k] * step
+            sums[k + 1] = came
             peak = max(peak, path[k])
-        before = _until(sums, path, step, age)
-        for k in range(arrived.shape[1]):
-            ahead = k * dt - slack
-            arrived[p, k] = backlog + _until(sums, path, step, age + k * dt) - before
-            if ahead >= 0.0:
-                due[p, k] = backlog + _until(sums, path, step, age + ahead) - before
-            else:
-                due[p, k] = backlog * max(0.0, 1.0 + ahead / max(backlog_age, 1e-9))
+        before = _until(sums, path, step, begin[0], begin[1])
+        for k in range(grid):
+            arrived[p, k] = backlog + _until(sums, path, step, at[0, k], past[0, k]) - before
+        for k in range(late_due):
+            due[p, k] = old[k]
+        for k in range(late_due, grid):
+            due[p, k] = backlog + _until(sums, path, step, at[1, k], past[1, k]) - before
     return peak
 
 
 @compiled
-def _until(sums: Floats, path: Floats, step: float, at: float) -> float:
-    """Cumulative arrivals of a path at a time since its begin."""
+def _place(at: float, step: float, steps: int) -> tuple[int, float]:
+    """The step of a path (the last one has no end) in which a time since its begin is, and how many steps into it."""
     position = at / step
-    k = min(int(position), len(path) - 1)
-    value: float = sums[k] + path[k] * (position - k) * step
+    k = min(int(position), steps - 1)
+    return k, position - k
+
+
+@compiled
+def _until(sums: Floats, path: Floats, step: float, k: int, past: float) -> float:
+    """Cumulative arrivals of a path until ``past`` steps after the begin of step ``k``."""
+    value: float = sums[k] + path[k] * past * step
     return value
 
 
@@ -280,8 +312,9 @@ def search(
     pause: float,
     window: float,
     price: float,
-) -> int:
-    """The count of least ``count x window + price x late``; of those that cost next to nothing more, the highest.
+) -> tuple[int, float]:
+    """The count of least ``count x window + price x late``; of those that cost next to nothing more, the highest. And
+    the late requests with it, mean over the paths; NaN where no cost is a number.
 
     Branch and bound: more replicas are never later, but for the pause that a change costs: so the present count, which
     has none, is looked at first. Between a count and a higher one no cost is less than the lower one's replica time
@@ -292,15 +325,16 @@ def search(
     step = max((highest - lowest) // 12, 1)
     # Gaps between counts that were looked at: (lower, higher, price of the higher one's lateness).
     size = 2 * (highest - lowest) // step + 64
-    gaps, seen = np.empty((size, 3)), np.empty((highest - lowest + 2, 2))
+    gaps, seen = np.empty((size, 3)), np.empty((highest - lowest + 2, 3))
     waiting, before, count, looked = 0, lowest - 1, lowest, 0
     if lowest <= current <= highest:
-        late = price * late_mean(current, current, ready, pending, fresh, table, arrived, due, dt, rate, pause)
-        seen[0, 0], seen[0, 1] = current, current * window + late
+        requests = late_mean(current, current, ready, pending, fresh, table, arrived, due, dt, rate, pause)
+        seen[0, 0], seen[0, 1], seen[0, 2] = current, current * window + price * requests, requests
         least, looked = seen[0, 1], 1
     while count <= highest and count * window < least:
-        late = price * late_mean(count, current, ready, pending, fresh, table, arrived, due, dt, rate, pause)
-        seen[looked, 0], seen[looked, 1] = count, count * window + late
+        requests = late_mean(count, current, ready, pending, fresh, table, arrived, due, dt, rate, pause)
+        late = price * requests
+        seen[looked, 0], seen[looked, 1], seen[looked, 2] = count, count * window + late, requests
         least = min(least, seen[looked, 1])
         looked += 1
         if before >= lowest:
@@ -317,17 +351,19 @@ def search(
         if high - low < 2 or (low + 1) * window + late_high >= least:
             continue
         count = (low + high) // 2
-        late = price * late_mean(count, current, ready, pending, fresh, table, arrived, due, dt, rate, pause)
-        seen[looked, 0], seen[looked, 1] = count, count * window + late
+        requests = late_mean(count, current, ready, pending, fresh, table, arrived, due, dt, rate, pause)
+        late = price * requests
+        seen[looked, 0], seen[looked, 1], seen[looked, 2] = count, count * window + late, requests
         least = min(least, seen[looked, 1])
         looked += 1
         gaps[waiting, 0], gaps[waiting, 1], gaps[waiting, 2] = count, high, late_high
         gaps[waiting + 1, 0], gaps[waiting + 1, 1], gaps[waiting + 1, 2] = low, count, late
         waiting += 2
+    best_late = np.nan
     for i in range(looked):
-        if seen[i, 1] <= (1.0 + _NEAR) * least:
-            best = max(best, int(seen[i, 0]))
-    return best
+        if seen[i, 1] <= (1.0 + _NEAR) * least and seen[i, 0] >= best:
+            best, best_late = int(seen[i, 0]), seen[i, 2]
+    return best, best_late
 
 
 @compiled

@@ -10,33 +10,47 @@ from hypothesis import strategies as st
 from scaler.plan import nodes_kernel as kernel
 from scaler.plan.nodes_leads import NodeLeadTimes, PodLeadTimes, distribution, quantile, quantiles
 from scaler.plan.nodes_placed import Placement
-from scaler.plan.paths import upper_middle_path
+from scaler.plan.paths import Middles
 from tests.plan.nodes_cases import NOW, need, steady
+
+
+def gpus_needed(
+    rates: np.ndarray,
+    step: float,
+    age: float,
+    dt: float,
+    steps: int,
+    middle: np.ndarray,
+    factor: float,
+    inverse: np.ndarray,
+    per: float,
+) -> np.ndarray:
+    """[N, steps] with the same factor on the residuals near and far."""
+    out = np.empty((len(rates), steps))
+    kernel.gpus_needed(rates, step, age, dt, middle, 0.0, 1.0, factor, factor, inverse, per, 0, steps, out)
+    return out
 
 
 def test_rates_become_gpus_in_the_plans_own_steps() -> None:
     """Steps of 60 s that began 30 s ago, into 20 s: 30 s are left of the first. The last rate goes on."""
-    out = np.empty((1, 5))
     inverse = np.array([0.0, 2.0, 8.0])  # 10 requests/s take 2 GPUs, 20 take 8
     rates = np.array([[5.0, 15.0]])
-    kernel.gpus_needed(rates, 60.0, 30.0, 20.0, rates[0], np.ones(2), inverse, 10.0, out)
+    out = gpus_needed(rates, 60.0, 30.0, 20.0, 5, rates[0], 1.0, inverse, 10.0)
     assert out[0].tolist() == pytest.approx([1.0, 2.0, 5.0, 5.0, 5.0])
-    kernel.gpus_needed(rates * 10, 60.0, 30.0, 20.0, rates[0] * 10, np.ones(2), inverse, 10.0, out)
+    out = gpus_needed(rates * 10, 60.0, 30.0, 20.0, 5, rates[0] * 10, 1.0, inverse, 10.0)
     assert out[0].tolist() == [8.0] * 5, "no replicas give more than the most"
 
 
 def test_steps_finer_than_the_plans_are_averaged() -> None:
-    out = np.empty((1, 2))
     rates, inverse = np.array([[1.0, 2.0, 3.0, 6.0]]), np.array([0.0, 100.0])
-    kernel.gpus_needed(rates, 5.0, 0.0, 10.0, rates[0], np.ones(4), inverse, 100.0, out)
+    out = gpus_needed(rates, 5.0, 0.0, 10.0, 2, rates[0], 1.0, inverse, 100.0)
     assert out[0].tolist() == pytest.approx([1.5, 4.5])
 
 
 def test_only_what_lies_above_the_median_is_inflated() -> None:
-    out = np.empty((3, 1))
     rates = np.array([[4.0], [1.0], [2.0]])
     inverse = np.array([0.0, 100.0])
-    kernel.gpus_needed(rates, 15.0, 0.0, 15.0, upper_middle_path(rates, 1), np.array([2.0]), inverse, 100.0, out)
+    out = gpus_needed(rates, 15.0, 0.0, 15.0, 1, Middles(rates).upper(1), 2.0, inverse, 100.0)
     assert out[:, 0].tolist() == [6.0, 1.0, 2.0]
 
 

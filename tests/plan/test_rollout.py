@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scaler.plan.capacity import PartitionSplit
 from scaler.plan.lead_time import LeadTimes
-from scaler.plan.paths import Futures, middle_path, quantiles, upper_middle_path
+from scaler.plan.paths import Futures, Middles, quantiles
 from scaler.plan.rollout import STEPS, Queue, Rollout, Standing, Terms, coming, left_at, ready_share, spread
 
 
@@ -68,7 +68,7 @@ def test_late_requests_are_those_of_the_queue(rates, count, backlog, age, slack)
 def test_arrivals_are_those_of_the_path_and_the_residuals_above_the_median_are_wider() -> None:
     rates = np.array([[1.0, 1.0], [2.0, 2.0], [4.0, 8.0]])
     arrived, due = np.empty((3, 5)), np.empty((3, 5))
-    middle = middle_path(rates, 2)
+    middle = Middles(rates).path(2)
     spread(rates, 10.0, 5.0, 1.5, 7.0, 2.0, 10.0, 5.0, middle, arrived, due)
     assert middle.tolist() == [2.0, 2.0]
     assert arrived[0].tolist() == [7.0, 12.0, 17.0, 22.0, 27.0], "from now on; the last rate goes on"
@@ -177,20 +177,72 @@ def test_quantiles_are_numpys(values, q) -> None:
     assert quantiles(np.array(values), (q,))[0] == pytest.approx(float(np.quantile(values, q)), abs=1e-6, rel=1e-9)
 
 
-@given(count=st.integers(1, 9), steps=st.integers(1, 4), seed=st.integers(0, 99))
-def test_the_middle_path_is_numpys_median(count: int, steps: int, seed: int) -> None:
-    rates = np.random.default_rng(seed).random((count, 4))
-    assert middle_path(rates, steps) == pytest.approx(np.median(rates, axis=0)[:steps])
-    assert upper_middle_path(rates, steps).tolist() == np.sort(rates, axis=0)[count // 2, :steps].tolist()
+@given(count=st.integers(1, 9), steps=st.lists(st.integers(1, 12), min_size=1, max_size=4), seed=st.integers(0, 99))
+def test_the_middle_path_is_numpys_median(count: int, steps: list[int], seed: int) -> None:
+    """However far it is looked at, and in whatever order."""
+    rates = np.random.default_rng(seed).random((count, 12))
+    ordered, middles = np.sort(rates, axis=0), Middles(rates)
+    for far in steps:
+        assert middles.path(far).tolist() == np.median(rates, axis=0)[:far].tolist()
+        assert middles.upper(far).tolist() == ordered[count // 2, :far].tolist()
 
 
 def test_paths_are_read_from_now_whatever_their_step_and_age() -> None:
     futures = Futures(np.array([[1.0, 3.0, 5.0]]), 60.0, 30.0)
     arrived, due = np.empty((1, 8)), np.empty((1, 8))
-    middle = middle_path(futures.rates, 3)
+    middle = futures.middles.path(3)
     spread(futures.rates, futures.step, futures.age, 1.0, 0.0, 0.0, 0.0, 30.0, middle, arrived, due)
     assert arrived[0, [0, 1, 2, 5, 7]].tolist() == [0.0, 30.0, 120.0, 510.0, 810.0]
     assert futures.rate_at(0.0).tolist() == [1.0]
     assert futures.rate_at(31.0).tolist() == [3.0]
     assert futures.rate_at(1e6).tolist() == [5.0]
     assert np.diff(arrived[0], 2).nonzero()[0].tolist() == [0, 2], "rates change 30 s and 90 s ahead"
+
+
+def until(path: list[float], step: float, at: float) -> float:
+    """Cumulative arrivals of a path at a time since its begin, by the plain formula."""
+    sums = [0.0]
+    for rate in path:
+        sums.append(sums[-1] + rate * step)
+    k = min(int(at / step), len(path) - 1)
+    return sums[k] + path[k] * (at / step - k) * step
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    step=st.sampled_from([5.0, 15.0, 60.0]),
+    part=st.floats(0.0, 1.5),
+    slack=st.floats(0.0, 100.0),
+    backlog=st.sampled_from([0.0, 7.3, 400.0]),
+    backlog_age=st.sampled_from([0.0, 3.3, 50.0]),
+)
+def test_curves_are_those_of_the_plain_formula_to_the_last_bit(seed, step, part, slack, backlog, backlog_age) -> None:
+    rates = np.exp(np.random.default_rng(seed).normal(3.0, 1.0, (5, 8)))
+    age, dt, middle = part * step, 11.4, np.sort(rates, axis=0)[2, :6]
+    arrived, due = np.empty((5, 9)), np.empty((5, 9))
+    peak = spread(rates, step, age, 1.8, backlog, backlog_age, slack, dt, middle, arrived, due)
+    wide = [
+        [r + (1.8 - 1.0) * max(r - m, 0.0) for r, m in zip(row[:6], middle.tolist(), strict=True)]
+        for row in rates.tolist()
+    ]
+    assert peak == max(max(path) for path in wide)
+    for path, came, fell_due in zip(wide, arrived.tolist(), due.tolist(), strict=True):
+        before = until(path, step, age)
+        assert came == [backlog + until(path, step, age + k * dt) - before for k in range(9)]
+        assert fell_due == [
+            backlog + until(path, step, age + (k * dt - slack)) - before
+            if k * dt - slack >= 0
+            else backlog * max(0.0, 1.0 + (k * dt - slack) / max(backlog_age, 1e-9))
+            for k in range(9)
+        ]
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), current=st.integers(1, 20), lowest=st.integers(1, 12))
+def test_what_is_late_with_the_cheapest_count_is_known_from_looking_for_it(seed, current, lowest) -> None:
+    rates = np.exp(np.random.default_rng(seed).normal(2.5, 0.5, (6, 12)))
+    standing = Standing(current, current, ())
+    found = rollout(rates, 15.0, standing)
+    count = found.cheapest(lowest, 30)
+    assert found.late_share(count) == rollout(rates, 15.0, standing).late_share(count)
