@@ -404,7 +404,7 @@ class Competition:
         if not self.naive.ready:
             raise NotReady(f"{self.name}: nothing was learned or observed yet")
         out = room(out, count, steps)
-        seeds = [int(raw) >> 1 for raw in rng.bit_generator.random_raw(len(self._weights))]
+        seeds = [raw >> 1 for raw in rng.bit_generator.random_raw(len(self._weights)).tolist()]
         edges = [round(share * count) for share in accumulate(self._weights.tolist(), initial=0.0)]
         own: np.random.Generator | None = None
         for k, (begin, end) in enumerate(pairwise(edges)):

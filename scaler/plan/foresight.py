@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import pickle
 import zlib
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecasting.fitting import FitJob, FitRun, Fitter, InPlace
 from forecasting.forecaster import Forecaster, Judged, Studying
@@ -18,6 +20,9 @@ from scaler.plan.observation import SET_BACK
 from scaler.plan.paths import Futures, checked, steps_for
 from scaler.plan.reasons import Reason
 
+Floats = NDArray[np.float64]
+
+MINUTE = 60.0  # s
 MOST_STEPS = 4000  # of a path; its last rate goes on
 _RETRY = 60.0  # s before a fit that was lost is tried again; doubled each time
 _YOUNG = 28_800.0  # s of arrivals that a forecaster without history is first fitted on
@@ -203,23 +208,41 @@ class Foresight:
             self._use(fitted)
             self._failed, self._learned, self.refused = False, True, False
 
-    def futures(self, now: float, until: float) -> Futures | None:
-        """The sample paths from now on, as far as ``until`` s; None where none can be drawn, or none is worth it."""
-        forecaster = self._forecaster
-        if forecaster is None or self._failed or not self._learned or self._updated_at is None or not self._ready():
+    def futures(self, now: float, until: float, reach: float = 0.0) -> Futures | None:
+        """The sample paths from now on, as far as ``until`` s, and ``farther`` as far as ``reach`` s; None where none
+        can be drawn, or none is worth it."""
+        forecaster, age = self._forecaster, self._age(now)
+        if forecaster is None or age is None or age > until:  # so old, it has seen nothing of what is planned for
             return None
-        if now < self._updated_at - forecaster.step:  # the clock was set back: its paths begin in the future
+        step = forecaster.step
+        steps = min(steps_for(until, age, step), MOST_STEPS)
+        most = min(steps_for(max(until, reach), age, step), MOST_STEPS)
+        if steps < most:  # what is said of whole minutes is the same however far the paths go
+            minute = max(round(MINUTE / step), 1)
+            steps = min(-(-steps // minute) * minute, most)
+        rates = self._drawn(forecaster, steps)
+        if rates is None:
             return None
-        age = max(now - self._updated_at, 0.0)
-        if age > until:  # so old a forecast has seen nothing of what is planned for
+        return Futures(rates, step, age, partial(self._drawn, forecaster, most) if steps < most else None)
+
+    def _age(self, now: float) -> float | None:
+        """Seconds since the newest arrivals that are known; None where nobody is to ask for paths."""
+        forecaster, updated = self._forecaster, self._updated_at
+        if forecaster is None or self._failed or not self._learned or updated is None or not self._ready():
+            return None
+        if now < updated - forecaster.step:  # the clock was set back: its paths begin in the future
             return None
         try:
-            if self._judged is not None and not self._judged.trusted:
-                return None
-            steps = min(steps_for(until, age, forecaster.step), MOST_STEPS)
-            rates = checked(forecaster.paths(steps, self._count, self._rng.again()), self._count, steps)
-            return Futures(rates, forecaster.step, age)
-        except Exception:  # noqa: BLE001 - as above; it may be well again at the next tick
+            trusted = self._judged is None or self._judged.trusted
+        except Exception:  # noqa: BLE001 - as above
+            return None
+        return max(now - updated, 0.0) if trusted else None
+
+    def _drawn(self, forecaster: Forecaster, steps: int) -> Floats | None:
+        """Paths [count, steps]; None where they cannot be drawn, which may be well again at the next tick."""
+        try:
+            return checked(forecaster.paths(steps, self._count, self._rng.again()), self._count, steps)
+        except Exception:  # noqa: BLE001 - as above
             return None
 
     def notes(self, drawn: Futures | None) -> tuple[Reason, ...]:

@@ -19,7 +19,7 @@ from scaler.plan import nodes_kernel as kernel
 from scaler.plan.nodes_full import Division
 from scaler.plan.nodes_leads import Ahead, Leads, quantile
 from scaler.plan.nodes_need import PoolPlan, PoolSpec, ServiceNeed
-from scaler.plan.nodes_needed import Needed
+from scaler.plan.nodes_needed import Needed, at_once
 from scaler.plan.nodes_placed import Placed, Placement
 from scaler.plan.nodes_present import Inverses, PresentNeeds, Steadied, read
 from scaler.plan.nodes_share import Claim, Late, Shares, alone, nodes_to_keep, nothing_late
@@ -74,10 +74,17 @@ class NodePlanner:
         self._present = PresentNeeds()
         self._inverses = Inverses()
         self._steadied = Steadied()
+        self._looked = 0  # steps, at the last tick
+
+    @property
+    def looked(self) -> float:
+        """Seconds ahead that the services' paths should reach at once: as far as the last tick looked."""
+        ahead = self._leads.ahead
+        return min(max(at_once(ahead.node, ahead), self._looked), ahead.end) * ahead.dt
 
     @property
     def horizon(self) -> float:
-        """Seconds ahead that the services' paths should reach; beyond their end the last rate goes on."""
+        """Seconds ahead that the services' paths should be able to reach; beyond their end the last rate goes on."""
         return self._leads.ahead.end * self._leads.ahead.dt
 
     def take_over(self, old: NodePlanner) -> None:
@@ -110,6 +117,7 @@ class NodePlanner:
         capacity = self._capacity(tick)
         shares = Shares(self._claims(tick, 0, tick.ahead.idle), self._late(tick, capacity[1]))
         floor, replicas, reasons, kept, ordered = self._plan(now, tick, capacity[0], shares)
+        self._looked = tick.needed.made
         place = [order.index(i) for i in range(len(needs))]
         counts = tuple([replicas[i] for i in place])
         waiting = tuple([_waiting(tick, i) for i in place])

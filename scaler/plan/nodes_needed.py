@@ -19,8 +19,13 @@ Floats = NDArray[np.float64]
 _AT_ONCE = 8  # steps: who looks at a step often looks at the next ones, too
 
 
+def at_once(steps: int, ahead: Ahead) -> int:
+    """How many steps are made for one who looks ``steps`` ahead."""
+    return min(-(-steps // _AT_ONCE) * _AT_ONCE, ahead.end)
+
+
 class Needed:
-    """Of one tick. Most ticks look no further than a new node takes to come, half as far as the paths go."""
+    """Of one tick. Most ticks look no further than a new node takes to come, half as far as the paths can go."""
 
     def __init__(
         self, needs: Sequence[ServiceNeed], inverses: Sequence[Floats], ahead: Ahead, settings: NodeSettings
@@ -29,27 +34,37 @@ class Needed:
         self._needs, self._inverses, self._ahead, self._settings = needs, inverses, ahead, settings
         self.paths = max([len(need.paths) for need in needs])
         self._needed = np.empty((len(needs), self.paths, ahead.end))
-        self._made = 0  # steps
-        self._middles = [self._middle(need) for need in needs]
+        self.made = 0  # steps: how far somebody looked
+        self._middles = [self._middle(need, need.paths, need.middles) for need in needs]
 
     def until(self, steps: int) -> Floats:
         """[S, N, at least ``steps``] GPUs, as the kernel wants them. What is behind ``steps`` is not to be read."""
-        if steps > self._made:
-            made = min(-(-steps // _AT_ONCE) * _AT_ONCE, self._ahead.end)
+        if steps > self.made:
+            made = at_once(steps, self._ahead)
             for s in range(len(self._needs)):
-                self._fill(s, made)
-            self._made = made
+                self._fill(s, self._farther(s, made), made)
+            self.made = made
         return self._needed
 
-    def _middle(self, need: ServiceNeed) -> tuple[Floats, Middles]:
+    def _middle(self, need: ServiceNeed, paths: Floats, middles: Middles | None) -> tuple[Floats, Middles]:
         """Paths, as many as of the others, and their medians."""
-        paths = need.paths
+        given = paths
         if len(paths) != self.paths:
             paths = paths[np.arange(self.paths) % len(paths)]
         paths = np.ascontiguousarray(paths, dtype=np.float64)
-        return paths, need.middles if paths is need.paths and need.middles is not None else Middles(paths)
+        return paths, middles if paths is given and middles is not None else Middles(paths)
 
-    def _fill(self, s: int, end: int) -> None:
+    def _farther(self, s: int, end: int) -> int:
+        """Have paths that reach ``end`` if they can be had; the first step that is to be filled from them."""
+        need, (paths, _) = self._needs[s], self._middles[s]
+        lacking = paths.shape[1] * need.step < need.age + end * self._ahead.dt - 1e-9
+        drawn = need.farther() if lacking and need.farther is not None else None
+        if drawn is None or drawn.shape[1] <= paths.shape[1]:
+            return self.made
+        self._middles[s] = self._middle(need, drawn, None)
+        return 0  # a path is to be one and the same from its begin
+
+    def _fill(self, s: int, begin: int, end: int) -> None:
         need, inverse, dt, settings = self._needs[s], self._inverses[s], self._ahead.dt, self._settings
         paths, middles = self._middles[s]
         kernel.gpus_needed(
@@ -64,7 +79,7 @@ class Needed:
             1.0 + (settings.inflation_far - 1.0) * need.caution,
             inverse,
             max(need.highest, 1e-9) / (len(inverse) - 1),
-            self._made,
+            begin,
             end,
             self._needed[s],
         )

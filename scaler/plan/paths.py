@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,36 +17,29 @@ Floats = NDArray[np.float64]
 
 
 class Middles:
-    """The median of the paths [count, any] at each step, made as far ahead as somebody looks, and only once."""
+    """The median of the paths [count, any] at each step, made when somebody asks, and only once."""
 
     def __init__(self, rates: Floats) -> None:
         self._rates = rates
-        self._lower, self._upper = np.empty(rates.shape[1]), np.empty(rates.shape[1])
-        self._made = 0  # steps
+        self._ordered: Floats | None = None  # [steps, count]
 
     def path(self, steps: int) -> Floats:
         """The median at each of the first ``steps``, [steps]."""
-        self._make(steps)
-        middle: Floats = (self._lower[:steps] + self._upper[:steps]) / 2
+        ordered, count = self._made(), len(self._rates)
+        middle: Floats = (ordered[:steps, (count - 1) // 2] + ordered[:steps, count // 2]) / 2
         return middle
 
     def upper(self, steps: int) -> Floats:
-        """The same; of two in the middle the upper one. Do not write."""
-        self._make(steps)
-        return self._upper[:steps]
+        """The same; of two in the middle the upper one."""
+        upper: Floats = self._made()[:steps, len(self._rates) // 2].copy()
+        return upper
 
-    def _make(self, steps: int) -> None:
-        made, (count, all_steps) = self._made, self._rates.shape
-        if steps <= made:
-            return
-        # Paths that go on long after what is looked at first are a pool's, whose plan looks half as far as they go.
-        steps = max(steps, min(all_steps // 2 + 2, all_steps))
-        # [steps, count]: sorting many numbers at once, as numpy does, guesses no branch wrong.
-        ordered = self._rates[:, made:steps].T.copy()
-        ordered.sort(axis=1)
-        self._lower[made:steps] = ordered[:, (count - 1) // 2]
-        self._upper[made:steps] = ordered[:, count // 2]
-        self._made = steps
+    def _made(self) -> Floats:
+        if self._ordered is None:
+            # Sorting many numbers at once, as numpy does, guesses no branch wrong.
+            self._ordered = self._rates.T.copy()
+            self._ordered.sort(axis=1)
+        return self._ordered
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,11 +47,13 @@ class Futures:
     """Possible futures: rates (requests/s) constant within a step, the last one for ever.
 
     ``rates`` has the shape [count, steps]; its first step (of ``step`` s) begins ``age`` seconds before now.
+    ``farther`` draws as many that go on longer, where they can be; to be called before anything new is learned.
     """
 
     rates: Floats
     step: float
     age: float
+    farther: Callable[[], Floats | None] | None = field(default=None, repr=False)
     middles: Middles = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

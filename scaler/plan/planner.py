@@ -98,9 +98,9 @@ class ServicePlanner:
         """Decide at unix time ``now``. Never raises for what a source or a forecaster does."""
         return self.decide(self.prepare(now, observed))
 
-    def prepare(self, now: float, observed: ServiceObservation, until: float = 0.0) -> Prepared:
-        """Take in what is new, and find the cheapest count; paths reach ``until`` s ahead at least. Never raises for
-        what a source or a forecaster does.
+    def prepare(self, now: float, observed: ServiceObservation, until: float = 0.0, reach: float = 0.0) -> Prepared:
+        """Take in what is new, and find the cheapest count; paths go ``until`` s ahead at least, and on to ``reach`` s
+        where somebody asks for it. Never raises for what a source or a forecaster does.
         """
         seen = self._take_in(now, observed)
         self.limits = self._schedule.limits(now, self.leads.quantile(0.95) + self._node + self.service.tick)
@@ -114,7 +114,7 @@ class ServicePlanner:
             raised = None if standing is None or least <= standing.current else bare_plan(standing.current, least)
             return Prepared(now, observed, seen, replicas, standing, None, None, self._queue(seen), raised)
         terms = self._terms()
-        drawn = self._foresight.futures(now, max(terms.window + terms.slack, until))
+        drawn = self._foresight.futures(now, max(terms.window + terms.slack, until), reach)
         futures = drawn
         self._lateness.judge(drawn is not None)
         if drawn is None and seen.level is not None:

@@ -50,7 +50,8 @@ class PredictivePolicy:
         for one in observed.services:
             planner = self._planners[one.uid]
             pool = None if planner.service.pool is None else self._pools[planner.service.pool.uid]
-            prepared[one.uid] = planner.prepare(now, one, 0.0 if pool is None else pool.horizon)
+            ahead = (0.0, 0.0) if pool is None else (pool.planner.looked, pool.planner.horizon)
+            prepared[one.uid] = planner.prepare(now, one, *ahead)
         seen = [state for state in observed.pools if state.uid in self._pools]
         pooled = [self._pools[state.uid].step(now, state, prepared) for state in seen]
         wanted = {uid: count for one in pooled for uid, count in one.wanted.items()}

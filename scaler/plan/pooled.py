@@ -28,11 +28,6 @@ class PooledPlan:
         if old is not None:
             self.planner.take_over(old)
 
-    @property
-    def horizon(self) -> float:
-        """Seconds ahead that the services' paths should reach."""
-        return self.planner.horizon
-
     def step(self, now: float, observed: PoolObservation, prepared: Mapping[str, Prepared]) -> PooledAnswer:
         """The pool's decision, and the replicas of each service that is known now."""
         needs = [
@@ -117,4 +112,5 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
         weight=service.weight,
         asked=max(plan.wanted, plan.held or 0),
         middles=futures.middles,
+        farther=futures.farther,
     )
