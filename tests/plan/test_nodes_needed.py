@@ -80,6 +80,32 @@ def test_fewer_paths_are_taken_again_with_medians_of_their_own() -> None:
     assert made.tolist() == same.tolist()
 
 
+def test_paths_that_go_on_longer_are_asked_for_where_somebody_looks_behind_their_end() -> None:
+    rates = np.random.default_rng(1).uniform(1, 9, (5, 30))
+    inverse, ahead, asked = np.array([0.0, 10.0]), Ahead(15.0, 3, 10, 20, 25, 30, 300.0), []
+
+    def farther() -> np.ndarray:
+        asked.append(1)
+        return rates
+
+    whole = Needed([need(rates, 5)], [inverse], ahead, SETTINGS).until(30)
+    drawn = Needed([need(rates[:, :16].copy(), 5, farther=farther)], [inverse], ahead, SETTINGS)
+    assert drawn.until(12)[:, :, :16].tolist() == whole[:, :, :16].tolist()
+    assert not asked
+    for steps in (17, 30, 30):
+        assert drawn.until(steps)[:, :, :steps].tolist() == whole[:, :, :steps].tolist()
+    assert len(asked) == 1
+
+
+def test_where_no_more_can_be_drawn_the_last_rate_goes_on() -> None:
+    rates = np.random.default_rng(1).uniform(1, 9, (5, 16))
+    inverse, ahead = np.array([0.0, 10.0]), Ahead(15.0, 3, 10, 20, 25, 30, 300.0)
+    alone, failing = need(rates, 5), need(rates, 5, farther=lambda: None)
+    made, same = (Needed([one], [inverse], ahead, SETTINGS) for one in (alone, failing))
+    assert made.until(8)[:, :, :8].tolist() == same.until(8)[:, :, :8].tolist()
+    assert made.until(30).tolist() == same.until(30).tolist()
+
+
 def late(needed: np.ndarray, services: np.ndarray, capacity: list[float], dt: float) -> float:
     """The price of the late work by the plain formula, no step left out."""
     total, steps = 0.0, len(capacity)

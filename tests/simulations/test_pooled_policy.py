@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from scaler.plan.nodes import NodePlanner
 from scaler.plan.nodes_need import PoolSpec
 from scaler.plan.policy import PredictivePolicy
 from scaler.plan.service import Service
@@ -29,7 +30,26 @@ def spike(low: float, high: float, start: float, end: float) -> Rate:
     return lambda t: high if start <= t - START < end else low
 
 
-def run(loads: dict[str, Rate], seconds: int, *, known: bool, faults: tuple[Fault, ...] = ()) -> Record:
+class Counted(Foresight):
+    """How many steps were drawn at each time of asking."""
+
+    def __init__(self, load: Rate, step: float, sigma: float) -> None:
+        super().__init__(load, step, sigma)
+        self.drawn: list[int] = []
+
+    def paths(self, steps: int, count: int, rng: np.random.Generator, out: np.ndarray | None = None) -> np.ndarray:
+        self.drawn.append(steps)
+        return super().paths(steps, count, rng, out)
+
+
+def run(
+    loads: dict[str, Rate],
+    seconds: int,
+    *,
+    known: bool,
+    faults: tuple[Fault, ...] = (),
+    forecasters: list[Counted] | None = None,
+) -> Record:
     settings = tuple(
         ServiceSetting(service(uid), 2.0, 0.2, Shared(1000), Between(60.0, 60.0), replicas=int(rate(START) / 2.0) + 1)
         for uid, rate in loads.items()
@@ -40,9 +60,11 @@ def run(loads: dict[str, Rate], seconds: int, *, known: bool, faults: tuple[Faul
         for rate in loads.values()
     )
     setting = Setting(settings, NodePool("gpus", 8, Between(240.0, 300.0), 600.0), 15.0, 0, faults)
-    policy = PredictivePolicy(
-        [one.service for one in settings], lambda s: Foresight(loads[s.uid], 15.0, 0.03) if known else None
-    )
+    made = [Counted(loads[one.service.uid], 15.0, 0.03) for one in settings]
+    if forecasters is not None:
+        forecasters += made
+    by_uid = dict(zip(loads, made, strict=True))
+    policy = PredictivePolicy([one.service for one in settings], lambda s: by_uid[s.uid] if known else None)
     return simulate(setting, arrivals, policy, name="lagcast")
 
 
@@ -96,3 +118,28 @@ def test_a_restored_policy_goes_on_with_its_pool() -> None:
     saved = policy.snapshot()
     other.restore(saved)
     assert other.snapshot() == saved
+
+
+def test_paths_that_are_drawn_on_when_somebody_looks_decide_as_those_that_were_drawn_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loads = {"a": spike(20.0, 70.0, 1200.0, 2100.0), "b": spike(30.0, 10.0, 1500.0, 9e9)}
+    for some in (loads, {"a": loads["a"]}):
+        made: list[Counted] = []
+        looked = run(some, 3600, known=True, forecasters=made)
+        at_once: list[Counted] = []
+        with monkeypatch.context() as patched:
+            patched.setattr(NodePlanner, "looked", NodePlanner.horizon)
+            everything = run(some, 3600, known=True, forecasters=at_once)
+        assert looked.pool is not None
+        assert everything.pool is not None
+        assert looked.pool.asked.tolist() == everything.pool.asked.tolist()
+        for one, other in zip(looked.services, everything.services, strict=True):
+            assert one.desired.tolist() == other.desired.tolist()
+        assert {len(f.drawn) for f in at_once} == {239}, "once a tick, from the second on"
+    # Alone it looks behind a new node's lead time only where something would be late.
+    (alone,), (whole,) = made, at_once
+    near, far = min(alone.drawn), max(whole.drawn)
+    assert near < 0.7 * far
+    assert alone.drawn.count(far) < 0.5 * len(whole.drawn)
+    assert far in alone.drawn, "the spike"
