@@ -140,12 +140,9 @@ class NodePlanner:
         hold = self.settings.held_leads * ahead.pod * ahead.dt
         floors = [self._steadied.floor(now, need.uid, need.floor, hold) for need in needs]
         claims = [
-            # A GPU that the present needs serves what would be late, whether or not all of it could be in time.
-            replace(
-                claim,
-                floor=min(floor, claim.most),
-                present=max(claim.present, price * ahead.pod * ahead.dt / claim.lead),
-            )
+            # A GPU that the present needs serves what would be late, whether or not all of it could be in time, for as
+            # long as the need is held.
+            replace(claim, floor=min(floor, claim.most), present=max(claim.present, price * hold / claim.lead))
             for floor, claim, price in zip(
                 floors,
                 [made.claims[i] for i in place],

@@ -130,11 +130,12 @@ class Shares:
         if s not in self._worths:
             claim = self.claims[s]
             points, saved, worths = _near(claim), np.empty(claim.most), np.empty(claim.most)
-            _saved(np.array(points), np.array(self.late(s, points), np.float64), claim.gpus, saved)
+            present, even = claim.present * claim.lead, _TIE * (float(claim.peak.sum()) / len(claim.peak))
+            lates = np.array(self.late(s, points), np.float64)
+            _saved(np.array(points), lates, claim.gpus, claim.floor, present, saved)
             if self._steady is not None:
                 saved = self._steady(s, saved)
-            present, even = claim.present * claim.lead, _TIE * (float(claim.peak.sum()) / len(claim.peak))
-            _worths(saved, claim.gpus, claim.floor, present, claim.weight, np.sort(claim.peak), even, worths)
+            _worths(saved, claim.gpus, claim.weight, np.sort(claim.peak), even, worths)
             self._worths[s] = worths.tolist()
         return self._worths[s][count - 1]
 
@@ -163,25 +164,23 @@ def _near(claim: Claim) -> list[int]:
 
 
 @compiled
-def _saved(points: Ints, lates: Floats, gpus: int, out: Floats) -> None:
-    """Fill ``out`` [most] with what each pod saves for each of its ``gpus`` (GPU-seconds)."""
+def _saved(points: Ints, lates: Floats, gpus: int, floor: int, present: float, out: Floats) -> None:
+    """Fill ``out`` [most] with what each pod saves for each of its ``gpus`` (GPU-seconds), and ``present`` besides up to
+    the ``floor``."""
     lowest = hull(points, lates, np.arange(len(out) + 1))
     for n in range(len(out)):
-        out[n] = (lowest[n] - lowest[n + 1]) / gpus
+        out[n] = (lowest[n] - lowest[n + 1]) / gpus + (present if n < floor else 0.0)
 
 
 @compiled
-def _worths(
-    saved: Floats, gpus: int, floor: int, present: float, weight: float, peak: Floats, even: float, out: Floats
-) -> None:
-    """Fill ``out`` [most] with what each pod is worth: ``saved``, and ``present`` besides up to the ``floor``,
-    weighted; a little for each path that needs it, by their ``peak`` (ascending), and ``even``."""
+def _worths(saved: Floats, gpus: int, weight: float, peak: Floats, even: float, out: Floats) -> None:
+    """Fill ``out`` [most] with what each pod is worth: ``saved``, weighted; a little for each path that needs it, by
+    their ``peak`` (ascending), and ``even``."""
     below = 0
     for n in range(len(saved)):
-        worth = saved[n] + (present if n < floor else 0.0)
         while below < len(peak) and peak[below] <= n * gpus:
             below += 1
-        out[n] = weight * worth + (1.0 - below / len(peak)) + even / ((n + 1) * gpus)
+        out[n] = weight * saved[n] + (1.0 - below / len(peak)) + even / ((n + 1) * gpus)
 
 
 @compiled
