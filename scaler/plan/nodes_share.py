@@ -165,8 +165,8 @@ def _near(claim: Claim) -> list[int]:
 
 @compiled
 def _saved(points: Ints, lates: Floats, gpus: int, floor: int, present: float, out: Floats) -> None:
-    """Fill ``out`` [most] with what each pod saves for each of its ``gpus`` (GPU-seconds), and ``present`` besides up to
-    the ``floor``."""
+    """Fill ``out`` [most] with what each pod saves for each of its ``gpus`` (GPU-seconds), and ``present`` besides up
+    to the ``floor``."""
     lowest = hull(points, lates, np.arange(len(out) + 1))
     for n in range(len(out)):
         out[n] = (lowest[n] - lowest[n + 1]) / gpus + (present if n < floor else 0.0)
