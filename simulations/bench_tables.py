@@ -10,6 +10,7 @@ attainments and hours arithmetically, ratios geometrically.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from simulations.bench import OTHERS, PEERS, REACTIVE, STATIC, TUNED, CellResult
@@ -151,25 +152,53 @@ def _unreached(results: Sequence[CellResult], share: float) -> Table:
     return Table("a, unreached", "Where neither HPA nor KEDA reaches the share at any setting.", titles, tuple(lines))
 
 
-def before(results: Sequence[DayResult], share: float) -> Table:
+@dataclass(frozen=True, slots=True)
+class Before:
+    """Lagcast beside one peer as tuned before: days, and how its cost is to the peer's as a geometric mean."""
+
+    scenario: str
+    peer: str
+    days: int
+    missed: int  # by Lagcast
+    missed_by_peer: int
+    both_reach: int
+    cost: float | None  # where both reach the share; None: on no day
+    on_all_days: float | None  # whatever each reached
+
+
+def against_before(results: Sequence[DayResult], share: float) -> list[Before]:
     """Against the peers as tuned before; a day with one seed counts as a day."""
-    lines = []
+    found = []
     for scenario, every in by_scenario(results).items():
         for policy in TUNED:
             pairs = [(r.lagcast, r.past[policy]) for r in every]
             both = [(ours, theirs) for ours, theirs in pairs if min(ours.attainment, theirs.attainment) >= share]
-            lines.append(
-                (
+            found.append(
+                Before(
                     scenario,
                     policy,
-                    str(len(pairs)),
-                    str(sum(ours.attainment < share for ours, _ in pairs)),
-                    str(sum(theirs.attainment < share for _, theirs in pairs)),
-                    str(len(both)),
-                    number(geometric_mean(ours.gpu_hours / theirs.gpu_hours for ours, theirs in both)),
-                    number(geometric_mean(ours.gpu_hours / theirs.gpu_hours for ours, theirs in pairs)),
+                    len(pairs),
+                    sum(ours.attainment < share for ours, _ in pairs),
+                    sum(theirs.attainment < share for _, theirs in pairs),
+                    len(both),
+                    geometric_mean(ours.gpu_hours / theirs.gpu_hours for ours, theirs in both),
+                    geometric_mean(ours.gpu_hours / theirs.gpu_hours for ours, theirs in pairs),
                 )
             )
+    return found
+
+
+def before(results: Sequence[DayResult], share: float) -> Table:
+    """See :func:`against_before`."""
+    lines = [
+        (
+            b.scenario,
+            b.peer,
+            *map(str, (b.days, b.missed, b.missed_by_peer, b.both_reach)),
+            *map(number, (b.cost, b.on_all_days)),
+        )
+        for b in against_before(results, share)
+    ]
     about = (
         "Against the peers as tuned on the three days before. COST: Lagcast's over the peer's, where both reach the "
         "share; in the last column on all days, whatever each reached."

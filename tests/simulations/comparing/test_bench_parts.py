@@ -184,8 +184,11 @@ def test_every_figure_that_is_behind_is_said_with_its_command() -> None:
         ("costs more than without forecasts, at the same attainment", "2.000"),
         ("costs more than the static peak", "1.050"),
         ("misses on more days than hpa_rate as tuned before", "1 against 0 of 1"),
+        ("costs more than hpa_rate as tuned before on all days, whatever each reached", "2.188"),  # 210 / 96
         ("misses on more days than keda_lag as tuned before", "1 against 0 of 1"),
+        ("costs more than keda_lag as tuned before on all days, whatever each reached", "2.188"),
         ("misses on more days than rate_and_lag as tuned before", "1 against 0 of 1"),
+        ("costs more than rate_and_lag as tuned before on all days, whatever each reached", "2.188"),
     ]
     (first, *_) = not_ahead([behind], 0.99, ["--share", "0.999", "--seeds", "1"]).lines
     assert first[3] == "`lagcast bench --scenario pods --trace azfunc_diurnal --seeds 1 --share 0.999`"
@@ -243,5 +246,17 @@ def test_days_below_the_share_say_which_peer_reached_it() -> None:
     assert [line[:3] for line in lines] == [
         ("pods made 8, seed 0", "day below the share", "98.00%; reached by hpa_rate"),
         ("pods", "misses on more days than hpa_rate as tuned before", "1 against 0 of 2"),
-        ("pods", "costs more than hpa_rate as tuned before", "1.20"),
+        ("pods", "costs more than hpa_rate as tuned before", "1.200"),
+        ("pods", "costs more than hpa_rate as tuned before on all days, whatever each reached", "1.200"),
+        ("pods", "costs more than keda_lag as tuned before on all days, whatever each reached", "1.200"),
+        ("pods", "costs more than rate_and_lag as tuned before on all days, whatever each reached", "1.200"),
     ]
+
+
+def test_what_costs_a_little_more_than_a_peer_is_not_rounded_away() -> None:
+    past = dict.fromkeys(("hpa_rate", "keda_lag", "rate_and_lag"), outcome(0.995, 100.0))
+    close = DayResult(Cell("pods", "made", 8), outcome(0.995, 100.4), past)
+    lines = days_not_ahead([close], 0.99, []).lines
+    assert {line[2] for line in lines} == {"1.004"}
+    assert len(lines) == 6
+    assert not days_not_ahead([replace(close, lagcast=outcome(0.995, 99.9))], 0.99, []).lines
