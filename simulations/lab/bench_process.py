@@ -32,8 +32,12 @@ TICK = 1.0  # s
 TICKS = 40  # after every history was taken over
 PAST_STEPS = 7 * 1440  # a week at 60 s, as the defaults read back
 RATE = 10  # live messages/s to each topic
+# As in the image: the client of Kubernetes loads this tool for development where it finds it, for as long as all else.
+AS_INSTALLED = "import sys; sys.modules['kubernetes_validate'] = None"
+START = f"{AS_INSTALLED}; import runpy; runpy.run_module('scaler.cli', run_name='__main__', alter_sys=True)"
 # What `lagcast run` imports until it is ready, in the order in which it does.
-IMPORTS = """
+IMPORTS = f"""
+{AS_INSTALLED}
 import time
 import scaler.cli.main, scaler.cli.run
 import scaler.act.events, scaler.act.replicas, scaler.observe.cluster, scaler.observe.kafka, scaler.predictive
@@ -63,7 +67,7 @@ class Controller:
         config.write_text(yaml.safe_dump_all(resources), encoding="utf-8")
         self.url = f"http://127.0.0.1:{free_port()}"
         self._log = folder / "controller.log"
-        self._command = [sys.executable, "-m", "scaler.cli", "run", "--config", str(config)]
+        self._command = [sys.executable, "-c", START, "run", "--config", str(config)]
         self._command += ["--kubeconfig", kubeconfig, "--tick", f"{tick * 1000:.0f}ms"]
         self._command += ["--listen", self.url.removeprefix("http://")]
 

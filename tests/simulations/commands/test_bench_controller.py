@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,13 @@ def test_without_the_trace_it_is_wrong_usage(tmp_path: Path, monkeypatch: pytest
     ran = CliRunner().invoke(command.bench_controller, ["--no-lab", "--out", str(tmp_path / "kept.json")])
     assert ran.exit_code == 2
     assert "worldcup98" in ran.output
+
+
+@pytest.mark.slow
+def test_a_start_is_timed_as_it_is_installed_without_what_only_development_needs() -> None:
+    pytest.importorskip("psutil")
+    from simulations.lab.bench_process import IMPORTS
+
+    told = "\nprint(sorted(m for m in ('kubernetes', 'jsonschema', 'kubernetes_validate') if sys.modules.get(m)))"
+    ran = subprocess.run([sys.executable, "-c", IMPORTS + told], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout.strip() == "['kubernetes']"
