@@ -68,7 +68,6 @@ SHARED = (
             "fallback",
             "nodes_full",
             "nodes_need",
-            "nodes_share",
             "observation",
             "reasons",
             "schedule",

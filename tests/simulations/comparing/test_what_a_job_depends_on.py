@@ -46,11 +46,13 @@ def test_what_is_left_out_is_there() -> None:
 @pytest.mark.parametrize("policy", sorted(WITHOUT))
 def test_nothing_that_is_left_out_can_be_loaded_late(policy: str) -> None:
     # Also what a run (commands/test_bench_loads.py) may not come to: an import within a function, for a rare case.
-    roots = [ROOT / "simulations/bench_jobs.py"]
-    if policy:
-        roots.append(ROOT / f"simulations/policies/{_KNOWN[policy][0]}.py")
-    reached = reached_from(roots)
+    reached = loaded(policy)
     assert {str(path): f"imported by {reached[path]}" for path in left_out(policy) & set(reached)} == {}
+
+
+def test_nothing_that_no_peer_loads_throws_their_results_away() -> None:
+    by_any = {path for policy in WITHOUT if policy != REACTIVE for path in loaded(policy)}
+    assert [name for name in SHARED if ROOT / name not in by_any] == []
 
 
 def test_models_of_libraries_load_nothing_of_the_default() -> None:
@@ -59,6 +61,14 @@ def test_models_of_libraries_load_nothing_of_the_default() -> None:
     theirs = set((ROOT / "forecasting/models").glob("*.py")) - own
     assert own & set(reached_from([*theirs, ROOT / "forecasting/worker.py"])) == set()
     assert models_version("ets") == models_version("naive") != models_version("competition") == models_version("direct")
+
+
+def loaded(policy: str) -> dict[Path, Path]:
+    """What a job under the policy may load, and by which of its files; empty: the bound."""
+    roots = [ROOT / "simulations/bench_jobs.py"]
+    if policy:
+        roots.append(ROOT / f"simulations/policies/{_KNOWN[policy][0]}.py")
+    return reached_from(roots)
 
 
 def reached_from(roots: list[Path]) -> dict[Path, Path]:
