@@ -211,12 +211,12 @@ class Foresight:
     def futures(self, now: float, until: float, reach: float = 0.0) -> Futures | None:
         """The sample paths from now on, as far as ``until`` s, and ``farther`` as far as ``reach`` s; None where none
         can be drawn, or none is worth it."""
-        forecaster, age = self._forecaster, self._age(now)
-        if forecaster is None or age is None or age > until:  # so old, it has seen nothing of what is planned for
+        forecaster, age, reach = self._forecaster, self._age(now), max(until, reach)
+        if forecaster is None or age is None or age > reach:  # so old, it has seen nothing of what is planned for
             return None
         step = forecaster.step
         steps = min(steps_for(until, age, step), MOST_STEPS)
-        most = min(steps_for(max(until, reach), age, step), MOST_STEPS)
+        most = min(steps_for(reach, age, step), MOST_STEPS)
         if steps < most:  # what is said of whole minutes is the same however far the paths go
             minute = max(round(MINUTE / step), 1)
             steps = min(-(-steps // minute) * minute, most)

@@ -143,3 +143,21 @@ def test_paths_that_are_drawn_on_when_somebody_looks_decide_as_those_that_were_d
     assert near < 0.7 * far
     assert alone.drawn.count(far) < 0.5 * len(whole.drawn)
     assert far in alone.drawn, "the spike"
+
+
+def test_an_outage_ends_no_forecast_that_still_knows_of_what_nodes_are_ordered_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However far ahead was looked before it: a spike of which the forecast knows finds nodes that were ordered when
+    the newest arrivals were older than a node takes to come."""
+    load = {"chat": spike(20.0, 70.0, 1000.0, 9e9)}
+    outage = (Fault(FaultKind.BROKER_DOWN, 60.0, 840.0),)
+    looked = run(load, 1200, known=True, faults=outage)
+    with monkeypatch.context() as patched:
+        patched.setattr(NodePlanner, "looked", NodePlanner.horizon)
+        everything = run(load, 1200, known=True, faults=outage)
+    assert looked.pool is not None
+    assert everything.pool is not None
+    assert looked.pool.asked.tolist() == everything.pool.asked.tolist()
+    assert looked.services[0].desired.tolist() == everything.services[0].desired.tolist()
+    assert int(looked.pool.asked[899]) * 8 >= 35, "while nothing new is known"
