@@ -230,7 +230,8 @@ class Foresight:
         forecaster, updated = self._forecaster, self._updated_at
         if forecaster is None or self._failed or not self._learned or updated is None or not self._ready():
             return None
-        if now < updated - forecaster.step:  # the clock was set back: its paths begin in the future
+        step = forecaster.step
+        if not step > 0 or now < updated - step:  # the clock was set back: its paths begin in the future
             return None
         try:
             trusted = self._judged is None or self._judged.trusted

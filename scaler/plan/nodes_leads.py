@@ -76,7 +76,7 @@ class PodLeadTimes:
         self.points: Floats = np.ones(1)  # s, ascending, of all services
         self.all: Floats = distribution(self.points, steps)
         self.each: Floats = self.all[None]  # [S, steps + 2]
-        self.surely: list[float] = [1.0]  # s, of each service: 95 % of the pods take no longer
+        self.surely: list[float] = [1.0]  # s, above 0, of each service: 95 % of the pods take no longer
 
     def learn(self, leads: Sequence[Floats]) -> bool:
         """``leads``: of each service, ascending (s), not to be changed by anybody afterwards. False when they are the
@@ -87,7 +87,7 @@ class PodLeadTimes:
         self.points = np.sort(np.concatenate(self._given))
         self.all = distribution(self.points, self._steps)
         self.each = np.array([distribution(one, self._steps) for one in self._given])
-        self.surely = [quantile(one, 0.95) for one in self._given]
+        self.surely = [max(quantile(one, 0.95), 1e-3) for one in self._given]
         return True
 
 

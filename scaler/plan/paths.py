@@ -72,7 +72,7 @@ def steps_for(horizon: float, age: float, step: float) -> int:
 
 def checked(paths: Paths, count: int, steps: int) -> Floats:
     """The forecaster's paths as float64. Raises ValueError when they are not what the protocol promises."""
-    rates = room(paths, count, steps).astype(np.float64)
+    rates = room(paths, count, steps).astype(np.float64, order="C")  # for any other, loops are compiled anew
     if not possible(rates):
         raise ValueError("paths that are not finite and >= 0")
     return rates

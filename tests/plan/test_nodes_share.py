@@ -154,6 +154,12 @@ def test_a_pod_of_several_gpus_is_weighed_against_all_that_it_takes() -> None:
         assert shares.divide(12, (8, 1), move=True) == expected
 
 
+def test_pods_that_serve_at_once_divide_a_full_pool_too() -> None:
+    pool = PoolSpec("gpus", SIZE, NODE, max_nodes=2)
+    needs = [need(steady(20.0), 8, uid=uid, leads=np.zeros(5), floor=20, asked=20) for uid in "ab"]
+    assert decide(2, *needs, pool=pool).replicas == (8, 8)
+
+
 # --- a pool that stays full: what pods were lately worth is remembered
 
 

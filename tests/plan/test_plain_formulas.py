@@ -203,6 +203,7 @@ def test_paths_are_copied_and_looked_at(kind: type) -> None:
     for laid_out in (paths, paths.T.copy().T, np.repeat(paths, 2, axis=0)[::2]):
         rates = checked(laid_out, 7, 11)
         assert rates.dtype == np.float64
+        assert rates.flags.c_contiguous
         assert rates.tolist() == paths.astype(np.float64).tolist()
     for wrong in (math.nan, math.inf, -math.inf, -1e-9):
         for at in (0, 38, 76):

@@ -107,6 +107,8 @@ class Broken(Foresight):
     def update(self, arrivals: Arrivals) -> None:
         self._maybe("update")
         super().update(arrivals)
+        if self.where == "step" and arrivals.end > TAPE[10][0]:
+            self.step = 0.0
 
     def paths(self, steps, count, rng, out=None):
         self._maybe("paths")
@@ -146,6 +148,7 @@ class Muddled(Broken):
         pytest.param(lambda: Broken("answer", np.nan), id="NaN"),
         pytest.param(lambda: Broken("answer", -1.0), id="negative"),
         pytest.param(lambda: Broken("answer", np.inf), id="infinite"),
+        pytest.param(lambda: Broken("step"), id="no step"),
     ],
 )
 def test_a_forecaster_that_fails_leaves_a_reactive_plan(forecaster) -> None:
