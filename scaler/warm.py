@@ -112,4 +112,4 @@ def _waiting() -> None:
 def _ordering() -> None:
     """What a pool's plan comes to only where work would be late."""
     some = np.ones(2)
-    nodes_to_order(np.ones((1, 1, 2)), np.ones((1, 5)), some, 1.0, 0, 2, 0, 1, 1.0, 1.0, 1.0, 1.0, 1.0, 1, some, some)
+    nodes_to_order(np.ones((1, 1, 2)), np.ones((1, 5)), some, 0, 2, 0, 1, 1.0, 1.0, 1.0, 1.0, 1.0, 1, some, some)

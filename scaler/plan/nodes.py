@@ -249,14 +249,13 @@ class NodePlanner:
     def _order(self, tick: _Tick, capacity: Floats) -> tuple[int, float]:
         """Nodes that are worth their price, and the price of the work that is late with them."""
         ahead = tick.ahead
-        late = kernel.late_cost(tick.needed.until(ahead.node), tick.per_service, capacity, ahead.dt)
-        if late <= 0.0:  # as a rule
+        if kernel.late_cost(tick.needed.until(ahead.node), tick.per_service, capacity, ahead.dt) <= 0.0:  # as a rule
             return 0, 0.0
+        # Again over the paths that go on longer: not of every forecaster are they the same up to here.
         return kernel.nodes_to_order(
             tick.needed.until(ahead.end),
             tick.per_service,
             capacity,
-            late,
             ahead.first,
             ahead.end,
             tick.paid,

@@ -261,7 +261,6 @@ def nodes_to_order(
     needed: Floats,
     per_service: Floats,
     base: Floats,
-    late: float,
     first: int,
     last: int,
     paid: int,
@@ -275,14 +274,17 @@ def nodes_to_order(
     nodes: Floats,
     cdf: Floats,
 ) -> tuple[int, float]:
-    """How many new nodes are worth their price, on top of the ``paid`` ones (``base`` [steps]: what those serve;
-    ``late``: the price of the work that is late with those alone), and the price of the work that is late with them.
+    """How many new nodes are worth their price, on top of the ``paid`` ones (``base`` [steps]: what those serve), and
+    the price of the work that is late with them.
 
     Least of lateness and, for each new node, of what it costs: when no path needs it in the steps [first, last), where
     it can serve, ``waste`` seconds of it; else ``overlap`` seconds, which it stands there early. Ordered only when
     asking ``wait`` s later would cost more lateness than it saves. At most ``reach`` nodes that save nothing are looked
     past.
     """
+    late = late_cost(needed, per_service, base, dt)
+    if late <= 0.0:
+        return 0, 0.0
     steps, peak = len(base), np.empty(needed.shape[1])
     peaks(needed, first, last, peak)
     now, later, capacity = np.empty(steps), np.empty(steps), np.empty(steps)

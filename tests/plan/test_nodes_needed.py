@@ -13,7 +13,7 @@ from scaler.plan.nodes_leads import Ahead
 from scaler.plan.nodes_needed import Needed
 from scaler.plan.paths import Middles
 from scaler.plan.settings import NodeSettings
-from tests.plan.nodes_cases import need
+from tests.plan.nodes_cases import decide, jump, need
 
 SETTINGS = NodeSettings()
 
@@ -104,6 +104,14 @@ def test_where_no_more_can_be_drawn_the_last_rate_goes_on() -> None:
     made, same = (Needed([one], [inverse], ahead, SETTINGS) for one in (alone, failing))
     assert made.until(8)[:, :, :8].tolist() == same.until(8)[:, :, :8].tolist()
     assert made.until(30).tolist() == same.until(30).tolist()
+
+
+def test_nodes_are_ordered_for_what_is_late_over_the_paths_that_the_plan_goes_by() -> None:
+    """Some forecasters draw other paths where they are to go on longer."""
+    short, longer = jump(8.0, 60.0, 300.0, 600.0), jump(8.0, 12.0, 900.0)
+    plan = decide(1, need(short, 8, farther=lambda: longer))
+    same = decide(1, need(longer, 8))
+    assert (plan.floor, plan.replicas, plan.ordered) == (same.floor, same.replicas, same.ordered) == (1, (8,), 0)
 
 
 def late(needed: np.ndarray, services: np.ndarray, capacity: list[float], dt: float) -> float:
