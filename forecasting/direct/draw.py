@@ -133,10 +133,10 @@ def draw(
     origin's future is not known the path stays as it is; behind the last bin the prediction does.
     """
     count, steps = out.shape
-    origins_of, factors = np.empty(count, np.int64), np.empty((steps, count))
-    _lend(places, uniforms, forest, features, origins, rates, shift, level, predicted, at, calm, origins_of, factors)
+    columns, factors = np.empty(count, np.int64), np.empty((steps, count))
+    _lend(places, uniforms, forest, features, origins, rates, shift, level, predicted, at, calm, columns, factors)
     np.exp(factors, out=factors)  # many numbers at once: a seventh of the time that one by one takes
-    _follow(rates, origins_of, factors, level + float(predicted[0]), calm, ceiling, out)
+    _follow(rates, columns, factors, level + float(predicted[0]), calm, ceiling, out)
 
 
 @compiled

@@ -78,7 +78,8 @@ class NodePlanner:
 
     @property
     def looked(self) -> float:
-        """Seconds ahead that the services' paths should reach at once: as far as the last tick looked."""
+        """Seconds ahead that the services' paths should reach at once: as far as the last tick looked, and until a new
+        node serves at least."""
         ahead = self._leads.ahead
         return min(max(at_once(ahead.node, ahead), self._looked), ahead.end) * ahead.dt
 
@@ -361,7 +362,7 @@ class NodePlanner:
         claims = []
         for s, (need, (least, floor, most)) in enumerate(zip(tick.needs, tick.bounds, strict=True)):
             least_held, most_held = max(least, held[s]), max(most, held[s])
-            # Of all steps, as these are looked at next.
+            # Of all steps, which most pools look at next, see `_fill`.
             peak = _peaks(tick.needed.until(tick.ahead.end)[s : s + 1], first, last) if shared else _NOTHING
             lead = self._leads.pods.surely[s]
             claims.append(Claim(need.gpus, least_held, floor, most_held, need.weight, lead, peak, need.current))

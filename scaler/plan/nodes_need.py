@@ -67,7 +67,8 @@ class ServiceNeed:
     weight: float = 1.0  # of its lateness against the others' where the pool is full
     asked: int = 0  # replicas that its own plan asks for, what was lately needed included
     middles: Middles | None = field(default=None, repr=False)  # of the paths, where somebody else looks at them too
-    farther: Callable[[], Floats | None] | None = field(default=None, repr=False)  # as many paths that go on longer
+    # As many paths that go on longer, if they can be had.
+    farther: Callable[[], Floats | None] | None = field(default=None, repr=False)
 
     @property
     def highest(self) -> float:

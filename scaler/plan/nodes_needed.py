@@ -25,7 +25,8 @@ def at_once(steps: int, ahead: Ahead) -> int:
 
 
 class Needed:
-    """Of one tick. Most ticks look no further than a new node takes to come, half as far as the paths can go."""
+    """Of one tick. Where a service has the pool to itself, most ticks look no further than a new node takes to come,
+    half as far as the paths can go."""
 
     def __init__(
         self, needs: Sequence[ServiceNeed], inverses: Sequence[Floats], ahead: Ahead, settings: NodeSettings

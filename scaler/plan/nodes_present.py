@@ -81,8 +81,8 @@ class Steadied:
         return int(self._floors.setdefault(uid, HeldNeed()).largest(now, floor, hold))
 
     def saved(self, now: float, uid: str, saved: Floats, hold: float) -> Floats:
-        """Take in what each pod saves at ``now`` (unix s); the mean in which a past one counts by its age over
-        ``hold`` s.
+        """Take in what each pod saves at ``now`` (unix s), GPU-seconds for each of its GPUs; the mean in which a past
+        one counts by its age over ``hold`` s.
         """
         then, mean = self._saved.get(uid, (now, saved))
         if now >= then and len(mean) == len(saved):

@@ -46,7 +46,7 @@ class Shares:
     """
 
     def __init__(self, claims: Sequence[Claim], late: Late, steady: Steady | None = None) -> None:
-        """``steady`` makes of what each pod saves now what it is taken to save."""
+        """``steady`` makes of what each pod saves now, the present's need of it included, what it is taken to save."""
         self.claims = claims
         self._late = late
         self._steady = steady
