@@ -305,11 +305,10 @@ class Competition:
         said = {}
         for place, paths in drawn.items():
             rates = means_over(paths, first, last)
-            least, most = extremes(rates[None])
-            if place == _NAIVE or (least >= 0 and most < math.inf):
+            if place == _NAIVE or possible(rates[None]):
                 said[place] = rates
             else:
-                self._fail(self.members[place], f"rates of {least} to {most} requests/s")
+                self._fail(self.members[place], _no_rates(rates[None]))
         return said.pop(_NAIVE), said
 
     def _outcome(self, first: int, last: int) -> float | None:
@@ -433,8 +432,7 @@ class Competition:
         else:
             if possible(part):
                 return True
-            least, most = extremes(part)
-            member.fail(f"rates of {least} to {most} requests/s")
+            member.fail(_no_rates(part))
         self._weigh()
         return False
 
@@ -477,3 +475,9 @@ class Competition:
                 member.forecaster = found
             member.standing.fitted()
         self._start_from(studies.trial if self._new else None)
+
+
+def _no_rates(paths: Paths | Floats) -> str:
+    """What is wrong with paths [count, steps] that are not possible."""
+    least, most = extremes(paths)
+    return f"rates of {least} to {most} requests/s"

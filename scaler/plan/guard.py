@@ -35,7 +35,7 @@ def input_faults(observed: ServiceObservation) -> tuple[Reason, ...]:
     for reading in (observed.offsets, observed.replicas, observed.latency):
         if reading is None:
             continue
-        if reading.freshness is not Freshness.FRESH or reading.value is None:
+        if not reading.fresh or reading.value is None:
             faults.append(_FAULT.get(reading.freshness, Reason.INPUT_ERROR))
             if reading.reason is not None:
                 faults.append(reading.reason)

@@ -22,7 +22,7 @@ from scaler.plan.nodes_need import PoolPlan, PoolSpec, ServiceNeed
 from scaler.plan.nodes_needed import Needed, at_once
 from scaler.plan.nodes_placed import Placed, Placement
 from scaler.plan.nodes_present import Inverses, PresentNeeds, Steadied, read
-from scaler.plan.nodes_share import Claim, Late, Shares, alone, nodes_to_keep, nothing_late
+from scaler.plan.nodes_share import Claim, Late, Shares, nodes_to_keep, nothing_late
 from scaler.plan.observation import Freshness, PoolObservation, PoolState
 from scaler.plan.reasons import Reason
 from scaler.plan.settings import NodeSettings
@@ -113,7 +113,7 @@ class NodePlanner:
             return PoolPlan(None, counts, why, division=self._undivided(needs))
         if not needs:
             return PoolPlan(state.occupied + len(state.pending_since), (), (Reason.STEADY,), 0)
-        order = [0] if len(needs) == 1 else sorted(range(len(needs)), key=lambda i: (needs[i].slack, -needs[i].price))
+        order = sorted(range(len(needs)), key=lambda i: (needs[i].slack, -needs[i].price))
         tick = self._take_in(now, state, [needs[i] for i in order])
         capacity = self._capacity(tick)
         shares = Shares(self._claims(tick, 0, tick.ahead.idle), self._late(tick, capacity[1]))
@@ -348,9 +348,6 @@ class NodePlanner:
 
     def _fill(self, tick: _Tick, nodes: int, counts: Sequence[int]) -> tuple[int, ...]:
         """Replicas that fill ``nodes``, those that wait for a node included; at least ``counts``, which have one."""
-        if len(tick.needs) == 1:
-            need, (least, _, most), held = tick.needs[0], tick.bounds[0], counts[0]
-            return (alone(nodes * tick.size, need.gpus, max(least, held), max(most, held)),)
         claims = self._claims(tick, tick.ahead.first, tick.ahead.end, counts)
         shares = Shares(claims, nothing_late)  # on a node that boots they change no lateness yet
         return shares.divide(nodes * tick.size, [need.current for need in tick.needs], move=False)

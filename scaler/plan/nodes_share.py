@@ -74,7 +74,8 @@ class Shares:
         claims = self.claims
         tops = [c.most for c in claims] if most is None else most
         if len(claims) == 1:
-            return (alone(total, claims[0].gpus, claims[0].least, tops[0]),)
+            (one,) = claims
+            return (max(min(total // one.gpus, tops[0]), one.least),)
         given = [max(min(n, top), c.least) for n, top, c in zip(counts, tops, claims, strict=True)]
         free = total - sum(n * c.gpus for n, c in zip(given, claims, strict=True))
         if free < 0:
@@ -138,11 +139,6 @@ class Shares:
             _worths(saved, claim.gpus, claim.weight, np.sort(claim.peak), even, worths)
             self._worths[s] = worths.tolist()
         return self._worths[s][count - 1]
-
-
-def alone(total: int, gpus: int, least: int, most: int) -> int:
-    """Pods of ``gpus`` that the only service has of ``total`` GPUs."""
-    return max(min(total // gpus, most), least)
 
 
 def nothing_late(service: int, counts: Sequence[int]) -> list[float]:

@@ -68,6 +68,25 @@ def run(
     return simulate(setting, arrivals, policy, name="lagcast")
 
 
+def decided_alike(
+    loads: dict[str, Rate], seconds: int, patch: pytest.MonkeyPatch, faults: tuple[Fault, ...] = ()
+) -> tuple[Record, list[Counted], list[Counted]]:
+    """A run in which paths are drawn on when somebody looks, its forecasters, and those of one in which they are drawn
+    at once; both decide the same."""
+    some: list[Counted] = []
+    every: list[Counted] = []
+    looked = run(loads, seconds, known=True, faults=faults, forecasters=some)
+    with patch.context() as patched:
+        patched.setattr(NodePlanner, "looked", NodePlanner.horizon)
+        everything = run(loads, seconds, known=True, faults=faults, forecasters=every)
+    assert looked.pool is not None
+    assert everything.pool is not None
+    assert looked.pool.asked.tolist() == everything.pool.asked.tolist()
+    for one, other in zip(looked.services, everything.services, strict=True):
+        assert one.desired.tolist() == other.desired.tolist()
+    return looked, some, every
+
+
 def late(record: Record) -> float:
     return sum(float(np.nansum(one.late)) for one in record.services)
 
@@ -125,17 +144,7 @@ def test_paths_that_are_drawn_on_when_somebody_looks_decide_as_those_that_were_d
 ) -> None:
     loads = {"a": spike(20.0, 70.0, 1200.0, 2100.0), "b": spike(30.0, 10.0, 1500.0, 9e9)}
     for some in (loads, {"a": loads["a"]}):
-        made: list[Counted] = []
-        looked = run(some, 3600, known=True, forecasters=made)
-        at_once: list[Counted] = []
-        with monkeypatch.context() as patched:
-            patched.setattr(NodePlanner, "looked", NodePlanner.horizon)
-            everything = run(some, 3600, known=True, forecasters=at_once)
-        assert looked.pool is not None
-        assert everything.pool is not None
-        assert looked.pool.asked.tolist() == everything.pool.asked.tolist()
-        for one, other in zip(looked.services, everything.services, strict=True):
-            assert one.desired.tolist() == other.desired.tolist()
+        _, made, at_once = decided_alike(some, 3600, monkeypatch)
         assert {len(f.drawn) for f in at_once} == {239}, "once a tick, from the second on"
     # Alone it looks behind a new node's lead time only where something would be late.
     (alone,), (whole,) = made, at_once
@@ -152,12 +161,6 @@ def test_an_outage_ends_no_forecast_that_still_knows_of_what_nodes_are_ordered_f
     the newest arrivals were older than a node takes to come."""
     load = {"chat": spike(20.0, 70.0, 1000.0, 9e9)}
     outage = (Fault(FaultKind.BROKER_DOWN, 60.0, 840.0),)
-    looked = run(load, 1200, known=True, faults=outage)
-    with monkeypatch.context() as patched:
-        patched.setattr(NodePlanner, "looked", NodePlanner.horizon)
-        everything = run(load, 1200, known=True, faults=outage)
+    looked, _, _ = decided_alike(load, 1200, monkeypatch, outage)
     assert looked.pool is not None
-    assert everything.pool is not None
-    assert looked.pool.asked.tolist() == everything.pool.asked.tolist()
-    assert looked.services[0].desired.tolist() == everything.services[0].desired.tolist()
     assert int(looked.pool.asked[899]) * 8 >= 35, "while nothing new is known"
