@@ -53,6 +53,21 @@ def between(ends: NDArray[np.int64]) -> Between:
     return Between(left.astype(np.int64), right.astype(np.int64), share.astype(np.float32))
 
 
+class Present(NamedTuple):
+    """What paths from the newest level on are drawn from."""
+
+    forest: Forest
+    features: Singles  # standardised
+    origins: Origins
+    rates: Singles  # requests/s
+    shift: int  # how far columns of ``rates`` have moved since the origins were numbered
+    level: float  # log of requests/s, plus the calm ones
+    predicted: Singles  # [horizons]; log ratios to the level
+    between: Between
+    calm: float  # requests/s
+    ceiling: float  # requests/s
+
+
 @compiled
 def _leaf(forest: Forest, tree: int, features: Singles) -> int:
     """The leaf of ``tree``, numbered among those of all trees, that the present falls into."""
@@ -110,59 +125,35 @@ def _times(rate: float, log_factor: float) -> float:
     return math.exp(log_factor if rate > 0.0 else min(log_factor, 0.0))
 
 
-def draw(
-    places: NDArray[np.int64],
-    uniforms: Floats,
-    forest: Forest,
-    features: Singles,
-    origins: Origins,
-    rates: Singles,
-    shift: int,
-    level: float,
-    predicted: Singles,
-    at: Between,
-    calm: float,
-    ceiling: float,
-    out: Singles,
-) -> None:
-    """Fill ``out`` [count, steps] with rates (requests/s) from 0 to ``ceiling``.
+def draw(places: NDArray[np.int64], uniforms: Floats, present: Present, out: Singles) -> None:
+    """Fill ``out`` [count, steps] with rates (requests/s) from 0 to the ceiling.
 
     Path p takes tree ``places[p]`` modulo the trees, and within the present's leaf the member at its own stratum (by
-    ``uniforms``). Members are in order of their error, so that few paths cover it evenly. ``shift``: how far columns
-    have moved since the origins were numbered; origins whose levels have left ``rates`` are passed over. Where an
-    origin's future is not known the path stays as it is; behind the last bin the prediction does.
+    ``uniforms``). Members are in order of their error, so that few paths cover it evenly. Origins whose levels have
+    left the rates are passed over. Where an origin's future is not known the path stays as it is; behind the last bin
+    the prediction does.
     """
     count, steps = out.shape
     columns, factors = np.empty(count, np.int64), np.empty((steps, count))
-    _lend(places, uniforms, forest, features, origins, rates, shift, level, predicted, at, calm, columns, factors)
+    _lend(places, uniforms, present, columns, factors)
     np.exp(factors, out=factors)  # many numbers at once: a seventh of the time that one by one takes
-    _follow(rates, columns, factors, level + float(predicted[0]), calm, ceiling, out)
+    begin = present.level + float(present.predicted[0])
+    _follow(present.rates, columns, factors, begin, present.calm, present.ceiling, out)
 
 
 @compiled
 def _lend(
-    places: NDArray[np.int64],
-    uniforms: Floats,
-    forest: Forest,
-    features: Singles,
-    origins: Origins,
-    rates: Singles,
-    shift: int,
-    level: float,
-    predicted: Singles,
-    at: Between,
-    calm: float,
-    columns: NDArray[np.int64],
-    factors: Floats,
+    places: NDArray[np.int64], uniforms: Floats, present: Present, columns: NDArray[np.int64], factors: Floats
 ) -> None:
-    """Where in ``rates`` each path's origin is, into ``columns`` [count], behind their end where none is known; the
+    """Where in the rates each path's origin is, into ``columns`` [count], behind their end where none is known; the
     logs of the factors from its rates to the path's, into ``factors`` [steps, count]. Loops over the paths are the
     inner ones, which a processor runs several at a time."""
     steps, count = factors.shape
+    forest, origins, rates, at = present.forest, present.origins, present.rates, present.between
     trees = len(forest.start) - 1
     leaves = np.zeros(trees, np.int64)
     for tree in range(trees):
-        leaves[tree] = _leaf(forest, tree, features)
+        leaves[tree] = _leaf(forest, tree, present.features)
     strata = np.zeros(trees, np.int64)
     for p in range(count):
         strata[places[p] % trees] += 1
@@ -172,13 +163,15 @@ def _lend(
     times = np.zeros((rank, count), np.float32)
     for p in range(count):
         tree = places[p] % trees
-        origin = _member(forest, leaves[tree], (places[p] // trees + uniforms[p]) / strata[tree], origins, shift)
+        share = (places[p] // trees + uniforms[p]) / strata[tree]
+        origin = _member(forest, leaves[tree], share, origins, present.shift)
         columns[p] = len(rates)
         if origin >= 0:
-            columns[p] = column = int(origins.columns[origin]) + shift
-            apart = np.float32(level - level_at(rates, column, calm, origins.width, origins.longest))
+            columns[p] = column = int(origins.columns[origin]) + present.shift
+            before = level_at(rates, column, present.calm, origins.width, origins.longest)
+            apart = np.float32(present.level - before)
             for h in range(horizons):
-                towards[h, p] = apart + predicted[h]
+                towards[h, p] = apart + present.predicted[h]
             for r in range(rank):
                 times[r, p] = origins.predicted[origin, r]
     for r in range(rank):
@@ -189,9 +182,9 @@ def _lend(
     last = len(at.left) - 1
     for k in range(steps):
         b = min(k, last)
-        left, right, share = towards[at.left[b]], towards[at.right[b]], at.share[b]
+        left, right, part = towards[at.left[b]], towards[at.right[b]], at.share[b]
         for p in range(count):
-            factors[k, p] = left[p] + share * (right[p] - left[p])
+            factors[k, p] = left[p] + part * (right[p] - left[p])
 
 
 @compiled

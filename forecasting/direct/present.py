@@ -1,34 +1,17 @@
-"""All that paths from the newest level are drawn from: where the load stands, and what is expected of it."""
+"""What paths are drawn from now: where the load stands, and what is expected of it."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from forecasting.compiled import compiled
-from forecasting.direct.draw import Between, Origins
+from forecasting.direct.draw import Between, Present
 from forecasting.direct.features import Layout, Singles, describe
-from forecasting.direct.forest import Forest
 from forecasting.direct.learned import Learned
 from forecasting.direct.ridge import predict, standardise
 from forecasting.trajectories import CEILING
-
-
-class Present(NamedTuple):
-    """See :func:`forecasting.direct.draw.draw`."""
-
-    forest: Forest
-    features: Singles
-    origins: Origins
-    rates: Singles
-    shift: int
-    level: float
-    predicted: Singles
-    between: Between
-    calm: float
-    ceiling: float
 
 
 def present_of(

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from forecasting.direct.draw import between, draw, outlook
+from forecasting.direct.draw import Present, between, draw, outlook
 from forecasting.direct.features import DAY, layout
 from forecasting.direct.feedback import SAMPLES, Feedback
 from forecasting.direct.kept import Kept
 from forecasting.direct.learned import Growth, Learned, calm_of, learn
-from forecasting.direct.present import Present, present_of
+from forecasting.direct.present import present_of
 from forecasting.errors import NotReady
 from forecasting.forecaster import Paths
 from forecasting.series import Arrivals, Series, step_index
@@ -164,7 +164,7 @@ class Direct:
         if present is None:
             return self._around_level(steps, count, rng, out)
         out = room(out, count, steps)
-        draw(order, uniforms, *present, out)
+        draw(order, uniforms, present, out)
         self.feedback.widen(out, learned.calm, learned.busy, present.ceiling)
         return out
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from forecasting.direct.draw import Between, Origins, between, draw
+from forecasting.direct.draw import Between, Origins, Present, between, draw
 from forecasting.direct.features import level_at
 from forecasting.direct.feedback import LEVELS, _moved, windows
 from forecasting.direct.forest import Forest
@@ -72,7 +72,8 @@ def test_paths_are_those_of_one_origin_each(
     places, uniforms = rng.permutation(count), rng.random(count)
     out = np.full((count, int(ENDS[-1])), np.nan, np.float32)
     features = np.zeros(1, np.float32)
-    draw(places, uniforms, one_leaf(members), features, known, rates, 0, level, said, at, CALM, most, out)
+    present = Present(one_leaf(members), features, known, rates, 0, level, said, at, CALM, most)
+    draw(places, uniforms, present, out)
     picked = [members[min(int((places[p] + uniforms[p]) / count * 4), 3)] for p in range(count)]
     expected = one_by_one(picked, known, rates, level, said, at, most)
     lost = [math.isnan(level_at(rates, int(known.columns[origin]), CALM, 4, 40)) for origin in picked]

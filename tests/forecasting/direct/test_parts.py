@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from forecasting.direct.draw import Between, Origins, _leaf, between, draw, outlook
+from forecasting.direct.draw import Between, Origins, Present, _leaf, between, draw, outlook
 from forecasting.direct.features import DAY, describe, layout
 from forecasting.direct.forest import Forest, grow_forest
 from forecasting.direct.kept import Kept
@@ -151,7 +151,7 @@ def drawn(members: list[int], shift: int, rates: list[float], longest: int = 1) 
     out = np.empty((2, 3), np.float32)
     leaf, known = one_leaf(members), (origins, np.array(rates, np.float32), shift)
     flat, level, others = np.zeros(1, np.float32), math.log(10), (between(np.array([2])), CALM, 100.0)
-    draw(np.array([0, 1]), np.full(2, 0.5), leaf, flat, *known, level, flat, *others, out)
+    draw(np.array([0, 1]), np.full(2, 0.5), Present(leaf, flat, *known, level, flat, *others), out)
     means = np.empty((1, 1, 2), np.float32)
     outlook(leaf, flat[None], *known, np.full(1, level, np.float32), flat[None], *others, np.array([2]), 2, means)
     if shift == 0 and 0 not in rates:  # the same law, without its order
