@@ -24,7 +24,7 @@ from scaler.plan.lead_time import Distribution, LeadTimes
 from scaler.plan.level import Level
 from scaler.plan.observation import ReplicaState, ServiceObservation, TopicOffsets
 from scaler.plan.paths import Futures, level_paths, quantiles
-from scaler.plan.prepared import Plan, Prepared, Seen, bare_plan, given_by_pool, standing_of, stood_in_for
+from scaler.plan.prepared import Plan, Prepared, Seen, bare_plan, standing_of, stood_in_for
 from scaler.plan.probe import Situation
 from scaler.plan.progress import Progress, TimeLagTracker, backlog, difference
 from scaler.plan.reasons import Reason
@@ -144,7 +144,7 @@ class ServicePlanner:
             self._hold.lowest(now, current, current, self.service.scale_in_hold)
             return Answer(prepared, None, current, ())
         if wanted is not None:
-            plan = given_by_pool(plan, wanted)
+            plan = replace(plan, wanted=max(wanted, plan.floor or 0, plan.least), held=None)
         # A pool's plan holds what was lately needed itself, and pays for nodes, not for replicas.
         hold = self.service.scale_in_hold if wanted is None else 0.0
         count, held = self._bounded_in(now, prepared.seen, replicas, plan, hold)

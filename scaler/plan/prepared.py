@@ -72,13 +72,6 @@ def bare_plan(current: int, least: int) -> Plan:
     return stood_in_for(Plan(current, Reason.STEADY, (), None, None, None, None), least)
 
 
-def given_by_pool(plan: Plan, wanted: int) -> Plan:
-    """The plan with what the plan of a pool gives the service, which holds what was lately needed itself."""
-    p, wanted = plan, max(wanted, plan.floor or 0, plan.least)
-    # Not by dataclasses.replace, which takes four times as long.
-    return Plan(wanted, p.source, p.notes, p.rollout, p.forecast, p.cheapest, p.floor, None, p.least)
-
-
 def stood_in_for(plan: Plan, least: int) -> Plan:
     """The plan, raised to ``least`` by the fallback, which is named for as long as it stands in; 0: it does not."""
     if least <= 0:
