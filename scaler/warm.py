@@ -27,6 +27,7 @@ from scaler.plan.observation import (
     ServiceObservation,
     TopicOffsets,
 )
+from scaler.plan.paths import Futures
 from scaler.plan.progress import Progress
 from scaler.plan.rollout import Queue, Rollout, Standing, Terms
 from scaler.plan.shares import shrunk_shares
@@ -105,7 +106,7 @@ def _waiting() -> None:
     saturated(Progress(1.0, 1.0, some, some, some, some, recreated=False), 1, 1.0)
     shrunk_shares(some)
     terms = Terms(1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
-    Rollout(np.ones((1, 1)), 1.0, 0.0, Queue(1.0, 1.0), Standing(1, 1, ()), some, some, terms).late(1)
+    Rollout(Futures(np.ones((1, 1)), 1.0, 0.0), Queue(1.0, 1.0), Standing(1, 1, ()), some, some, terms).late(1)
     reactive_floor(1.0, 1.0, Standing(1, 1, ()), PartitionSplit(1, 1.0, 1.0), LeadTimes(1.0, 1, 1), 1.0, 1.0)
 
 

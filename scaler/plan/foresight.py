@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import pickle
 import zlib
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from forecasting.fitting import FitJob, FitRun, Fitter, InPlace
 from forecasting.forecaster import Forecaster, Judged, Studying
@@ -19,8 +19,6 @@ from forecasting.series import Arrivals, Series
 from scaler.plan.observation import SET_BACK
 from scaler.plan.paths import Futures, checked, steps_for
 from scaler.plan.reasons import Reason
-
-Floats = NDArray[np.float64]
 
 MINUTE = 60.0  # s
 MOST_STEPS = 4000  # of a path; its last rate goes on
@@ -220,10 +218,8 @@ class Foresight:
         if steps < most:  # what is said of whole minutes is the same however far the paths go
             minute = max(round(MINUTE / step), 1)
             steps = min(-(-steps // minute) * minute, most)
-        rates = self._drawn(forecaster, steps)
-        if rates is None:
-            return None
-        return Futures(rates, step, age, partial(self._drawn, forecaster, most) if steps < most else None)
+        farther = partial(self._drawn, forecaster, most, age) if steps < most else None
+        return self._drawn(forecaster, steps, age, farther)
 
     def _age(self, now: float) -> float | None:
         """Seconds since the newest arrivals that are known; None where nobody is to ask for paths."""
@@ -239,12 +235,15 @@ class Foresight:
             return None
         return max(now - updated, 0.0) if trusted else None
 
-    def _drawn(self, forecaster: Forecaster, steps: int) -> Floats | None:
-        """Paths [count, steps]; None where they cannot be drawn, which may be well again at the next tick."""
+    def _drawn(
+        self, forecaster: Forecaster, steps: int, age: float, farther: Callable[[], Futures | None] | None = None
+    ) -> Futures | None:
+        """Paths of so many steps; None where they cannot be drawn, which may be well again at the next tick."""
         try:
-            return checked(forecaster.paths(steps, self._count, self._rng.again()), self._count, steps)
+            rates = checked(forecaster.paths(steps, self._count, self._rng.again()), self._count, steps)
         except Exception:  # noqa: BLE001 - as above
             return None
+        return Futures(rates, forecaster.step, age, farther)
 
     def notes(self, drawn: Futures | None) -> tuple[Reason, ...]:
         """What is to be said of the ``futures`` that were drawn."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from scaler.plan.nodes_full import Division
 from scaler.plan.reasons import Reason
 
 if TYPE_CHECKING:  # as in nodes_full
-    from scaler.plan.paths import Middles
+    from scaler.plan.paths import Futures
 
 Floats = NDArray[np.float64]
 
@@ -45,9 +44,7 @@ class ServiceNeed:
     """One service on the pool, as its own planner knows it now."""
 
     uid: str
-    paths: Floats  # requests/s, [N, steps]: sample paths as drawn, or the one path of the present level
-    step: float  # s
-    age: float  # s before now at which the paths begin
+    futures: Futures  # sample paths as drawn, or the one path of the present level
     backlog: float  # messages
     level: float  # requests/s, the newest level of arrivals
     rate: float  # requests/s of one replica, as far as it may be planned for
@@ -66,9 +63,6 @@ class ServiceNeed:
     caution: float = 1.0  # factor on how much the paths' upward residuals are widened; 0: not at all
     weight: float = 1.0  # of its lateness against the others' where the pool is full
     asked: int = 0  # replicas that its own plan asks for, what was lately needed included
-    middles: Middles | None = field(default=None, repr=False)  # of the paths, where somebody else looks at them too
-    # As many paths that go on longer, if they can be had.
-    farther: Callable[[], Floats | None] | None = field(default=None, repr=False)
 
     @property
     def highest(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from scaler.plan import nodes_kernel as kernel
 from scaler.plan.nodes_leads import Ahead
 from scaler.plan.nodes_need import ServiceNeed
-from scaler.plan.paths import Middles
+from scaler.plan.paths import Futures
 from scaler.plan.settings import NodeSettings
 
 Floats = NDArray[np.float64]
@@ -33,10 +34,10 @@ class Needed:
     ) -> None:
         """``inverses`` as :meth:`scaler.plan.nodes_present.Inverses.of` has them, of each service."""
         self._needs, self._inverses, self._ahead, self._settings = needs, inverses, ahead, settings
-        self.paths = max([len(need.paths) for need in needs])
-        self._needed = np.empty((len(needs), self.paths, ahead.end))
+        self._count = max([len(need.futures.rates) for need in needs])
+        self._needed = np.empty((len(needs), self._count, ahead.end))
         self.made = 0  # steps: how far somebody looked
-        self._middles = [self._middle(need, need.paths, need.middles) for need in needs]
+        self._futures = [self._as_many(need.futures) for need in needs]
 
     def until(self, steps: int) -> Floats:
         """[S, N, at least ``steps``] GPUs, as the kernel wants them. What is behind ``steps`` is not to be read."""
@@ -47,33 +48,32 @@ class Needed:
             self.made = made
         return self._needed
 
-    def _middle(self, need: ServiceNeed, paths: Floats, middles: Middles | None) -> tuple[Floats, Middles]:
-        """Paths, as many as of the others, and their medians."""
-        given = paths
-        if len(paths) != self.paths:
-            paths = paths[np.arange(self.paths) % len(paths)]
-        paths = np.ascontiguousarray(paths, dtype=np.float64)
-        return paths, middles if paths is given and middles is not None else Middles(paths)
+    def _as_many(self, futures: Futures) -> Futures:
+        """As many paths as of the others: fewer are taken again."""
+        rates = futures.rates
+        if len(rates) == self._count:
+            return futures
+        return replace(futures, rates=rates[np.arange(self._count) % len(rates)])
 
     def _farther(self, s: int, end: int) -> int:
         """Have paths that reach ``end`` if they can be had; the first step that is to be filled from them."""
-        need, (paths, _) = self._needs[s], self._middles[s]
-        lacking = paths.shape[1] * need.step < need.age + end * self._ahead.dt - 1e-9
-        drawn = need.farther() if lacking and need.farther is not None else None
-        if drawn is None or drawn.shape[1] <= paths.shape[1]:
+        futures = self._futures[s]
+        lacking = futures.rates.shape[1] * futures.step < futures.age + end * self._ahead.dt - 1e-9
+        drawn = futures.farther() if lacking and futures.farther is not None else None
+        if drawn is None or drawn.rates.shape[1] <= futures.rates.shape[1]:
             return self.made
-        self._middles[s] = self._middle(need, drawn, None)
+        self._futures[s] = self._as_many(drawn)
         return 0  # a path is to be one and the same from its begin
 
     def _fill(self, s: int, begin: int, end: int) -> None:
         need, inverse, dt, settings = self._needs[s], self._inverses[s], self._ahead.dt, self._settings
-        paths, middles = self._middles[s]
+        rates, step, age = self._futures[s].rates, self._futures[s].step, self._futures[s].age
         kernel.gpus_needed(
-            paths,
-            need.step,
-            need.age,
+            rates,
+            step,
+            age,
             dt,
-            middles.upper(min(paths.shape[1], math.ceil((need.age + end * dt) / need.step) + 1)),
+            self._futures[s].middles.upper(min(rates.shape[1], math.ceil((age + end * dt) / step) + 1)),
             settings.near,
             settings.far,
             1.0 + (settings.inflation_near - 1.0) * need.caution,

@@ -47,13 +47,14 @@ class Futures:
     """Possible futures: rates (requests/s) constant within a step, the last one for ever.
 
     ``rates`` has the shape [count, steps]; its first step (of ``step`` s) begins ``age`` seconds before now.
-    ``farther`` draws as many that go on longer, where they can be; to be called before anything new is learned.
+    ``farther`` draws as many that go on longer, to be called before anything new is learned; None where these are all,
+    or where no more can be drawn.
     """
 
     rates: Floats
     step: float
     age: float
-    farther: Callable[[], Floats | None] | None = field(default=None, repr=False)
+    farther: Callable[[], Futures | None] | None = field(default=None, repr=False)
     middles: Middles = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

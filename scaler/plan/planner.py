@@ -342,17 +342,7 @@ class ServicePlanner:
         if futures is None:
             answer = max(standing.current, floor or 0)
             return Plan(answer, Reason.REACTIVE_FLOOR, notes, None, forecast, None, floor, held)
-        rollout = Rollout(
-            futures.rates,
-            futures.step,
-            futures.age,
-            queue,
-            standing,
-            self._split.table,
-            self.leads.points,
-            terms,
-            futures.middles,
-        )
+        rollout = Rollout(futures, queue, standing, self._split.table, self.leads.points, terms)
         lowest, highest = self._range(standing, queue, rollout)
         cheapest = rollout.cheapest(lowest, highest)
         wanted = max(cheapest, floor or 0)

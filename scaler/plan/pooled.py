@@ -89,9 +89,7 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
     least = max(least, replicas.desired) if dark else least
     return ServiceNeed(
         uid=service.uid,
-        paths=futures.rates,
-        step=futures.step,
-        age=futures.age,
+        futures=futures,
         backlog=prepared.queue.backlog,
         level=seen.level or 0.0,
         rate=terms.rate,
@@ -111,6 +109,4 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
         caution=caution,
         weight=service.weight,
         asked=max(plan.wanted, plan.held or 0),
-        middles=futures.middles,
-        farther=futures.farther,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
-from scaler.plan.paths import Middles
+from scaler.plan.paths import Futures
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -54,27 +54,22 @@ class Terms:
 class Rollout:
     """The queue under every count, over the same paths; a count's cost in replica-seconds.
 
-    ``rates`` [N, steps] are the paths (requests/s) in steps of ``step`` s, the first of which began ``age`` s ago;
-    ``table`` what r replicas can give, in replicas; ``points`` (s, ascending) the lead times that were seen;
-    ``middles`` the paths' medians, where somebody else looks at them too.
+    ``table``: what r replicas can give, in replicas; ``points`` (s, ascending): the lead times that were seen.
     """
 
     def __init__(
         self,
-        rates: Floats,
-        step: float,
-        age: float,
+        futures: Futures,
         queue: Queue,
         standing: Standing,
         table: Floats,
         points: Floats,
         terms: Terms,
-        middles: Middles | None = None,
     ) -> None:
-        middles = Middles(rates) if middles is None else middles
+        rates, step, age = futures.rates, futures.step, futures.age
         self.terms = terms
-        self._paths = (rates, step, age, queue)
-        self._middles = middles
+        self._futures = futures
+        self._queue = queue
         self._standing = standing
         self._table = table
         self._points = points
@@ -83,7 +78,7 @@ class Rollout:
         self._due = np.empty((rates.shape[0], STEPS + 1))
         dt, slack = self._dt, terms.slack
         # Paths may reach a node's lead time ahead: what comes behind the grid is looked at by nobody here.
-        middle = middles.path(min(rates.shape[1], int((age + STEPS * dt) / step) + 1))
+        middle = futures.middles.path(min(rates.shape[1], int((age + STEPS * dt) / step) + 1))
         of = (queue.backlog, queue.age, slack, dt, middle, self._arrived, self._due)
         self.peak = float(spread(rates, step, age, terms.inflation, *of))  # requests/s: of any path, on the grid
         within = max(math.ceil((terms.window + age) / step), 1)
@@ -98,9 +93,8 @@ class Rollout:
 
     def plain(self) -> Rollout:
         """The same over the paths as they were drawn, not inflated."""
-        rates, step, age, queue = self._paths
         terms = replace(self.terms, inflation=1.0)
-        return Rollout(rates, step, age, queue, self._standing, self._table, self._points, terms, self._middles)
+        return Rollout(self._futures, self._queue, self._standing, self._table, self._points, terms)
 
     def late(self, count: int) -> float:
         """Late requests with ``count`` replicas, mean over the paths."""

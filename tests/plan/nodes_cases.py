@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from scaler.plan.nodes import NodePlanner
 from scaler.plan.nodes_need import PoolPlan, PoolSpec, ServiceNeed
 from scaler.plan.observation import Freshness, PoolObservation, PoolState, Reading
+from scaler.plan.paths import Futures
 
 TICK = 15.0
 SIZE = 8
@@ -31,13 +32,18 @@ def jump(before: float, after: float, at: float, seconds: float = 1500.0, paths:
     return made
 
 
+def futures(
+    paths: np.ndarray, step: float = 15.0, age: float = 0.0, farther: Callable[[], Futures | None] | None = None
+) -> Futures:
+    """Of these rates, in the order of memory that compiled loops want."""
+    return Futures(np.ascontiguousarray(paths, dtype=np.float64), step, age, farther)
+
+
 def need(paths: np.ndarray, replicas: int, **changes: Any) -> ServiceNeed:
     """A service of 1 request/s a replica, all replicas ready, at the level of its paths' begin."""
     one = ServiceNeed(
         uid="one",
-        paths=paths,
-        step=15.0,
-        age=0.0,
+        futures=futures(paths),
         backlog=0.0,
         level=float(np.median(paths[:, 0])),
         rate=1.0,

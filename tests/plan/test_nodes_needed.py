@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scaler.plan import nodes_kernel as kernel
 from scaler.plan.nodes_leads import Ahead
 from scaler.plan.nodes_needed import Needed
-from scaler.plan.paths import Middles
+from scaler.plan.paths import Futures
 from scaler.plan.settings import NodeSettings
-from tests.plan.nodes_cases import decide, jump, need
+from tests.plan.nodes_cases import decide, futures, jump, need
 
 SETTINGS = NodeSettings()
 
@@ -57,7 +57,7 @@ def test_gpus_are_those_of_the_plain_formula_however_far_somebody_looks_first(
     rng = np.random.default_rng(seed)
     rates = np.exp(rng.normal(3.0, 1.0, (7, given_steps)))
     inverse = np.sort(rng.uniform(0, 60, 9))
-    one = need(rates, 16, step=step, age=part * step, most=40)
+    one = need(rates, 16, futures=futures(rates, step, part * step), most=40)
     ahead = Ahead(dt, 3, 10, 20, 25, 40, 300.0)
     needed = Needed([one], [inverse], ahead, SETTINGS)
     middle, per = np.sort(rates, axis=0)[3].tolist(), 40.0 / 8
@@ -74,7 +74,7 @@ def test_fewer_paths_are_taken_again_with_medians_of_their_own() -> None:
     many, few = rng.uniform(1, 9, (5, 30)), rng.uniform(1, 9, (3, 30))
     inverse = np.array([0.0, 10.0])
     ahead = Ahead(15.0, 3, 10, 20, 25, 30, 300.0)
-    both = [need(many, 5, middles=Middles(many)), need(few, 5, uid="two", middles=Middles(few))]
+    both = [need(many, 5), need(few, 5, uid="two")]
     again = [both[0], need(few[[0, 1, 2, 0, 1]], 5, uid="two")]
     made, same = (Needed(needs, [inverse, inverse], ahead, SETTINGS).until(30) for needs in (both, again))
     assert made.tolist() == same.tolist()
@@ -84,12 +84,13 @@ def test_paths_that_go_on_longer_are_asked_for_where_somebody_looks_behind_their
     rates = np.random.default_rng(1).uniform(1, 9, (5, 30))
     inverse, ahead, asked = np.array([0.0, 10.0]), Ahead(15.0, 3, 10, 20, 25, 30, 300.0), []
 
-    def farther() -> np.ndarray:
+    def farther() -> Futures:
         asked.append(1)
-        return rates
+        return futures(rates)
 
     whole = Needed([need(rates, 5)], [inverse], ahead, SETTINGS).until(30)
-    drawn = Needed([need(rates[:, :16].copy(), 5, farther=farther)], [inverse], ahead, SETTINGS)
+    short = need(rates, 5, futures=futures(rates[:, :16], farther=farther))
+    drawn = Needed([short], [inverse], ahead, SETTINGS)
     assert drawn.until(12)[:, :, :16].tolist() == whole[:, :, :16].tolist()
     assert not asked
     for steps in (17, 30, 30):
@@ -100,7 +101,7 @@ def test_paths_that_go_on_longer_are_asked_for_where_somebody_looks_behind_their
 def test_where_no_more_can_be_drawn_the_last_rate_goes_on() -> None:
     rates = np.random.default_rng(1).uniform(1, 9, (5, 16))
     inverse, ahead = np.array([0.0, 10.0]), Ahead(15.0, 3, 10, 20, 25, 30, 300.0)
-    alone, failing = need(rates, 5), need(rates, 5, farther=lambda: None)
+    alone, failing = need(rates, 5), need(rates, 5, futures=futures(rates, farther=lambda: None))
     made, same = (Needed([one], [inverse], ahead, SETTINGS) for one in (alone, failing))
     assert made.until(8)[:, :, :8].tolist() == same.until(8)[:, :, :8].tolist()
     assert made.until(30).tolist() == same.until(30).tolist()
@@ -109,7 +110,7 @@ def test_where_no_more_can_be_drawn_the_last_rate_goes_on() -> None:
 def test_nodes_are_ordered_for_what_is_late_over_the_paths_that_the_plan_goes_by() -> None:
     """Some forecasters draw other paths where they are to go on longer."""
     short, longer = jump(8.0, 60.0, 300.0, 600.0), jump(8.0, 12.0, 900.0)
-    plan = decide(1, need(short, 8, farther=lambda: longer))
+    plan = decide(1, need(short, 8, futures=futures(short, farther=lambda: futures(longer))))
     same = decide(1, need(longer, 8))
     assert (plan.floor, plan.replicas, plan.ordered) == (same.floor, same.replicas, same.ordered) == (1, (8,), 0)
 

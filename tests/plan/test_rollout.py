@@ -29,7 +29,8 @@ NONE = Queue(0.0, 0.0)
 
 
 def rollout(rates, step, standing, queue=NONE, points=LEAD, of=None, partitions=5040) -> Rollout:
-    return Rollout(np.asarray(rates, float), step, 0.0, queue, standing, table(partitions), points, of or terms())
+    futures = Futures(np.asarray(rates, float), step, 0.0)
+    return Rollout(futures, queue, standing, table(partitions), points, of or terms())
 
 
 def brute(rates: np.ndarray, step: float, capacity: float, backlog: float, age: float, slack: float, until: float):

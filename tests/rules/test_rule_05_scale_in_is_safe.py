@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scaler.plan.capacity import PartitionSplit
 from scaler.plan.lead_time import LeadTimes
 from scaler.plan.observation import GroupObservation
+from scaler.plan.paths import Futures
 from scaler.plan.policy import PredictivePolicy
 from scaler.plan.reasons import Reason
 from scaler.plan.rollout import Queue, Rollout, Standing, Terms
@@ -26,7 +27,8 @@ def rollout(
     split.known(partitions)
     terms = Terms(rate=rate, slack=5.0, window=60.0, price=10.0, pause=0.0, inflation=1.0)
     standing, queue = Standing(current, current, ()), Queue(backlog, 1.0)
-    return Rollout(paths, 5.0, 0.0, queue, standing, split.table, LeadTimes(45.0, 5, 100).points, terms)
+    points = LeadTimes(45.0, 5, 100).points
+    return Rollout(Futures(paths, 5.0, 0.0), queue, standing, split.table, points, terms)
 
 
 def steady(*rates: float) -> np.ndarray:
