@@ -27,10 +27,10 @@ from scaler.plan.observation import (
     ServiceObservation,
     TopicOffsets,
 )
+from scaler.plan.partition_shares import shrunk_shares
 from scaler.plan.paths import Futures
 from scaler.plan.progress import Progress
 from scaler.plan.rollout import Queue, Rollout, Standing, Terms
-from scaler.plan.shares import shrunk_shares
 from scaler.pools.groups import Member, planning_groups
 
 EXAMPLE = PredictiveScaler.model_validate(

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
 from scaler.plan.observation import LatencySample
+from scaler.plan.partition_shares import moved, shrunk_shares
 from scaler.plan.progress import Progress
 from scaler.plan.service_time import ServiceTimes
-from scaler.plan.shares import moved, shrunk_shares
 
 Floats = NDArray[np.float64]
 

@@ -73,7 +73,7 @@ class Needed:
             step,
             age,
             dt,
-            self._futures[s].middles.upper(min(rates.shape[1], math.ceil((age + end * dt) / step) + 1)),
+            self._futures[s].medians.upper(min(rates.shape[1], math.ceil((age + end * dt) / step) + 1)),
             settings.near,
             settings.far,
             1.0 + (settings.inflation_near - 1.0) * need.caution,

@@ -16,7 +16,7 @@ from forecasting.trajectories import possible, room
 Floats = NDArray[np.float64]
 
 
-class Middles:
+class Medians:
     """The median of the paths [count, any] at each step, made when somebody asks, and only once."""
 
     def __init__(self, rates: Floats) -> None:
@@ -55,10 +55,10 @@ class Futures:
     step: float
     age: float
     farther: Callable[[], Futures | None] | None = field(default=None, repr=False)
-    middles: Middles = field(init=False, repr=False)
+    medians: Medians = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "middles", Middles(self.rates))
+        object.__setattr__(self, "medians", Medians(self.rates))
 
     def rate_at(self, ahead: float) -> Floats:
         """Rates (requests/s) ``ahead`` seconds from now; shape [count]."""

@@ -78,7 +78,7 @@ class Rollout:
         self._due = np.empty((rates.shape[0], STEPS + 1))
         dt, slack = self._dt, terms.slack
         # Paths may reach a node's lead time ahead: what comes behind the grid is looked at by nobody here.
-        middle = futures.middles.path(min(rates.shape[1], int((age + STEPS * dt) / step) + 1))
+        middle = futures.medians.path(min(rates.shape[1], int((age + STEPS * dt) / step) + 1))
         of = (queue.backlog, queue.age, slack, dt, middle, self._arrived, self._due)
         self.peak = float(spread(rates, step, age, terms.inflation, *of))  # requests/s: of any path, on the grid
         within = max(math.ceil((terms.window + age) / step), 1)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.plan.capacity import PartitionSplit, ServiceRate, saturated, usable_table
+from scaler.plan.partition_shares import shrunk_shares
 from scaler.plan.progress import Progress
-from scaler.plan.shares import shrunk_shares
 
 
 def split(shares, most=40) -> PartitionSplit:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scaler.plan import nodes_kernel as kernel
 from scaler.plan.nodes_leads import NodeLeadTimes, PodLeadTimes, distribution, quantile, quantiles
 from scaler.plan.nodes_placed import Placement
-from scaler.plan.paths import Middles
+from scaler.plan.paths import Medians
 from tests.plan.nodes_cases import NOW, need, steady
 
 
@@ -50,7 +50,7 @@ def test_steps_finer_than_the_plans_are_averaged() -> None:
 def test_only_what_lies_above_the_median_is_inflated() -> None:
     rates = np.array([[4.0], [1.0], [2.0]])
     inverse = np.array([0.0, 100.0])
-    out = gpus_needed(rates, 15.0, 0.0, 15.0, 1, Middles(rates).upper(1), 2.0, inverse, 100.0)
+    out = gpus_needed(rates, 15.0, 0.0, 15.0, 1, Medians(rates).upper(1), 2.0, inverse, 100.0)
     assert out[:, 0].tolist() == [6.0, 1.0, 2.0]
 
 

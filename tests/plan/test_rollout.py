@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scaler.plan.capacity import PartitionSplit
 from scaler.plan.lead_time import LeadTimes
-from scaler.plan.paths import Futures, Middles, quantiles
+from scaler.plan.paths import Futures, Medians, quantiles
 from scaler.plan.rollout import STEPS, Queue, Rollout, Standing, Terms, coming, left_at, ready_share, spread
 
 
@@ -69,7 +69,7 @@ def test_late_requests_are_those_of_the_queue(rates, count, backlog, age, slack)
 def test_arrivals_are_those_of_the_path_and_the_residuals_above_the_median_are_wider() -> None:
     rates = np.array([[1.0, 1.0], [2.0, 2.0], [4.0, 8.0]])
     arrived, due = np.empty((3, 5)), np.empty((3, 5))
-    middle = Middles(rates).path(2)
+    middle = Medians(rates).path(2)
     spread(rates, 10.0, 5.0, 1.5, 7.0, 2.0, 10.0, 5.0, middle, arrived, due)
     assert middle.tolist() == [2.0, 2.0]
     assert arrived[0].tolist() == [7.0, 12.0, 17.0, 22.0, 27.0], "from now on; the last rate goes on"
@@ -182,16 +182,16 @@ def test_quantiles_are_numpys(values, q) -> None:
 def test_the_middle_path_is_numpys_median(count: int, steps: list[int], seed: int) -> None:
     """However far it is looked at, and in whatever order."""
     rates = np.random.default_rng(seed).random((count, 12))
-    ordered, middles = np.sort(rates, axis=0), Middles(rates)
+    ordered, medians = np.sort(rates, axis=0), Medians(rates)
     for far in steps:
-        assert middles.path(far).tolist() == np.median(rates, axis=0)[:far].tolist()
-        assert middles.upper(far).tolist() == ordered[count // 2, :far].tolist()
+        assert medians.path(far).tolist() == np.median(rates, axis=0)[:far].tolist()
+        assert medians.upper(far).tolist() == ordered[count // 2, :far].tolist()
 
 
 def test_paths_are_read_from_now_whatever_their_step_and_age() -> None:
     futures = Futures(np.array([[1.0, 3.0, 5.0]]), 60.0, 30.0)
     arrived, due = np.empty((1, 8)), np.empty((1, 8))
-    middle = futures.middles.path(3)
+    middle = futures.medians.path(3)
     spread(futures.rates, futures.step, futures.age, 1.0, 0.0, 0.0, 0.0, 30.0, middle, arrived, due)
     assert arrived[0, [0, 1, 2, 5, 7]].tolist() == [0.0, 30.0, 120.0, 510.0, 810.0]
     assert futures.rate_at(0.0).tolist() == [1.0]
