@@ -224,6 +224,7 @@ def test_where_arrivals_are_missing_the_first_tick_that_knows_them_decides(
     assert again + told.until_counted(1000.0) == max(answers, again + 20.0), "requests that came since are due by then"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [0.0, 60.0])
 @pytest.mark.parametrize("forecast", [True, False])
 @pytest.mark.parametrize(
