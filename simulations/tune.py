@@ -129,9 +129,11 @@ def tune(study: Study, search: Search, run: Run, clock: Clock, done: Callable[[i
             if not asked.params:  # another process was faster, and this trial is an empty one
                 study.tell(asked, state=TrialState.FAIL)
                 break
-            asked.set_user_attr(OWNER, me)
-            batch.append(study.get_trials(deepcopy=False)[asked.number])
-        if not batch:  # others run what is left
+            # SQLite locks no row: two processes may take one trial at once, and the other may have ended it by now.
+            with contextlib.suppress(UpdateFinishedTrialError):
+                asked.set_user_attr(OWNER, me)
+                batch.append(study.get_trials(deepcopy=False)[asked.number])
+        if not batch:  # others run what is left, or have just ended it
             clock.wait(POLL, threading.Event())
             continue
 

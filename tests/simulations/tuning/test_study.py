@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 import pytest
 
-from scaler.clock import SystemClock
+from scaler.clock import ManualClock, SystemClock
 from simulations.errors import BadStudy
 from simulations.tune import Search, Trial, choose, open_study, results, tune
 from tests.simulations.tuning import study as made_up
@@ -114,6 +114,30 @@ def test_a_trial_that_another_process_just_took_is_left_to_it(tmp_path: Path) ->
     tune(study, Search(made_up.SPACE, made_up.FIRST, BATCH, 7, 1, BATCH), run, SystemClock())
     assert len(ran) == BATCH - 1
     assert dict(taken[0].params) not in ran
+
+
+def test_a_trial_that_another_process_took_too_and_ended_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = url(tmp_path, "ended")
+    study = open_study(where, "made-up", made_up.ABOUT)
+    ran: list[dict[str, Any]] = []
+
+    def ask() -> optuna.Trial:
+        asked = optuna.Study.ask(study)
+        if asked.number == 1:
+            open_study(where, "made-up", made_up.ABOUT).tell(asked.number, [0.5, 1.0])
+        return asked
+
+    def run(batch: Sequence[dict[str, Any]], done: Callable[[int, tuple[float, float]], None]) -> None:
+        ran.extend(batch)
+        for place, values in enumerate(batch):
+            done(place, made_up.objective(values))
+
+    monkeypatch.setattr(study, "ask", ask)
+    tune(study, Search(made_up.SPACE, made_up.FIRST, BATCH, 7, 1, BATCH), run, ManualClock(0.0))
+    assert len(ran) == BATCH - 1
+    assert seen(where)[1][2:] == (0.5, 1.0)
 
 
 def test_a_failed_trial_is_made_up_for(tmp_path: Path) -> None:
