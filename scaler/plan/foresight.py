@@ -24,6 +24,7 @@ MINUTE = 60.0  # s
 MOST_STEPS = 4000  # of a path; its last rate goes on
 _RETRY = 60.0  # s before a fit that was lost is tried again; doubled each time
 _YOUNG = 28_800.0  # s of arrivals that a forecaster without history is first fitted on
+_MOVED = 1.25  # times the lead time that models are scored at, up or down: less is noise of what is learned
 
 
 class Foresight:
@@ -46,6 +47,7 @@ class Foresight:
         self._refit = refit
         self._of = of
         self._newest = -math.inf  # unix s, by the clock
+        self._lead: float | None = None  # s at which models are scored; None: the declared one
         self._begin_with(forecaster)
         self._run_by(fitter)
 
@@ -67,6 +69,8 @@ class Foresight:
         self._forecaster = forecaster
         anything: object = forecaster
         self._judged = anything if isinstance(anything, Judged) else None  # once: the check asks for its reasons
+        if self._lead is not None:
+            self._aim(self._lead)
 
     def _run_by(self, fitter: Fitter) -> None:
         self._fitter = fitter
@@ -94,6 +98,18 @@ class Foresight:
         for name, value in state.items():
             setattr(self, name, value)
         self._run_by(InPlace())
+
+    def aim(self, declared: float, lead_time: float) -> None:
+        """Have models scored at ``lead_time`` (s), which was learned, where it is far from what they are scored at."""
+        scored = declared if self._lead is None else self._lead
+        if not scored / _MOVED <= lead_time <= scored * _MOVED:
+            self._lead = lead_time
+            self._aim(lead_time)
+
+    def _aim(self, lead_time: float) -> None:
+        aim = getattr(self._forecaster, "aim", None)
+        if aim is not None:
+            aim(lead_time)
 
     def fit(self, history: Series, now: float) -> None:
         """Learn from ``history``; what goes wrong leaves the plan without a forecast, or with the old one. One that

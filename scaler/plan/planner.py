@@ -227,6 +227,7 @@ class ServicePlanner:
         elif observed.lead_times:
             told = [pod for pod in observed.lead_times if (pod.pod, pod.ready_at) not in self._unlearned]
             self._lead_times.learn(told)
+            self._foresight.aim(self.service.lead_time, self.leads.quantile(0.5) + self._node)
         progress, fresh = None, None
         if observed.offsets.fresh and observed.offsets.value is not None:
             fresh = observed.offsets.value
