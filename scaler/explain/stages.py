@@ -158,12 +158,15 @@ def _capacity(facts: Facts) -> Stage:
 
 
 def _lead_time(facts: Facts) -> Stage:
-    learned, declared = facts.decision.numbers.lead_time, facts.service.lead_time
-    numbers = (Quantity("lead time", learned, "s", f"95 % point of what was learned; declared {declared:g} s"),)
+    learned, pool = facts.decision.numbers.lead_time, facts.service.pool
+    declared, where = facts.service.lead_time, ""
+    if pool is not None:  # what was learned is the pod's part
+        declared, where = declared - pool.lead_time, f" where a node has room; a node takes {pool.lead_time:.0f} s more"
+    numbers = (Quantity("lead time", learned, "s", f"95 % point of what was learned; declared {declared:g} s{where}"),)
     if learned is None:
-        sentence = f"A replica asked for now is taken to serve in {declared:.0f} s, as declared."
+        sentence = f"A replica asked for now is taken to serve in {declared:.0f} s, as declared{where}."
     else:
-        sentence = f"A replica asked for now serves in {learned:.0f} s (declared {declared:.0f} s)."
+        sentence = f"A replica asked for now serves in {learned:.0f} s (declared {declared:.0f} s){where}."
     return _stage(facts, StageName.LEAD_TIME, numbers, sentence)
 
 

@@ -10,6 +10,7 @@ from scaler.explain.explanation import Explanation, StageName
 from scaler.explain.facts import pool_of
 from scaler.explain.stages import explain
 from scaler.plan.decision import Numbers, PoolDecision
+from scaler.plan.nodes_need import PoolSpec
 from scaler.plan.observation import Freshness, PoolObservation, PoolState, Reading
 from scaler.plan.reasons import Reason
 from scaler.plan.schedule import Window
@@ -134,6 +135,16 @@ def test_partitions_are_named_where_they_bind_and_nothing_better_is_known() -> N
 
 def test_the_lead_time(full: Explanation) -> None:
     assert sentence(full, StageName.LEAD_TIME) == "A replica asked for now serves in 90 s (declared 60 s)."
+
+
+def test_on_a_pool_the_lead_time_is_the_pods_and_the_nodes_is_told_beside_it() -> None:
+    on_nodes = replace(SERVICE, lead_time=480.0, pool=PoolSpec("gpus", 8, 420.0))
+    learned = sentence(explain(tick(service=on_nodes)), StageName.LEAD_TIME)
+    told = "A replica asked for now serves in 90 s (declared 60 s) where a node has room; a node takes 420 s more."
+    assert learned == told
+    numbers = replace(NUMBERS, lead_time=None)
+    unknown = sentence(explain(tick(service=on_nodes, numbers=numbers)), StageName.LEAD_TIME)
+    assert unknown.startswith("A replica asked for now is taken to serve in 60 s, as declared where a node has room")
 
 
 def test_the_forecast_at_the_lead_time(full: Explanation) -> None:
