@@ -113,7 +113,7 @@ class Days:
         around = np.convolve(np.pad(np.where(known, logs, 0.0), 1, "wrap"), np.ones(3), "valid")
         count = np.convolve(np.pad(known.astype(np.float64), 1, "wrap"), np.ones(3), "valid")
         smoothed = np.where(known, around / np.maximum(count, 1.0), 0.0)
-        return np.clip(smoothed, -_WIDEST, _WIDEST)
+        return np.minimum(smoothed, _WIDEST)
 
     def _row(self, day: date) -> Singles:
         if day not in self._rates:

@@ -71,6 +71,15 @@ class Plan:
                 rates = np.where(event.weight(times) > 0, np.fmax(rates, event.rate), rates)
         return rates
 
+    def calms(self, times: Floats) -> Floats:
+        """Requests/s to which sizes at ``times`` apply beside the load: sizes of a rate or a day are ratios with
+        ``calm``, since either may be planned where nothing comes, or be nothing; a factor is one of the load alone."""
+        with_calm = np.zeros(times.shape, np.bool_)
+        for event, _ in self.sized:
+            if event.factor is None:
+                with_calm |= event.weight(times) > 0
+        return np.where(with_calm, self.calm, 0.0)
+
     def touched(self, starts: Floats, step: float, now: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Of steps of ``step`` s from ``starts`` (unix s): which an event or holiday that ended by ``now`` touches, and
         which one that goes on."""

@@ -23,15 +23,19 @@ Floats = NDArray[np.float64]
 
 _LEVEL = 1800.0  # s over which load is compared to its usual
 _BELIEF = 120.0  # s after which a planned decrease that does not come is no longer believed
+# What a decrease leaves says the less of the level, the further it is below this share of what is expected ...
+_LITTLE = 0.2
+_FEW = 4.0  # ... or below this many requests, which come or not by chance
 _PARTS = 4  # of a step, at which events are looked at
 
 
 class Planned:
     """``forecaster`` is shown the load without ``events`` and without the holidays of ``calendar``; its paths get them.
 
-    History within past events and holidays is left out (NaN). While one is on, each count is divided by the part of the
-    planned size that came (between nothing and all of it; the rest is load like any other), so that the forecaster's
-    level stays the usual one, and is the right one when the event ends. Paths are multiplied by the planned size where
+    History within past events and holidays is left out (NaN). While one is on, the part of the planned size that came
+    (between nothing and all of it; the rest is load like any other) is taken out of each count, so that the
+    forecaster's level stays the usual one, and is the right one when the event ends. Where next to nothing is planned,
+    what comes says nothing of that level: it stays what it was before. Paths are multiplied by the planned size where
     the event lies. So a planned increase is there when it was said to be, even if load does not come yet; a planned
     decrease that does not come is dropped from the paths within minutes.
 
@@ -158,8 +162,7 @@ class Planned:
         if plan.touches(begin, begin):
             sizes = np.where(sizes < 0, sizes * self._belief, sizes)
         factors = np.exp(sizes).mean(axis=1).astype(np.float32)
-        # A rate may be planned where nothing comes.
-        calm = np.where(np.isnan(plan.rates(times)).all(axis=1), 0.0, plan.calm).astype(np.float32)
+        calm = plan.calms(times).max(axis=1).astype(np.float32)
         drawn += calm
         drawn *= factors
         drawn -= calm
@@ -181,20 +184,28 @@ class Planned:
         ratio = (requests / known + calm) / (expected / known + calm) if known > 0 else 1.0
         return np.asarray(np.maximum(ratio * (usual + calm) - calm, 0.0))
 
-    def _came(self, times: Floats, rates: Floats) -> tuple[Floats, Floats]:
-        """Log of the part of the planned sizes that is in ``rates`` (requests/s) at ``times``, and those; all [n]."""
-        expected, calm = self._expected(times), self._plan.calm
-        sizes = self._plan.log_sizes(times, expected)
-        came = np.log((rates + calm) / (expected + calm))
-        return np.clip(came, np.minimum(sizes, 0.0), np.maximum(sizes, 0.0)), sizes
+    def _without(self, times: Floats, rates: Floats, seconds: float) -> tuple[Floats, Floats, Floats]:
+        """``rates`` (requests/s, each over ``seconds``) at ``times`` as they would have been without events; the log of
+        the part of the planned sizes that is in them; and those sizes; all [n]."""
+        plan, expected = self._plan, self._expected(times)
+        sizes = plan.log_sizes(times, expected)
+        came = np.log((rates + plan.calm) / (expected + plan.calm))
+        came = np.clip(came, np.minimum(sizes, 0.0), np.maximum(sizes, 0.0))
+        calms = plan.calms(times)
+        planned = np.maximum((expected + calms) * np.exp(sizes) - calms, 0.0)
+        nearest = np.clip(rates, np.minimum(expected, planned), np.maximum(expected, planned))
+        # What is expected, times what came over the nearest that was to come: a ratio that means nothing near nothing.
+        calm = plan.calm + np.where(sizes < 0, _LITTLE * expected + _FEW / seconds, 0.0)
+        without = np.maximum((expected + calm) * ((rates + calm) / (nearest + calm)) - calm, 0.0)
+        return np.where(calms > 0, without, rates * np.exp(-came)), came, sizes
 
     def _without_event(self, arrivals: Arrivals, middle: float) -> Arrivals:
         """The arrivals as they would have been, and what they say about a planned decrease."""
-        came, sizes = self._came(np.array([middle]), np.array([arrivals.rate]))
+        without, came, sizes = self._without(np.array([middle]), np.array([arrivals.rate]), arrivals.seconds)
         part, size = float(came[0]), float(sizes[0])
         if size < 0:
             self._belief += (part / size - self._belief) * -math.expm1(-arrivals.seconds / _BELIEF)
-        return Arrivals(arrivals.end, arrivals.seconds, arrivals.count * math.exp(-part))
+        return Arrivals(arrivals.end, arrivals.seconds, float(without[0]) * arrivals.seconds)
 
     def _without_events(self, history: Series) -> Series:
         """``history`` with past events and holidays missing, and what has come so far of those that are on taken out;
@@ -211,5 +222,5 @@ class Planned:
         rates = np.where(past, np.nan, history.rates)
         at = np.flatnonzero(on & ~np.isnan(rates))
         if len(at):
-            rates[at] *= np.exp(-self._came(starts[at] + history.step / 2, rates[at])[0])
+            rates[at] = self._without(starts[at] + history.step / 2, rates[at], history.step)[0]
         return Series(history.start, history.step, rates)

@@ -206,7 +206,9 @@ def test_it_survives_a_pickle_and_a_refit() -> None:
 START = datetime(2026, 3, 24, 9, tzinfo=UTC).timestamp()
 
 
-def run(resource: PredictiveScaler, seconds: int, rate: float, *faults: Fault, history: Series | None = None) -> Any:
+def run(
+    resource: PredictiveScaler, seconds: int, rate: float | np.ndarray, *faults: Fault, history: Series | None = None
+) -> Any:
     service = to_service(resource, 15.0)
     one = ServiceSetting(service, 1.0, 0.5, Shared(64), Between(60.0, 60.0), replicas=4)
     arrivals = np.random.default_rng(0).poisson(rate, seconds).astype(np.float64)
@@ -245,6 +247,19 @@ def test_a_planned_event_in_a_simulation() -> None:
     assert planned_for[when] >= 11
     assert usual[when] <= 8
     assert planned_for[int(1200 / 15)] <= 8
+
+
+def test_replicas_are_back_when_a_planned_pause_ends() -> None:
+    pause = {"name": "pause", "begin": "2026-03-24T09:20:00Z", "end": "2026-03-24T09:45:00Z", "rate": "0"}
+    second = np.arange(3600)
+    load = np.where((second >= 1200) & (second < 2700), 0.0, 8.0)
+    steps = np.arange(START - 2 * DAY, START, STEP)
+    past = Series(float(steps[0]), STEP, np.full(len(steps), 8.0))
+    resource = scaler(replicas=REPLICAS, forecast={**SEASONAL, "model": "auto"}, plannedEvents=[pause])
+    record = run(resource, 3600, load, history=past)
+    ready = np.asarray(record.services[0].ready)
+    assert ready[2500] <= 2
+    assert ready[2699:].min() >= 8
 
 
 @pytest.mark.parametrize(("fallback", "count"), [({}, None), ({"policy": "static", "replicas": 15, "after": "2m"}, 15)])
