@@ -112,16 +112,18 @@ class RubbishJob:
 class Day:
     """What a day came to."""
 
-    attainment: float
-    gpu_hours: float
+    attainments: tuple[float, ...]  # of each service
+    gpu_hours: float  # of all
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What was wrong in a cell, over all its seeds: attainments, and GPU-hours over those without forecasts."""
+    """What was wrong for a service of a cell, over all the cell's seeds: its attainments, and all GPU-hours over those
+    without forecasts."""
 
     scenario: str
-    trace: str
+    trace: str  # of the cell
+    service: str  # its own trace
     wrong: Wrong
     attainment: float
     without: float
@@ -151,19 +153,20 @@ def jobs_of(on: Sequence[Cell], wrongs: Sequence[Wrong]) -> tuple[RubbishJob, ..
 
 
 def chosen_cells(scenarios: Sequence[str], traces: Sequence[str], seeds: int) -> tuple[Cell, ...]:
-    """The benchmark's cells of one service; of these scenarios and traces, if any are named."""
-    alone = [c for c in cells(range(seeds)) if c.scenario != "pool"]
-    return tuple(c for c in alone if (not scenarios or c.scenario in scenarios) and (not traces or c.trace in traces))
+    """The benchmark's cells of these scenarios, and of these traces, if any are named."""
+    on = [c for c in cells(range(seeds)) if c.scenario in scenarios]
+    return tuple(c for c in on if not traces or c.trace in traces)
 
 
 def jobs_of_unsure(judged: Sequence[Judged], seeds: int) -> tuple[RubbishJob, ...]:
     """Four times the days, and ``seeds`` at most, of those cells whose seeds differ too much to tell."""
-    return tuple(
+    more = [
         job
         for one in judged
         if not one.sure and one.seeds < seeds
         for job in jobs_of(chosen_cells([one.scenario], [one.trace], min(4 * one.seeds, seeds)), [one.wrong])
-    )
+    ]
+    return tuple(dict.fromkeys(more))  # of several services one may ask for what another asks for
 
 
 def run_rubbish_job(job: RubbishJob) -> Json:
@@ -171,29 +174,34 @@ def run_rubbish_job(job: RubbishJob) -> Json:
     from scaler.plan.policy import PredictivePolicy
 
     setting, loads = make(job.cell)
-    (load,) = loads
-    if load.history is not None:
-        load = replace(load, history=spoiled(load.history, job.wrong))
-    forecaster = partial(_forecaster, job.wrong, load.start + SOUND) if job.foreseen else _nothing
+    loads = tuple(
+        load if load.history is None else replace(load, history=spoiled(load.history, job.wrong)) for load in loads
+    )
+    forecaster = partial(_forecaster, job.wrong, loads[0].start + SOUND) if job.foreseen else _nothing
 
     def policy(services: Sequence[Service]) -> Policy:
         return PredictivePolicy(services, forecaster)
 
-    _, record = Work(setting, (load,), policy).recorded(Job(OWN))
+    _, record = Work(setting, loads, policy).recorded(Job(OWN))
     return asdict(_judged(record, 0 if job.wrong in HISTORIES else round(SOUND)))
 
 
 def _judged(record: Record, since: int) -> Day:
     """From the second ``since`` on; what arrived late in the day and may yet be in time counts as in time."""
-    (service,) = record.services
-    known = ~np.isnan(service.arrived)
-    known[:since] = False
-    setting = record.setting
+    setting, services = record.setting, record.services
+    known = [~np.isnan(service.arrived) for service in services]
+    for some in known:
+        some[:since] = False
+    attainments = [
+        1.0 - float(service.late[some].sum() / service.arrived[some].sum())
+        for service, some in zip(services, known, strict=True)
+    ]
     if record.pool is not None and setting.pool is not None:
         gpus = record.pool.asked * setting.pool.size
     else:
+        (service,) = services
         gpus = (service.ready + service.pending) * setting.services[0].weight
-    return Day(1.0 - float(service.late[known].sum() / service.arrived[known].sum()), float(gpus[known].sum()) / 3600)
+    return Day(tuple(attainments), float(gpus[known[0]].sum()) / 3600)
 
 
 def _forecaster(wrong: Wrong, since: float, service: Service) -> Forecaster:
@@ -216,11 +224,13 @@ def run_all(jobs: Sequence[RubbishJob], version: str, store: Store, executor: Ex
         for job in dict.fromkeys(same.values())
     }
     results = results_of("days", keys, run_rubbish_job, store, executor, show)
-    return {job: Day(**results[one]) for job, one in same.items()}
+    days = {one: Day(tuple(kept["attainments"]), kept["gpu_hours"]) for one, kept in results.items()}
+    return {job: days[one] for job, one in same.items()}
 
 
 def judge(found: Found) -> tuple[Judged, ...]:
-    """Each kind of rubbish in each scenario and trace, over all its seeds: mean attainments, and costs in sum."""
+    """Each kind of rubbish for each service of each scenario and trace, over all seeds: mean attainments, and costs in
+    sum."""
     groups: dict[tuple[str, str, Wrong], list[Cell]] = {}
     for job in found:
         if job.foreseen:
@@ -229,26 +239,21 @@ def judge(found: Found) -> tuple[Judged, ...]:
     for (scenario, trace, wrong), some in groups.items():
         ours = [found[RubbishJob(cell, wrong, True)] for cell in some]
         without = [found[RubbishJob(cell, wrong, False)] for cell in some]
-        apart = [a.attainment - b.attainment for a, b in zip(ours, without, strict=True)]
-        judged.append(
-            Judged(
-                scenario,
-                trace,
-                wrong,
-                sum(day.attainment for day in ours) / len(some),
-                sum(day.attainment for day in without) / len(some),
-                sum(day.gpu_hours for day in ours) / sum(day.gpu_hours for day in without),
-                len(some),
-                float(np.std(apart, ddof=1)) / len(apart) ** 0.5 if len(apart) > 1 else np.inf,
-            )
-        )
+        cost = sum(day.gpu_hours for day in ours) / sum(day.gpu_hours for day in without)
+        for place, service in enumerate(trace.split("+")):
+            reached = np.array([day.attainments[place] for day in ours])
+            bare = np.array([day.attainments[place] for day in without])
+            error = float(np.std(reached - bare, ddof=1)) / len(some) ** 0.5 if len(some) > 1 else np.inf
+            means = float(reached.mean()), float(bare.mean())
+            judged.append(Judged(scenario, trace, service, wrong, *means, cost, len(some), error))
     return tuple(judged)
 
 
 def rubbish_table(judged: Sequence[Judged]) -> Table:
     """A line for each."""
     about = (
-        "IN TIME and COST against the same plan WITHOUT forecasts, over the same load and history. MET: at most "
+        "IN TIME and COST against the same plan WITHOUT forecasts, over the same load and history; of the shared pool "
+        "each service, and what all cost. MET: at most "
         f"{100 * MOST_BELOW:g} points fewer in time, at most {MOST_COST:g} times its GPU-hours. Of a wrong history the "
         f"whole day counts; of wrong forecasts what comes after {SOUND / 3600:g} h, from when on they are wrong. "
         f"POINTS with their standard error over the SEEDS: more of these while chance may be what keeps them above or "
@@ -256,7 +261,7 @@ def rubbish_table(judged: Sequence[Judged]) -> Table:
     )
     lines = tuple(
         (
-            f"{one.scenario} {one.trace}",
+            f"{one.scenario} {one.service}",
             str(one.wrong),
             percent(one.attainment),
             percent(one.without),

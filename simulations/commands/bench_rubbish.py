@@ -18,7 +18,7 @@ from simulations.bench_rubbish import (
     run_all,
 )
 from simulations.commands.bars import Bars
-from simulations.commands.shell import alone_option, results_options, told
+from simulations.commands.shell import results_options, told
 from simulations.commands.tables import show
 from simulations.executor import make_executor
 from simulations.results_page import command_of, page_ready, repeated, section, write_section
@@ -27,11 +27,19 @@ from simulations.store import Store
 from simulations.version import rubbish_version, version
 
 SECTION = "rubbish"
+ALONE = ("pods", "nodes")  # one service each
 TRACES = tuple(dict.fromkeys(c.trace for c in cells((0,)) if c.scenario != "pool"))
 
 
 @click.command()
-@alone_option
+@click.option(
+    "--scenario",
+    "scenarios",
+    multiple=True,
+    type=click.Choice(("pods", "nodes", "pool")),
+    default=ALONE,
+    help="Only these.  [default: pods and nodes; days of the pool are long, and it takes many of them to tell]",
+)
 @click.option("--trace", "traces", multiple=True, type=click.Choice(TRACES), help="Only these.  [default: all]")
 @click.option(
     "--wrong", "wrongs", multiple=True, type=click.Choice([str(w) for w in Wrong]), help="Only these.  [default: all]"
@@ -77,7 +85,9 @@ def bench_rubbish(
         judged = judge(found)
         table = rubbish_table(judged)
         if write is not None:
-            chosen = repeated({"--scenario": scenarios, "--trace": traces, "--wrong": wrongs})
+            chosen = repeated(
+                {"--scenario": scenarios if scenarios != ALONE else (), "--trace": traces, "--wrong": wrongs}
+            )
             words = [*chosen, "--seeds", str(seeds), "--most-seeds", str(most_seeds)]
             command = command_of("bench_rubbish", words, write)
             about = f"{len(judged)} cells, of which {sum(one.met for one in judged)} are met."

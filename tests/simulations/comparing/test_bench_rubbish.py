@@ -21,6 +21,7 @@ from simulations.bench_rubbish import (
     Found,
     RubbishJob,
     Wrong,
+    chosen_cells,
     jobs_of,
     jobs_of_unsure,
     judge,
@@ -46,7 +47,7 @@ def found(with_forecasts: tuple[Day, Day], without: tuple[Day, Day]) -> Found:
 
 
 def test_attainments_are_averaged_over_seeds_and_costs_summed() -> None:
-    (one,) = judge(found((Day(0.990, 120.0), Day(0.980, 220.0)), (Day(0.985, 100.0), Day(0.986, 200.0))))
+    (one,) = judge(found((Day((0.990,), 120.0), Day((0.980,), 220.0)), (Day((0.985,), 100.0), Day((0.986,), 200.0))))
     assert (one.attainment, one.without) == (pytest.approx(0.985), pytest.approx(0.9855))
     assert one.cost == pytest.approx(340 / 300)
     assert one.met
@@ -56,8 +57,8 @@ def test_attainments_are_averaged_over_seeds_and_costs_summed() -> None:
 
 def test_where_seeds_differ_too_much_to_tell_there_are_more() -> None:
     """The standard error of two differences is half of what lies between them; 0.1 points fewer are allowed."""
-    day = Day(0.99, 100.0)
-    (apart,) = judge(found((Day(0.9879, 100.0), Day(0.9899, 100.0)), (day, day)))
+    day = Day((0.99,), 100.0)
+    (apart,) = judge(found((Day((0.9879,), 100.0), Day((0.9899,), 100.0)), (day, day)))
     assert apart.error == pytest.approx(0.001)
     more = jobs_of_unsure([apart], 9)
     assert {job.cell.seed for job in more} == set(range(8))
@@ -69,16 +70,41 @@ def test_where_seeds_differ_too_much_to_tell_there_are_more() -> None:
 @pytest.mark.parametrize("off", [0.002, -0.0042])
 def test_where_all_seeds_say_the_same_there_are_no_more(off: float) -> None:
     """However much they differ: all are far from 0.1 points fewer, on the same side."""
-    day = Day(0.99, 100.0)
-    (one,) = judge(found((Day(0.99 + off, 100.0), Day(0.99 + off + 0.0004, 100.0)), (day, day)))
+    day = Day((0.99,), 100.0)
+    (one,) = judge(found((Day((0.99 + off,), 100.0), Day((0.99 + off + 0.0004,), 100.0)), (day, day)))
     assert jobs_of_unsure([one], 9) == ()
 
 
-@pytest.mark.parametrize("ours", [Day(0.9889, 100.0), Day(1.0, 115.1)])
+@pytest.mark.parametrize("ours", [Day((0.9889,), 100.0), Day((1.0,), 115.1)])
 def test_a_cell_is_not_met_beyond_either_limit(ours: Day) -> None:
-    (one,) = judge(found((ours, ours), (Day(0.99, 100.0), Day(0.99, 100.0))))
+    (one,) = judge(found((ours, ours), (Day((0.99,), 100.0), Day((0.99,), 100.0))))
     assert not one.met
     assert rubbish_table([one]).lines[0][-1] == "NO"
+
+
+def test_of_a_pool_each_service_is_judged_by_its_own_and_by_what_all_cost() -> None:
+    cells = [Cell("pool", "a+b", 9, seed) for seed in (0, 1)]
+    days: dict[bool, list[Day]] = {
+        True: [Day((0.99, 0.95), 110.0), Day((0.99, 0.97), 110.0)],
+        False: [Day((0.99, 0.98), 100.0), Day((0.99, 0.98), 100.0)],
+    }
+    made = {
+        RubbishJob(cell, Wrong.NOISE, foreseen): day
+        for foreseen, some in days.items()
+        for cell, day in zip(cells, some, strict=True)
+    }
+    a, b = judge(made)
+    assert (a.service, a.met, a.cost) == ("a", True, pytest.approx(1.1))
+    assert (b.service, b.met, b.attainment, b.error) == ("b", False, pytest.approx(0.96), pytest.approx(0.01))
+    assert [line[0] for line in rubbish_table([a, b]).lines] == ["pool a", "pool b"]
+
+
+def test_cells_are_of_the_scenarios_and_traces_that_are_named() -> None:
+    pools = chosen_cells(("pool",), (), 2)
+    assert [(c.scenario, c.seed) for c in pools] == [("pool", 0), ("pool", 1)]
+    alone = chosen_cells(("pods", "nodes"), (), 1)
+    assert len(alone) == 12
+    assert {c.trace for c in chosen_cells(("pods", "nodes"), ("worldcup98",), 2)} == {"worldcup98"}
 
 
 def test_every_cell_stands_beside_one_without_forecasts() -> None:
@@ -123,7 +149,7 @@ class MadeUp(Here):
     def map(self, work: Any, jobs: Sequence[Any], *, name: Callable[[Any], str] = str, done: Any = None) -> list[Any]:
         for place, job in enumerate(jobs):
             self.ran.append(job)
-            done(place, {"attainment": 0.99, "gpu_hours": 100.0 + len(self.ran)})
+            done(place, {"attainments": [0.99], "gpu_hours": 100.0 + len(self.ran)})
         return []
 
 
@@ -145,7 +171,7 @@ def test_one_run_without_forecasts_serves_all_in_which_only_forecasts_are_wrong(
 def test_the_command_fails_where_a_cell_is_beyond_the_limits(
     cost: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours, without = Day(0.99, cost), Day(0.99, 100.0)
+    ours, without = Day((0.99,), cost), Day((0.99,), 100.0)
     monkeypatch.setattr(command, "run_all", lambda *_: found((ours, ours), (without, without)))
     page = tmp_path / "results.md"
     result = CliRunner().invoke(command.bench_rubbish, ["--out", f"{tmp_path}", "--write", f"{page}", "--workers", "1"])
