@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import accumulate
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
@@ -163,9 +164,25 @@ def to_local_series(series: Series, calendar: Calendar) -> Series:
         return Series(series.start + shift, step, series.rates)
     edges = [0, *(min(max(round((c.at - series.start) / step), 0), n) for c in changes), n]
     offsets = [changes[0].before, *(c.after for c in changes)]
+    return _laid(series, edges, offsets)
+
+
+def without_repeats(series: Series, repeats: Sequence[tuple[float, float]]) -> Series:
+    """``series`` by a clock that was set back at the end of each of ``repeats`` (begin, end), to its begin: what is
+    after them lies so much earlier, over what they hold. As :func:`to_local_series` otherwise; in order of time."""
+    back = [max(round((end - series.start) / series.step), 0) for _, end in repeats]
+    rates = np.append(series.rates, np.full(max(max(back, default=0) - len(series.rates), 0), np.nan))
+    offsets = [0.0, *accumulate(begin - end for begin, end in repeats)]
+    return _laid(Series(series.start, series.step, rates), [0, *back, len(rates)], offsets)
+
+
+def _laid(series: Series, edges: Sequence[int], offsets: Sequence[float]) -> Series:
+    """The pieces between ``edges`` (steps), each moved by its offset (s). Of two known rates the later is kept; what
+    lies beyond the end of the last piece is left out."""
+    step = series.step
     first = step_index(series.start, step)
     at = [first + edge + round(offset / step) for edge, offset in zip(edges, offsets, strict=False)]
-    base, end = min(at), at[-1] + n - edges[-2]
+    base, end = min(at), at[-1] + edges[-1] - edges[-2]
     rates = np.full(end - base, np.nan)
     for k, begin in enumerate(at):
         piece = series.rates[edges[k] : edges[k + 1]][: max(end - begin, 0)]

@@ -17,7 +17,7 @@ from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
 
 KIND = "lagcast.PredictivePolicy"
-VERSION = 14
+VERSION = 15
 
 
 class PredictivePolicy:
