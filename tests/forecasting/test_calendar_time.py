@@ -86,6 +86,24 @@ def test_in_utc_nothing_changes():
     assert np.array_equal(a, b)
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe"])
+def test_history_lies_where_updates_do(zone):
+    """In steps of an hour, also where local hours begin within hours of UTC."""
+
+    def load(times):
+        return 60 + 50 * np.sin(2 * np.pi * times / DAY)
+
+    now = SPRING - 40 * DAY
+    hours = np.arange(now - 7 * DAY, now, HOUR)
+    forecaster = LocalTime(partial(LevelSeason, HOUR, DAY), Calendar(zone))
+    forecaster.fit(Series(hours[0], HOUR, load(hours + HOUR / 2)))
+    for end in np.arange(now, now + 5 * HOUR, 60.0) + 60.0:
+        forecaster.update(Arrivals(end, 60.0, 60.0 * float(load(end - 30.0))))
+    median = np.median(forecaster.paths(12, 100, np.random.default_rng(0)), axis=0)
+    wanted = load(now + 5 * HOUR + (np.arange(12) + 0.5) * HOUR)
+    assert median == pytest.approx(wanted, abs=1.5)  # half an hour is 6.5 requests/s
+
+
 class Recording:
     """Remembers what it was given; its paths count the steps: 0, 1, 2 ..."""
 
