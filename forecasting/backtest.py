@@ -204,6 +204,25 @@ def run(
     )
 
 
+def without_forecast(name: str, series: Series, plan: Plan, why: str) -> Forecasts:
+    """Of a model that could not learn at all: nothing was said, and ``detail`` is why."""
+    shape = len(plan.origins), len(plan.horizons)
+    nothing = np.full(shape, np.nan)
+    return Forecasts(
+        name,
+        series.start + np.array(plan.origins) * series.step,
+        np.array(plan.horizons) * series.step,
+        np.full((*shape, len(TAUS)), np.nan),
+        nothing,
+        nothing,
+        nothing,
+        np.array([np.nan]),
+        None,
+        why,
+        shape[0],
+    )
+
+
 def _detail(model: Forecaster) -> str:
     """Why a model speaks of the newest level only, where it says so."""
     from forecasting.models.direct import Direct

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from forecasting.errors import NotEnoughHistory
+from forecasting.errors import LibraryMissing, NotEnoughHistory
 from forecasting.forecaster import Forecaster
 from forecasting.guarded import Deadline, Guard
-from forecasting.models.library import LibraryModel
+from forecasting.models.library import LibraryModel, needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,27 @@ MODELS: dict[str, Callable[[About], Forecaster]] = {
     "mstl": _mstl,
     "prophet": _prophet,
 }
+# What a model needs beside what Lagcast itself does, and in which extra of it that is.
+LIBRARIES: dict[str, tuple[str, str | None]] = {
+    "auto-ets": ("statsforecast", "models"),
+    "mstl": ("statsforecast", "models"),
+    "prophet": ("prophet", None),
+}
 # Those whose fits take milliseconds; the others are fitted by libraries.
 QUICK = ("competition", "direct", "level-season", "seasonal-naive", "naive")
+
+
+def missing(names: Iterable[str]) -> dict[str, str]:
+    """Those of the models whose library is not installed: the library, and how to install it."""
+    found: dict[str, str] = {}
+    for name in names:
+        library, extra = LIBRARIES.get(name, ("", None))
+        try:
+            if library:
+                needs(library, name, extra)
+        except LibraryMissing as without:
+            found[name] = str(without)
+    return found
 
 
 def _loaded(model: LibraryModel) -> LibraryModel:

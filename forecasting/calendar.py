@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import accumulate, pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.series import Series, check, step_index
+from forecasting.series import Series, check, resample, step_index
 
 Floats = NDArray[np.float64]
 
 _HOUR = 3600.0
+_WHOLE = 1e-6  # of a step; offsets and steps are of whole seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +154,51 @@ def to_local_series(series: Series, calendar: Calendar) -> Series:
 
     The hour that spring leaves out is missing (NaN); of the hour that comes twice in autumn the second is kept, the
     first where the second is not known; what the clock had shown already, and has not reached again at the end, is left
-    out. Where an offset is no multiple of the step, a piece moves by the nearest whole number of steps. Raises
+    out. Where an offset is no multiple of the step, a step's rate is the mean over those it lies in. Raises
     ``BadSeries``.
     """
     check(series)
     step, n = series.step, len(series.rates)
     changes = calendar.changes(series.start, series.end) if n else ()
     if not changes:
-        shift = round(calendar.offset(series.start) / step) * step
-        return Series(series.start + shift, step, series.rates)
+        return _moved(series, calendar.offset(series.start))
     edges = [0, *(min(max(round((c.at - series.start) / step), 0), n) for c in changes), n]
     offsets = [changes[0].before, *(c.after for c in changes)]
-    first = step_index(series.start, step)
-    at = [first + edge + round(offset / step) for edge, offset in zip(edges, offsets, strict=False)]
-    base, end = min(at), at[-1] + n - edges[-2]
+    return _laid(series, edges, offsets)
+
+
+def without_repeats(series: Series, repeats: Sequence[tuple[float, float]]) -> Series:
+    """``series`` by a clock that was set back at the end of each of ``repeats`` (begin, end), to its begin: what is
+    after them lies so much earlier, over what they hold. As :func:`to_local_series` otherwise; in order of time."""
+    back = [max(round((end - series.start) / series.step), 0) for _, end in repeats]
+    rates = np.append(series.rates, np.full(max(max(back, default=0) - len(series.rates), 0), np.nan))
+    offsets = [0.0, *accumulate(begin - end for begin, end in repeats)]
+    return _laid(Series(series.start, series.step, rates), [0, *back, len(rates)], offsets)
+
+
+def _laid(series: Series, edges: Sequence[int], offsets: Sequence[float]) -> Series:
+    """The pieces between ``edges`` (steps), each moved by its offset (s). Of two known rates the later is kept; what
+    lies beyond the end of the last piece is left out."""
+    step = series.step
+    pieces = [
+        _moved(Series(series.start + begin * step, step, series.rates[begin:end]), offset)
+        for (begin, end), offset in zip(pairwise(edges), offsets, strict=True)
+    ]
+    at = [step_index(piece.start, step) for piece in pieces]
+    base, end = min(at), at[-1] + len(pieces[-1].rates)
     rates = np.full(end - base, np.nan)
-    for k, begin in enumerate(at):
-        piece = series.rates[edges[k] : edges[k + 1]][: max(end - begin, 0)]
-        np.copyto(rates[begin - base : begin - base + len(piece)], piece, where=~np.isnan(piece))
+    for begin, piece in zip(at, pieces, strict=True):
+        known = piece.rates[: max(end - begin, 0)]
+        np.copyto(rates[begin - base : begin - base + len(known)], known, where=~np.isnan(known))
     return Series(base * step, step, rates)
+
+
+def _moved(series: Series, offset: float) -> Series:
+    """``series``, ``offset`` s later; in the whole steps before its end where that is no multiple of a step."""
+    step = series.step
+    shift = round(offset / step) * step
+    if abs(shift - offset) <= _WHOLE * step:
+        return Series(series.start + shift, step, series.rates)
+    moved = resample(Series(series.start + offset, step, series.rates), step)
+    complete = step_index(series.end + offset, step) - step_index(moved.start, step)
+    return Series(moved.start, step, moved.rates[: max(complete, 0)])

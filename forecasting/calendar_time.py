@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from forecasting.calendar import Calendar, Change, to_local_series
+from forecasting.calendar import Calendar, Change, to_local_series, without_repeats
 from forecasting.errors import BadSeries
-from forecasting.forecaster import Keeping, Paths
-from forecasting.passed import pass_on_study
-from forecasting.series import Arrivals, Series
+from forecasting.forecaster import Keeping, Paths, Studying
+from forecasting.series import Arrivals, Series, counts_of
 
-_AHEAD = 40 * 86400.0  # s for which changes of the clock are looked up at once
+_AHEAD = 40 * 86400.0  # s for which changes of the clock are looked up at once; after a longer hole nothing is repeated
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Anew:
+    """What was learned by the clock on the wall, from the time before ``until`` (local s), after it was set back."""
+
+    forecaster: Keeping
+    until: float
+    repeats: tuple[tuple[float, float], ...]
 
 
 class LocalTime:
@@ -25,12 +34,14 @@ class LocalTime:
 
     - In spring local time jumps ahead. To the forecaster the hour is a gap, like any other. Paths that reach over the
       change go on behind the gap.
-    - In autumn an hour comes twice. When it begins again, a fresh forecaster learns from what was kept until the clock
-      first showed it (that one update takes as long as a fit), and then learns the hour as it comes the second time.
-      Paths that reach over the change stay, from there on, as they are at the change, until the clock shows what is
-      after their origin.
+    - In autumn an hour comes twice. When it begins again, the forecaster goes on as if the clock had not been set
+      back, and is ``outdated``: its day is an hour ahead. At the next ``study``, which can be in the background, or
+      ``fit``, a fresh one learns the same by the clock on the wall (of the hour that came twice, the second as far as
+      it is known), and takes its place. No ``update`` takes longer than another. Paths that reach over the change stay,
+      from there on, as they are at the change, until the clock shows what is after their origin.
 
-    Whatever else the forecaster offers (``kept``, ``study``, ``adopt`` ...) is passed on; its series are in local time.
+    Whatever else the forecaster offers is passed on; its series are in local time. ``study`` and ``adopt`` are there if
+    it has them.
     """
 
     def __init__(self, make: Callable[[], Keeping], calendar: Calendar) -> None:
@@ -40,9 +51,12 @@ class LocalTime:
         self.name = self.forecaster.name
         self.step = self.forecaster.step
         self.end: float | None = None  # unix s up to which arrivals are known
-        pass_on_study(self)
+        if isinstance(self.forecaster, Studying):  # attributes of its own: as in ``pass_on_study``
+            self.study, self.adopt = self._study, self._adopt
         self._since, self._until = math.inf, -math.inf  # unix s between which the clock does not change
         self._offset = 0.0  # s, there
+        self._repeats: tuple[tuple[float, float], ...] = ()  # s by the forecaster's clock, which the one on the wall
+        self._ahead = 0.0  # s has shown twice since it learned; their length, by which its clock is ahead
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "forecaster":
@@ -51,7 +65,11 @@ class LocalTime:
 
     def fit(self, history: Series) -> None:
         """See :class:`~forecasting.forecaster.Forecaster`."""
-        self.forecaster.fit(to_local_series(history, self.calendar))
+        local = to_local_series(history, self.calendar)
+        if self.outdated:
+            self._adopt(self._anew(local))
+        else:
+            self.forecaster.fit(local)
         self.end = history.end if self.end is None else max(self.end, history.end)
 
     def update(self, arrivals: Arrivals) -> None:
@@ -61,22 +79,58 @@ class LocalTime:
             return
         try:
             begin = end - seconds if self.end is None else max(end - seconds, self.end)
-            changes = self._changes(begin, end)
+            known = begin if self.end is None else max(self.end, end - _AHEAD)
+            changes = self._changes(known, end)
         except (ValueError, OverflowError, OSError) as unknown:
             raise BadSeries(f"{arrivals}: the end must be unix seconds, and seconds > 0 ({unknown})") from unknown
         for change in changes:
+            until = change.at + change.before + self._ahead
             if change.at > begin:
                 part = (change.at - begin) / seconds
-                self.forecaster.update(Arrivals(change.at + change.before, change.at - begin, arrivals.count * part))
+                self.forecaster.update(Arrivals(until, change.at - begin, arrivals.count * part))
             if change.after < change.before:
-                self._set_back(change.at + change.after)
-            begin = change.at
+                length = change.before - change.after
+                self._repeats += ((until - length, until),)
+                self._ahead += length
+            begin = max(begin, change.at)
+        local = end + self._offset + self._ahead
         if not changes:
-            self.forecaster.update(Arrivals(end + self._offset, seconds, arrivals.count))
+            self.forecaster.update(Arrivals(local, seconds, arrivals.count))
         elif end > begin:
             part = (end - begin) / seconds
-            self.forecaster.update(Arrivals(end + self._offset, end - begin, arrivals.count * part))
+            self.forecaster.update(Arrivals(local, end - begin, arrivals.count * part))
         self.end = end
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the clock was set back since it learned: it is to be studied, or fitted, at once."""
+        return self._ahead > 0
+
+    def kept(self) -> Series | None:
+        """See :class:`~forecasting.forecaster.Keeping`; by the clock on the wall."""
+        kept = self.forecaster.kept()
+        return kept if kept is None or not self.outdated else without_repeats(kept, self._repeats)
+
+    def _study(self, kept: Series) -> Any:
+        """See :class:`~forecasting.forecaster.Studying`."""
+        return self._anew(kept) if self.outdated else self.forecaster.study(kept)  # type: ignore[attr-defined]
+
+    def _adopt(self, studied: Any) -> None:
+        """See :class:`~forecasting.forecaster.Studying`."""
+        if not isinstance(studied, _Anew):
+            self.forecaster.adopt(studied)  # type: ignore[attr-defined]
+            return
+        if studied.repeats != self._repeats:  # set back once more meanwhile: by yet another clock
+            return
+        for arrivals in _newer(self.kept(), studied.until):
+            studied.forecaster.update(arrivals)
+        self.forecaster, self._repeats, self._ahead = studied.forecaster, (), 0.0
+
+    def _anew(self, local: Series) -> _Anew:
+        """A fresh one, by the clock on the wall. Raises ``NotEnoughHistory``."""
+        fresh = self.make()
+        fresh.fit(local)
+        return _Anew(fresh, local.end, self._repeats)
 
     @property
     def ready(self) -> bool:
@@ -127,12 +181,10 @@ class LocalTime:
         self._offset = calendar.offset(end)
         return changes
 
-    def _set_back(self, local: float) -> None:
-        """Begin anew from what was known at ``local`` seconds."""
-        kept = self.forecaster.kept()
-        self.forecaster = self.make()
-        if kept is None:
-            return
-        known = kept.rates[: max(math.floor((local - kept.start) / kept.step + 1e-6), 0)]
-        if not np.isnan(known).all():
-            self.forecaster.fit(Series(kept.start, kept.step, known))
+
+def _newer(kept: Series | None, until: float) -> list[Arrivals]:
+    """What is kept of the time after ``until`` (local s)."""
+    if kept is None:
+        return []
+    first = min(max(math.ceil((until - kept.start) / kept.step - 1e-6), 0), len(kept.rates))
+    return counts_of(Series(kept.start + first * kept.step, kept.step, kept.rates[first:]))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from forecasting.errors import BadSeries
+
+Row = TypeVar("Row", bound=Sequence[str])  # a line, or the fields of one
 
 _GZIP = b"\x1f\x8b"
 _OTHER = {
@@ -24,6 +26,7 @@ _OTHER = {
     b"\xfe\xff": "UTF-16 text",
 }
 _LONGEST = 15  # bytes of the beginnings above
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 @contextmanager
@@ -63,3 +66,22 @@ def first_mark(path: Path) -> str:
             if not character.isspace():
                 return character
     return ""
+
+
+def filled(rows: Iterable[tuple[int, Row]], path: Path) -> Iterator[tuple[int, Row]]:
+    """Numbered lines of text, or rows of CSV, without the empty ones at the end. Raises BadSeries for one between."""
+    empty = 0
+    for line, row in rows:
+        if not "".join(row).strip() and (isinstance(row, str) or len(row) < 2):
+            empty = empty or line
+            continue
+        if empty:
+            raise BadSeries(f"{path}:{empty}: 0 fields, an empty line; allowed: at the end only")
+        yield line, row
+
+
+def check_separator(header: Sequence[str], path: Path) -> None:
+    """Raise BadSeries for a header that is one field only because it is not separated by commas."""
+    found = [name for mark, name in _SEPARATORS.items() if len(header) == 1 and mark in header[0]]
+    if found:
+        raise BadSeries(f"{path}:1: found {header[0][:60]!r}, separated by {found[0]}; fields are separated by commas")

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from forecasting.errors import BadSeries
 from forecasting.series import Series
-from simulations.load_text import first_mark, open_text
+from simulations.load_text import check_separator, filled, first_mark, open_text
 from simulations.traces import MOST_STEPS
 
 log = logging.getLogger(__name__)
@@ -61,17 +61,19 @@ def _csv_rows(text: TextIO, path: Path, column: str | None) -> Iterator[Row]:
         header = next(reader, None)
         if header is None:
             raise BadSeries(f"{path}:1: empty: wanted is a header, and one row a request")
+        if column not in header:
+            check_separator(header, path)
         place = _column(header, column, f"{path}:1")
-        for row in reader:
+        for line, row in filled(((reader.line_num, row) for row in reader), path):
             if len(row) != len(header):
-                raise BadSeries(f"{path}:{reader.line_num}: {len(row)} fields; the header has {len(header)}")
-            yield reader.line_num, row[place]
+                raise BadSeries(f"{path}:{line}: {len(row)} fields; the header has {len(header)}")
+            yield line, row[place]
     except csv.Error as broken:
         raise BadSeries(f"{path}:{reader.line_num}: not CSV: {broken}") from None
 
 
 def _json_rows(text: TextIO, path: Path, column: str | None) -> Iterator[Row]:
-    for number, line in enumerate(text, 1):
+    for number, line in filled(enumerate(text, 1), path):
         try:
             row = json.loads(line)
         except json.JSONDecodeError as broken:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from forecasting.errors import BadSeries
 from forecasting.series import Series
-from simulations.load_text import open_text
+from simulations.load_text import check_separator, filled, open_text
 
 Values = Literal["counts", "rates"]
 Gaps = Literal["refuse", "silent", "interpolate"]
@@ -78,13 +78,14 @@ def _read_rows(path: Path, step: int, file: TextIO) -> tuple[float, NDArray[np.f
     reader = csv.reader(file, strict=True)
     header = next(reader, None)
     if header != HEADER:
+        check_separator(header or [], path)
         raise BadSeries(f"{path}:1: the header is {','.join(header or []) or 'missing'!s}; it must be t_s,value")
     column: list[float] = []
     distances: Counter[int] = Counter()  # of rows to the row before, in steps
     first_wide = ""
     start = expected = 0.0
-    for row in reader:
-        where = f"{path}:{reader.line_num}"
+    for line, row in filled(((reader.line_num, row) for row in reader), path):
+        where = f"{path}:{line}"
         if len(row) != len(HEADER):
             raise BadSeries(f"{where}: {len(row)} fields ({','.join(row)!r}); a row is t_s,value")
         at, value = _number(where, "t_s", row[0]), _value(where, row[1])

@@ -31,8 +31,9 @@ class Foresight:
     """Sample paths of one service, or none.
 
     ``count`` paths from ``seed``: the same random numbers at every tick, so that two counts, and two ticks, are
-    compared over the same chances. What was learned is learned again every ``refit`` s, by ``fitter``; while a fit
-    runs, the old model goes on, and the new one is told what came meanwhile before it takes over. ``of``: the service.
+    compared over the same chances. What was learned is learned again every ``refit`` s, and at once when a forecaster
+    says that it is ``outdated``, by ``fitter``; while a fit runs, the old model goes on, and the new one is told what
+    came meanwhile before it takes over. ``of``: the service.
 
     A forecaster knows no arrivals that are older than its newest. So after a clock was set back by more than a few
     minutes a new one learns from what was before that moment; what came later by the wrong clock is forgotten.
@@ -135,6 +136,7 @@ class Foresight:
         # Forecasters leave out what ends before what they know, after a clock that was set back.
         known = max(arrivals.end, self._updated_at or arrivals.end)
         self._live = min(self._live, known)
+        outdated = self._outdated()
         try:
             self._forecaster.update(arrivals)
             self._updated_at = known
@@ -144,6 +146,8 @@ class Foresight:
             self._meanwhile.append(arrivals)
         if self._since == math.inf:
             self._since, self._due = known, known + min(_YOUNG, self._refit)
+        if self._outdated() and not outdated:
+            self._due = known
         self._begin(known)
         joined = None if self._joins is None else self._joins.told(arrivals)
         if joined is not None:
@@ -221,6 +225,8 @@ class Foresight:
         else:
             self._use(fitted)
             self._failed, self._learned, self.refused = False, True, False
+            if self._outdated():  # since that fit began
+                self._due = now
 
     def futures(self, now: float, until: float, reach: float = 0.0) -> Futures | None:
         """The sample paths from now on, as far as ``until`` s, and ``farther`` as far as ``reach`` s; None where none
@@ -271,6 +277,13 @@ class Foresight:
     def _demoted(self) -> bool:
         try:
             return self._learned and not self._failed and self._judged is not None and self._judged.demoted
+        except Exception:  # noqa: BLE001 - as above
+            return False
+
+    def _outdated(self) -> bool:
+        """Whether it says that it is to learn anew at once."""
+        try:
+            return bool(getattr(self._forecaster, "outdated", False))
         except Exception:  # noqa: BLE001 - as above
             return False
 

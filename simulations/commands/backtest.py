@@ -10,9 +10,19 @@ from typing import Any
 import click
 import numpy as np
 
-from forecasting.backtest import Forecasts, Plan, Row, pinball_losses, plan_of, rows, run, usual_every
-from forecasting.backtest_models import MODELS, QUICK, About
-from forecasting.errors import LibraryMissing, NotEnoughHistory
+from forecasting.backtest import (
+    Forecasts,
+    Plan,
+    Row,
+    pinball_losses,
+    plan_of,
+    rows,
+    run,
+    usual_every,
+    without_forecast,
+)
+from forecasting.backtest_models import MODELS, QUICK, About, missing
+from forecasting.errors import NotEnoughHistory
 from forecasting.guarded import Guard
 from forecasting.series import Series, resample
 from forecasting.worker import Worker
@@ -123,6 +133,7 @@ def backtest(
         _only(file is not None, {"--column": column, "--silence": silence}, "a FILE", given[0])
         if config is None and (file is None or object_name is not None):
             raise BadSetting("--config: found nothing; needed with --from-kafka, --from-prometheus and --name")
+        names = _installed(models)
         resource = None if config is None else resource_in(config, object_name)
         picture = out / "backtest.png"
         make_ready(picture)
@@ -138,17 +149,23 @@ def backtest(
             count=paths,
             seed=seed,
         )
+        if np.isnan(series.rates[plan.first :]).all():
+            raise BadSetting(f"load: nothing is known of its last {score:g} s, which are scored; give another --score")
         _say_horizons(horizons, series.step)
-        names = list(MODELS) if ALL in models else list(dict.fromkeys(models)) or list(QUICK)
         with contextlib.closing(Worker(fit_limit)) as guard:
             about = _about(series, plan, resource, season, lead_time, guard)
             names = _with_season(names, about.season)
             made = _run_all(names, series, plan, about)
+        table = [row for forecasts in made for row in rows(forecasts, series, plan)]
+        if not any(row.origins for row in table):
+            raise BadSetting(
+                "load: at no origin there is both a forecast and something known to compare it to; score another part "
+                "of the load (--score), or more often (--every)"
+            )
         with whole(picture) as new:
             from simulations.backtest_picture import draw_backtest
 
             draw_backtest(made, plan, series, new)
-        table = [row for forecasts in made for row in rows(forecasts, series, plan)]
         _show(table, made, series, plan, output)
         click.echo(f"picture: {picture}", err=True)
 
@@ -188,6 +205,19 @@ def _say_horizons(asked: Sequence[float], step: float) -> None:
             click.echo(f"--horizon {horizon:g}s: left out: shorter than a step of {step:g} s", err=True)
         elif abs(scored - horizon) > 1e-6:
             click.echo(f"--horizon {horizon:g}s: scored at {scored:g} s, whole steps of {step:g} s", err=True)
+
+
+def _installed(models: Sequence[str]) -> list[str]:
+    """The models that are asked for; of all, those whose library is there: which are not is told on stderr. Raises
+    SimulationError for one that was named."""
+    wanted = list(MODELS) if ALL in models else list(dict.fromkeys(models)) or list(QUICK)
+    without = missing(wanted)
+    named = [why for name, why in without.items() if name in models]
+    if named:
+        raise SimulationError("\n".join(named))
+    for why in without.values():
+        click.echo(f"left out: {why}", err=True)
+    return [name for name in wanted if name not in without]
 
 
 def _with_season(names: Sequence[str], season: float | None) -> list[str]:
@@ -233,19 +263,21 @@ def _about(
 
 def _run_all(names: Sequence[str], series: Series, plan: Plan, about: About) -> list[Forecasts]:
     made, count = [], len(plan.origins)
+    unfitted: list[str] = []
     with progress("origins", count * len(names)) as show:
         for place, name in enumerate(names):
             make, before = MODELS[name], place * count
             try:
                 made.append(run(name, lambda make=make: make(about), series, plan, lambda n, b=before: show(b + n)))  # type: ignore[misc]
-            except LibraryMissing as missing:
-                raise SimulationError(str(missing)) from None
             except NotEnoughHistory as short:
-                raise BadSetting(f"load: {short}") from None
+                made.append(without_forecast(name, series, plan, str(short).removeprefix(f"{name}: ")))
+                unfitted.append(f"load: {name}: {made[-1].detail}")
+    if len(unfitted) == len(names):
+        raise BadSetting("\n".join(unfitted))
     for one in made:
         if one.detail:
             click.echo(f"{one.model}: {one.detail}", err=True)
-        if one.silent:
+        if one.silent and not np.isnan(one.fit_seconds).any():
             click.echo(f"{one.model}: no forecast at {one.silent} of {count} origins: too long nothing came", err=True)
     return made
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from forecasting.backtest import Plan, pinball_losses, plan_of, rows, run, usual_every
-from forecasting.backtest_models import MODELS, QUICK, About
-from forecasting.errors import BadSeries, NotEnoughHistory, NotReady
+from forecasting.backtest_models import LIBRARIES, MODELS, QUICK, About, missing
+from forecasting.errors import BadSeries, LibraryMissing, NotEnoughHistory, NotReady
 from forecasting.guarded import InThisProcess
+from forecasting.models import library
 from forecasting.models.level_season import LevelSeason
 from forecasting.series import Arrivals, Series
 from forecasting.testing import seasonal_load
@@ -206,3 +207,28 @@ def test_the_mase_of_the_newest_level_is_one_at_steps_below_a_minute() -> None:
 def test_a_season_is_not_made_up() -> None:
     with pytest.raises(NotEnoughHistory, match="no season"):
         MODELS["seasonal-naive"](About(STEP, None, 300.0, 400 * STEP, 180.0, InThisProcess()))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_library_that_is_missing_is_known_before_the_model_is_made(name: str, monkeypatch) -> None:
+    about = About(STEP, 3600.0, 1800.0, 86_400.0, 300.0, NothingRuns())
+    gone = {needed for needed, _ in LIBRARIES.values()}
+    there = library.importlib.util.find_spec
+    monkeypatch.setattr(library.importlib.util, "find_spec", lambda one: None if one in gone else there(one))
+    said = missing([name])
+    if name not in LIBRARIES:
+        assert said == {}
+        MODELS[name](about)
+        return
+    with pytest.raises(LibraryMissing) as refused:
+        MODELS[name](about)
+    assert said == {name: str(refused.value)}
+
+
+class NothingRuns:
+    """A guard whose fits all fail."""
+
+    limit = 1.0
+
+    def run(self, task, modules=()):
+        raise RuntimeError

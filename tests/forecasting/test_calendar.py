@@ -139,6 +139,48 @@ def test_each_step_lies_where_the_clock_says(first, length, change, step):
         assert local.end == BERLIN.to_local(np.array([series.end]))[0]
 
 
+def test_of_an_offset_that_is_no_whole_step_each_step_gets_what_came_in_it():
+    begin = 1_775_001_600.0  # midnight in UTC, 05:30 in Kolkata
+    local = to_local_series(Series(begin, HOUR, np.array([10.0, 20.0, np.nan, 30.0, 40.0])), Calendar("Asia/Kolkata"))
+    assert wall(local.start).hour == 5
+    assert local.rates.tolist() == [10, 15, 20, 30, 35]  # 10:00 to 10:30 is no whole step
+    late = to_local_series(Series(begin, HOUR, np.array([10.0, 20.0])), Calendar("Asia/Kathmandu"))  # 05:45
+    assert late.rates.tolist() == pytest.approx([np.nan, 12.5], nan_ok=True)
+
+
+def test_a_change_by_half_a_step():
+    """In Lord Howe the clock is set back from 02:00 to 01:30, which is UTC+11 to UTC+10:30."""
+    change = datetime(2026, 4, 4, 15, tzinfo=UTC).timestamp()
+    howe = Calendar("Australia/Lord_Howe")
+    assert howe.changes(change - 1, change) == (Change(change, 11 * HOUR, 10.5 * HOUR),)
+    local = to_local_series(Series(change - 2 * HOUR, HOUR, np.array([10.0, 20.0, 30.0, 40.0])), howe)
+    assert wall(local.start).hour == 0
+    # 01:00 to 02:00 a first time, and 01:30 to 02:00 a second: the second is kept.
+    assert local.rates.tolist() == [10, 30, 35]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(ZONES),
+    st.sampled_from([600.0, 1800.0, HOUR, 2 * HOUR, 24 * HOUR]),
+    st.integers(0, 40_000),
+    st.integers(1, 60),
+)
+def test_no_arrival_is_moved_by_more_than_its_step(zone, step, first, length):
+    calendar = Calendar(zone)
+    series = Series((1.7e9 // step + first) * step, step, np.arange(length, dtype=float))
+    local = to_local_series(series, calendar)
+    assert local.end <= calendar.to_local(np.array([series.end]))[0] < local.end + step
+    changes = calendar.changes(series.start - 1, series.end)
+    centres = calendar.to_local(series.start + (np.arange(length) + 0.5) * step)
+    assert abs(local.start + step / 2 - centres[0]) < step or changes
+    if not changes:
+        there = local.start + (np.arange(len(local.rates)) + 0.5) * step
+        known = ~np.isnan(local.rates)
+        at = (there[known] - centres[0]) / step  # the rate is the number of its step
+        assert local.rates[known] == pytest.approx(np.clip(at, 0, length - 1), abs=0.5)
+
+
 def test_utc_changes_nothing():
     series = Series(1.7e9 // 60 * 60, 60.0, np.arange(5.0))
     local = to_local_series(series, Calendar())

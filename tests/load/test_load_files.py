@@ -60,6 +60,11 @@ def test_the_form_is_found(tmp_path: Path, name: str, text: str, form: Form) -> 
         ("a.dat", b"hello\n", ":1: found 'hello'; it does not say what the file holds"),
         ("a.csv", b"timestamp,count\n1,5\n", ":1: found 'timestamp,count', which looks like counts of steps"),
         ("a.csv", b"time,requests,errors\n1,5,0\n", ":1: found 'time,requests,errors', which looks like counts of"),
+        (
+            "a.csv",
+            b"t_s;value\n0;1\n",
+            ":1: found 't_s;value', separated by semicolons; fields are separated by commas",
+        ),
         ("a.json", b'{"a": 1,\n', ":2: not JSON"),
         ("a.json", b'{"a": 1}\n', ":1: no column that is the time of a request"),
         ("a.yaml", b"", ": empty: a recipe"),

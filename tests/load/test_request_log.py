@@ -70,7 +70,7 @@ def test_json_lines_and_gzip_are_read_and_the_column_can_be_named(tmp_path: Path
         ("id,when\n1,2\n", ":1: no column that is the time of a request; say which: id, when"),
         ("time,ts\n1,2\n", ":1: several columns that may be the time"),
         ("time,id\n1,2\n3\n", ":3: 1 fields; the header has 2"),
-        ("time,id\n1,2\n\n", ":3: 0 fields"),
+        ("time,id\n1,2\n\n3,4\n", ":3: 0 fields"),
         ("time\n1\nx\n", ":3: time is 'x'; wanted is unix seconds, as in line 2"),
         ("time,id\n1,a\n,b\n", ":3: time is ''; wanted is unix seconds"),
         ("time\nyesterday\n", ":2: time is 'yesterday'; wanted is unix time or ISO 8601"),
@@ -94,6 +94,15 @@ def test_a_broken_row_is_named(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(BadSeries) as refused:
         read_request_log(path)
     assert str(refused.value).startswith(f"{path}{said}")
+
+
+@pytest.mark.parametrize(("head", "row"), [("a,time\n", f"b,{BEGIN}\n"), ("", f'{{"time": {BEGIN}}}\n')])
+@pytest.mark.parametrize("end", ["\n", "\n\n", " \n"])
+def test_empty_lines_are_no_rows_and_may_be_at_the_end(tmp_path: Path, head: str, row: str, end: str) -> None:
+    assert read_request_log(write(tmp_path, head + row + end)).rates.tolist() == [1.0]
+    line = 3 if head else 2
+    with pytest.raises(BadSeries, match=f":{line}: 0 fields, an empty line"):
+        read_request_log(write(tmp_path, head + row + end + row))
 
 
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -62,6 +62,11 @@ def test_a_missing_row_and_an_empty_value_stay_missing(tmp_path: Path) -> None:
     assert series.rates[-1] == 0.0
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\n \n", "\n\r\n"])
+def test_empty_lines_at_the_end_are_no_rows(tmp_path: Path, end: str) -> None:
+    assert read_trace(write(tmp_path, f"t_s,value\n0,60\n60,120{end}")).rates.tolist() == [1.0, 2.0]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -80,6 +85,9 @@ def test_a_missing_row_and_an_empty_value_stay_missing(tmp_path: Path) -> None:
         ("t_s,value\n30,1\n", ":2: the first t_s is 30; it must be a multiple"),
         ("t_s,value\n0,1\n60\n", ":3: 1 fields"),
         ("t_s,value\n0,1\n\n60,1\n", ":3: 0 fields"),
+        ("t_s;value\n0;1\n", ":1: found 't_s;value', separated by semicolons; fields are separated by commas"),
+        ("t_s\tvalue\n0\t1\n", ":1: found 't_s\\tvalue', separated by tabs"),
+        ("t_s,value\n0,1\n,\n", ":3: t_s is '', not a number"),
         ("t_s,value\n0,1,2\n", ":2: 3 fields"),
         ("t_s,value\n0,1\n60000000000000,1\n", ":3: t_s 60000000000000 is"),
         ('t_s,value\n0,"1\n', ": cannot be read"),

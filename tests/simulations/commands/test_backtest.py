@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import re
 import shlex
@@ -15,6 +16,9 @@ import numpy as np
 import pytest
 from click.testing import Result
 
+from forecasting.backtest_models import MODELS, About
+from forecasting.errors import NotEnoughHistory
+from forecasting.forecaster import Forecaster
 from simulations.commands.backtest import backtest
 from tests.simulations.commands.conftest import document
 from tests.simulations.commands.test_tune import Rates
@@ -73,6 +77,95 @@ def test_a_library_s_fit_is_stopped_and_said(call: Call, day: Path, tmp_path: Pa
     late = call(backtest, *words, "--fit-limit", "1ms")
     assert late.exit_code == 0
     assert "ets: TimedOut" in late.stderr
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the extra ``models`` and Prophet are not installed."""
+    there = importlib.util.find_spec
+    gone = ("statsforecast", "prophet")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in gone else there(name))
+
+
+@pytest.mark.usefixtures("bare")
+def test_of_all_models_those_without_their_library_are_left_out(
+    call: Call, day: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("competition", "direct", "ets", "sarimax", "unobserved"):  # which take their time
+        monkeypatch.setitem(MODELS, name, MODELS["naive"])
+    result = call(backtest, day, *SHORT, "--model", "all", "--horizon", "5m", "--out", tmp_path, "-o", "json")
+    assert result.exit_code == 0, result.output
+    assert {row["model"] for row in document(result)["rows"]} == set(MODELS) - {"auto-ets", "mstl", "prophet"}
+    said = result.stderr.splitlines()
+    assert said[:3] == [
+        "left out: the model auto-ets needs statsforecast, which is not installed: pip install 'lagcast[models]'",
+        "left out: the model mstl needs statsforecast, which is not installed: pip install 'lagcast[models]'",
+        "left out: the model prophet needs prophet, which is not installed: pip install 'prophet'",
+    ]
+
+
+@pytest.mark.usefixtures("bare")
+@pytest.mark.parametrize("others", [("naive",), ("all",), ()])
+def test_a_model_that_was_named_is_refused_at_once_without_its_library(
+    others: tuple[str, ...], call: Call, day: Path, tmp_path: Path
+) -> None:
+    words = [word for name in (*others, "prophet") for word in ("--model", name)]
+    result = call(backtest, day, *SHORT, *words, "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "prophet needs prophet, which is not installed: pip install 'prophet'" in result.stderr
+    assert "origins" not in result.stderr, "nothing was run"
+
+
+def short_of_history(about: About) -> Forecaster:
+    raise NotEnoughHistory("two weeks are needed")
+
+
+@pytest.mark.parametrize("output", ["table", "json", "csv"])
+def test_a_model_that_cannot_learn_is_a_row_without_figures(
+    output: str, call: Call, day: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "direct", short_of_history)
+    words = (day, *SHORT, "--model", "direct", "--model", "naive", "--horizon", "5m", "--out", tmp_path)
+    result = call(backtest, *words, "-o", output)
+    assert result.exit_code == 0, result.output
+    assert "direct: two weeks are needed\n" in result.stderr
+    assert "too long nothing came" not in result.stderr
+    if output == "json":
+        short, naive = document(result)["rows"]
+        assert (short["model"], short["pinball"], short["fit_seconds"], short["origins"]) == ("direct", None, None, 0)
+        assert naive["pinball"] > 0
+    elif output == "table":
+        assert re.search(r"direct +│ 5m +│ - ", result.stdout)
+
+
+def test_where_no_model_can_learn_each_says_why(
+    call: Call, day: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("direct", "naive"):
+        monkeypatch.setitem(MODELS, name, short_of_history)
+    result = call(backtest, day, *SHORT, "--model", "direct", "--model", "naive", "--out", tmp_path)
+    assert result.exit_code == 2
+    assert "load: direct: two weeks are needed\nload: naive: two weeks are needed\n" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ((), "load: nothing is known of its last 3600 s, which are scored"),
+        ((719,), "load: at no origin there is both a forecast and something known to compare it to"),
+    ],
+)
+def test_where_nothing_can_be_scored_it_is_an_error(
+    known: tuple[int, ...], said: str, call: Call, day: Path, tmp_path: Path
+) -> None:
+    lines = day.read_text().splitlines()
+    for minute in set(range(660, 720)) - set(known):
+        lines[minute + 1] = f"{60 * minute},"
+    day.write_text("\n".join(lines) + "\n")
+    result = call(backtest, day, *SHORT, "--model", "naive", "--horizon", "5m", "--out", tmp_path)
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert not (tmp_path / "backtest.png").exists()
 
 
 def test_prometheus_and_the_resource_s_season_and_lead_time(call: Call, resource: Path, tmp_path: Path) -> None:
