@@ -137,28 +137,37 @@ class NodePlanner:
         """In the order of ``place``, from the shares that the pool's own plan goes by; None where it has no most."""
         if self.pool.max_nodes is None:
             return None
-        needs, ahead = [tick.needs[i] for i in place], tick.ahead
-        hold = self.settings.held_leads * ahead.pod * ahead.dt
-        floors = [self._steadied.floor(now, need.uid, need.floor, hold) for need in needs]
-        claims = [
-            # A GPU that the present needs serves what would be late, whether or not all of it could be in time, for as
-            # long as the need is held.
-            replace(claim, floor=min(floor, claim.most), present=max(claim.present, price * hold / claim.lead))
-            for floor, claim, price in zip(
-                floors,
-                [made.claims[i] for i in place],
-                tick.per_service[place, kernel.PRICE].tolist(),
-                strict=True,
-            )
-        ]
-        shares = Shares(
-            claims,
-            lambda s, counts: made.late(place[s], counts),
-            lambda s, saved: self._steadied.saved(now, needs[s].uid, saved, hold),
-        )
-        state = tick.state
-        nodes = max(self.pool.max_nodes, state.ready + len(state.pending_since))
-        return Division(shares, *_pods(needs), nodes * tick.size, move=True)
+        needs, settings = [tick.needs[i] for i in place], self.settings
+        hold = settings.held_leads * tick.ahead.pod * tick.ahead.dt
+        total = max(self.pool.max_nodes, tick.state.ready + len(tick.state.pending_since)) * tick.size
+        gpus, current, least, most = _pods(needs)
+        free = total - sum([n * one for n, one in zip(least, gpus, strict=True)])
+        lately = settings.full_leads * tick.ahead.pod * tick.ahead.dt
+        for need, low in zip(needs, least, strict=True):
+            # What it can never have here, and what gives no more than fewer do, it does not need.
+            floor = _useful(need, min(need.floor, low + max(free, 0) // need.gpus))
+            self._steadied.take_in(now, need.uid, floor, lately)
+        prices = tick.per_service[place, kernel.PRICE].tolist()
+        # The present is in what is steadied.
+        claims = [replace(made.claims[i], floor=0) for i in place]
+
+        def steady(s: int, saved: Floats) -> tuple[Floats, Floats]:
+            """A GPU that the present needs serves what would be late, whether or not all of it could be in time, for as
+            long as the need is held. Who has it and needs it now and then would want it back: it has it for the lead
+            time besides, in which it would serve nobody then.
+            """
+            uid, lead = needs[s].uid, claims[s].lead
+            late = self._steadied.saved(now, uid, saved, hold)
+            shares, wanted = self._steadied.needed(now, uid, len(saved), hold, settings.full_shift)
+            present = max(claims[s].present * lead, prices[s] * hold)
+            kept = shares.copy()
+            kept[:wanted] = 1.0
+            serves = min(wanted, _useful(needs[s], needs[s].current))
+            kept[:serves] += np.where(shares[:serves] < 1.0, prices[s] * lead / present, 0.0)
+            return late + present * shares, late + present * kept
+
+        shares = Shares(claims, lambda s, counts: made.late(place[s], counts), steady)
+        return Division(shares, gpus, current, least, most, total, move=True)
 
     def _undivided(self, needs: Sequence[ServiceNeed]) -> Division | None:
         """While the nodes are not known: nobody gives up a pod, and what the most nodes have left is shared."""
@@ -384,6 +393,13 @@ def _pods(needs: Sequence[ServiceNeed]) -> tuple[Counts, Counts, Counts, Counts]
     gpus, current = tuple(need.gpus for need in needs), tuple(need.current for need in needs)
     least = tuple(need.least for need in needs)
     return gpus, current, least, tuple(max(need.most, need.least) for need in needs)
+
+
+def _useful(need: ServiceNeed, count: int) -> int:
+    """The fewest pods that give what ``count`` do."""
+    if need.table is None or count >= len(need.table):
+        return count
+    return int(np.searchsorted(need.table, need.table[count] - 1e-9))
 
 
 def _peaks(needed: Floats, first: int, last: int) -> Floats:

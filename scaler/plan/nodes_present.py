@@ -68,17 +68,34 @@ def read(inverse: Floats, share: float) -> float:
 
 
 class Steadied:
-    """What services needed, and what another pod was worth to them, over the time in which a GPU that changes hands
-    serves nobody: what passes sooner is noise, for which none is to change hands.
+    """What services lately needed, and what another pod was worth to them: what passes sooner is noise, for which no
+    GPU is to change hands.
     """
 
     def __init__(self) -> None:
-        self._floors: dict[str, HeldNeed] = {}
+        self._floors: dict[str, deque[tuple[float, int]]] = {}  # unix s, pods
         self._saved: dict[str, tuple[float, Floats]] = {}  # unix s, GPU-seconds by pod
 
-    def floor(self, now: float, uid: str, floor: int, hold: float) -> int:
-        """Take in the floor (pods) of ``now`` (unix s); the largest of the last ``hold`` s."""
-        return int(self._floors.setdefault(uid, HeldNeed()).largest(now, floor, hold))
+    def take_in(self, now: float, uid: str, floor: int, lately: float) -> None:
+        """The ``floor`` (pods) of ``now`` (unix s); those of the last ``lately`` s are remembered."""
+        floors = self._floors.setdefault(uid, deque())
+        if floors and floors[-1][0] > now:  # the clock was set back
+            floors.clear()
+        while floors and floors[0][0] <= now - lately:
+            floors.popleft()
+        floors.append((now, floor))
+
+    def needed(self, now: float, uid: str, most: int, hold: float, shift: float) -> tuple[Floats, int]:
+        """The share of the remembered time in which each of a service's ``most`` pods was needed, and up to which of
+        them it would soon want back one that it gave up: any that was needed, but none above ``shift`` times what the
+        last ``hold`` s needed (and one), for then the load itself is another.
+        """
+        remembered = self._floors[uid]
+        floors = np.minimum(np.array([floor for _, floor in remembered]), most)
+        reached = np.bincount(floors, minlength=most + 1)[::-1].cumsum()[::-1]
+        held = max(floor for then, floor in remembered if then >= now - hold)
+        shares: Floats = reached[1:] / len(floors)
+        return shares, min(int(floors.max()), int(shift * held) + 1)
 
     def saved(self, now: float, uid: str, saved: Floats, hold: float) -> Floats:
         """Take in what each pod saves at ``now`` (unix s), GPU-seconds for each of its GPUs; the mean in which a past

@@ -16,7 +16,9 @@ from scaler.plan.observation import PoolState
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Late = Callable[[int, Sequence[int]], Sequence[float]]  # price (GPU-seconds) of a service's late work, by its pods
-Steady = Callable[[int, Floats], Floats]  # of a service: GPU-seconds that each of its pods saves, for each of its GPUs
+# Of a service: GPU-seconds that each of its pods saves, for each of its GPUs; what one more is taken to save, and what
+# one that it has is.
+Steady = Callable[[int, Floats], tuple[Floats, Floats]]
 
 _TIE = 1e-6  # GPU-seconds: decides only between pods that are worth the same
 
@@ -51,7 +53,7 @@ class Shares:
         self._late = late
         self._steady = steady
         self._lates: list[dict[int, float]] = [{} for _ in claims]
-        self._worths: dict[int, list[float]] = {}
+        self._worths: dict[int, tuple[list[float], list[float]]] = {}  # of one more pod, and of one that is given up
 
     def late(self, service: int, counts: Sequence[int]) -> list[float]:
         """Price of a service's late work with each of ``counts`` pods, ascending."""
@@ -121,24 +123,34 @@ class Shares:
                 number = math.ceil((b.gpus - free) / a.gpus)
                 if gives == gets or gain <= most or number < 1 or given[gives] - number < a.least:
                     continue
-                net = gain - a.gpus * sum(self._worth(gives, given[gives] - i) for i in range(number))
+                net = gain - a.gpus * sum(self._kept(gives, given[gives] - i) for i in range(number))
                 if net > most:
                     most, best = net, (gives, gets, number)
         return best
 
     def _worth(self, s: int, count: int) -> float:
-        """Of a service's pod number ``count``, from 1."""
+        """Of a service's pod number ``count``, from 1, that it gets."""
+        return self._of(s)[0][count - 1]
+
+    def _kept(self, s: int, count: int) -> float:
+        """Of a service's pod number ``count``, from 1, that it has."""
+        return self._of(s)[1][count - 1]
+
+    def _of(self, s: int) -> tuple[list[float], list[float]]:
         if s not in self._worths:
             claim = self.claims[s]
-            points, saved, worths = _near(claim), np.empty(claim.most), np.empty(claim.most)
+            points, saved = _near(claim), np.empty(claim.most)
             present, even = claim.present * claim.lead, _TIE * (float(claim.peak.sum()) / len(claim.peak))
             lates = np.array(self.late(s, points), np.float64)
             _saved(np.array(points), lates, claim.gpus, claim.floor, present, saved)
-            if self._steady is not None:
-                saved = self._steady(s, saved)
-            _worths(saved, claim.gpus, claim.weight, np.sort(claim.peak), even, worths)
-            self._worths[s] = worths.tolist()
-        return self._worths[s][count - 1]
+            peak, made = np.sort(claim.peak), []
+            more, kept = (saved, saved) if self._steady is None else self._steady(s, saved)
+            for one in (more,) if kept is more else (more, kept):
+                worths = np.empty(claim.most)
+                _worths(one, claim.gpus, claim.weight, peak, even, worths)
+                made.append(worths.tolist())
+            self._worths[s] = made[0], made[-1]
+        return self._worths[s]
 
 
 def nothing_late(service: int, counts: Sequence[int]) -> list[float]:

@@ -166,8 +166,9 @@ def test_pods_that_serve_at_once_divide_a_full_pool_too() -> None:
 def lately(steadied: Steadied, now: float, *claims: Claim, saves: Sequence[float]) -> Shares:
     """Each pod of a service saves what ``saves`` says, as ``steadied`` remembers it over 250 s."""
 
-    def steady(s: int, saved: np.ndarray) -> np.ndarray:
-        return steadied.saved(now, str(s), saved, 250.0)
+    def steady(s: int, saved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mean = steadied.saved(now, str(s), saved, 250.0)
+        return mean, mean
 
     return Shares(claims, lambda s, counts: [saves[s] * (claims[s].most - n) for n in counts], steady)
 
@@ -222,3 +223,32 @@ def test_a_pool_that_has_been_full_for_long_is_divided_as_one_that_is_full_now(
         divided = [[division.divided((24, 24), others) for others in range(24)] for _ in range(2)]
         first = first or divided[0]
         assert divided == [first, first]
+
+
+def test_a_pod_is_wanted_back_that_was_needed_of_late_unless_the_load_is_another() -> None:
+    steadied, hold = Steadied(), 300.0
+    for tick in range(40):
+        steadied.take_in(NOW + TICK * tick, "a", 14 if tick % 4 == 0 else 12, 1200.0)
+    shares, wanted = steadied.needed(NOW + TICK * 39, "a", 20, hold, 1.5)
+    assert shares.tolist() == pytest.approx([1.0] * 12 + [0.25] * 2 + [0.0] * 6)
+    assert wanted == 14
+    for tick in range(40, 61):
+        steadied.take_in(NOW + TICK * tick, "a", 2, 1200.0)
+    shares, wanted = steadied.needed(NOW + TICK * 60, "a", 20, hold, 1.5)
+    assert wanted == 4
+    assert shares[11] == pytest.approx(40 / 61)
+    steadied.take_in(NOW, "a", 3, 1200.0)  # the clock was set back
+    assert steadied.needed(NOW, "a", 20, hold, 1.5)[1] == 3
+
+
+@pytest.mark.parametrize(("saves", "divided"), [(200.0, (5, 5)), (220.0, (0, 10))])
+def test_a_pod_that_is_kept_is_worth_more_than_one_that_is_taken(saves: float, divided: tuple[int, int]) -> None:
+    """Each pod of the first saves 50, 60 more to keep it; a move costs its lead time, 100."""
+
+    def steady(s: int, saved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return saved, saved + 60.0
+
+    def late(s: int, counts: Sequence[int]) -> list[float]:
+        return [(50.0, saves)[s] * (20 - n) for n in counts]
+
+    assert Shares([claim(), claim()], late, steady).divide(10, (5, 5), move=True) == divided
