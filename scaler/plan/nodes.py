@@ -75,6 +75,8 @@ class NodePlanner:
         self._inverses = Inverses()
         self._steadied = Steadied()
         self._looked = 0  # steps, at the last tick
+        self._ready: int | None = None  # nodes, at the last tick
+        self._came = 0.0  # unix s at which there last were more
 
     @property
     def looked(self) -> float:
@@ -93,6 +95,7 @@ class NodePlanner:
         if (old.pool.size, old.pool.lead_time) == (self.pool.size, self.pool.lead_time):
             self._leads.take_over(old._leads)
             self._present, self._steadied = old._present, old._steadied
+            self._ready, self._came = old._ready, old._came
 
     @property
     def lead_time(self) -> float:
@@ -115,6 +118,9 @@ class NodePlanner:
             return PoolPlan(state.occupied + len(state.pending_since), (), (Reason.STEADY,), 0)
         order = sorted(range(len(needs)), key=lambda i: (needs[i].slack, -needs[i].price))
         tick = self._take_in(now, state, [needs[i] for i in order])
+        if self._ready is not None and state.ready > self._ready:
+            self._came = now
+        self._ready = state.ready
         capacity = self._capacity(tick)
         shares = Shares(self._claims(tick, 0, tick.ahead.idle), self._late(tick, capacity[1]))
         floor, replicas, reasons, kept, ordered = self._plan(now, tick, capacity[0], shares)
@@ -122,8 +128,11 @@ class NodePlanner:
         place = [order.index(i) for i in range(len(needs))]
         counts = tuple([replicas[i] for i in place])
         waiting = tuple([_waiting(tick, i) for i in place])
-        division = self._division(now, tick, place, shares)
-        if division is not None and state.ready >= tick.most:
+        missing = self._missing(now, state)
+        if missing:  # no service gets what does not come
+            shares = Shares(shares.claims, self._late(tick, np.zeros_like(capacity[1])))
+        division = self._division(now, tick, place, shares, missing)
+        if division is not None and (state.ready >= tick.most or division.total <= state.ready * tick.size):
             # No node can come: what each service asks for is known before its own rules, and does it not fit, the
             # nodes are shared by what was worth most over a while.
             asked = [max(min(need.asked, need.most), need.least) for need in needs]
@@ -133,13 +142,24 @@ class NodePlanner:
 
     # --- a full pool
 
-    def _division(self, now: float, tick: _Tick, place: Sequence[int], made: Shares) -> Division | None:
-        """In the order of ``place``, from the shares that the pool's own plan goes by; None where it has no most."""
+    def _missing(self, now: float, state: PoolState) -> int:
+        """Nodes on their way that do not come, as where a cloud has no GPUs left: after ``overdue`` lead times without
+        any that became Ready. Where nodes come for pending pods only, those have to go on waiting for them.
+        """
+        if not self.pool.enforced:
+            return 0
+        lasts = self.settings.overdue * self._leads.node_surely
+        return sum([now - max(since, self._came) > lasts for since in state.pending_since])
+
+    def _division(self, now: float, tick: _Tick, place: Sequence[int], made: Shares, missing: int) -> Division | None:
+        """In the order of ``place``, from the shares that the pool's own plan goes by; None where it has no most.
+        ``missing`` nodes do not come, and so would none that were ordered now."""
         if self.pool.max_nodes is None:
             return None
         needs, settings = [tick.needs[i] for i in place], self.settings
         hold = settings.held_leads * tick.ahead.pod * tick.ahead.dt
-        total = max(self.pool.max_nodes, tick.state.ready + len(tick.state.pending_since)) * tick.size
+        paid = tick.state.ready + len(tick.state.pending_since)
+        total = (paid - missing if missing else max(self.pool.max_nodes, paid)) * tick.size
         gpus, current, least, most = _pods(needs)
         free = total - sum([n * one for n, one in zip(least, gpus, strict=True)])
         lately = settings.full_leads * tick.ahead.pod * tick.ahead.dt

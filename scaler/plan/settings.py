@@ -69,6 +69,7 @@ class NodeSettings:
     present: float = 0.9  # share of the newest level that is always served: less than 1, as the level is noisy
     lately: float = 60.0  # s whose mean level is taken to go on until a new node serves: a burst is long over then
     held_leads: float = 2.5  # lead times, node and pod, that the present's largest need stands: jumps come in groups
+    overdue: float = 2.0  # lead times of a node after which one is not counted on, until another comes: out of GPUs
     full_leads: float = 10.0  # of pods, that a full pool looks back: less is noise, more is slow where load moves
     full_shift: float = 1.5  # a need that fell by more than this factor is no noise, and its pods are free at once
     steps: int = 120  # of the rollout, at most

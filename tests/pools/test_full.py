@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -138,6 +139,34 @@ def test_gpus_change_hands_where_the_load_does(
     assert ready(b)[0] < takes
     b.run(16)
     assert ready(b)[0] >= takes
+
+
+def test_nodes_that_do_not_come_are_not_shared_out(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cloud has no GPUs left for the nodes 4 to 6, until one comes after 20 minutes; both need 16 of 24."""
+    monkeypatch.setattr("tests.pools.made.PARTITIONS", 960)
+    leads = iter([1200.0])
+    b = bench(
+        {"a": needs(16), "b": needs(16)},
+        pool(nodes={"min": 1, "max": 6}),
+        nodes=GPUS // 8,
+        replicas=10,
+        resources=[service("a", 10.0), service("b")],
+        rate=RATE,
+        node_lead_time=lambda: next(leads, math.inf),
+    )
+    b.run(50)
+    assert ready(b) == (16, 8)
+    assert sum(desired(b)) > GPUS, "twice their lead time has not passed"
+    b.run(20)
+    assert sum(desired(b)) == GPUS
+    assert ready(b)[0] > 16, "what waits of the heavy one's is served by the other's"
+    row = b.tick()
+    assert row is not None
+    assert row.nodes == 6, "those that are on their way stay asked for, and count"
+    b.run(14)
+    assert sum(desired(b)) > GPUS + 8, "one came, and so may the others"
 
 
 def test_nothing_is_taken_from_who_is_not_known(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
