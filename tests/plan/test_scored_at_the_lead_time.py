@@ -75,6 +75,7 @@ def test_it_stays_so_for_a_model_that_takes_over(event: Callable[[Foresight], No
     assert scored_at(made) == 480.0
 
 
+@pytest.mark.slow
 def test_it_stays_so_when_the_lead_time_is_learned_while_a_fit_runs() -> None:
     copy = pickle.loads(pickle.dumps(default_competition(60.0, DECLARED)))  # what a fit elsewhere works on
     copy.fit(_history(10 * DAY))
