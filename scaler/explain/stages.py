@@ -158,10 +158,9 @@ def _capacity(facts: Facts) -> Stage:
 
 
 def _lead_time(facts: Facts) -> Stage:
-    learned, pool = facts.decision.numbers.lead_time, facts.service.pool
-    declared, where = facts.service.lead_time, ""
-    if pool is not None:  # what was learned is the pod's part
-        declared, where = declared - pool.lead_time, f" where a node has room; a node takes {pool.lead_time:.0f} s more"
+    learned, declared = facts.decision.numbers.lead_time, facts.service.pod_lead_time
+    node = facts.service.node_lead_time
+    where = f" where a node has room; a node takes {node:.0f} s more" if node else ""
     numbers = (Quantity("lead time", learned, "s", f"95 % point of what was learned; declared {declared:g} s{where}"),)
     if learned is None:
         sentence = f"A replica asked for now is taken to serve in {declared:.0f} s, as declared{where}."

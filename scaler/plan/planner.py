@@ -55,8 +55,7 @@ class ServicePlanner:
             service.max_replicas, settings.split_memory_ticks * service.tick, settings.split_change
         )
         self._unlearned: deque[tuple[str, float]] = deque(maxlen=UPDATED)  # pods of rolling updates: name, Ready at
-        self._node = 0.0 if service.pool is None else service.pool.lead_time
-        declared = max(service.lead_time - self._node, service.tick)
+        declared = max(service.pod_lead_time, service.tick)
         self._lead_times = LeadTimes(declared, settings.lead_prior, settings.lead_samples, settings.join)
         self._replicas: ReplicaState | None = None
         self._changed_at = -math.inf  # unix s of the last change of membership
@@ -103,7 +102,9 @@ class ServicePlanner:
         where somebody asks for it. Never raises for what a source or a forecaster does.
         """
         seen = self._take_in(now, observed)
-        self.limits = self._schedule.limits(now, self.leads.quantile(0.95) + self._node + self.service.tick)
+        self.limits = self._schedule.limits(
+            now, self.leads.quantile(0.95) + self.service.node_lead_time + self.service.tick
+        )
         replicas = self._replicas
         standing = None if replicas is None else standing_of(replicas, now)
         latency = observed.latency.value if observed.latency is not None and observed.latency.fresh else None
@@ -227,7 +228,7 @@ class ServicePlanner:
         elif observed.lead_times:
             told = [pod for pod in observed.lead_times if (pod.pod, pod.ready_at) not in self._unlearned]
             self._lead_times.learn(told)
-            self._foresight.aim(self.service.lead_time, self.leads.quantile(0.5) + self._node)
+            self._foresight.aim(self.service.lead_time, self.leads.quantile(0.5) + self.service.node_lead_time)
         progress, fresh = None, None
         if observed.offsets.fresh and observed.offsets.value is not None:
             fresh = observed.offsets.value

@@ -32,3 +32,13 @@ class Service:
     weight: float = 1.0  # of its lateness against other services' where the pool is full
     schedule: tuple[Window, ...] = ()  # narrower limits at some times
     fallback: FallbackRule | None = None  # what to raise the count to while the load is not known; None: hold it
+
+    @property
+    def node_lead_time(self) -> float:
+        """s of the lead time that is a node's, as its pool declares it; 0 where there is none."""
+        return 0.0 if self.pool is None else self.pool.lead_time
+
+    @property
+    def pod_lead_time(self) -> float:
+        """s of the lead time that is left where a node has room, as declared."""
+        return self.lead_time - self.node_lead_time

@@ -9,7 +9,7 @@ import click
 
 from simulations.bench_defaults import DefaultsJob, candidates, days_before, defaults_tables, run_all
 from simulations.commands.bars import Bars
-from simulations.commands.shell import alone_option, results_options, told
+from simulations.commands.shell import results_options, told
 from simulations.commands.tables import show
 from simulations.executor import make_executor
 from simulations.results_page import command_of, page_ready, repeated, section, write_section
@@ -20,7 +20,9 @@ SECTION = "defaults"
 
 
 @click.command()
-@alone_option
+@click.option(
+    "--scenario", "scenarios", multiple=True, type=click.Choice(("pods", "nodes")), help="Only these.  [default: both]"
+)
 @results_options
 def bench_defaults(
     scenarios: Sequence[str],

@@ -20,6 +20,7 @@ from simulations.bench_rubbish import (
 from simulations.commands.bars import Bars
 from simulations.commands.shell import results_options, told
 from simulations.commands.tables import show
+from simulations.errors import BadSetting
 from simulations.executor import make_executor
 from simulations.results_page import command_of, page_ready, repeated, section, write_section
 from simulations.scenarios import cells
@@ -37,7 +38,6 @@ TRACES = tuple(dict.fromkeys(c.trace for c in cells((0,)) if c.scenario != "pool
     "scenarios",
     multiple=True,
     type=click.Choice(("pods", "nodes", "pool")),
-    default=ALONE,
     help="Only these.  [default: pods and nodes; days of the pool are long, and it takes many of them to tell]",
 )
 @click.option("--trace", "traces", multiple=True, type=click.Choice(TRACES), help="Only these.  [default: all]")
@@ -76,7 +76,12 @@ def bench_rubbish(
     with told():
         if write is not None:
             page_ready(write, SECTION)
-        jobs = jobs_of(chosen_cells(scenarios, traces, seeds), [Wrong(w) for w in wrongs] or list(Wrong))
+        on = chosen_cells(scenarios or ALONE, traces, seeds)
+        if not on:
+            raise BadSetting(
+                f"--trace: {', '.join(traces)}: no cell of pool has it alone; leave out --trace, or the pool"
+            )
+        jobs = jobs_of(on, [Wrong(w) for w in wrongs] or list(Wrong))
         store = Store(out / "results", lambda text: click.echo(text, err=True))
         with make_executor(executor, workers, ray_address) as pool, Bars() as bars:
             found = dict(run_all(jobs, rubbish_version(), store, pool, bars.show))
@@ -85,9 +90,7 @@ def bench_rubbish(
         judged = judge(found)
         table = rubbish_table(judged)
         if write is not None:
-            chosen = repeated(
-                {"--scenario": scenarios if scenarios != ALONE else (), "--trace": traces, "--wrong": wrongs}
-            )
+            chosen = repeated({"--scenario": scenarios, "--trace": traces, "--wrong": wrongs})
             words = [*chosen, "--seeds", str(seeds), "--most-seeds", str(most_seeds)]
             command = command_of("bench_rubbish", words, write)
             about = f"{len(judged)} cells, of which {sum(one.met for one in judged)} are met."

@@ -87,11 +87,6 @@ def executor_options(command: F) -> F:
     return command
 
 
-alone_option = click.option(
-    "--scenario", "scenarios", multiple=True, type=click.Choice(("pods", "nodes")), help="Only these.  [default: both]"
-)
-
-
 def results_options(command: F) -> F:
     """Where a benchmark's results are kept and shown, and where its runs are made."""
     for option in (

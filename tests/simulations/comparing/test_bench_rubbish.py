@@ -178,3 +178,10 @@ def test_the_command_fails_where_a_cell_is_beyond_the_limits(
     assert result.exit_code == code, result.output
     assert "history shuffled" in result.stdout
     assert "Never worse than reactive" in page.read_text(encoding="utf-8")
+
+
+def test_a_trace_that_no_cell_has_is_refused_and_not_found_to_be_fine(tmp_path: Path) -> None:
+    given = ["--scenario", "pool", "--trace", "worldcup98", "--out", f"{tmp_path}"]
+    result = CliRunner().invoke(command.bench_rubbish, given)
+    assert result.exit_code == 2, result.output
+    assert "--trace: worldcup98" in result.output
