@@ -320,7 +320,7 @@ def test_order_zeros_and_the_lower_half_stay(seed: int, count: int, factors: lis
 def test_where_more_is_emptied_order_and_zeros_stay(
     seed: int, count: int, quiet: float, nothing: float, factors: list[float], step: float
 ):
-    """As above, but for the lower half: it stays, or becomes nothing."""
+    """As above, but for the lower half: it stays, or becomes nothing, and that only where nothing is the likelier."""
     feedback = Feedback(step, round(1800 / step))
     feedback.factors.always[:] = factors
     feedback.factors.nothing[:] = nothing
@@ -333,7 +333,8 @@ def test_where_more_is_emptied_order_and_zeros_stay(
     order = np.argsort(before, kind="stable")
     assert (np.diff(after[order]) >= -1e-3).all()
     emptied = (paths == 0).all(axis=1)
-    assert 2 * np.count_nonzero(before == 0) > count or not emptied[before > 0].any()
+    none = before < np.float32(0.5 / (feedback.width * step))  # less than half a request in the window
+    assert 2 * np.count_nonzero(none) > count or not emptied[before > 0].any()
     lower = (before <= np.median(before) * (1 - 1e-6)) & ~emptied
     np.testing.assert_array_equal(drawn[lower], paths[lower])
     assert (paths[drawn == 0] == 0).all()
