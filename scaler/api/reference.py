@@ -55,7 +55,8 @@ _ENDLESS = 2**53  # a bound of the wire's, and of no interest
 
 _STATUS = """
 `kubectl get predictivescalers -o wide` shows the most of it. Numbers are rounded to two digits; what is not known is
-left out. The status is written at once when the desired count or a condition changes, otherwise at most once a minute.
+left out. The status is written at once when the desired count, a condition, or a pool's Ready or pending nodes change,
+otherwise at most once a minute.
 """
 
 _REASONS = """

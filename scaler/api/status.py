@@ -144,9 +144,9 @@ class ScalerStatus(Model):
     )
 
     @property
-    def desired(self) -> int | None:
-        """The count that was decided."""
-        return self.desired_replicas
+    def counts(self) -> tuple[int | None, ...]:
+        """What an operator waits for: the count that was decided."""
+        return (self.desired_replicas,)
 
 
 class PoolStatus(Model):
@@ -186,6 +186,6 @@ class PoolStatus(Model):
     )
 
     @property
-    def desired(self) -> int | None:
-        """The count that was decided."""
-        return self.desired_nodes
+    def counts(self) -> tuple[int | None, ...]:
+        """What an operator waits for: the count that was decided, and the nodes that come."""
+        return (self.desired_nodes, self.ready_nodes, self.pending_nodes)

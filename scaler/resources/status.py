@@ -76,7 +76,7 @@ class Status(Protocol):
     @property
     def observed_generation(self) -> int | None: ...
     @property
-    def desired(self) -> int | None: ...
+    def counts(self) -> tuple[int | None, ...]: ...
     @property
     def conditions(self) -> list[Condition]: ...
 
@@ -97,8 +97,8 @@ class Written:
 
 
 def due(last: Written | None, fresh: ScalerStatus | PoolStatus, now: float) -> bool:
-    """Whether ``fresh`` is to be written at ``now`` (unix s): at once when the desired count or a condition changed,
-    once in ``REST`` when only numbers did, never when nothing did.
+    """Whether ``fresh`` is to be written at ``now`` (unix s): at once when a condition or one of its ``counts``
+    changed, once in ``REST`` when only other numbers did, never when nothing did.
     """
     if last is None or _urgent(last.status) != _urgent(fresh):
         return True
@@ -109,7 +109,7 @@ def due(last: Written | None, fresh: ScalerStatus | PoolStatus, now: float) -> b
 def _urgent(status: Status) -> tuple[Any, ...]:
     return (
         status.observed_generation,
-        status.desired,
+        status.counts,
         tuple((c.type, c.status, c.reason) for c in status.conditions),
     )
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from scaler.act.order import Outcome
 from scaler.api.crd import SCALER, schema
-from scaler.api.status import Condition, ConditionType, Refusal, ScalerStatus, Truth
+from scaler.api.status import Condition, ConditionType, PoolStatus, Refusal, ScalerStatus, Truth
 from scaler.plan.decision import Numbers
 from scaler.plan.observation import Freshness, Reading
 from scaler.plan.reasons import Reason
@@ -239,6 +239,12 @@ class TestWhenItIsWritten:
 
     def test_the_desired_count_does_not_wait(self) -> None:
         assert due(self.last, of_row(row(desired=10), self.stands, NOW), NOW + 1)
+
+    def test_nodes_that_come_do_not_wait(self) -> None:
+        """Who scales a pool out looks at it for minutes, and sees what it costs."""
+        last = Written(PoolStatus(desiredNodes=4, readyNodes=1, pendingNodes=3, emptyNodes=0), NOW)
+        assert due(last, PoolStatus(desiredNodes=4, readyNodes=2, pendingNodes=2, emptyNodes=0), NOW + 1)
+        assert not due(last, PoolStatus(desiredNodes=4, readyNodes=1, pendingNodes=3, emptyNodes=1), NOW + 1)
 
     def test_a_condition_does_not_wait(self) -> None:
         assert due(self.last, of_row(row(Reason.FORECAST, Reason.MAX_REPLICAS), self.stands, NOW), NOW + 1)
