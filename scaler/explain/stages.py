@@ -250,6 +250,7 @@ def _limits(facts: Facts) -> Stage:
 def _nodes(pool: Pool) -> Stage:
     """What the plan of the whole pool came to: for all services on it together."""
     d, age = pool.decision, _age(pool.source, pool.decision.time)
+    middle, high = (None, None) if d.needed is None else (round(gpus, 1) for gpus in d.needed)
     numbers = (
         Quantity("pool", pool.name),
         Quantity(f"{pool.source.name} age", round(age, 3), "s", f"{pool.source.freshness}"),
@@ -257,6 +258,8 @@ def _nodes(pool: Pool) -> Stage:
         Quantity("pending nodes", pool.pending, "nodes", "asked for, not Ready"),
         Quantity("empty nodes", pool.empty, "nodes", "Ready, without a pod"),
         Quantity("nodes to keep", d.kept, "nodes", "of the Ready ones"),
+        Quantity("needed then", middle, "GPUs", "by all services when a node ordered now serves: the median path"),
+        Quantity("needed at most", high, "GPUs", "95 % of the paths"),
         Quantity("nodes to order", d.ordered, "nodes", "for what comes within the node lead time"),
         Quantity("least nodes written", pool.written, "nodes", "until now"),
         Quantity("least nodes", d.floor, "nodes", "to be written"),

@@ -79,6 +79,8 @@ class PoolDecision:
     kept: int | None = None  # Ready nodes that stay filled; None: not known
     ordered: int = 0  # new nodes
     lead_time: float | None = None  # s from asked for to Ready, the 95 % point of what was learned
+    # GPUs that all services need when a node ordered now serves: the median path, and 95 % of the paths at most.
+    needed: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

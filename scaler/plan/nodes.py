@@ -138,7 +138,8 @@ class NodePlanner:
             asked = [max(min(need.asked, need.most), need.least) for need in needs]
             if not division.fits(asked, others):
                 counts = division.divided(division.most, others)
-        return PoolPlan(floor, counts, reasons, kept, ordered, waiting=waiting, division=division)
+        needed = kernel.needed_at(tick.needed.until(tick.ahead.node), tick.ahead.node - 1)
+        return PoolPlan(floor, counts, reasons, kept, ordered, needed=needed, waiting=waiting, division=division)
 
     # --- a full pool
 

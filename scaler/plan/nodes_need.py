@@ -82,5 +82,6 @@ class PoolPlan:
     kept: int | None = None
     ordered: int = 0
     vacate: bool = True  # deletion costs are to empty the emptiest node first
+    needed: tuple[float, float] | None = None  # GPUs, as PoolDecision has them; None: not known
     waiting: tuple[int, ...] = ()  # replicas of each service that no node has room for; empty: not known
     division: Division | None = field(default=None, compare=False, repr=False)  # None: the pool has no most

@@ -44,7 +44,9 @@ class PooledPlan:
         plan = self.planner.step(now, observed, needs, others)
         floor = plan.floor if len(needs) == len(self._services) else None
         lead = self.planner.lead_time
-        decision = PoolDecision(self.spec.uid, now, floor, plan.reasons, plan.vacate, plan.kept, plan.ordered, lead)
+        decision = PoolDecision(
+            self.spec.uid, now, floor, plan.reasons, plan.vacate, plan.kept, plan.ordered, lead, plan.needed
+        )
         return PooledAnswer(decision, uids, plan, gpus)
 
 

@@ -93,5 +93,5 @@ def pool(**changes: Any) -> Pool:
     """Four nodes, of which three are kept and one is empty; two more are ordered."""
     state = PoolState(ready=4, pending_since=(NOW - 60.0,), empty=1, floor=4)
     given: dict[str, Any] = {"uid": "p1", "time": NOW, "floor": 5, "reasons": (Reason.FORECAST, Reason.MAX_NODES)}
-    made = PoolDecision(**{**given, "kept": 3, "ordered": 2, "lead_time": 300.0, **changes})
+    made = PoolDecision(**{**given, "kept": 3, "ordered": 2, "lead_time": 300.0, "needed": (29.04, 38.0), **changes})
     return pool_of("gpus", PoolObservation("p1", Reading(state, NOW - 2.0, Freshness.FRESH)), made)

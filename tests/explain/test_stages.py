@@ -50,6 +50,8 @@ def test_the_plan_of_the_pool_is_told_of_each_service_on_it() -> None:
         "pending nodes": 1,
         "empty nodes": 1,
         "nodes to keep": 3,
+        "needed then": 29.0,
+        "needed at most": 38.0,
         "nodes to order": 2,
         "least nodes written": 4,
         "least nodes": 5,

@@ -31,6 +31,23 @@ def test_a_jump_is_ordered_for_when_a_new_node_would_be_in_time_and_not_before()
     assert plan.reasons == (Reason.FORECAST,)
 
 
+def test_what_is_needed_when_a_node_ordered_now_serves_is_told_of_all_services_together() -> None:
+    """Of two services one in ten paths jumps, never of both on the same path: beyond 95 % of the paths each alone has
+    its jump, and all together, too."""
+    calm, rising = steady(14.0), jump(14.0, 30.0, NODE)
+    assert decide(2, need(rising, 16)).needed == (pytest.approx(30.0), pytest.approx(30.0))
+    first, second = calm.copy(), calm.copy()
+    first[:2], second[2:4] = rising[:2], rising[:2]
+    both = decide(4, need(first, 16), need(second, 16, uid="two"))
+    assert both.needed is not None
+    middle, high = both.needed
+    assert middle == pytest.approx(28.0)
+    alone = decide(2, need(first, 16)).needed
+    assert alone is not None
+    assert high - middle == pytest.approx(alone[1] - alone[0])
+    assert high - middle >= 16.0
+
+
 def test_where_the_count_is_written_pods_do_not_wait_for_the_nodes_that_come() -> None:
     """The same two nodes are ordered; their pods are asked for when they are Ready."""
     written = replace(POOL, enforced=True)
