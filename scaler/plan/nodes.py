@@ -58,6 +58,11 @@ class _Tick:
     size: int  # GPUs of a node that pods can fill
 
     @property
+    def standing(self) -> list[int]:
+        """Pods of each service that have a node."""
+        return [min(n.ready, n.current) + len(ages) for n, ages in zip(self.needs, self.placed.ages, strict=True)]
+
+    @property
     def paid(self) -> int:
         return self.state.ready + len(self.booting)
 
@@ -337,7 +342,7 @@ class NodePlanner:
 
     def _keep(self, tick: _Tick, shares: Shares, least: int) -> tuple[int, tuple[int, ...]]:
         """Nodes that stay filled, and the pods on them."""
-        ahead, counts, kept = tick.ahead, [need.current for need in tick.needs], tick.state.ready
+        ahead, counts, kept = tick.ahead, tick.standing, tick.state.ready
         if least < kept:
             peak = _peaks(tick.needed.until(ahead.idle), 0, ahead.idle)
             window, tolerated = ahead.pod * ahead.dt, self._tolerated(tick, ahead.pod).tolist()
@@ -380,19 +385,26 @@ class NodePlanner:
         """Replicas that fill ``nodes``, those that wait for a node included; at least ``counts``, which have one."""
         claims = self._claims(tick, tick.ahead.first, tick.ahead.end, counts)
         shares = Shares(claims, nothing_late)  # on a node that boots they change no lateness yet
-        return shares.divide(nodes * tick.size, [need.current for need in tick.needs], move=False)
+        filled = shares.divide(nodes * tick.size, [need.current for need in tick.needs], move=False)
+        pairs = list(zip(counts, tick.standing, strict=True))
+        if not any(count > stands for count, stands in pairs):
+            return filled
+        # A GPU changes hands now. The first pods that go are those without a node: who gives one up keeps none of them.
+        return tuple([count if count < stands else n for n, (count, stands) in zip(filled, pairs, strict=True)])
 
     def _claims(self, tick: _Tick, first: int, last: int, held: Sequence[int] | None = None) -> list[Claim]:
         """With the peaks of the steps [first, last); each service has ``held`` pods at least, even above its most."""
         shared = len(tick.needs) > 1  # else one gets all
         held = held or [0] * len(tick.needs)
         claims = []
-        for s, (need, (least, floor, most)) in enumerate(zip(tick.needs, tick.bounds, strict=True)):
+        for s, (need, stands, (least, floor, most)) in enumerate(
+            zip(tick.needs, tick.standing, tick.bounds, strict=True)
+        ):
             least_held, most_held = max(least, held[s]), max(most, held[s])
             # Of all steps, which most pools look at next, see `_fill`.
             peak = _peaks(tick.needed.until(tick.ahead.end)[s : s + 1], first, last) if shared else _NOTHING
             lead = self._leads.pods.surely[s]
-            claims.append(Claim(need.gpus, least_held, floor, most_held, need.weight, lead, peak, need.current))
+            claims.append(Claim(need.gpus, least_held, floor, most_held, need.weight, lead, peak, stands))
         return claims
 
     def _tolerated(self, tick: _Tick, steps: int) -> Floats:

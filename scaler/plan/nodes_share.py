@@ -34,7 +34,7 @@ class Claim:
     weight: float
     lead: float  # s a pod takes to serve: what moving a GPU to it costs
     peak: Floats  # [N] GPUs: the most that each path needs
-    now: int  # pods there are
+    now: int  # pods that have a node
     present: float = 2.0  # leads that a GPU is worth which the present needs, besides: to be replaced takes that
 
 

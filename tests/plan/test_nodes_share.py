@@ -46,6 +46,26 @@ def test_a_node_that_one_gives_up_is_taken_by_the_other() -> None:
     assert plan.replicas[1] >= 32
 
 
+def booting(quiet: float, loud: float, backlog: float) -> Sequence[int]:
+    """Replicas where three nodes are Ready and three are on their way, for which pods of both wait: one stands on 18
+    GPUs, the other on 6."""
+    waiting = (NOW - 60.0,) * 12
+    one = need(steady(quiet), 30, ready=18, pending_since=waiting)
+    two = need(steady(loud), 18, ready=6, pending_since=waiting, uid="two", backlog=backlog, floor=min(round(loud), 18))
+    return decide(3, one, two, pending=[60.0] * 3).replicas
+
+
+def test_while_nodes_boot_what_another_one_needs_now_is_given_up_and_not_hidden_behind_pods_that_wait() -> None:
+    """Of a service's pods those without a node go first: as long as it has any, none of its GPUs is free."""
+    quiet, loud = booting(4.0, 19.0, backlog=500.0)
+    assert 4 <= quiet < 18
+    assert loud >= 18
+
+
+def test_while_nodes_boot_the_pods_that_wait_for_them_stay_where_no_gpu_changes_hands() -> None:
+    assert booting(17.0, 5.0, backlog=0.0) == (30, 18)
+
+
 def test_the_answer_is_in_the_order_of_the_needs_whoever_is_the_least_patient() -> None:
     small, large = need(steady(3.0), 4, slack=600.0), need(steady(25.0), 28, uid="two")
     assert decide(4, small, large).replicas == decide(4, large, small).replicas[::-1]
