@@ -48,6 +48,7 @@ class _Tick:
     needs: Sequence[ServiceNeed]
     ahead: Ahead
     placed: Placed
+    standing: list[int]  # pods of each service that have a node
     booting: Floats  # s: ages of the nodes that are on their way, the oldest first
     needed: Needed
     inverses: list[Floats]
@@ -56,11 +57,6 @@ class _Tick:
     gpus: int  # that the most pods of all services take
     most: int  # nodes
     size: int  # GPUs of a node that pods can fill
-
-    @property
-    def standing(self) -> list[int]:
-        """Pods of each service that have a node."""
-        return [min(n.ready, n.current) + len(ages) for n, ages in zip(self.needs, self.placed.ages, strict=True)]
 
     @property
     def paid(self) -> int:
@@ -226,12 +222,15 @@ class NodePlanner:
             backlog, serving = need.backlog * need.gpus / need.rate, min(need.ready, need.current)
             rows.append((backlog, need.slack, need.price * need.rate, need.gpus, serving))
         placed = self._placement.follow(now, room, needs)
+        standing = [min(n.ready, n.current) + len(ages) for n, ages in zip(needs, placed.ages, strict=True)]
         most = -(-gpus // size)
         if self.pool.max_nodes is not None:
             most = min(most, self.pool.max_nodes)
         booting = self._booting(now, state, placed, most, size)
         needed, per_service = Needed(needs, inverses, ahead, self.settings), np.array(rows, np.float64)
-        return _Tick(state, needs, ahead, placed, booting, needed, inverses, per_service, bounds, gpus, most, size)
+        return _Tick(
+            state, needs, ahead, placed, standing, booting, needed, inverses, per_service, bounds, gpus, most, size
+        )
 
     def _booting(self, now: float, state: PoolState, placed: Placed, most: int, size: int) -> Floats:
         """Rule 3: nodes on their way, those that an autoscaler has yet to ask for included: pods wait for them."""
