@@ -74,8 +74,9 @@ def bench_rubbish(
     Exit codes: 0 nowhere worse; 1 somewhere, or an error that the message explains; 2 wrong usage; 130 interrupted.
     """
     with told():
+        name = " ".join([SECTION, *repeated({"--scenario": scenarios})])
         if write is not None:
-            page_ready(write, SECTION)
+            page_ready(write, name)
         on = chosen_cells(scenarios or ALONE, traces, seeds)
         if not on:
             raise BadSetting(
@@ -94,7 +95,8 @@ def bench_rubbish(
             words = [*chosen, "--seeds", str(seeds), "--most-seeds", str(most_seeds)]
             command = command_of("bench_rubbish", words, write)
             about = f"{len(judged)} cells, of which {sum(one.met for one in judged)} are met."
-            write_section(write, SECTION, section("Never worse than reactive", command, version(), about, [table]))
+            title = ", ".join(["Never worse than reactive", *scenarios])
+            write_section(write, name, section(title, command, version(), about, [table]))
         show([table], output)
     if not all(one.met for one in judged):
         sys.exit(1)

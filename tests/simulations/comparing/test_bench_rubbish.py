@@ -174,10 +174,13 @@ def test_the_command_fails_where_a_cell_is_beyond_the_limits(
     ours, without = Day((0.99,), cost), Day((0.99,), 100.0)
     monkeypatch.setattr(command, "run_all", lambda *_: found((ours, ours), (without, without)))
     page = tmp_path / "results.md"
-    result = CliRunner().invoke(command.bench_rubbish, ["--out", f"{tmp_path}", "--write", f"{page}", "--workers", "1"])
+    given = ["--out", f"{tmp_path}", "--write", f"{page}", "--workers", "1"]
+    result = CliRunner().invoke(command.bench_rubbish, given)
     assert result.exit_code == code, result.output
     assert "history shuffled" in result.stdout
-    assert "Never worse than reactive" in page.read_text(encoding="utf-8")
+    CliRunner().invoke(command.bench_rubbish, ["--scenario", "pool", *given])
+    titles = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("## ")]
+    assert titles == ["## Never worse than reactive", "## Never worse than reactive, pool"], "one leaves the other"
 
 
 def test_a_trace_that_no_cell_has_is_refused_and_not_found_to_be_fine(tmp_path: Path) -> None:
