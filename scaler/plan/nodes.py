@@ -386,7 +386,8 @@ class NodePlanner:
         shares = Shares(claims, nothing_late)  # on a node that boots they change no lateness yet
         filled = shares.divide(nodes * tick.size, [need.current for need in tick.needs], move=False)
         pairs = list(zip(counts, tick.standing, strict=True))
-        if not any(count > stands for count, stands in pairs):
+        # What is only guaranteed, as to a service of which nothing is known, takes nothing: it waits for its nodes.
+        if not any(n > max(stands, need.least) for (n, stands), need in zip(pairs, tick.needs, strict=True)):
             return filled
         # A GPU changes hands now. The first pods that go are those without a node: who gives one up keeps none of them.
         return tuple([count if count < stands else n for n, (count, stands) in zip(filled, pairs, strict=True)])

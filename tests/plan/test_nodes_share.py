@@ -46,11 +46,11 @@ def test_a_node_that_one_gives_up_is_taken_by_the_other() -> None:
     assert plan.replicas[1] >= 32
 
 
-def booting(quiet: float, loud: float, backlog: float) -> Sequence[int]:
+def booting(quiet: float, loud: float, backlog: float, least: int = 1) -> Sequence[int]:
     """Replicas where three nodes are Ready and three are on their way, for which pods of both wait: one stands on 18
-    GPUs, the other on 6."""
+    GPUs, and has ``least`` pods guaranteed, the other on 6."""
     waiting = (NOW - 60.0,) * 12
-    one = need(steady(quiet), 30, ready=18, pending_since=waiting)
+    one = need(steady(quiet), 30, ready=18, pending_since=waiting, least=least)
     two = need(steady(loud), 18, ready=6, pending_since=waiting, uid="two", backlog=backlog, floor=min(round(loud), 18))
     return decide(3, one, two, pending=[60.0] * 3).replicas
 
@@ -64,6 +64,11 @@ def test_while_nodes_boot_what_another_one_needs_now_is_given_up_and_not_hidden_
 
 def test_while_nodes_boot_the_pods_that_wait_for_them_stay_where_no_gpu_changes_hands() -> None:
     assert booting(17.0, 5.0, backlog=0.0) == (30, 18)
+
+
+def test_while_nodes_boot_nobody_gives_way_to_the_pods_of_a_service_of_which_nothing_is_known() -> None:
+    """It keeps them all, those that wait for a node too."""
+    assert booting(17.0, 5.0, backlog=0.0, least=30) == (30, 18)
 
 
 def test_the_answer_is_in_the_order_of_the_needs_whoever_is_the_least_patient() -> None:
