@@ -24,6 +24,7 @@ from scaler.plan.nodes_placed import Placed, Placement
 from scaler.plan.nodes_present import Inverses, PresentNeeds, Steadied, read
 from scaler.plan.nodes_share import Claim, Late, Shares, nodes_to_keep, nothing_late
 from scaler.plan.observation import Freshness, PoolObservation, PoolState
+from scaler.plan.paths import quantiles
 from scaler.plan.reasons import Reason
 from scaler.plan.settings import NodeSettings
 
@@ -128,7 +129,7 @@ class NodePlanner:
         self._looked = tick.needed.made
         place = [order.index(i) for i in range(len(needs))]
         counts = tuple([replicas[i] for i in place])
-        waiting = tuple([_waiting(tick, i) for i in place])
+        waiting = tuple([tick.needs[i].current - tick.standing[i] for i in place])
         missing = self._missing(now, state)
         if missing:  # no service gets what does not come
             shares = Shares(shares.claims, self._late(tick, np.zeros_like(capacity[1])))
@@ -139,7 +140,9 @@ class NodePlanner:
             asked = [max(min(need.asked, need.most), need.least) for need in needs]
             if not division.fits(asked, others):
                 counts = division.divided(division.most, others)
-        needed = kernel.needed_at(tick.needed.until(tick.ahead.node), tick.ahead.node - 1)
+        node = tick.ahead.node
+        middle, high = quantiles(_peaks(tick.needed.until(node), node - 1, node), (0.5, 0.95))
+        needed = middle, high
         return PoolPlan(floor, counts, reasons, kept, ordered, needed=needed, waiting=waiting, division=division)
 
     # --- a full pool
@@ -440,12 +443,6 @@ def _peaks(needed: Floats, first: int, last: int) -> Floats:
     peaks = np.empty(needed.shape[1])
     kernel.peaks(needed, first, last, peaks)
     return peaks
-
-
-def _waiting(tick: _Tick, i: int) -> int:
-    """Pods of a service that no Ready node has room for."""
-    need = tick.needs[i]
-    return max(need.current - need.ready - len(tick.placed.ages[i]), 0)
 
 
 def _share(need: ServiceNeed) -> float:

@@ -91,18 +91,6 @@ def gpus_needed(
 
 
 @compiled
-def needed_at(needed: Floats, step: int) -> tuple[float, float]:
-    """GPUs that all services together need in that ``step``: on the median path, and at most on 95 % of the paths."""
-    paths = needed.shape[1]
-    total = np.zeros(paths)
-    for s in range(len(needed)):
-        for p in range(paths):
-            total[p] += needed[s, p, step]
-    total.sort()
-    return total[paths // 2], total[max(math.ceil(0.95 * paths) - 1, 0)]
-
-
-@compiled
 def left_over(backlog: float, arriving: float, capacity: Floats, dt: float) -> float:
     """What is left of a ``backlog`` when as much as ``arriving`` goes on to come under ``capacity`` [steps]."""
     left = backlog
