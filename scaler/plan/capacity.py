@@ -20,6 +20,7 @@ _DECLARED = 0.35  # deviation of log(rate): a declared rate is wrong by more tha
 _KNOWN = 0.05  # what remains of it in the long run when saturated work is seen
 _LAW = 0.1  # of the utilisation law with a declared concurrency
 _SURE = 0.15  # up to here a rate counts as known
+_UNSURE = 0.2  # and here not yet
 _SHORT, _LONG = 8.0, 300.0  # memories of the service time and of how it rises with the load, in memories of the rate
 _SHOWN = 0.93  # part of what a queue's length says that is taken over: an error on the high side costs late requests
 _VISIBLE = 0.75  # utilisation from which on a queue tells it
@@ -61,6 +62,7 @@ class ServiceRate:
         self._saturated = False  # saturated work was seen: the law is no longer needed
         self._calm = _Calm()
         self._least = 0.0  # requests/s that a replica was seen to serve without a backlog
+        self._most = math.inf  # requests/s that a replica served when fewer were tried out than the load needed
         self._in_hand = math.inf  # s of work, the least that was in a backlog beyond its queue: not yet committed
         self._untried = declared  # requests/s as believed without what was tried out
         self.rate = declared
@@ -106,6 +108,7 @@ class ServiceRate:
         # From the rate in use, also where that was the law's: what is seen is off from what was planned with.
         self._mean = self._in_use() + gain * off
         self._saturated = True
+        self._most = math.inf
         if not surprise:  # what is still off by more is not known any better
             self._variance = max(self._variance * (1.0 - gain), _KNOWN**2)
         self._least = min(self._least, seen)
@@ -164,20 +167,31 @@ class ServiceRate:
         if busy >= _VISIBLE and waiting >= load * uncommitted:
             # Only down: one queue for all replicas, or one that has had no time to build up, is shorter than that.
             told = min(max(load / busy, self._untried), self.rate)
-            self._see(math.log(told / self.rate), _QUEUE**2)
+            self._see(math.log(told / self.rate))
         elif utilised < 1.0 and baseline and not self.sure:
-            shown = max(load, load / max(busy, utilised) * _SHOWN)
+            shown = max(load, min(load / max(busy, utilised) * _SHOWN, self._most))
         raised = shown > self.rate * 1.01
         if raised:
             self._mean = math.log(shown / self.rate) + self._in_use()
         self._settle()
         return raised
 
-    def _see(self, off: float, noise: float) -> None:
-        """A measurement of log(rate), ``off`` from what is believed."""
-        gain = self._variance / (self._variance + noise)
+    def tried(self, served: float) -> None:
+        """So few replicas were tried out that a backlog built up: each served so many requests/s, and hardly more. Much
+        less than was served without a backlog tells of consumers that stood still.
+        """
+        if served < self._least * (1.0 - _KNOWN):
+            return
+        self._most = max(served, self._untried, self._least)
+        if self._most < self.rate:
+            self._mean = self._in_use() + math.log(self._most / self.rate)
+            self._settle()
+
+    def _see(self, off: float) -> None:
+        """A queue says that log(rate) is ``off`` from what is believed. It may say too much, and makes nothing sure."""
+        gain = self._variance / (self._variance + _QUEUE**2)
         self._mean = self._in_use() + gain * off
-        self._variance = max(self._variance * (1.0 - gain), _KNOWN**2)
+        self._variance = max(self._variance * (1.0 - gain), min(self._variance, _UNSURE**2))
         self._settle()
 
     def disturbed(self) -> None:
@@ -190,7 +204,7 @@ class ServiceRate:
         self._saturated = False
         self._times.renew()
         self._calm.clear()
-        self._least = 0.0
+        self._least, self._most = 0.0, math.inf
         self._settle()
         self._untried = self.rate
 

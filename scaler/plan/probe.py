@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+NOISE = 4.0  # standard deviations of a Poisson count
 TELLS = 0.7  # utilisation, as believed, below which a short queue says nothing new
 
 
@@ -27,6 +28,7 @@ class ProbeSettings:
     back_off: float = 1440.0  # after a backlog; doubled each time
     back_off_most: float = 11_520.0
     step: float = 0.1  # part of the replicas that are tried at once; at least one
+    grown: float = 0.2  # by this part more than the plan wanted when the step began, and the experiment ends
     slack: float = 0.5  # of the objective's slack that a backlog may take; the rest is for the way back
 
 
@@ -58,9 +60,11 @@ class Probe:
         self._usual = 0.0  # s of work in the backlog before the experiment: not committed, in service
         self._count: int | None = None  # the count that is tried; None: no experiment
         self._began = self._stepped = 0.0  # unix s
+        self._wanted = 0  # what the plan wanted when the newest step began
         self._rate = 0.0  # requests/s, as it was believed before the experiment
         self._not_before = -math.inf  # unix s
         self._back_off = self._settings.back_off
+        self.overtaken = False  # a backlog ended an experiment at the newest step
         self._proved = 0.0  # requests/s for each replica that were served in a step of an experiment
 
     @property
@@ -70,24 +74,28 @@ class Probe:
 
     def step(self, now: float, seen: Situation) -> int | None:
         """The count to keep at unix time ``now`` where the plan's answer is not lower anyway; None: no experiment."""
+        self.overtaken = False
         if self._count is None:
             return self._begin(now, seen)
-        if self._backlogged(seen):
+        short = self._cut_short(now, seen)
+        if self._backlogged(seen, short):
+            self.overtaken = seen.sound  # consumers that stand still have a backlog, too
             self._back_off_from(now)
             return None
         lasted, one = now - self._stepped, (self._settings.settle + self._settings.watch) * self._tick
-        if self._cut_short(now, seen):
-            self._end(now, self._settings.rest)
+        taught = seen.rate > 1.02 * self._rate
+        if short:
+            known = self._back_off > self._settings.back_off  # after a backlog there is little left to learn
+            self._end(now, self._settings.in_vain if known and not taught else self._settings.rest)
             return None
         if lasted > 2.0 * one or now - self._began > self._settings.longest * self._tick:  # as far as it is safe
-            taught = seen.rate > 1.02 * self._rate
             self._end(now, self._settings.rest if taught else self._settings.in_vain)
             return None
         if lasted >= one and seen.quiet and seen.level is not None:
             self._proved = seen.level / self._count
             lower = self._lower(seen, min(self._count, seen.current))
             if lower is not None:
-                self._count, self._stepped = lower, now
+                self._count, self._stepped, self._wanted = lower, now, seen.wanted
         return self._count
 
     def _begin(self, now: float, seen: Situation) -> int | None:
@@ -99,6 +107,7 @@ class Probe:
             return None
         self._count = lower
         self._began = self._stepped = now
+        self._wanted = seen.wanted
         self._rate = seen.rate
         return lower
 
@@ -122,16 +131,24 @@ class Probe:
         lower = max(lower, seen.safe, 1)
         return lower if lower < count else None
 
-    def _backlogged(self, seen: Situation) -> bool:
+    def _backlogged(self, seen: Situation, ends: bool) -> bool:
+        """Whether the backlog has grown by so much as may be lost; in an experiment that ``ends`` anyway, by more than
+        the counts of a tick vary."""
         waiting = _waiting(seen)
-        return waiting is not None and waiting > self._usual + self._settings.slack * seen.slack
+        if waiting is None:
+            return False
+        most = self._settings.slack * seen.slack
+        if ends and seen.sound and seen.level:
+            most = min(most, NOISE * math.sqrt(self._tick / seen.level))
+        return waiting > self._usual + most
 
     def _cut_short(self, now: float, seen: Situation) -> bool:
         """Whether it is no longer what it was: another load, a doubt, somebody else's count, known enough."""
         count, lasted = self._count or 0, now - self._stepped
         blind = not seen.sound or seen.backlog is None or seen.level is None
         foreign = seen.current > count and lasted > self._tick * 1.5
-        return blind or lasted < 0 or foreign or not seen.unsure or seen.least > count
+        outgrown = seen.least > count or seen.wanted > self._wanted * (1.0 + self._settings.grown) + 1.0
+        return blind or lasted < 0 or foreign or not seen.unsure or outgrown
 
     def _back_off_from(self, now: float) -> None:
         self._proved = 0.0

@@ -36,9 +36,12 @@ class Serving:
         # s; as long as consumers commit at each tick
         self._old = OLD * (service.tick + service.service_time + settings.uncommitted)
         self._within = service.within
+        self._concurrent = service.concurrency is not None
         self._began: float | None = None  # unix s
         self._timed = -math.inf  # unix s at which the latency source last said how long a request takes
         self._lately: deque[tuple[float, float]] = deque()  # (unix s, requests/s) of the last minute's intervals
+        self._served: float | None = None  # requests/s of a replica in the newest interval
+        self._overtaken: float | None = None  # the same when a backlog ended an experiment at the last tick
         self._teaches = False  # at the last tick commits moved, and there was a backlog beyond what is not committed
 
     @property
@@ -61,9 +64,12 @@ class Serving:
         """Whether fewer replicas are kept than the plan wants, to learn from it."""
         return self._probe is not None and self._probe.running
 
-    def mute(self, now: float) -> bool:
-        """Whether the latency source, where there is one, tells nothing by which a replica's rate could be known."""
-        return self._began is not None and now - max(self._timed, self._began) > MUTE
+    def lawful(self, now: float) -> bool:
+        """Whether the utilisation law can tell a replica's rate where there is a latency source: its concurrency is
+        declared, and the source has not been silent about the time in service for long.
+        """
+        silent = self._began is not None and now - max(self._timed, self._began) > MUTE
+        return self._concurrent and not silent
 
     def renew(self) -> None:
         """Another pod template."""
@@ -85,8 +91,13 @@ class Serving:
         moved = progress is not None and progress.served > 0
         queued = progress is not None and oldest is not None and self._queued(progress, oldest)
         teaches, self._teaches = self._teaches, queued and moved
+        if self._overtaken is not None:  # not at the last tick, where the plan had used the rate
+            self._rate.tried(self._overtaken)
+        self._served = self._overtaken = None
         if progress is None:
             return
+        if ready > 0:
+            self._served = progress.served / progress.seconds / ready
         least, most = self._lately_came(progress)
         began = progress.end - progress.seconds if self._began is None else self._began
         self._began = min(began, progress.end)  # the clock may have been set back
@@ -129,7 +140,12 @@ class Serving:
 
     def experiment(self, now: float, seen: Situation) -> int | None:
         """The count to keep where the plan's answer is not lower anyway; None: no experiment."""
-        return None if self._probe is None else self._probe.step(now, seen)
+        if self._probe is None:
+            return None
+        count = self._probe.step(now, seen)
+        if self._probe.overtaken:
+            self._overtaken = self._served
+        return count
 
     def safe(self, futures: Futures, lead: float) -> tuple[float, float]:
         """Replicas' worth that an experiment must leave when it begins, and while it goes on.

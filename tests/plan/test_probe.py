@@ -130,6 +130,54 @@ def test_a_backlog_of_half_the_slack_ends_it_at_once_and_for_long() -> None:
     assert set(played.ticks(2 * S.back_off - 2, backlog=10.0)) == {None}, "twice as long the second time"
 
 
+def test_it_says_when_a_backlog_ended_it() -> None:
+    played = Played()
+    played.begin()
+    assert not played.probe.overtaken
+    played.tick(backlog=1e4)
+    assert played.probe.overtaken
+    played.tick(backlog=10.0)
+    assert not played.probe.overtaken, "of the newest step"
+    stuck = Played()
+    stuck.begin()
+    stuck.tick(backlog=1e4, sound=False, quiet=False)
+    assert not stuck.probe.overtaken, "it may be theirs who stand still"
+
+
+def test_a_load_that_grows_beyond_it_ends_it_in_a_backlog_where_more_waits_than_counts_vary_by() -> None:
+    """Of 26/s a tick's count varies by 4 x 19.7 messages, or 3 s; the slack's half is 4.75 s."""
+    usual, noise = 10.0, 4.0 * (26.0 * TICK) ** 0.5
+    for more, overtaken in ((-1.0, False), (1.0, True)):
+        played = Played()
+        played.begin()
+        played.ticks(5)
+        assert played.tick(least=19, backlog=usual + noise + more) is None
+        assert played.probe.overtaken is overtaken
+        rest = S.back_off if overtaken else S.rest
+        assert set(played.ticks(rest - 1, least=14, backlog=usual)) == {None}
+        assert 18 in played.ticks(S.calm + 2)
+
+
+def test_after_a_backlog_an_experiment_that_is_cut_short_is_not_repeated_soon() -> None:
+    played = Played()
+    played.begin()
+    played.tick(backlog=1e4)
+    played.ticks(S.back_off + S.calm, backlog=10.0)
+    assert played.probe.running
+    played.tick(least=19)
+    assert set(played.ticks(S.in_vain - 1, least=14)) == {None}
+    assert 18 in played.ticks(S.calm + 2)
+
+
+def test_a_plan_that_wants_a_fifth_more_than_when_the_step_began_ends_it() -> None:
+    """Where the load comes in bursts the median path may not yet need more."""
+    played = Played()
+    played.begin()
+    assert played.tick(wanted=25) == 18
+    assert played.tick(wanted=26) is None
+    assert not played.probe.overtaken
+
+
 def test_what_waits_for_its_commit_all_the_time_is_no_backlog() -> None:
     """Commits every 5 s: 26/s x 5 s are not committed, experiment or not."""
     played = Played()
