@@ -82,6 +82,7 @@ class Loop:
     start_replicas: int = 4
     lead: tuple[float, float] = (1.0, 1.0)  # factors on the service's lead time, uniform between
     weights: np.ndarray | None = None  # of the partitions
+    shared: bool = False  # one backlog for all consumers, as if whoever is free took the next request
     assignor: str | None = None  # as told; consumers hold ranges, but with "roundrobin" every r-th partition
     dt: float = 0.5
     seed: int = 0
@@ -141,8 +142,8 @@ class Loop:
             number = np.arange(self.partitions)
             dealt = self.assignor == "roundrobin"
             split = [number[c::consumers] for c in range(consumers)] if dealt else np.array_split(number, consumers)
-            for held in split:
-                self._serve(held, self.service.service_rate * self.dt)
+            for held in [number] if self.shared else split:
+                self._serve(held, self.service.service_rate * self.dt * (consumers if self.shared else 1))
         self.seconds += len(self.pods) * self.dt
         self.ready.append((self.now, self.serving))
 

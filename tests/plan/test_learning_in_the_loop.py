@@ -33,6 +33,7 @@ def played(
     histogram: bool = False,
     started: float = 0.0,
     partitions: int = 240,
+    shared: bool = False,
     **settings: float,
 ) -> Loop:
     """A loop in which replicas are ``true`` and the plan was told ``declared``; steady Poisson load.
@@ -55,6 +56,7 @@ def played(
         lambda t: load,
         start_replicas=max(round(1.3 * load / (started or declared.service_rate)), 1),
         partitions=partitions,
+        shared=shared,
         dt=1.0,
         change=measured if histogram else unchanged,
     )
@@ -304,6 +306,19 @@ def test_without_the_law_experiments_get_there_within_two_hours(rate: float, loa
     assert any(Reason.EXPERIMENT in decision.reasons for decision in loop.decisions)
     usual = steady(rate, load)
     assert cost(loop, HOUR / 2) <= max(1.1 * usual, usual + 1.01), "a tenth, or one replica"
+    assert loop.attainment() >= 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("load", [30.0, 100.0])
+@pytest.mark.parametrize("factor", [0.5, 1.0])
+def test_one_backlog_for_all_replicas_is_short_at_any_load_and_the_rate_is_still_told(
+    factor: float, load: float
+) -> None:
+    """Its length says that a replica serves more; the experiment that goes too far says what it does."""
+    loop = played(MANY, replace(MANY, service_rate=2.0 * factor), load, shared=True, partitions=5040)
+    loop.run(3 * HOUR)
+    assert loop.decisions[-1].numbers.service_rate == pytest.approx(2.0, rel=0.03)
     assert loop.attainment() >= 0.99
 
 
