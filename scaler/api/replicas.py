@@ -128,9 +128,9 @@ class Replicas(Model):
     concurrency: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = Field(
         default=None,
         description="Requests one replica serves at a time, at most. With the latency histogram it tells what one "
-        "serves before it was ever seen busy. Default: not known, and nothing is told by it: whether one serves more "
-        "than serviceRate is then seen under a backlog, or tried out, but for pools of nodes, by one replica fewer. "
-        "serviceTime is then taken as of one at a time.",
+        "serves before it was ever seen busy. Default: not known, and nothing is told by it: that one serves more "
+        "than serviceRate is then seen under a backlog only, or, where requests take less than serviceTime and no pool "
+        "is named, tried out with fewer replicas. serviceTime is then taken as of one at a time.",
     )
     lead_time: Annotated[Duration, duration_between("100ms", "6h")] = Field(
         default=Duration.parse("2m"),

@@ -62,7 +62,6 @@ class ServiceRate:
         self._saturated = False  # saturated work was seen: the law is no longer needed
         self._calm = _Calm()
         self._least = 0.0  # requests/s that a replica was seen to serve without a backlog
-        self._most = math.inf  # requests/s that a replica served when fewer were tried out than the load needed
         self._in_hand = math.inf  # s of work, the least that was in a backlog beyond its queue: not yet committed
         self._untried = declared  # requests/s as believed without what was tried out
         self.rate = declared
@@ -73,6 +72,11 @@ class ServiceRate:
     def cautious(self) -> float:
         """requests/s that a replica serves with 95 % certainty, or was seen to serve."""
         return max(self.rate * math.exp(-1.645 * self.spread), min(self._least, self.rate))
+
+    @property
+    def service_time(self) -> float | None:
+        """s that a request takes in a replica at light load, by the latency histogram; None: not known."""
+        return self._alone if self._timed else None
 
     @property
     def sure(self) -> bool:
@@ -108,7 +112,6 @@ class ServiceRate:
         # From the rate in use, also where that was the law's: what is seen is off from what was planned with.
         self._mean = self._in_use() + gain * off
         self._saturated = True
-        self._most = math.inf
         if not surprise:  # what is still off by more is not known any better
             self._variance = max(self._variance * (1.0 - gain), _KNOWN**2)
         self._least = min(self._least, seen)
@@ -169,23 +172,25 @@ class ServiceRate:
             told = min(max(load / busy, self._untried), self.rate)
             self._see(math.log(told / self.rate))
         elif utilised < 1.0 and baseline and not self.sure:
-            shown = max(load, min(load / max(busy, utilised) * _SHOWN, self._most))
+            shown = max(load, load / max(busy, utilised) * _SHOWN)
         raised = shown > self.rate * 1.01
         if raised:
             self._mean = math.log(shown / self.rate) + self._in_use()
         self._settle()
         return raised
 
-    def tried(self, served: float) -> None:
-        """So few replicas were tried out that a backlog built up: each served so many requests/s, and hardly more. Much
-        less than was served without a backlog tells of consumers that stood still.
+    def refute(self, served: float) -> bool:
+        """Each replica had a backlog and served so many requests/s, hardly more: what experiments were taken to show
+        beyond that, and nobody served, is taken back. True when that was something.
+
+        Much less than was served without a backlog tells of consumers that stood still.
         """
-        if served < self._least * (1.0 - _KNOWN):
-            return
-        self._most = max(served, self._untried, self._least)
-        if self._most < self.rate:
-            self._mean = self._in_use() + math.log(self._most / self.rate)
-            self._settle()
+        most = max(served, self._untried, self._least)
+        if served < self._least * (1.0 - _KNOWN) or most >= self.rate:
+            return False
+        self._mean = self._in_use() + math.log(most / self.rate)
+        self._settle()
+        return True
 
     def _see(self, off: float) -> None:
         """A queue says that log(rate) is ``off`` from what is believed. It may say too much, and makes nothing sure."""
@@ -204,7 +209,7 @@ class ServiceRate:
         self._saturated = False
         self._times.renew()
         self._calm.clear()
-        self._least, self._most = 0.0, math.inf
+        self._least = 0.0
         self._settle()
         self._untried = self.rate
 

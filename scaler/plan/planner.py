@@ -188,8 +188,8 @@ class ServicePlanner:
         replicas = prepared.replicas
         if replicas is None or standing is None or plan is None or futures is None:
             return None
-        # Where the utilisation law tells the rate there is nothing to try out.
-        told = prepared.observed.latency is not None and self._serving.lawful(prepared.now)
+        # Where the latency histogram tells the rate there is nothing to try out.
+        told = prepared.observed.latency is not None and self._serving.told(prepared.now)
         if not (self._serving.trying or (self._serving.unsure and not told)):
             return None
         sound = not (seen.faults or seen.stuck or seen.past or replicas.updating or self._stuck.silent)

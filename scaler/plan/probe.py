@@ -98,6 +98,10 @@ class Probe:
                 self._count, self._stepped, self._wanted = lower, now, seen.wanted
         return self._count
 
+    def refuted(self, now: float) -> None:
+        """A backlog showed at unix time ``now`` that experiments had taught too much: none for a while."""
+        self._back_off_from(now)
+
     def _begin(self, now: float, seen: Situation) -> int | None:
         lasting = self._calm(now, seen)
         if not lasting or now < self._not_before or not seen.unsure:

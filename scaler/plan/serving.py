@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from scaler.plan.capacity import ServiceRate
+from scaler.plan.capacity import ServiceRate, saturated
 from scaler.plan.observation import LatencySample
 from scaler.plan.paths import Futures, peaks, quantiles
 from scaler.plan.probe import Probe, Situation
@@ -18,6 +18,7 @@ LEAST = 0.65  # the least utilisation that is read out of a queue that is not th
 MINUTE = 60.0  # s for which a change of the load may show in what is not yet committed
 NOISE = 4.0  # standard deviations between the least and the most of a minute's counts
 OLD = 3.0  # longest times between the service of a message and its commit: an older backlog is no such work
+QUICKER = 0.8  # of the declared service time: where a request takes less, a replica may serve more than was declared
 MUTE = 3600.0  # s in which a latency source said nothing of the time in service, and is taken to have nothing to say
 SHORT = 0.1  # of what is foreseen, at most, by which that count may fall short for a while
 
@@ -37,11 +38,14 @@ class Serving:
         self._old = OLD * (service.tick + service.service_time + settings.uncommitted)
         self._within = service.within
         self._concurrent = service.concurrency is not None
+        self._service_time = service.service_time
         self._began: float | None = None  # unix s
         self._timed = -math.inf  # unix s at which the latency source last said how long a request takes
         self._lately: deque[tuple[float, float]] = deque()  # (unix s, requests/s) of the last minute's intervals
-        self._served: float | None = None  # requests/s of a replica in the newest interval
+        self._ready = 0  # replicas at the last tick
+        self._served: float | None = None  # requests/s of a replica in the newest interval, at most
         self._overtaken: float | None = None  # the same when a backlog ended an experiment at the last tick
+        self._refuted = False  # a backlog took back what experiments had shown, at this tick
         self._teaches = False  # at the last tick commits moved, and there was a backlog beyond what is not committed
 
     @property
@@ -64,12 +68,14 @@ class Serving:
         """Whether fewer replicas are kept than the plan wants, to learn from it."""
         return self._probe is not None and self._probe.running
 
-    def lawful(self, now: float) -> bool:
-        """Whether the utilisation law can tell a replica's rate where there is a latency source: its concurrency is
-        declared, and the source has not been silent about the time in service for long.
+    def told(self, now: float) -> bool:
+        """Whether a latency source tells the rate: by the utilisation law, where the concurrency is declared, else as
+        long as a request takes as long as was declared. Not one that has been silent about that for long.
         """
-        silent = self._began is not None and now - max(self._timed, self._began) > MUTE
-        return self._concurrent and not silent
+        if self._began is not None and now - max(self._timed, self._began) > MUTE:
+            return False
+        takes = self._rate.service_time
+        return self._concurrent or takes is None or takes > QUICKER * self._service_time
 
     def renew(self) -> None:
         """Another pod template."""
@@ -91,13 +97,17 @@ class Serving:
         moved = progress is not None and progress.served > 0
         queued = progress is not None and oldest is not None and self._queued(progress, oldest)
         teaches, self._teaches = self._teaches, queued and moved
+        fewest, self._ready = min(ready, self._ready), ready
         if self._overtaken is not None:  # not at the last tick, where the plan had used the rate
-            self._rate.tried(self._overtaken)
+            self._rate.refute(self._overtaken)
         self._served = self._overtaken = None
         if progress is None:
             return
-        if ready > 0:
-            self._served = progress.served / progress.seconds / ready
+        if fewest > 0:
+            self._served = progress.served / progress.seconds / fewest
+        # Also while replicas come, when nothing else can be learned: bursts bring backlogs, and replicas.
+        if queued and teaches and self._served is not None and saturated(progress, fewest, self.rate, assignor):
+            self._refuted = self._rate.refute(self._served)
         least, most = self._lately_came(progress)
         began = progress.end - progress.seconds if self._began is None else self._began
         self._began = min(began, progress.end)  # the clock may have been set back
@@ -142,6 +152,9 @@ class Serving:
         """The count to keep where the plan's answer is not lower anyway; None: no experiment."""
         if self._probe is None:
             return None
+        if self._refuted:
+            self._probe.refuted(now)
+            self._refuted = False
         count = self._probe.step(now, seen)
         if self._probe.overtaken:
             self._overtaken = self._served
