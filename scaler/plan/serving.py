@@ -45,7 +45,7 @@ class Serving:
         self._ready = 0  # replicas at the last tick
         self._served: float | None = None  # requests/s of a replica in the newest interval, at most
         self._overtaken: float | None = None  # the same when a backlog ended an experiment at the last tick
-        self._refuted = False  # a backlog took back what experiments had shown, at this tick
+        self._refuted = False  # a backlog took back what experiments had shown; the next one is told
         self._teaches = False  # at the last tick commits moved, and there was a backlog beyond what is not committed
 
     @property
@@ -107,7 +107,7 @@ class Serving:
             self._served = progress.served / progress.seconds / fewest
         # Also while replicas come, when nothing else can be learned: bursts bring backlogs, and replicas.
         if queued and teaches and self._served is not None and saturated(progress, fewest, self.rate, assignor):
-            self._refuted = self._rate.refute(self._served)
+            self._refuted = self._rate.refute(self._served) or self._refuted
         least, most = self._lately_came(progress)
         began = progress.end - progress.seconds if self._began is None else self._began
         self._began = min(began, progress.end)  # the clock may have been set back

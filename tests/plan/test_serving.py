@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from scaler.plan.observation import LatencySample
+from scaler.plan.probe import Situation
 from scaler.plan.progress import Progress
 from scaler.plan.serving import Serving
 from scaler.plan.settings import PlanSettings
@@ -80,3 +82,59 @@ def test_consumers_without_work_teach_nothing_where_the_group_is_known_to_deal_p
 
     assert seen("roundrobin") == 2.0
     assert seen(None) == seen("range") == pytest.approx(1.0, rel=0.05), "in ranges both would have work"
+
+
+CALM = Situation(10, 10, 9, 9, 19.0, 2.0, 9.5, 2.0, unsure=True, sound=True, quiet=True)
+
+
+def tried_out() -> tuple[Serving, float]:
+    """One of ten replicas, of 2 requests/s as declared, is tried out less: the nine are believed to serve more; and the
+    time of the last tick."""
+    serving, now, count = Serving(replace(REAL, service_rate=2.0), PlanSettings()), 1000.0, 10
+    rng = np.random.default_rng(5)
+    for _ in range(45):
+        now += TICK
+        came = float(rng.poisson(1.9 * 9 * TICK))
+        serving.learn(interval(now, came, came, 2.0), None, count, True, 0.1)
+        count = serving.experiment(now, replace(CALM, current=count, rate=serving.rate)) or 10
+    assert serving.trying
+    assert serving.rate > 2.1
+    return serving, now
+
+
+def test_a_backlog_takes_back_what_was_tried_out_also_while_replicas_come() -> None:
+    """Of eleven at the end of the second interval ten served throughout, 2.05 requests/s each."""
+    serving, now = tried_out()
+    for tick in range(1, 3):
+        serving.learn(interval(now + tick * TICK, 600.0, 307.5, 1e4), None, 9 + tick, False, 60.0)
+    assert serving.rate == pytest.approx(2.05)
+
+
+def test_a_few_old_messages_take_nothing_back() -> None:
+    serving, now = tried_out()
+    before = serving.rate
+    for tick in range(1, 4):
+        serving.learn(interval(now + tick * TICK, 256.0, 256.0, 3.0), None, 9, False, 60.0)
+    assert serving.rate == before
+
+
+def test_after_that_nothing_is_tried_for_long() -> None:
+    serving, now = tried_out()
+    for tick in range(1, 4):
+        serving.learn(interval(now + tick * TICK, 600.0, 276.0, 1e4), None, 9 + tick, False, 60.0)
+    for tick in range(4, 200):
+        assert serving.experiment(now + tick * TICK, CALM) is None
+
+
+@pytest.mark.parametrize(("takes", "concurrency", "told"), [(0.5, None, True), (0.3, None, False), (0.3, 1.0, True)])
+def test_a_histogram_tells_the_rate_where_requests_take_what_was_declared_or_by_the_law(
+    takes: float, concurrency: float | None, told: bool
+) -> None:
+    """0.5 s is declared."""
+    serving = Serving(replace(REAL, service_rate=2.0, concurrency=concurrency), PlanSettings())
+    assert serving.told(1000.0), "nothing is known yet"
+    for tick in range(1, 40):
+        sample = LatencySample(None, None, None, 150.0, 150.0 * takes, TICK)
+        serving.learn(interval(1000.0 + tick * TICK, 150.0, 150.0, 2.0), sample, 10, True, 0.1)
+    assert serving.told(1000.0 + 40 * TICK) is told
+    assert not serving.told(1000.0 + 40 * TICK + 2 * 3600.0), "it has been silent"
