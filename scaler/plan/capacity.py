@@ -39,10 +39,11 @@ class ServiceRate:
 
     The belief is log-normal: of rate x service time, the requests that a replica comes to serve at a time. With a
     latency histogram the service time is known, and a change of it is one of the rate; without, the belief is of the
-    rate itself. Three kinds of evidence, each O(1): saturated work says what the rate is (a Kalman filter's step; in
+    rate itself. Four kinds of evidence, each O(1): saturated work says what the rate is (a Kalman filter's step; in
     the long run a mean over ``memory`` s of such work); work without a backlog, what it is at least; the utilisation
     law with a declared ``concurrency``, what it is as long as saturated work has not been seen: it stands in for what
-    was declared as far as the load comes near that concurrency, or varied enough to tell how requests slow each other.
+    was declared as far as the load comes near that concurrency, or varied enough to tell how requests slow each other;
+    and backlogs after experiments, what it is not.
     """
 
     def __init__(

@@ -2,7 +2,8 @@
 
 A plan that believes too little of a replica orders too many, and too many never have a backlog: the mistake hides
 itself. So, where it is safe, fewer are kept for a while, and the backlog is watched. What is served then without one
-teaches the service rate (:meth:`scaler.plan.capacity.ServiceRate.learn_calm`); a backlog ends it at once.
+teaches the service rate (:meth:`scaler.plan.capacity.ServiceRate.learn_calm`); a backlog ends it at once, and takes
+back what was believed beyond what was served (:meth:`scaler.plan.capacity.ServiceRate.refute`).
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ class ProbeSettings:
     watch: float = 14.0  # that a count is watched before the next lower one
     settle: float = 3.0  # until a change of the count has passed through the group; watched for a backlog, too
     longest: float = 480.0  # of one experiment, all its steps
-    rest: float = 20.0  # after one that taught something
-    in_vain: float = 240.0  # after one that did not
+    rest: float = 20.0  # after one that taught something, or was cut short; the latter doubled while nothing is learned
+    in_vain: float = 240.0  # after one that went as far as it may and taught nothing; doubled likewise
     back_off: float = 1440.0  # after a backlog; doubled each time
     back_off_most: float = 11_520.0
     step: float = 0.1  # part of the replicas that are tried at once; at least one
-    grown: float = 0.2  # by this part more than the plan wanted when the step began, and the experiment ends
+    grown: float = 0.2  # by this part, and one, more than the plan wanted when the step began: that ends it
     slack: float = 0.5  # of the objective's slack that a backlog may take; the rest is for the way back
 
 
@@ -64,6 +65,7 @@ class Probe:
         self._rate = 0.0  # requests/s, as it was believed before the experiment
         self._not_before = -math.inf  # unix s
         self._back_off = self._settings.back_off
+        self._in_vain = 1.0  # doubled by each experiment that taught nothing
         self.overtaken = False  # a backlog ended an experiment at the newest step
         self._proved = 0.0  # requests/s for each replica that were served in a step of an experiment
 
@@ -79,17 +81,14 @@ class Probe:
             return self._begin(now, seen)
         short = self._cut_short(now, seen)
         if self._backlogged(seen, short):
-            self.overtaken = seen.sound  # consumers that stand still have a backlog, too
+            # Consumers that stand still have a backlog, too; and counts vary.
+            self.overtaken = seen.sound and self._waits_for(seen, NOISE * _varies(seen, self._tick))
             self._back_off_from(now)
             return None
         lasted, one = now - self._stepped, (self._settings.settle + self._settings.watch) * self._tick
-        taught = seen.rate > 1.02 * self._rate
-        if short:
-            known = self._back_off > self._settings.back_off  # after a backlog there is little left to learn
-            self._end(now, self._settings.in_vain if known and not taught else self._settings.rest)
-            return None
-        if lasted > 2.0 * one or now - self._began > self._settings.longest * self._tick:  # as far as it is safe
-            self._end(now, self._settings.rest if taught else self._settings.in_vain)
+        long = lasted > 2.0 * one or now - self._began > self._settings.longest * self._tick  # as far as it is safe
+        if short or long:
+            self._rest_from(now, self._settings.rest if short else self._settings.in_vain, seen)
             return None
         if lasted >= one and seen.quiet and seen.level is not None:
             self._proved = seen.level / self._count
@@ -138,13 +137,15 @@ class Probe:
     def _backlogged(self, seen: Situation, ends: bool) -> bool:
         """Whether the backlog has grown by so much as may be lost; in an experiment that ``ends`` anyway, by more than
         the counts of a tick vary."""
-        waiting = _waiting(seen)
-        if waiting is None:
-            return False
         most = self._settings.slack * seen.slack
-        if ends and seen.sound and seen.level:
-            most = min(most, NOISE * math.sqrt(self._tick / seen.level))
-        return waiting > self._usual + most
+        if ends and seen.sound:
+            most = min(most, NOISE * _varies(seen, self._tick))
+        return self._waits_for(seen, most)
+
+    def _waits_for(self, seen: Situation, more: float) -> bool:
+        """Whether the backlog is more s of work than before the experiment, by so many."""
+        waiting = _waiting(seen)
+        return waiting is not None and waiting > self._usual + more
 
     def _cut_short(self, now: float, seen: Situation) -> bool:
         """Whether it is no longer what it was: another load, a doubt, somebody else's count, known enough."""
@@ -159,10 +160,24 @@ class Probe:
         self._end(now, self._back_off)
         self._back_off = min(2.0 * self._back_off, self._settings.back_off_most)
 
+    def _rest_from(self, now: float, ticks: float, seen: Situation) -> None:
+        """Briefly after one that taught something; else ``ticks``, and longer each time that nothing comes of it."""
+        if seen.rate > 1.02 * self._rate:
+            self._in_vain = 1.0
+            self._end(now, self._settings.rest)
+            return
+        self._end(now, min(ticks * self._in_vain, self._settings.back_off_most))
+        self._in_vain *= 2.0
+
     def _end(self, now: float, ticks: float) -> None:
         self._count = None
         self._calm_since = None
         self._not_before = now + ticks * self._tick
+
+
+def _varies(seen: Situation, tick: float) -> float:
+    """Standard deviation of what arrives in a tick, in s of work; infinite where nothing does."""
+    return math.sqrt(tick / seen.level) if seen.level else math.inf
 
 
 def _waiting(seen: Situation) -> float | None:

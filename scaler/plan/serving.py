@@ -31,6 +31,7 @@ class Serving:
         self._rate = ServiceRate(
             service.service_rate, memory, settings.rate_change, settings.rate_bounds, service.concurrency
         )
+        self._tick = service.tick
         self._probe = Probe(service.tick) if settings.experiments else None
         self._slack = max(service.within - service.service_time, 0.0)
         self._uncommitted = settings.uncommitted
@@ -80,6 +81,10 @@ class Serving:
     def renew(self) -> None:
         """Another pod template."""
         self._rate.renew()
+        self._served = self._overtaken = None
+        self._refuted = False
+        if self._probe is not None:  # what was tried with the old one says nothing
+            self._probe = Probe(self._tick)
 
     def learn(
         self,
@@ -98,13 +103,14 @@ class Serving:
         queued = progress is not None and oldest is not None and self._queued(progress, oldest)
         teaches, self._teaches = self._teaches, queued and moved
         fewest, self._ready = min(ready, self._ready), ready
-        if self._overtaken is not None:  # not at the last tick, where the plan had used the rate
-            self._rate.refute(self._overtaken)
-        self._served = self._overtaken = None
+        overtaken, self._served, self._overtaken = self._overtaken, None, None
         if progress is None:
             return
         if fewest > 0:
             self._served = progress.served / progress.seconds / fewest
+        # Not at the last tick, where the plan had used the rate; and what began in the middle of it is seen by now.
+        if overtaken is not None and self._served is not None:
+            self._rate.refute(max(overtaken, self._served))
         # Also while replicas come, when nothing else can be learned: bursts bring backlogs, and replicas.
         if queued and teaches and self._served is not None and saturated(progress, fewest, self.rate, assignor):
             self._refuted = self._rate.refute(self._served) or self._refuted

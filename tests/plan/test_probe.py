@@ -43,6 +43,9 @@ class Played:
         self.now += TICK
         return count
 
+    def overtaken(self) -> bool:
+        return self.probe.overtaken
+
     def ticks(self, number: float, **changes: object) -> list[int | None]:
         return [self.tick(**changes) for _ in range(round(number))]
 
@@ -133,15 +136,15 @@ def test_a_backlog_of_half_the_slack_ends_it_at_once_and_for_long() -> None:
 def test_it_says_when_a_backlog_ended_it() -> None:
     played = Played()
     played.begin()
-    assert not played.probe.overtaken
+    assert not played.overtaken()
     played.tick(backlog=1e4)
-    assert played.probe.overtaken
+    assert played.overtaken()
     played.tick(backlog=10.0)
-    assert not played.probe.overtaken, "of the newest step"
+    assert not played.overtaken(), "of the newest step"
     stuck = Played()
     stuck.begin()
     stuck.tick(backlog=1e4, sound=False, quiet=False)
-    assert not stuck.probe.overtaken, "it may be theirs who stand still"
+    assert not stuck.overtaken(), "it may be theirs who stand still"
 
 
 def test_a_load_that_grows_beyond_it_ends_it_in_a_backlog_where_more_waits_than_counts_vary_by() -> None:
@@ -152,21 +155,33 @@ def test_a_load_that_grows_beyond_it_ends_it_in_a_backlog_where_more_waits_than_
         played.begin()
         played.ticks(5)
         assert played.tick(least=19, backlog=usual + noise + more) is None
-        assert played.probe.overtaken is overtaken
+        assert played.overtaken() is overtaken
         rest = S.back_off if overtaken else S.rest
         assert set(played.ticks(rest - 1, least=14, backlog=usual)) == {None}
         assert 18 in played.ticks(S.calm + 2)
 
 
-def test_after_a_backlog_an_experiment_that_is_cut_short_is_not_repeated_soon() -> None:
+def test_each_experiment_that_teaches_nothing_is_followed_by_a_longer_rest() -> None:
     played = Played()
     played.begin()
-    played.tick(backlog=1e4)
-    played.ticks(S.back_off + S.calm, backlog=10.0)
+    for rest in (S.rest, 2 * S.rest, 4 * S.rest):
+        assert played.tick(least=19) is None, "cut short"
+        assert set(played.ticks(max(rest, S.calm) - 1, least=14)) == {None}
+        assert 18 in played.ticks(3)
+    played.tick(least=19, rate=2.1)
+    assert 18 in played.ticks(S.calm + 2, least=14), "it taught something"
+    assert played.tick(least=19) is None
+    assert 18 in played.ticks(S.calm + 2, least=14), "from the beginning"
+
+
+def test_a_backlog_that_counts_may_vary_by_ends_it_and_tells_no_rate() -> None:
+    """Of a request in 2 s and a slack of 0.5 s."""
+    played = Played()
+    played.seen = replace(CALM, level=0.5, backlog=0.0, slack=0.5, safe=1, least=1)
+    played.ticks(S.calm + 1)
     assert played.probe.running
-    played.tick(least=19)
-    assert set(played.ticks(S.in_vain - 1, least=14)) == {None}
-    assert 18 in played.ticks(S.calm + 2)
+    assert played.tick(backlog=3.0) is None
+    assert not played.overtaken()
 
 
 def test_a_plan_that_wants_a_fifth_more_than_when_the_step_began_ends_it() -> None:
@@ -175,7 +190,7 @@ def test_a_plan_that_wants_a_fifth_more_than_when_the_step_began_ends_it() -> No
     played.begin()
     assert played.tick(wanted=25) == 18
     assert played.tick(wanted=26) is None
-    assert not played.probe.overtaken
+    assert not played.overtaken()
 
 
 def test_what_waits_for_its_commit_all_the_time_is_no_backlog() -> None:

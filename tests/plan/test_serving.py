@@ -118,6 +118,17 @@ def test_a_few_old_messages_take_nothing_back() -> None:
     assert serving.rate == before
 
 
+def test_with_another_template_nothing_of_the_old_one_is_taken_back_or_waited_for() -> None:
+    serving, now = tried_out()
+    assert serving.experiment(now + TICK, replace(CALM, current=9, backlog=1e4)) is None
+    before = serving.rate
+    serving.renew()
+    serving.learn(interval(now + 2 * TICK, 285.0, 285.0, 3.0), None, 9, False, 0.1)
+    assert serving.rate == before
+    asked = [serving.experiment(now + tick * TICK, CALM) for tick in range(2, 40)]
+    assert 9 in asked
+
+
 def test_after_that_nothing_is_tried_for_long() -> None:
     serving, now = tried_out()
     for tick in range(1, 4):
