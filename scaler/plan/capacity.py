@@ -194,10 +194,13 @@ class ServiceRate:
         return True
 
     def _see(self, off: float) -> None:
-        """A queue says that log(rate) is ``off`` from what is believed. It may say too much, and makes nothing sure."""
+        """A queue says that log(rate) is ``off`` from what is believed. One for all replicas says too much: it makes
+        nothing sure that was only tried out."""
         gain = self._variance / (self._variance + _QUEUE**2)
+        tried = self.rate > self._untried * (1.0 + _KNOWN)
+        least = min(self._variance, _UNSURE**2) if tried else _KNOWN**2
         self._mean = self._in_use() + gain * off
-        self._variance = max(self._variance * (1.0 - gain), min(self._variance, _UNSURE**2))
+        self._variance = max(self._variance * (1.0 - gain), least)
         self._settle()
 
     def disturbed(self) -> None:

@@ -24,8 +24,8 @@ class ProbeSettings:
     watch: float = 14.0  # that a count is watched before the next lower one
     settle: float = 3.0  # until a change of the count has passed through the group; watched for a backlog, too
     longest: float = 480.0  # of one experiment, all its steps
-    rest: float = 20.0  # after one that taught something, or was cut short; the latter doubled while nothing is learned
-    in_vain: float = 240.0  # after one that went as far as it may and taught nothing; doubled likewise
+    rest: float = 20.0  # after one that taught something, or was cut short
+    in_vain: float = 240.0  # after one that went as far as it may and taught nothing; doubled each time
     back_off: float = 1440.0  # after a backlog; doubled each time
     back_off_most: float = 11_520.0
     step: float = 0.1  # part of the replicas that are tried at once; at least one
@@ -65,7 +65,7 @@ class Probe:
         self._rate = 0.0  # requests/s, as it was believed before the experiment
         self._not_before = -math.inf  # unix s
         self._back_off = self._settings.back_off
-        self._in_vain = 1.0  # doubled by each experiment that taught nothing
+        self._vain = self._settings.in_vain
         self.overtaken = False  # a backlog ended an experiment at the newest step
         self._proved = 0.0  # requests/s for each replica that were served in a step of an experiment
 
@@ -87,8 +87,13 @@ class Probe:
             return None
         lasted, one = now - self._stepped, (self._settings.settle + self._settings.watch) * self._tick
         long = lasted > 2.0 * one or now - self._began > self._settings.longest * self._tick  # as far as it is safe
-        if short or long:
-            self._rest_from(now, self._settings.rest if short else self._settings.in_vain, seen)
+        if short:
+            self._end(now, self._settings.rest)
+            return None
+        if long:
+            self._end(now, self._settings.rest if seen.rate > 1.02 * self._rate else self._vain)
+            if seen.rate <= 1.02 * self._rate:
+                self._vain = min(2.0 * self._vain, self._settings.back_off_most)
             return None
         if lasted >= one and seen.quiet and seen.level is not None:
             self._proved = seen.level / self._count
@@ -159,15 +164,6 @@ class Probe:
         self._proved = 0.0
         self._end(now, self._back_off)
         self._back_off = min(2.0 * self._back_off, self._settings.back_off_most)
-
-    def _rest_from(self, now: float, ticks: float, seen: Situation) -> None:
-        """Briefly after one that taught something; else ``ticks``, and longer each time that nothing comes of it."""
-        if seen.rate > 1.02 * self._rate:
-            self._in_vain = 1.0
-            self._end(now, self._settings.rest)
-            return
-        self._end(now, min(ticks * self._in_vain, self._settings.back_off_most))
-        self._in_vain *= 2.0
 
     def _end(self, now: float, ticks: float) -> None:
         self._count = None

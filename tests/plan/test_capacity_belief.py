@@ -100,16 +100,26 @@ def test_a_short_burst_without_a_backlog_is_no_evidence() -> None:
     assert rate.rate == 2.0
 
 
-def test_a_queue_that_is_as_long_as_it_should_be_changes_nothing_and_makes_nothing_sure() -> None:
-    """At a utilisation of 0.9, a queue of M/D/1 holds 4.05 messages; one for all replicas does at a rate of less."""
+def test_a_queue_that_is_as_long_as_it_should_be_confirms_the_rate() -> None:
+    """At a utilisation of 0.9, a queue of M/D/1 holds 4.05 messages."""
     rate = believed(2.0)
-    calm(rate, 1.8, 130, waiting=4.05 + 1.8)
+    calm(rate, 1.8, 13, waiting=4.05 + 1.8)
     assert rate.rate == pytest.approx(2.0, rel=0.05)
-    assert not rate.sure
+    assert rate.sure
     short = believed(2.0)
     calm(short, 1.8, 26, waiting=0.5)
     assert not short.sure
     assert short.rate > 2.05, "and a short one says that it is more"
+
+
+def test_a_queue_makes_nothing_sure_that_was_only_tried_out() -> None:
+    """It may be one for all replicas, as long as that at a rate of less."""
+    rate = believed(1.0)
+    for load in (1.4, 1.8):
+        calm(rate, load, 26, waiting=0.2)
+    calm(rate, 1.8, 130, waiting=4.05 + 0.2)
+    assert rate.rate > 1.8
+    assert not rate.sure
 
 
 def test_a_queue_takes_back_what_an_experiment_believed_but_no_more() -> None:
