@@ -65,7 +65,7 @@ class Probe:
         self._rate = 0.0  # requests/s, as it was believed before the experiment
         self._not_before = -math.inf  # unix s
         self._back_off = self._settings.back_off
-        self._vain = self._settings.in_vain
+        self._vain = self._settings.in_vain  # ticks; doubled by each experiment in vain
         self.overtaken = False  # a backlog ended an experiment at the newest step
         self._proved = 0.0  # requests/s for each replica that were served in a step of an experiment
 
@@ -91,9 +91,9 @@ class Probe:
             self._end(now, self._settings.rest)
             return None
         if long:
-            self._end(now, self._settings.rest if seen.rate > 1.02 * self._rate else self._vain)
-            if seen.rate <= 1.02 * self._rate:
-                self._vain = min(2.0 * self._vain, self._settings.back_off_most)
+            taught = seen.rate > 1.02 * self._rate
+            self._end(now, self._settings.rest if taught else self._vain)
+            self._vain = self._vain if taught else min(2.0 * self._vain, self._settings.back_off_most)
             return None
         if lasted >= one and seen.quiet and seen.level is not None:
             self._proved = seen.level / self._count

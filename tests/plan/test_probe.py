@@ -169,7 +169,8 @@ def test_each_experiment_that_teaches_nothing_is_followed_by_a_longer_rest() -> 
         while played.probe.running:
             played.tick()
         assert set(played.ticks(rest - 2)) == {None}
-        assert 18 in played.ticks(S.calm)
+        played.ticks(S.calm)
+        assert played.probe.running
 
 
 def test_a_backlog_that_counts_may_vary_by_ends_it_and_tells_no_rate() -> None:
