@@ -177,7 +177,7 @@ class ServicePlanner:
         most = None if room is None else room.most
         desired, limits = guard.limited(count, current, self._split.cap, self.service, self.limits, most)
         if desired < current and seen.faults:  # rule 1 stands above the limits: nothing is taken away in the dark
-            desired, limits = current, ()
+            desired, limits = current, limits if count > current else ()
         self._lateness.limited = desired < plan.wanted
         reasons = reasons_of(current, count, desired, plan, answer.held, limits, seen)
         return ServiceDecision(observed.uid, now, current, desired, reasons, numbers)
