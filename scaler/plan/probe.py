@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-NOISE = 4.0  # standard deviations of a Poisson count
+NOISE = 4.0  # standard deviations that a Poisson count may be off by
 TELLS = 0.7  # utilisation, as believed, below which a short queue says nothing new
 
 
@@ -82,15 +82,14 @@ class Probe:
         short = self._cut_short(now, seen)
         if self._backlogged(seen, short):
             # Consumers that stand still have a backlog, too; and counts vary.
-            self.overtaken = seen.sound and self._waits_for(seen, NOISE * _varies(seen, self._tick))
-            self._back_off_from(now)
+            self.overtaken = seen.sound and self._waits_for(seen, _noise(seen, self._tick))
+            self.back_off(now)
             return None
         lasted, one = now - self._stepped, (self._settings.settle + self._settings.watch) * self._tick
-        long = lasted > 2.0 * one or now - self._began > self._settings.longest * self._tick  # as far as it is safe
         if short:
             self._end(now, self._settings.rest)
             return None
-        if long:
+        if lasted > 2.0 * one or now - self._began > self._settings.longest * self._tick:  # as far as it is safe
             taught = seen.rate > 1.02 * self._rate
             self._end(now, self._settings.rest if taught else self._vain)
             self._vain = self._vain if taught else min(2.0 * self._vain, self._settings.back_off_most)
@@ -102,9 +101,11 @@ class Probe:
                 self._count, self._stepped, self._wanted = lower, now, seen.wanted
         return self._count
 
-    def refuted(self, now: float) -> None:
-        """A backlog showed at unix time ``now`` that experiments had taught too much: none for a while."""
-        self._back_off_from(now)
+    def back_off(self, now: float) -> None:
+        """A backlog showed at unix time ``now`` that fewer replicas are too few: none is tried out for long."""
+        self._proved = 0.0
+        self._end(now, self._back_off)
+        self._back_off = min(2.0 * self._back_off, self._settings.back_off_most)
 
     def _begin(self, now: float, seen: Situation) -> int | None:
         lasting = self._calm(now, seen)
@@ -144,7 +145,7 @@ class Probe:
         the counts of a tick vary."""
         most = self._settings.slack * seen.slack
         if ends and seen.sound:
-            most = min(most, NOISE * _varies(seen, self._tick))
+            most = min(most, _noise(seen, self._tick))
         return self._waits_for(seen, most)
 
     def _waits_for(self, seen: Situation, more: float) -> bool:
@@ -160,20 +161,15 @@ class Probe:
         outgrown = seen.least > count or seen.wanted > self._wanted * (1.0 + self._settings.grown) + 1.0
         return blind or lasted < 0 or foreign or not seen.unsure or outgrown
 
-    def _back_off_from(self, now: float) -> None:
-        self._proved = 0.0
-        self._end(now, self._back_off)
-        self._back_off = min(2.0 * self._back_off, self._settings.back_off_most)
-
     def _end(self, now: float, ticks: float) -> None:
         self._count = None
         self._calm_since = None
         self._not_before = now + ticks * self._tick
 
 
-def _varies(seen: Situation, tick: float) -> float:
-    """Standard deviation of what arrives in a tick, in s of work; infinite where nothing does."""
-    return math.sqrt(tick / seen.level) if seen.level else math.inf
+def _noise(seen: Situation, tick: float) -> float:
+    """What the count of a tick's arrivals may be off by, in s of work; infinite where nothing arrives."""
+    return NOISE * math.sqrt(tick / seen.level) if seen.level else math.inf
 
 
 def _waiting(seen: Situation) -> float | None:

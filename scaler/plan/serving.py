@@ -8,7 +8,7 @@ from collections import deque
 from scaler.plan.capacity import ServiceRate, saturated
 from scaler.plan.observation import LatencySample
 from scaler.plan.paths import Futures, peaks, quantiles
-from scaler.plan.probe import Probe, Situation
+from scaler.plan.probe import NOISE, Probe, Situation
 from scaler.plan.progress import Progress
 from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
@@ -16,7 +16,6 @@ from scaler.plan.settings import PlanSettings
 CALM = 0.95  # share of the paths that must stay below what the count of an experiment serves
 LEAST = 0.65  # the least utilisation that is read out of a queue that is not there: no larger step at a time
 MINUTE = 60.0  # s for which a change of the load may show in what is not yet committed
-NOISE = 4.0  # standard deviations between the least and the most of a minute's counts
 OLD = 3.0  # longest times between the service of a message and its commit: an older backlog is no such work
 QUICKER = 0.8  # of the declared service time: where a request takes less, a replica may serve more than was declared
 MUTE = 3600.0  # s in which a latency source said nothing of the time in service, and is taken to have nothing to say
@@ -46,7 +45,6 @@ class Serving:
         self._ready = 0  # replicas at the last tick
         self._served: float | None = None  # requests/s of a replica in the newest interval, at most
         self._overtaken: float | None = None  # the same when a backlog ended an experiment at the last tick
-        self._refuted = False  # a backlog took back what experiments had shown; the next one is told
         self._teaches = False  # at the last tick commits moved, and there was a backlog beyond what is not committed
 
     @property
@@ -82,7 +80,6 @@ class Serving:
         """Another pod template."""
         self._rate.renew()
         self._served = self._overtaken = None
-        self._refuted = False
         if self._probe is not None:  # what was tried with the old one says nothing
             self._probe = Probe(self._tick)
 
@@ -112,8 +109,9 @@ class Serving:
         if overtaken is not None and self._served is not None:
             self._rate.refute(max(overtaken, self._served))
         # Also while replicas come, when nothing else can be learned: bursts bring backlogs, and replicas.
-        if queued and teaches and self._served is not None and saturated(progress, fewest, self.rate, assignor):
-            self._refuted = self._rate.refute(self._served) or self._refuted
+        busy = queued and teaches and saturated(progress, fewest, self.rate, assignor)
+        if busy and self._served is not None and self._rate.refute(self._served) and self._probe is not None:
+            self._probe.back_off(progress.end)
         least, most = self._lately_came(progress)
         began = progress.end - progress.seconds if self._began is None else self._began
         self._began = min(began, progress.end)  # the clock may have been set back
@@ -158,9 +156,6 @@ class Serving:
         """The count to keep where the plan's answer is not lower anyway; None: no experiment."""
         if self._probe is None:
             return None
-        if self._refuted:
-            self._probe.refuted(now)
-            self._refuted = False
         count = self._probe.step(now, seen)
         if self._probe.overtaken:
             self._overtaken = self._served
