@@ -66,11 +66,20 @@ class Days:
 
 
 def scored_days(trace: str, count: int) -> tuple[int, ...]:
-    """At most ``count`` days of a trace, spread evenly over those that can be scored.
+    """At most ``count`` days of a trace, spread evenly over those that can be scored; of a cell that has several, as
+    the shared pool's, over those on which all can be.
 
     A day can be with seven days of history, and when it and the three days before it are whole and not silent.
-    Raises BadSeries for a trace without such a day.
+    Raises BadSeries for a trace without such a day, or traces that have none in common.
     """
+    fit = sorted(set.intersection(*(set(_fit_days(one)) for one in trace.split("+"))))
+    if not fit:
+        raise BadSeries(f"{trace}: no day that can be scored in each of these traces; choose others")
+    places = np.unique(np.round(np.linspace(0, len(fit) - 1, min(count, len(fit)))).astype(int))
+    return tuple(fit[place] for place in places)
+
+
+def _fit_days(trace: str) -> list[int]:
     path = find_trace(trace)
     series = read_trace(path)
     steps = round(DAY / series.step)
@@ -82,8 +91,7 @@ def scored_days(trace: str, count: int) -> tuple[int, ...]:
     fit = [first_day + d for d in range(HISTORY_DAYS, whole) if sound[d - PAST_DAYS : d + 1].all()]
     if not fit:
         raise BadSeries(f"{path}: no day with {HISTORY_DAYS} days of history before it; a trace must be longer")
-    places = np.unique(np.round(np.linspace(0, len(fit) - 1, min(count, len(fit)))).astype(int))
-    return tuple(fit[place] for place in places)
+    return fit
 
 
 def day_cells(chosen: Sequence[Cell], count: int) -> tuple[Cell, ...]:

@@ -3,7 +3,7 @@
 ``python -m simulations.bench_rubbish``. The history is shuffled or inverted while the live load is as it is: the whole
 day is judged. Or all the default's models are sound and trusted until the sixth hour of the day, and return rubbish
 from then on: what comes from then on is judged. Each run stands beside one of the same plan without forecasts, over the
-same load and history, and the same hours. Where days of several seeds differ too much to tell, there are more of them.
+same load and history, and the same hours. Where what differs by chance is too much to tell, there are more seeds.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from forecasting.forecaster import Forecaster, Paths
 from forecasting.series import Arrivals, Series
 from scaler.plan.decision import Policy
 from scaler.plan.service import Service
+from simulations.bench_days import scored_days
 from simulations.bench_runner import Show, results_of
 from simulations.compare import OWN, Job, Work
 from simulations.executor import Executor
@@ -118,8 +119,8 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What was wrong for a service of a cell, over all the cell's seeds: its attainments, and all GPU-hours over those
-    without forecasts."""
+    """What was wrong for a service of a cell, over all the cell's scored days and their seeds: its attainments, and all
+    GPU-hours over those without forecasts."""
 
     scenario: str
     trace: str  # of the cell
@@ -128,15 +129,17 @@ class Judged:
     attainment: float
     without: float
     cost: float
-    seeds: int
-    error: float  # standard error of the attainments' difference; infinite of one seed
+    days: int
+    seeds: int  # of each day
+    error: float  # standard error of the attainments' difference: over days, or one's seeds; infinite of one of each
 
     @property
     def sure(self) -> bool:
         """Whether the attainments' difference is on its side of what is allowed by more than chance (Student's t)."""
-        if self.seeds < 2:
+        drawn = self.days if self.days > 1 else self.seeds
+        if drawn < 2:
             return False
-        return abs(self.attainment - self.without + MOST_BELOW) > float(stdtrit(self.seeds - 1, _SURE)) * self.error
+        return abs(self.attainment - self.without + MOST_BELOW) > float(stdtrit(drawn - 1, _SURE)) * self.error
 
     @property
     def met(self) -> bool:
@@ -152,19 +155,26 @@ def jobs_of(on: Sequence[Cell], wrongs: Sequence[Wrong]) -> tuple[RubbishJob, ..
     return tuple(RubbishJob(cell, wrong, foreseen) for cell in on for wrong in wrongs for foreseen in (False, True))
 
 
-def chosen_cells(scenarios: Sequence[str], traces: Sequence[str], seeds: int) -> tuple[Cell, ...]:
-    """The benchmark's cells of these scenarios, and of these traces, if any are named."""
-    on = [c for c in cells(range(seeds)) if c.scenario in scenarios]
-    return tuple(c for c in on if not traces or c.trace in traces)
+def chosen_cells(
+    scenarios: Sequence[str], traces: Sequence[str], seeds: int, days: int | None = None
+) -> tuple[Cell, ...]:
+    """The benchmark's cells of these scenarios, and of these traces, if any are named; on so many scored ``days`` of
+    each, or the day that the benchmark has. Raises BadSeries where there is none."""
+    on = [c for c in cells(range(seeds)) if c.scenario in scenarios and (not traces or c.trace in traces)]
+    if days is None:
+        return tuple(on)
+    scored = {trace: scored_days(trace, days) for trace in dict.fromkeys(c.trace for c in on)}
+    return tuple(replace(c, day=day) for c in on for day in scored[c.trace])
 
 
-def jobs_of_unsure(judged: Sequence[Judged], seeds: int) -> tuple[RubbishJob, ...]:
-    """Four times the days, and ``seeds`` at most, of those cells whose seeds differ too much to tell."""
+def jobs_of_unsure(judged: Sequence[Judged], seeds: int, days: int | None = None) -> tuple[RubbishJob, ...]:
+    """Four times the seeds, and ``seeds`` at most, of those cells of which chance leaves too little to tell; ``days``
+    as they were chosen."""
     more = [
         job
         for one in judged
         if not one.sure and one.seeds < seeds
-        for job in jobs_of(chosen_cells([one.scenario], [one.trace], min(4 * one.seeds, seeds)), [one.wrong])
+        for job in jobs_of(chosen_cells([one.scenario], [one.trace], min(4 * one.seeds, seeds), days), [one.wrong])
     ]
     return tuple(dict.fromkeys(more))  # of several services one may ask for what another asks for
 
@@ -229,8 +239,8 @@ def run_all(jobs: Sequence[RubbishJob], version: str, store: Store, executor: Ex
 
 
 def judge(found: Found) -> tuple[Judged, ...]:
-    """Each kind of rubbish for each service of each scenario and trace, over all seeds: mean attainments, and costs in
-    sum."""
+    """Each kind of rubbish for each service of each scenario and trace, over all days and seeds: mean attainments, and
+    costs in sum."""
     groups: dict[tuple[str, str, Wrong], list[Cell]] = {}
     for job in found:
         if job.foreseen:
@@ -240,12 +250,18 @@ def judge(found: Found) -> tuple[Judged, ...]:
         ours = [found[RubbishJob(cell, wrong, True)] for cell in some]
         without = [found[RubbishJob(cell, wrong, False)] for cell in some]
         cost = sum(day.gpu_hours for day in ours) / sum(day.gpu_hours for day in without)
+        days = sorted({cell.day for cell in some})
+        of_day = [np.array([cell.day == day for cell in some]) for day in days]
         for place, service in enumerate(trace.split("+")):
             reached = np.array([day.attainments[place] for day in ours])
             bare = np.array([day.attainments[place] for day in without])
-            error = float(np.std(reached - bare, ddof=1)) / len(some) ** 0.5 if len(some) > 1 else np.inf
+            apart = reached - bare
+            # The seeds of one day share its load: what they have in common is drawn once.
+            drawn = np.array([apart[those].mean() for those in of_day]) if len(days) > 1 else apart
+            error = float(np.std(drawn, ddof=1)) / len(drawn) ** 0.5 if len(drawn) > 1 else np.inf
             means = float(reached.mean()), float(bare.mean())
-            judged.append(Judged(scenario, trace, service, wrong, *means, cost, len(some), error))
+            seeds = len(some) // len(days)
+            judged.append(Judged(scenario, trace, service, wrong, *means, cost, len(days), seeds, error))
     return tuple(judged)
 
 
@@ -256,8 +272,8 @@ def rubbish_table(judged: Sequence[Judged]) -> Table:
         "each service, and what all cost. MET: at most "
         f"{100 * MOST_BELOW:g} points fewer in time, at most {MOST_COST:g} times its GPU-hours. Of a wrong history the "
         f"whole day counts; of wrong forecasts what comes after {SOUND / 3600:g} h, from when on they are wrong. "
-        f"POINTS with their standard error over the SEEDS: more of these while chance may be what keeps them above or "
-        f"below -{100 * MOST_BELOW:g}."
+        f"POINTS with their standard error over the DAYS, or the SEEDS of a single one: more seeds while chance may be "
+        f"what keeps them above or below -{100 * MOST_BELOW:g}."
     )
     lines = tuple(
         (
@@ -268,12 +284,14 @@ def rubbish_table(judged: Sequence[Judged]) -> Table:
             f"{100 * (one.attainment - one.without):+.2f}"
             + ("" if np.isinf(one.error) else f" +- {100 * one.error:.2f}"),
             f"{one.cost:.3f}",
+            str(one.days),
             str(one.seeds),
             "yes" if one.met else "NO",
         )
         for one in judged
     )
-    return Table("rubbish", about, ("CELL", "WRONG", "IN TIME", "WITHOUT", "POINTS", "COST", "SEEDS", "MET"), lines)
+    columns = ("CELL", "WRONG", "IN TIME", "WITHOUT", "POINTS", "COST", "DAYS", "SEEDS", "MET")
+    return Table("rubbish", about, columns, lines)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from scaler.plan.nodes_needed import Needed, at_once
 from scaler.plan.nodes_placed import Placed, Placement
 from scaler.plan.nodes_present import Inverses, PresentNeeds, Steadied, read
 from scaler.plan.nodes_share import Claim, Late, Shares, nodes_to_keep, nothing_late
+from scaler.plan.nodes_steps import KnownSteps
 from scaler.plan.observation import Freshness, PoolObservation, PoolState
 from scaler.plan.paths import quantiles
 from scaler.plan.reasons import Reason
@@ -76,6 +77,7 @@ class NodePlanner:
         self._present = PresentNeeds()
         self._inverses = Inverses()
         self._steadied = Steadied()
+        self._steps = KnownSteps()
         self._looked = 0  # steps, at the last tick
         self._ready: int | None = None  # nodes, at the last tick
         self._came = 0.0  # unix s at which there last were more
@@ -170,11 +172,12 @@ class NodePlanner:
         lately = settings.full_leads * tick.ahead.pod * tick.ahead.dt
         for need, low in zip(needs, least, strict=True):
             # What it can never have here, and what gives no more than fewer do, it does not need.
-            floor = _useful(need, min(need.floor, low + max(free, 0) // need.gpus))
+            floor = self._busy(need, min(need.floor, low + max(free, 0) // need.gpus))
             self._steadied.take_in(now, need.uid, floor, lately)
         prices = tick.per_service[place, kernel.PRICE].tolist()
-        # The present is in what is steadied.
-        claims = [replace(made.claims[i], floor=0) for i in place]
+        # The present is in what is steadied. Who was late does not count for more: they would only take turns at it.
+        weights = [need.weight / need.raised for need in needs]
+        claims = [replace(made.claims[i], floor=0, weight=one) for i, one in zip(place, weights, strict=True)]
 
         def steady(s: int, saved: Floats) -> tuple[Floats, Floats]:
             """A GPU that the present needs serves what would be late, whether or not all of it could be in time, for as
@@ -403,12 +406,22 @@ class NodePlanner:
         for s, (need, stands, (least, floor, most)) in enumerate(
             zip(tick.needs, tick.standing, tick.bounds, strict=True)
         ):
+            floor = self._busy(need, floor) if shared else floor
             least_held, most_held = max(least, held[s]), max(most, held[s])
             # Of all steps, which most pools look at next, see `_fill`.
             peak = _peaks(tick.needed.until(tick.ahead.end)[s : s + 1], first, last) if shared else _NOTHING
             lead = self._leads.pods.surely[s]
-            claims.append(Claim(need.gpus, least_held, floor, most_held, need.weight, lead, peak, stands))
+            made = Claim(need.gpus, least_held, floor, most_held, need.weight, lead, peak, stands)
+            claims.append(replace(made, steps=self._steps.of(need.uid, need.table, most_held)) if shared else made)
         return claims
+
+    def _busy(self, need: ServiceNeed, floor: int) -> int:
+        """Of ``floor`` pods those that the present keeps busy."""
+        steps = self._steps.of(need.uid, need.table, max(need.most, need.least))
+        if steps is None:
+            return floor
+        useful = int(steps.useful[min(floor, len(steps.useful) - 1)])
+        return steps.busy(useful, (need.level + need.backlog / self.settings.drain) / need.rate)
 
     def _tolerated(self, tick: _Tick, steps: int) -> Floats:
         """The price, [S], of the late work that the objectives allow in so many steps."""

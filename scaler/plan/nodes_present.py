@@ -12,6 +12,7 @@ from scaler.plan.guard import HeldNeed
 from scaler.plan.nodes_need import ServiceNeed
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 _FLAT = 256  # steps of the table's inverse: what r replicas can give bends slowly
 
@@ -86,16 +87,16 @@ class Steadied:
         floors.append((now, floor))
 
     def needed(self, now: float, uid: str, most: int, hold: float, shift: float) -> tuple[Floats, int]:
-        """The share of the remembered time in which each of a service's ``most`` pods was needed, and up to which of
-        them it would soon want back one that it gave up: any that was needed, but none above ``shift`` times what the
-        last ``hold`` s needed (and one), for then the load itself is another.
+        """The share of the time in which each of a service's ``most`` pods was needed, and up to which of them it would
+        soon want back one that it gave up. The time is all that is remembered or the last ``hold`` s, in which it was
+        needed less: a backlog that is gone needs nobody. Wanted back is any that was needed, but none above ``shift``
+        times what the last ``hold`` s needed (and one), for then the load itself is another.
         """
         remembered = self._floors[uid]
         floors = np.minimum(np.array([floor for _, floor in remembered]), most)
-        reached = np.bincount(floors, minlength=most + 1)[::-1].cumsum()[::-1]
-        held = max(floor for then, floor in remembered if then >= now - hold)
-        shares: Floats = reached[1:] / len(floors)
-        return shares, min(int(floors.max()), int(shift * held) + 1)
+        last = floors[-sum([then >= now - hold for then, _ in remembered]) :]
+        shares = np.minimum(_reached(floors, most), _reached(last, most))
+        return shares, min(int(floors.max()), int(shift * last.max()) + 1)
 
     def saved(self, now: float, uid: str, saved: Floats, hold: float) -> Floats:
         """Take in what each pod saves at ``now`` (unix s), GPU-seconds for each of its GPUs; the mean in which a past
@@ -107,3 +108,9 @@ class Steadied:
             saved = keep * mean + (1.0 - keep) * saved
         self._saved[uid] = now, saved
         return saved
+
+
+def _reached(floors: Ints, most: int) -> Floats:
+    """The share of the ``floors`` that reach each count from 1 to ``most``."""
+    shares: Floats = np.bincount(floors, minlength=most + 1)[::-1].cumsum()[::-1][1:] / len(floors)
+    return shares

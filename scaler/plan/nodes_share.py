@@ -6,11 +6,13 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.compiled import compiled
+from scaler.plan.nodes_steps import Steps
 from scaler.plan.observation import PoolState
 
 Floats = NDArray[np.float64]
@@ -36,6 +38,7 @@ class Claim:
     peak: Floats  # [N] GPUs: the most that each path needs
     now: int  # pods that have a node
     present: float = 2.0  # leads that a GPU is worth which the present needs, besides: to be replaced takes that
+    steps: Steps | None = None  # None: each pod gives more
 
 
 class Shares:
@@ -44,7 +47,8 @@ class Shares:
     before long.
 
     Often no single pod saves anything, as everything stays late until enough of them are there. So the lateness is
-    taken along its lower convex hull, where each of those pods has its part in what they save together.
+    taken along its lower convex hull, where each of those pods has its part in what they save together. But pods that
+    only together give more than fewer do come and go together.
     """
 
     def __init__(self, claims: Sequence[Claim], late: Late, steady: Steady | None = None) -> None:
@@ -80,52 +84,62 @@ class Shares:
             return (max(min(total // one.gpus, tops[0]), one.least),)
         given = [max(min(n, top), c.least) for n, top, c in zip(counts, tops, claims, strict=True)]
         free = total - sum(n * c.gpus for n, c in zip(given, claims, strict=True))
-        if free < 0:
-            last = {s: self._worth(s, given[s]) for s, c in enumerate(claims) if given[s] > c.least}
-            while free < 0 and last:
-                s = min(last, key=last.__getitem__)
-                given[s] -= 1
-                free += claims[s].gpus
-                if given[s] > claims[s].least:
-                    last[s] = self._worth(s, given[s])
-                else:
-                    del last[s]
-        if free > 0:
-            fits = (s for s, c in enumerate(claims) if given[s] < tops[s] and c.gpus <= free)
-            more = {s: self._worth(s, given[s] + 1) for s in fits}
-            while free > 0 and more:
-                s = max(more, key=more.__getitem__)
-                if claims[s].gpus <= free:
-                    given[s] += 1
-                    free -= claims[s].gpus
-                if given[s] < tops[s] and claims[s].gpus <= free:
-                    more[s] = self._worth(s, given[s] + 1)
-                else:
-                    del more[s]
+        while free < 0:
+            last = [self._last(s, given[s], -free) for s, c in enumerate(claims) if given[s] > c.least]
+            if not last:
+                break
+            _, s, number = min(last, key=itemgetter(0))
+            given[s] -= number
+            free += number * claims[s].gpus
+        while free > 0:
+            fits = [s for s, c in enumerate(claims) if given[s] < tops[s] and c.gpus <= free]
+            if not fits:
+                break
+            _, s, number = max([self._next(s, given[s], tops[s], free) for s in fits], key=itemgetter(0))
+            given[s] += number
+            free -= number * claims[s].gpus
         for _ in range(2 * total if move else 0):
             best = self._best_move(given, free, tops)
             if best is None:
                 break
-            gives, gets, number = best
+            gives, number, gets, more = best
             given[gives] -= number
-            given[gets] += 1
-            free += number * claims[gives].gpus - claims[gets].gpus
+            given[gets] += more
+            free += number * claims[gives].gpus - more * claims[gets].gpus
         return tuple(given)
 
-    def _best_move(self, given: list[int], free: int, tops: Sequence[int]) -> tuple[int, int, int] | None:
-        """Who gives, who gets a pod, and how many pods make room for it; None when no move is worth its price."""
+    def _last(self, s: int, count: int, lacking: int) -> tuple[float, int, int]:
+        """What each of a service's last pods is worth that go together where so many GPUs lack, whose they are, and
+        their number."""
+        claim = self.claims[s]
+        number = 1 if claim.steps is None else claim.steps.down[count]
+        number = min(number, -(-lacking // claim.gpus), count - claim.least)
+        return sum([self._worth(s, count - i) for i in range(number)]) / number, s, number
+
+    def _next(self, s: int, count: int, top: int, free: int) -> tuple[float, int, int]:
+        """What each of the next pods is worth that a service gets together, whose they are, and their number; a single
+        one where they do not fit."""
+        claim = self.claims[s]
+        number = 1 if claim.steps is None else claim.steps.up[count]
+        if number > min(top - count, free // claim.gpus):
+            number = 1
+        return sum([self._worth(s, count + 1 + i) for i in range(number)]) / number, s, number
+
+    def _best_move(self, given: list[int], free: int, tops: Sequence[int]) -> tuple[int, int, int, int] | None:
+        """Who gives how many pods, and who gets how many; None when no move is worth its price."""
         claims, most, best = self.claims, 0.0, None
         for gets, b in enumerate(claims):
             if given[gets] >= tops[gets]:
                 continue
-            gain = b.gpus * (self._worth(gets, given[gets] + 1) - b.lead)
+            more = 1 if b.steps is None else min(b.steps.up[given[gets]], tops[gets] - given[gets])
+            gain = b.gpus * (sum([self._worth(gets, given[gets] + 1 + i) for i in range(more)]) - more * b.lead)
             for gives, a in enumerate(claims):
-                number = math.ceil((b.gpus - free) / a.gpus)
+                number = math.ceil((more * b.gpus - free) / a.gpus)
                 if gives == gets or gain <= most or number < 1 or given[gives] - number < a.least:
                     continue
                 net = gain - a.gpus * sum(self._kept(gives, given[gives] - i) for i in range(number))
                 if net > most:
-                    most, best = net, (gives, gets, number)
+                    most, best = net, (gives, number, gets, more)
         return best
 
     def _worth(self, s: int, count: int) -> float:
@@ -139,7 +153,9 @@ class Shares:
     def _of(self, s: int) -> tuple[list[float], list[float]]:
         if s not in self._worths:
             claim = self.claims[s]
-            points, saved = _near(claim), np.empty(claim.most)
+            points, saved, steps = _near(claim), np.empty(claim.most), claim.steps
+            if steps is not None:
+                points = sorted({int(steps.useful[n]) for n in points})
             present, even = claim.present * claim.lead, _TIE * (float(claim.peak.sum()) / len(claim.peak))
             lates = np.array(self.late(s, points), np.float64)
             _saved(np.array(points), lates, claim.gpus, claim.floor, present, saved)
@@ -148,7 +164,7 @@ class Shares:
             for one in (more,) if kept is more else (more, kept):
                 worths = np.empty(claim.most)
                 _worths(one, claim.gpus, claim.weight, peak, even, worths)
-                made.append(worths.tolist())
+                made.append((worths if steps is None else steps.lumped(worths)).tolist())
             self._worths[s] = made[0], made[-1]
         return self._worths[s]
 

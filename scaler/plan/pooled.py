@@ -87,6 +87,8 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
         return None
     dark = bool(seen.faults) or seen.level is None or seen.stuck or seen.past
     caution = terms.inflation / settings.inflation
+    # A node is ordered long ahead, where the paths are wide already: the attainment moves the price as well.
+    raised = max(caution, 1.0) ** settings.pool_correction
     least = max(planner.limits.least, plan.least)
     least = max(least, replicas.desired) if dark else least
     return ServiceNeed(
@@ -96,8 +98,8 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
         level=seen.level or 0.0,
         rate=terms.rate,
         slack=terms.slack,
-        # A node is ordered long ahead, where the paths are wide already: the attainment moves the price as well.
-        price=terms.price * settings.pool_price * max(caution, 1.0) ** settings.pool_correction,
+        price=terms.price * settings.pool_price * raised,
+        raised=raised,
         share=service.share,
         ready=replicas.ready,
         pending_since=replicas.pending_since,

@@ -44,7 +44,12 @@ TRACES = tuple(dict.fromkeys(c.trace for c in cells((0,)) if c.scenario != "pool
 @click.option(
     "--wrong", "wrongs", multiple=True, type=click.Choice([str(w) for w in Wrong]), help="Only these.  [default: all]"
 )
-@click.option("--seeds", type=click.IntRange(1, 20), default=3, show_default=True, help="Days with each, averaged.")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 100),
+    help="So many scored days of each trace, spread over it.  [default: the one of the benchmark's cells]",
+)
+@click.option("--seeds", type=click.IntRange(1, 20), default=3, show_default=True, help="Each day with each.")
 @click.option(
     "--most-seeds",
     type=click.IntRange(1, 100),
@@ -57,6 +62,7 @@ def bench_rubbish(
     scenarios: Sequence[str],
     traces: Sequence[str],
     wrongs: Sequence[str],
+    days: int | None,
     seeds: int,
     most_seeds: int,
     out: Path,
@@ -74,10 +80,11 @@ def bench_rubbish(
     Exit codes: 0 nowhere worse; 1 somewhere, or an error that the message explains; 2 wrong usage; 130 interrupted.
     """
     with told():
-        name = " ".join([SECTION, *repeated({"--scenario": scenarios})])
+        of_days = repeated({"--days": [] if days is None else [str(days)]})
+        name = " ".join([SECTION, *repeated({"--scenario": scenarios}), *of_days])
         if write is not None:
             page_ready(write, name)
-        on = chosen_cells(scenarios or ALONE, traces, seeds)
+        on = chosen_cells(scenarios or ALONE, traces, seeds, days)
         if not on:
             raise BadSetting(
                 f"--trace: {', '.join(traces)}: no cell of pool has it alone; leave out --trace, or the pool"
@@ -86,16 +93,16 @@ def bench_rubbish(
         store = Store(out / "results", lambda text: click.echo(text, err=True))
         with make_executor(executor, workers, ray_address) as pool, Bars() as bars:
             found = dict(run_all(jobs, rubbish_version(), store, pool, bars.show))
-            while more := jobs_of_unsure(judge(found), most_seeds):
+            while more := jobs_of_unsure(judge(found), most_seeds, days):
                 found |= run_all(more, rubbish_version(), store, pool, bars.show)
         judged = judge(found)
         table = rubbish_table(judged)
         if write is not None:
             chosen = repeated({"--scenario": scenarios, "--trace": traces, "--wrong": wrongs})
-            words = [*chosen, "--seeds", str(seeds), "--most-seeds", str(most_seeds)]
+            words = [*chosen, *of_days, "--seeds", str(seeds), "--most-seeds", str(most_seeds)]
             command = command_of("bench_rubbish", words, write)
             about = f"{len(judged)} cells, of which {sum(one.met for one in judged)} are met."
-            title = ", ".join(["Never worse than reactive", *scenarios])
+            title = ", ".join(["Never worse than reactive", *scenarios, *([] if days is None else [f"{days} days"])])
             write_section(write, name, section(title, command, version(), about, [table]))
         show([table], output)
     if not all(one.met for one in judged):

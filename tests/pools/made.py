@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from scaler.act.apply import Actor
@@ -34,6 +36,7 @@ RATE = 2.0  # requests/s of a replica
 PARTITIONS = 32
 START = 1_000_000.0
 Load = Callable[[float], float]
+Floats = NDArray[np.float64]
 
 
 def pool(**fields: Any) -> GpuNodePool:
@@ -64,6 +67,15 @@ def scaler(name: str, named: str | None = "h100", mode: str = "Enforce", **gpu: 
     )
 
 
+def evenly(waiting: Floats, most: float) -> Floats:
+    """What is served of ``waiting`` by turns, ``most`` in all."""
+    served, order = np.zeros(len(waiting)), np.argsort(waiting)
+    for place, one in enumerate(order):
+        served[one] = min(waiting[one], most / (len(waiting) - place))
+        most -= served[one]
+    return served
+
+
 class Bench:
     """A controller with pools over stand-ins, and load that is served by the Ready pods."""
 
@@ -91,7 +103,7 @@ class Bench:
         self.threads = ThreadPoolExecutor(2)
         self.loads = dict(loads)
         self.waited: dict[str, list[int]] = {name: [] for name in loads}  # pods without a node, at each tick
-        self._left = dict.fromkeys(loads, 0.0)
+        self._left = {name: np.zeros(PARTITIONS) for name in loads}  # messages
         gatherer = PoolGatherer(FakeNodes(self.cluster), self.cluster, self.cluster, self.threads, 5.0)
         self.controller = Controller(
             Gatherer(lambda _: self.broker, self._none, self.cluster, self.threads, Histories(self.threads), 5.0),
@@ -143,16 +155,17 @@ class Bench:
             self.broker.commit(name, name, partition, self.broker.end(name, partition))
 
     def _serve(self, name: str, rate: float) -> None:
-        came = round(rate * self._tick)
-        served = min(self._left[name] + came, self.cluster.ready(self.target(name)) * self._rate * self._tick)
-        self._left[name] += came - served
+        came, left = round(rate * self._tick), self._left[name]
+        consumers = self.cluster.ready(self.target(name))
         for partition in range(PARTITIONS):
             count = came // PARTITIONS + (partition < came % PARTITIONS)
             self.broker.produce(name, partition, self.clock.now() + self._tick / 2, count)
-        left = int(self._left[name])
+            left[partition] += count
+        for consumer in range(min(consumers, PARTITIONS)):
+            held = left[consumer::consumers]  # a partition is served by nobody else
+            held -= evenly(held, self._rate * self._tick)
         for partition in range(PARTITIONS):
-            behind = left // PARTITIONS + (partition < left % PARTITIONS)
-            end = self.broker.end(name, partition)
+            end, behind = self.broker.end(name, partition), int(left[partition])
             self.broker.commit(name, name, partition, max(end - behind, self.broker.committed(name, name, partition)))
 
     def _none(self, url: str) -> Any:

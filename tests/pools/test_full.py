@@ -18,11 +18,12 @@ from tests.pools.made import TICK, Bench, Load, pool, scaler
 
 GPUS = 24  # three nodes
 RATE = 24.0  # requests/s of a replica
+LEAD = "8m"  # as it is here: a node's 7, and a pod's 1
 
 
-def service(name: str, weight: float = 1.0, least: int = 1) -> PredictiveScaler:
+def service(name: str, weight: float = 1.0, least: int = 1, lead: str = "7m") -> PredictiveScaler:
     made = scaler(name, weight=str(weight)).model_dump(by_alias=True, mode="json", exclude_none=True)
-    made["spec"]["replicas"] |= {"min": least, "serviceRate": str(int(RATE))}
+    made["spec"]["replicas"] |= {"min": least, "serviceRate": str(int(RATE)), "leadTime": lead}
     return PredictiveScaler.model_validate(made)
 
 
@@ -69,7 +70,10 @@ def test_the_heavy_one_has_what_it_needs_and_no_more_is_asked_for_than_fits(
     assert Reason.POOL_FULL in [one.code for one in nodes.reasons]
 
 
-def test_a_minimum_comes_before_another_ones_need(bench: Callable[..., Bench]) -> None:
+def test_a_minimum_comes_before_another_ones_need(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.pools.made.PARTITIONS", 960)  # of 32, more than 16 replicas serve no more than 16 do
     b = full(bench, {"a": needs(1), "b": needs(30)}, service("a"), service("b"), replicas=1)
     b.run(40)
     assert ready(b)[0] < 8
@@ -96,20 +100,21 @@ def noisy(means: tuple[float, float], noise: float, ticks: int, seed: int = 1) -
 
 
 @pytest.mark.parametrize(
-    ("partitions", "need", "noise"),
+    ("partitions", "need", "noise", "seed"),
     [
-        *(pytest.param(960, *how, marks=pytest.mark.slow) for how in ((13.0, 0.05), (12.0, 0.02), (14.0, 0.1))),
-        (960, 20.0, 0.1),
-        (32, 14.0, 0.2),
-        (32, 11.0, 0.1),
+        *(pytest.param(960, *how, 1, marks=pytest.mark.slow) for how in ((13.0, 0.05), (12.0, 0.02), (14.0, 0.1))),
+        (960, 20.0, 0.1, 1),
+        (32, 14.0, 0.2, 1),
+        *((32, 11.0, 0.1, seed) for seed in (1, 4)),
+        *(pytest.param(32, 11.0, 0.1, seed, marks=pytest.mark.slow) for seed in (2, 3, 5, 6)),
     ],
 )
 def test_two_that_want_the_last_gpu_do_not_take_turns(
-    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, partitions: int, need: float, noise: float
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, partitions: int, need: float, noise: float, seed: int
 ) -> None:
     """Half an hour, of 24 GPUs. With 32 partitions only 8, 11, 16 and 32 replicas differ in what they give."""
     monkeypatch.setattr("tests.pools.made.PARTITIONS", partitions)
-    b = full(bench, noisy((need, need), noise, 160), service("a"), service("b"))
+    b = full(bench, noisy((need, need), noise, 160, seed), service("a", lead=LEAD), service("b", lead=LEAD))
     b.run(40)
     counts = [desired(b)]
     for _ in range(120):
@@ -119,6 +124,19 @@ def test_two_that_want_the_last_gpu_do_not_take_turns(
     moves = [after[0] > before[0] for before, after in pairwise(counts) if before != after]
     assert len(moves) <= 4
     assert sum(one != other for one, other in pairwise(moves)) <= 1, "and hardly any back"
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(5, marks=pytest.mark.slow)])
+def test_pods_that_only_together_serve_more_do_not_go_where_they_do_not_all_fit(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Both need 10 of 24: 11 replicas serve that, up to 15 no more, 9 only what 8 do."""
+    monkeypatch.setattr("tests.pools.made.PARTITIONS", 32)
+    b = full(bench, noisy((10.0, 10.0), 0.1, 280, seed), service("a", lead=LEAD), service("b", lead=LEAD))
+    b.run(40)
+    for _ in range(240):
+        b.tick()
+        assert min(ready(b)) >= 11
 
 
 @pytest.mark.slow
