@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaler.plan import nodes_kernel as kernel
+from scaler.plan.nodes_divide import FullPool, pods_of
 from scaler.plan.nodes_full import Division
 from scaler.plan.nodes_leads import Ahead, Leads, quantile
 from scaler.plan.nodes_need import PoolPlan, PoolSpec, ServiceNeed
 from scaler.plan.nodes_needed import Needed, at_once
 from scaler.plan.nodes_placed import Placed, Placement
-from scaler.plan.nodes_present import Inverses, PresentNeeds, Steadied, read
+from scaler.plan.nodes_present import Inverses, PresentNeeds, read
 from scaler.plan.nodes_share import Claim, Late, Shares, nodes_to_keep, nothing_late
-from scaler.plan.nodes_steps import KnownSteps
 from scaler.plan.observation import Freshness, PoolObservation, PoolState
 from scaler.plan.paths import quantiles
 from scaler.plan.reasons import Reason
@@ -76,8 +76,7 @@ class NodePlanner:
         self._placement = Placement()
         self._present = PresentNeeds()
         self._inverses = Inverses()
-        self._steadied = Steadied()
-        self._steps = KnownSteps()
+        self._full = FullPool(self.settings)
         self._looked = 0  # steps, at the last tick
         self._ready: int | None = None  # nodes, at the last tick
         self._came = 0.0  # unix s at which there last were more
@@ -98,7 +97,7 @@ class NodePlanner:
         """Go on with what ``old`` learned and held, if a node is declared the same."""
         if (old.pool.size, old.pool.lead_time) == (self.pool.size, self.pool.lead_time):
             self._leads.take_over(old._leads)
-            self._present, self._steadied = old._present, old._steadied
+            self._present, self._full = old._present, old._full
             self._ready, self._came = old._ready, old._came
 
     @property
@@ -163,45 +162,22 @@ class NodePlanner:
         ``missing`` nodes do not come, and so would none that were ordered now."""
         if self.pool.max_nodes is None:
             return None
-        needs, settings = [tick.needs[i] for i in place], self.settings
-        hold = settings.held_leads * tick.ahead.pod * tick.ahead.dt
         paid = tick.state.ready + len(tick.state.pending_since)
         total = (paid - missing if missing else max(self.pool.max_nodes, paid)) * tick.size
-        gpus, current, least, most = _pods(needs)
-        free = total - sum([n * one for n, one in zip(least, gpus, strict=True)])
-        lately = settings.full_leads * tick.ahead.pod * tick.ahead.dt
-        for need, low in zip(needs, least, strict=True):
-            # What it can never have here, and what gives no more than fewer do, it does not need.
-            floor = self._busy(need, min(need.floor, low + max(free, 0) // need.gpus))
-            self._steadied.take_in(now, need.uid, floor, lately)
-        prices = tick.per_service[place, kernel.PRICE].tolist()
-        # The present is in what is steadied. Who was late does not count for more: they would only take turns at it.
-        weights = [need.weight / need.raised for need in needs]
-        claims = [replace(made.claims[i], floor=0, weight=one) for i, one in zip(place, weights, strict=True)]
-
-        def steady(s: int, saved: Floats) -> tuple[Floats, Floats]:
-            """A GPU that the present needs serves what would be late, whether or not all of it could be in time, for as
-            long as the need is held. Who has it and needs it now and then would want it back: it has it for the lead
-            time besides, in which it would serve nobody then.
-            """
-            uid, lead = needs[s].uid, claims[s].lead
-            late = self._steadied.saved(now, uid, saved, hold)
-            shares, wanted = self._steadied.needed(now, uid, len(saved), hold, settings.full_shift)
-            present = max(claims[s].present * lead, prices[s] * hold)
-            kept = shares.copy()
-            kept[:wanted] = 1.0
-            serves = min(wanted, _useful(needs[s], needs[s].current))
-            kept[:serves] += np.where(shares[:serves] < 1.0, prices[s] * lead / present, 0.0)
-            return late + present * shares, late + present * kept
-
-        shares = Shares(claims, lambda s, counts: made.late(place[s], counts), steady)
-        return Division(shares, gpus, current, least, most, total, move=True)
+        return self._full.division(
+            now,
+            [tick.needs[i] for i in place],
+            [made.claims[i] for i in place],
+            lambda s, counts: made.late(place[s], counts),
+            total,
+            tick.ahead.pod * tick.ahead.dt,
+        )
 
     def _undivided(self, needs: Sequence[ServiceNeed]) -> Division | None:
         """While the nodes are not known: nobody gives up a pod, and what the most nodes have left is shared."""
         if self.pool.max_nodes is None or not needs:
             return None
-        gpus, current, least, most = _pods(needs)
+        gpus, current, least, most = pods_of(needs)
         least = tuple(max(pair) for pair in zip(least, current, strict=True))
         most = tuple(max(pair) for pair in zip(least, most, strict=True))
         claims = [
@@ -406,22 +382,12 @@ class NodePlanner:
         for s, (need, stands, (least, floor, most)) in enumerate(
             zip(tick.needs, tick.standing, tick.bounds, strict=True)
         ):
-            floor = self._busy(need, floor) if shared else floor
             least_held, most_held = max(least, held[s]), max(most, held[s])
             # Of all steps, which most pools look at next, see `_fill`.
             peak = _peaks(tick.needed.until(tick.ahead.end)[s : s + 1], first, last) if shared else _NOTHING
             lead = self._leads.pods.surely[s]
-            made = Claim(need.gpus, least_held, floor, most_held, need.weight, lead, peak, stands)
-            claims.append(replace(made, steps=self._steps.of(need.uid, need.table, most_held)) if shared else made)
+            claims.append(Claim(need.gpus, least_held, floor, most_held, need.weight, lead, peak, stands))
         return claims
-
-    def _busy(self, need: ServiceNeed, floor: int) -> int:
-        """Of ``floor`` pods those that the present keeps busy."""
-        steps = self._steps.of(need.uid, need.table, max(need.most, need.least))
-        if steps is None:
-            return floor
-        useful = int(steps.useful[min(floor, len(steps.useful) - 1)])
-        return steps.busy(useful, (need.level + need.backlog / self.settings.drain) / need.rate)
 
     def _tolerated(self, tick: _Tick, steps: int) -> Floats:
         """The price, [S], of the late work that the objectives allow in so many steps."""
@@ -435,20 +401,6 @@ def _usable(size: int, gpus: Sequence[int]) -> int:
     """GPUs of a node of ``size`` that pods fill, whichever of the services' pods they are; a pod that fits on no node
     fills none."""
     return min([size // one * one or size for one in gpus])
-
-
-def _pods(needs: Sequence[ServiceNeed]) -> tuple[Counts, Counts, Counts, Counts]:
-    """GPUs of a pod, current, guaranteed and most pods of each service."""
-    gpus, current = tuple(need.gpus for need in needs), tuple(need.current for need in needs)
-    least = tuple(need.least for need in needs)
-    return gpus, current, least, tuple(max(need.most, need.least) for need in needs)
-
-
-def _useful(need: ServiceNeed, count: int) -> int:
-    """The fewest pods that give what ``count`` do."""
-    if need.table is None or count >= len(need.table):
-        return count
-    return int(np.searchsorted(need.table, need.table[count] - 1e-9))
 
 
 def _peaks(needed: Floats, first: int, last: int) -> Floats:

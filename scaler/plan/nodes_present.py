@@ -12,8 +12,9 @@ from scaler.plan.guard import HeldNeed
 from scaler.plan.nodes_need import ServiceNeed
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
+_TELL = 4  # ticks, at least, that tell that a load is another
+_RARE = 0.1  # of what was needed, that much was less, and more: to be beyond it for long is no noise
 _FLAT = 256  # steps of the table's inverse: what r replicas can give bends slowly
 
 
@@ -77,26 +78,28 @@ class Steadied:
         self._floors: dict[str, deque[tuple[float, int]]] = {}  # unix s, pods
         self._saved: dict[str, tuple[float, Floats]] = {}  # unix s, GPU-seconds by pod
 
-    def take_in(self, now: float, uid: str, floor: int, lately: float) -> None:
-        """The ``floor`` (pods) of ``now`` (unix s); those of the last ``lately`` s are remembered."""
+    def take_in(self, now: float, uid: str, floor: int, lately: float, last: float) -> None:
+        """The ``floor`` (pods) of ``now`` (unix s); those of the last ``lately`` s are remembered, until all of the
+        ``last`` s are below or above next to all before: then the load is another."""
         floors = self._floors.setdefault(uid, deque())
         if floors and floors[-1][0] > now:  # the clock was set back
             floors.clear()
         while floors and floors[0][0] <= now - lately:
             floors.popleft()
         floors.append((now, floor))
+        known, new = [floor for _, floor in floors], max(sum([then > now - last for then, _ in floors]), _TELL)
+        before, after = sorted(known[:-new]), known[-new:]
+        rare = int(_RARE * len(before))
+        if len(before) >= new and (max(after) < before[rare] or min(after) > before[-1 - rare]):
+            for _ in before:
+                floors.popleft()
 
-    def needed(self, now: float, uid: str, most: int, hold: float, shift: float) -> tuple[Floats, int]:
-        """The share of the time in which each of a service's ``most`` pods was needed, and up to which of them it would
-        soon want back one that it gave up. The time is all that is remembered or the last ``hold`` s, in which it was
-        needed less: a backlog that is gone needs nobody. Wanted back is any that was needed, but none above ``shift``
-        times what the last ``hold`` s needed (and one), for then the load itself is another.
-        """
-        remembered = self._floors[uid]
-        floors = np.minimum(np.array([floor for _, floor in remembered]), most)
-        last = floors[-sum([then >= now - hold for then, _ in remembered]) :]
-        shares = np.minimum(_reached(floors, most), _reached(last, most))
-        return shares, min(int(floors.max()), int(shift * last.max()) + 1)
+    def needed(self, uid: str, most: int) -> Floats:
+        """The share of the remembered time in which each of a service's ``most`` pods was needed."""
+        floors = np.minimum(np.array([floor for _, floor in self._floors[uid]]), most)
+        reached = np.bincount(floors, minlength=most + 1)[::-1].cumsum()[::-1]
+        shares: Floats = reached[1:] / len(floors)
+        return shares
 
     def saved(self, now: float, uid: str, saved: Floats, hold: float) -> Floats:
         """Take in what each pod saves at ``now`` (unix s), GPU-seconds for each of its GPUs; the mean in which a past
@@ -108,9 +111,3 @@ class Steadied:
             saved = keep * mean + (1.0 - keep) * saved
         self._saved[uid] = now, saved
         return saved
-
-
-def _reached(floors: Ints, most: int) -> Floats:
-    """The share of the ``floors`` that reach each count from 1 to ``most``."""
-    shares: Floats = np.bincount(floors, minlength=most + 1)[::-1].cumsum()[::-1][1:] / len(floors)
-    return shares

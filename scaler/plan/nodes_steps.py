@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_PART = 0.125  # of a count: a shorter step is none
 _SAME = 1e-9  # of a replica: what tables of the same give by rounding
 
 
@@ -61,10 +62,14 @@ class KnownSteps:
 
 def steps_of(table: Floats, most: int) -> Steps:
     """``table`` [R]: what r replicas can give, not falling; above its end each gives more."""
-    useful = np.arange(most + 1)
+    counts = np.arange(most + 1)
+    useful = counts.copy()
     known = min(len(table), most + 1)
     useful[:known] = np.searchsorted(table, table[:known] - _SAME)
-    counts = np.arange(most + 1)
+    ends = np.flatnonzero(useful == counts)
+    above = np.append(ends, most)[np.searchsorted(ends, useful) + 1]
+    # A few of many pods seem to give nothing by a rounding of the even split over still more partitions.
+    useful = np.where(above - useful > _PART * above, useful, counts)
     ends = np.flatnonzero(useful == counts)
     above = np.append(ends, most)[np.searchsorted(ends, counts, side="right")]
     below = np.where(useful < counts, useful, useful[np.maximum(counts - 1, 0)])

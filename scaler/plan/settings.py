@@ -70,8 +70,8 @@ class NodeSettings:
     lately: float = 60.0  # s whose mean level is taken to go on until a new node serves: a burst is long over then
     held_leads: float = 2.5  # lead times, node and pod, that the present's largest need stands: jumps come in groups
     overdue: float = 2.0  # lead times of a node after which one is not counted on, until another comes: out of GPUs
+    full_keep: float = 3.0  # times as often as by who has it, a GPU that changes hands is to be needed
     full_leads: float = 10.0  # of pods, that a full pool looks back: less is noise, more is slow where load moves
-    full_shift: float = 1.5  # a need that fell by more than this factor is no noise, and its pods are free at once
     steps: int = 120  # of the rollout, at most
     lead_samples: int = 200  # nodes remembered
     lead_prior: int = 5  # nodes that the declared lead time counts for

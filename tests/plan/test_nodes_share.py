@@ -250,20 +250,54 @@ def test_a_pool_that_has_been_full_for_long_is_divided_as_one_that_is_full_now(
         assert divided == [first, first]
 
 
-def test_a_pod_is_wanted_back_that_was_needed_of_late_unless_the_load_is_another() -> None:
-    steadied, hold = Steadied(), 300.0
-    for tick in range(40):
-        steadied.take_in(NOW + TICK * tick, "a", 14 if tick % 4 == 0 else 12, 1200.0)
-    shares, wanted = steadied.needed(NOW + TICK * 39, "a", 20, hold, 1.5)
-    assert shares.tolist() == pytest.approx([1.0] * 12 + [0.25] * 2 + [0.0] * 6)
-    assert wanted == 14
-    for tick in range(40, 61):
-        steadied.take_in(NOW + TICK * tick, "a", 2, 1200.0)
-    shares, wanted = steadied.needed(NOW + TICK * 60, "a", 20, hold, 1.5)
-    assert wanted == 4
-    assert shares[11] == pytest.approx(40 / 61)
-    steadied.take_in(NOW, "a", 3, 1200.0)  # the clock was set back
-    assert steadied.needed(NOW, "a", 20, hold, 1.5)[1] == 3
+# --- what was lately needed
+
+
+def remembered(*floors: int) -> tuple[Steadied, float]:
+    """A service's floors, one a tick; all are remembered for 20 minutes, and the last 75 s tell of another load."""
+    steadied, now = Steadied(), NOW
+    for floor in floors:
+        now += TICK
+        steadied.take_in(now, "a", floor, 1200.0, 75.0)
+    return steadied, now
+
+
+def test_noise_is_remembered_by_how_often_each_pod_was_needed() -> None:
+    steadied, now = remembered(*[14, 12, 12, 12] * 10)
+    assert steadied.needed("a", 20).tolist() == pytest.approx([1.0] * 12 + [0.25] * 2 + [0.0] * 6)
+    assert steadied.needed("a", 13).tolist() == pytest.approx([1.0] * 12 + [0.25])
+    steadied.take_in(NOW, "a", 3, 1200.0, 75.0)  # the clock was set back
+    assert steadied.needed("a", 20).tolist() == [1.0] * 3 + [0.0] * 17
+    steadied.take_in(now, "b", 1, 1200.0, 75.0)
+    assert steadied.needed("a", 20)[2] == 1.0, "each service has its own"
+
+
+@pytest.mark.parametrize("new", [2, 11, 15, 18])
+def test_a_load_that_is_another_for_a_lead_time_is_all_that_is_remembered(new: int) -> None:
+    before, shares = [14, 12, 12, 13] * 10, [1.0] * new + [0.0] * (20 - new)
+    assert remembered(*before, *[new] * 4)[0].needed("a", 20).tolist() != shares
+    assert remembered(*before, *[new] * 5)[0].needed("a", 20).tolist() == shares
+
+
+def test_a_backlog_that_is_worked_off_is_forgotten_bit_by_bit() -> None:
+    steadied, _ = remembered(*[22] * 40, *range(22, 2, -1), *[2] * 10)
+    assert steadied.needed("a", 24).tolist()[6:] == [0.0] * 18
+
+
+@pytest.mark.parametrize("floors", [[2] * 4 + [20] * 2, [2] * 2 + [20] * 4, [9, 11], list(range(8, 14))])
+def test_what_comes_again_within_the_time_is_no_other_load(floors: list[int]) -> None:
+    steadied, _ = remembered(*floors * 9)
+    assert steadied.needed("a", 20)[max(floors) - 1] > 0.0
+    assert steadied.needed("a", 20)[min(floors)] < 1.0
+
+
+def test_of_two_with_the_same_noise_hardly_ever_one_has_another_load() -> None:
+    """A day of independent noise of a tenth, by which it cannot be told that half an hour is over."""
+    rng, steadied, forgot = np.random.default_rng(3), Steadied(), 0
+    for tick in range(5760):
+        steadied.take_in(NOW + TICK * tick, "a", round(rng.normal(12.0, 1.2)), 1200.0, 75.0)
+        forgot += tick > 100 and steadied.needed("a", 30)[0] == 1.0 and len(steadied._floors["a"]) < 20
+    assert forgot <= 60
 
 
 @pytest.mark.parametrize(("saves", "divided"), [(200.0, (5, 5)), (220.0, (0, 10))])

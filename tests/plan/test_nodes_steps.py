@@ -23,6 +23,13 @@ def test_steps_end_at_the_counts_that_give_more() -> None:
     assert [steps.down[n] for n in (1, 8, 9, 11, 13, 16, 31, 32, 33)] == [1, 1, 1, 3, 2, 5, 15, 16, 1]
 
 
+def test_a_few_of_many_pods_are_no_step() -> None:
+    """The even split of 960 partitions: 30 pods have 32 each, 31 and 32 have 31 and 30, and 33 give no more than 32."""
+    table = np.array([0.0, *(960 / -(-960 // n) for n in range(1, 61))])
+    assert table[33] == table[32]
+    assert steps_of(table, 60).useful.tolist() == list(range(61))
+
+
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(1, 45), st.randoms(use_true_random=False))
 def test_the_last_pod_of_a_step_is_worth_all_of_it(gains: list[int], most: int, random: np.random.Generator) -> None:
     table = np.cumsum([0.0, *gains])
@@ -32,11 +39,12 @@ def test_the_last_pod_of_a_step_is_worth_all_of_it(gains: list[int], most: int, 
     lumps = steps.lumped(worths)
     for n in range(most + 1):
         fewest = gives.index(gives[n])
-        assert steps.useful[n] == fewest
-        assert lumps[:n].sum() == pytest.approx(worths[:fewest].sum())
-        assert n + steps.up[n] == next((k for k in range(n + 1, most + 1) if gives[k] > gives[n]), most)
-        if n > 0:
-            assert steps.down[n] == n - gives.index(gives[n - 1] if fewest == n else gives[n])
+        more = next((k for k in range(n + 1, most + 1) if gives[k] > gives[n]), most)
+        assert steps.useful[n] == (fewest if more - fewest > more / 8 else n)
+        assert lumps[:n].sum() == pytest.approx(worths[: steps.useful[n]].sum())
+        ends = [k for k in range(most + 1) if steps.useful[k] == k]
+        assert n + steps.up[n] == min([k for k in ends if k > n], default=most)
+        assert n - steps.down[n] == max([k for k in ends if k < n], default=0)
 
 
 def test_where_each_pod_gives_more_nothing_is_moved_to_another_one() -> None:
@@ -46,8 +54,10 @@ def test_where_each_pod_gives_more_nothing_is_moved_to_another_one() -> None:
 
 @pytest.mark.parametrize(
     ("floor", "demand", "busy"),
-    [(8, 7.5, 8), (11, 8.01, 9), (11, 9.0, 10), (11, 10.6, 11), (16, 10.7, 12), (16, 15.0, 16), (32, 17.0, 17)]
-    + [(11, 7.0, 9), (11, 99.0, 11), (40, 99.0, 40), (0, 0.0, 0)],
+    [
+        *((8, 7.5, 8), (11, 8.01, 9), (11, 9.0, 10), (11, 10.6, 11), (16, 10.7, 12), (16, 15.0, 16), (32, 17.0, 17)),
+        *((11, 7.0, 9), (11, 99.0, 11), (40, 99.0, 40), (0, 0.0, 0)),
+    ],
 )
 def test_of_a_floor_the_demand_keeps_a_part_busy(floor: int, demand: float, busy: int) -> None:
     """Of the pods above the count before, and at least one of them: a floor is that high for some reason."""
@@ -98,7 +108,8 @@ def test_no_pod_moves_for_a_part_of_a_step() -> None:
 
 def test_what_is_free_ends_a_step_where_it_can() -> None:
     assert late_of((10.0, 16.0), 1e6, claim(), claim()).divide(27, (8, 11), move=False) == (11, 16)
-    assert late_of((8.0, 16.0), 1e6, claim(), claim()).divide(13, (2, 2), move=False) == (5, 8)
+    got = late_of((10.0, 16.0), 1e6, claim(), claim()).divide(22, (8, 11), move=False)
+    assert (sum(got), got[0]) == (22, 11), "the second's five do not fit, though each is worth more"
 
 
 def test_what_lacks_is_taken_where_it_serves_nobody() -> None:

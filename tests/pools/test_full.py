@@ -70,9 +70,7 @@ def test_the_heavy_one_has_what_it_needs_and_no_more_is_asked_for_than_fits(
     assert Reason.POOL_FULL in [one.code for one in nodes.reasons]
 
 
-def test_a_minimum_comes_before_another_ones_need(
-    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_minimum_comes_before_another_ones_need(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.pools.made.PARTITIONS", 960)  # of 32, more than 16 replicas serve no more than 16 do
     b = full(bench, {"a": needs(1), "b": needs(30)}, service("a"), service("b"), replicas=1)
     b.run(40)
@@ -163,6 +161,50 @@ def test_gpus_change_hands_where_the_load_does(
     assert ready(b)[0] < takes
     b.run(16)
     assert ready(b)[0] >= takes
+
+
+def moves_to(before: tuple[float, float], after: tuple[float, float], ticks: int) -> dict[str, Load]:
+    """Another load from tick 80 on."""
+    old, new = noisy(before, 0.05, 80), noisy(after, 0.05, 80 + ticks)
+
+    def load(name: str) -> Load:
+        return lambda t: (old if t < 80 * TICK else new)[name](t)
+
+    return {name: load(name) for name in "ab"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "after", "within"), [((4.0, 16.0), (16.0, 4.0), 15), ((13.0, 5.0), (9.0, 11.0), 25)]
+)
+def test_gpus_follow_a_load_that_is_another_for_good(
+    bench: Callable[..., Bench],
+    monkeypatch: pytest.MonkeyPatch,
+    before: tuple[float, float],
+    after: tuple[float, float],
+    within: int,
+) -> None:
+    """20 of 24 are needed. It is seen for a lead time, and in one more they serve: and then they stay."""
+    monkeypatch.setattr("tests.pools.made.PARTITIONS", 960)
+    b = full(bench, moves_to(before, after, 100), service("a", lead=LEAD), service("b", lead=LEAD))
+    b.run(80 + within)
+    for _ in range(100 - within):
+        b.tick()
+        assert all(n >= need for n, need in zip(ready(b), after, strict=True))
+
+
+@pytest.mark.slow
+def test_who_works_off_a_backlog_does_not_take_what_another_needs(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """26 of 24 were needed for 20 minutes, and one was late with much: now it needs next to nothing, the other still
+    its 13."""
+    monkeypatch.setattr("tests.pools.made.PARTITIONS", 960)
+    b = full(bench, moves_to((13.0, 13.0), (13.0, 1.0), 140), service("a", lead=LEAD), service("b", lead=LEAD))
+    b.run(80)
+    for _ in range(140):
+        b.tick()
+        assert ready(b)[0] >= 13
 
 
 def test_nodes_that_do_not_come_are_not_shared_out(

@@ -48,6 +48,16 @@ def test_scored_days_have_history_and_three_sound_days_before(traces: Path) -> N
         scored_days("short", 2)
 
 
+def test_scored_days_of_several_traces_are_those_that_they_have_in_common(traces: Path) -> None:
+    rows = [f"{k * STEP},{value}" for k, value in enumerate(np.where(np.arange(20 * 24) < 24 * 7, 0, 100))]
+    (traces / f"late__{STEP}s.csv").write_text("\n".join(["t_s,value", *rows]) + "\n")
+    assert scored_days("late", 30) == tuple(range(10, 20))
+    assert scored_days("made+late", 30) == (10, 11)
+    (traces / f"early__{STEP}s.csv").write_text("\n".join(["t_s,value", *(f"{k * STEP},9" for k in range(9 * 24))]))
+    with pytest.raises(BadSeries, match=r"early\+late: no day that can be scored in each of these traces"):
+        scored_days("early+late", 30)
+
+
 def test_days_leave_out_the_shared_pool(traces: Path) -> None:
     given = [Cell("pods", "made", 9, 0), Cell("pods", "made", 9, 1), Cell("pool", "made+made", 9, 0)]
     assert [(c.day, c.seed) for c in day_cells(given, 2)] == [(7, 0), (11, 0), (7, 1), (11, 1)]

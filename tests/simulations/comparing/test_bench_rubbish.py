@@ -37,6 +37,20 @@ from simulations.store import Store
 CELLS = tuple(Cell("pods", "worldcup98", 60, seed) for seed in (0, 1))
 
 
+@pytest.fixture
+def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Days 0 to 19 of the pool's traces and of another; one of the pool's ends with day 13, another is silent on
+    day 6, so that those from 10 on have three sound days before them."""
+    for name in ("azfunc_diurnal", "azfunc_bursty", "servegen_llm_large", "worldcup98"):
+        rates = np.full((14 if name == "servegen_llm_large" else 20) * 24, 100)
+        if name == "azfunc_bursty":
+            rates[6 * 24 : 7 * 24] = 0
+        rows = [f"{3600 * k},{value}" for k, value in enumerate(rates)]
+        (tmp_path / f"{name}__3600s.csv").write_text("\n".join(["t_s,value", *rows]) + "\n")
+    monkeypatch.setenv("LAGCAST_TRACES", str(tmp_path))
+    return tmp_path
+
+
 def found(with_forecasts: tuple[Day, Day], without: tuple[Day, Day]) -> Found:
     pairs = zip(CELLS, with_forecasts, without, strict=True)
     return {
@@ -51,8 +65,44 @@ def test_attainments_are_averaged_over_seeds_and_costs_summed() -> None:
     assert (one.attainment, one.without) == (pytest.approx(0.985), pytest.approx(0.9855))
     assert one.cost == pytest.approx(340 / 300)
     assert one.met
-    line = ("pods worldcup98", "history shuffled", "98.50%", "98.55%", "-0.05 +- 0.55", "1.133", "2", "yes")
+    line = ("pods worldcup98", "history shuffled", "98.50%", "98.55%", "-0.05 +- 0.55", "1.133", "1", "2", "yes")
     assert rubbish_table([one]).lines == (line,)
+
+
+def test_of_several_days_the_error_is_that_of_days_as_their_seeds_share_a_load() -> None:
+    """Two days with two seeds each: the days differ by 0.4 points, the seeds of one by 0.02."""
+    ours = {(60, 0): 0.9899, (60, 1): 0.9901, (61, 0): 0.9859, (61, 1): 0.9861}
+    made: dict[RubbishJob, Day] = {}
+    for (day, seed), attained in ours.items():
+        cell = Cell("pods", "worldcup98", day, seed)
+        made[RubbishJob(cell, Wrong.NOISE, True)] = Day((attained,), 110.0)
+        made[RubbishJob(cell, Wrong.NOISE, False)] = Day((0.99,), 100.0)
+    (one,) = judge(made)
+    assert (one.days, one.seeds, one.attainment) == (2, 2, pytest.approx(0.988))
+    assert one.error == pytest.approx(0.002)
+    assert not one.sure
+    assert rubbish_table([one]).lines[0][-3:] == ("2", "2", "NO")
+
+
+def test_more_seeds_are_of_the_same_days(traces: Path) -> None:
+    days = [Day((0.9879,), 100.0), Day((0.9899,), 100.0)]
+    made = {
+        RubbishJob(Cell("pods", "worldcup98", day, 0), Wrong.NOISE, foreseen): one if foreseen else Day((0.99,), 100.0)
+        for day, one in zip((7, 19), days, strict=True)
+        for foreseen in (True, False)
+    }
+    more = jobs_of_unsure(judge(made), 3, 2)
+    assert {(job.cell.day, job.cell.seed) for job in more} == {(day, seed) for day in (7, 19) for seed in (0, 1, 2)}
+    assert jobs_of_unsure(judge(made), 1, 2) == ()
+
+
+def test_days_of_the_pool_are_those_on_which_all_its_traces_can_be_scored(traces: Path) -> None:
+    (pool,) = {c.trace for c in chosen_cells(("pool",), (), 1)}
+    assert [c.day for c in chosen_cells(("pool",), (), 1, 9)] == [10, 11, 12, 13]
+    assert [(c.trace, c.day, c.seed) for c in chosen_cells(("pool",), (), 2, 2)] == [
+        (pool, day, seed) for seed in (0, 1) for day in (10, 13)
+    ]
+    assert {c.day for c in chosen_cells(("nodes",), ("worldcup98",), 1, 3)} == {7, 13, 19}
 
 
 def test_where_seeds_differ_too_much_to_tell_there_are_more() -> None:

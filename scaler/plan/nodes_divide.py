@@ -1,0 +1,81 @@
+"""A pool that can have no more nodes: its GPUs are divided by what they were worth over a while."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaler.plan.nodes_full import Division
+from scaler.plan.nodes_need import ServiceNeed
+from scaler.plan.nodes_present import Steadied
+from scaler.plan.nodes_share import Claim, Late, Shares
+from scaler.plan.nodes_steps import KnownSteps, Steps
+from scaler.plan.settings import NodeSettings
+
+Floats = NDArray[np.float64]
+Counts = tuple[int, ...]  # of each service
+
+
+class FullPool:
+    """Remembers what the services of one pool lately needed."""
+
+    def __init__(self, settings: NodeSettings) -> None:
+        self._settings = settings
+        self._steadied = Steadied()
+        self._steps = KnownSteps()
+
+    def division(
+        self, now: float, needs: Sequence[ServiceNeed], claims: Sequence[Claim], late: Late, total: int, lead: float
+    ) -> Division:
+        """Take in what each service needs at ``now`` (unix s), and divide ``total`` GPUs. ``claims`` and ``late`` are
+        those that the pool's own plan goes by, ``lead`` (s) is a pod's lead time and a tick."""
+        settings = self._settings
+        hold = settings.held_leads * lead
+        gpus, current, least, most = pods_of(needs)
+        free = total - sum([n * one for n, one in zip(least, gpus, strict=True)])
+        steps = [self._steps.of(n.uid, n.table, c.most) for n, c in zip(needs, claims, strict=True)]
+        for need, low, its in zip(needs, least, steps, strict=True):
+            # What it can never have here, and what gives no more than fewer do, it does not need.
+            floor = _busy(need, min(need.floor, low + max(free, 0) // need.gpus), its, settings.drain)
+            self._steadied.take_in(now, need.uid, floor, settings.full_leads * lead, lead)
+
+        def steady(s: int, saved: Floats) -> tuple[Floats, Floats]:
+            """A GPU that the present needs serves what would be late, whether or not all of it could be in time, for as
+            long as the need is held. Who has it and needs it now and then would want it back: it has it for the lead
+            time besides, in which it would serve nobody then.
+            """
+            need, claim, its = needs[s], claims[s], steps[s]
+            worth = self._steadied.saved(now, need.uid, saved, hold)
+            shares = self._steadied.needed(need.uid, len(saved))
+            price = need.price * need.rate
+            present = max(claim.present * claim.lead, price * hold)
+            kept = np.minimum(settings.full_keep * shares, 1.0)
+            serving = need.current if its is None else int(its.useful[min(need.current, claim.most)])
+            back = (shares[:serving] > 0.0) & (shares[:serving] < 1.0)
+            kept[:serving] += np.where(back, price * claim.lead / present, 0.0)
+            return worth + present * shares, worth + present * kept
+
+        # The present is in what is steadied. Who was late does not count for more: they would only take turns at it.
+        dividing = [
+            replace(claim, floor=0, weight=need.weight / need.raised, steps=its)
+            for claim, need, its in zip(claims, needs, steps, strict=True)
+        ]
+        return Division(Shares(dividing, late, steady), gpus, current, least, most, total, move=True)
+
+
+def pods_of(needs: Sequence[ServiceNeed]) -> tuple[Counts, Counts, Counts, Counts]:
+    """GPUs of a pod, current, guaranteed and most pods of each service."""
+    gpus, current = tuple(need.gpus for need in needs), tuple(need.current for need in needs)
+    least = tuple(need.least for need in needs)
+    return gpus, current, least, tuple(max(need.most, need.least) for need in needs)
+
+
+def _busy(need: ServiceNeed, floor: int, steps: Steps | None, drain: float) -> int:
+    """Of ``floor`` pods those that the present keeps busy, its backlog drained in ``drain`` s."""
+    if steps is None:
+        return floor
+    useful = int(steps.useful[min(floor, len(steps.useful) - 1)])
+    return steps.busy(useful, (need.level + need.backlog / drain) / need.rate)
