@@ -21,6 +21,7 @@ NOT_FILES = (
         "bench.py",
         "bench_calibration.py",
         "bench_days.py",
+        "bench_full.py",
         "bench_journal.py",
         "bench_kernel.py",
         "bench_models.py",

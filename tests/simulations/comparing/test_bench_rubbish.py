@@ -37,20 +37,6 @@ from simulations.store import Store
 CELLS = tuple(Cell("pods", "worldcup98", 60, seed) for seed in (0, 1))
 
 
-@pytest.fixture
-def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Days 0 to 19 of the pool's traces and of another; one of the pool's ends with day 13, another is silent on
-    day 6, so that those from 10 on have three sound days before them."""
-    for name in ("azfunc_diurnal", "azfunc_bursty", "servegen_llm_large", "worldcup98"):
-        rates = np.full((14 if name == "servegen_llm_large" else 20) * 24, 100)
-        if name == "azfunc_bursty":
-            rates[6 * 24 : 7 * 24] = 0
-        rows = [f"{3600 * k},{value}" for k, value in enumerate(rates)]
-        (tmp_path / f"{name}__3600s.csv").write_text("\n".join(["t_s,value", *rows]) + "\n")
-    monkeypatch.setenv("LAGCAST_TRACES", str(tmp_path))
-    return tmp_path
-
-
 def found(with_forecasts: tuple[Day, Day], without: tuple[Day, Day]) -> Found:
     pairs = zip(CELLS, with_forecasts, without, strict=True)
     return {
@@ -84,7 +70,7 @@ def test_of_several_days_the_error_is_that_of_days_as_their_seeds_share_a_load()
     assert rubbish_table([one]).lines[0][-3:] == ("2", "2", "NO")
 
 
-def test_more_seeds_are_of_the_same_days(traces: Path) -> None:
+def test_more_seeds_are_of_the_same_days(pool_traces: Path) -> None:
     days = [Day((0.9879,), 100.0), Day((0.9899,), 100.0)]
     made = {
         RubbishJob(Cell("pods", "worldcup98", day, 0), Wrong.NOISE, foreseen): one if foreseen else Day((0.99,), 100.0)
@@ -96,7 +82,7 @@ def test_more_seeds_are_of_the_same_days(traces: Path) -> None:
     assert jobs_of_unsure(judge(made), 1, 2) == ()
 
 
-def test_days_of_the_pool_are_those_on_which_all_its_traces_can_be_scored(traces: Path) -> None:
+def test_days_of_the_pool_are_those_on_which_all_its_traces_can_be_scored(pool_traces: Path) -> None:
     (pool,) = {c.trace for c in chosen_cells(("pool",), (), 1)}
     assert [c.day for c in chosen_cells(("pool",), (), 1, 9)] == [10, 11, 12, 13]
     assert [(c.trace, c.day, c.seed) for c in chosen_cells(("pool",), (), 2, 2)] == [
