@@ -112,6 +112,9 @@ class ServiceRate:
         gain = max(gain, -math.expm1(-progress.seconds / self._memory))
         # From the rate in use, also where that was the law's: what is seen is off from what was planned with.
         self._mean = self._in_use() + gain * off
+        if self._timed:  # seen at the newest service time: what the mean of it has yet to follow is in it already
+            before, self._alone = self._alone, self._times.follow(gain)
+            self._mean += math.log(self._alone / before)
         self._saturated = True
         if not surprise:  # what is still off by more is not known any better
             self._variance = max(self._variance * (1.0 - gain), _KNOWN**2)
@@ -134,6 +137,10 @@ class ServiceRate:
             self._timed = True
             self._mean += math.log(self._times.alone)
         else:
+            # What it was seen to serve, and was believed to, was at the old service time.
+            slower = self._times.alone / self._alone * math.exp(-self._times.rebased)
+            self._least /= slower
+            self._untried /= slower
             self._mean += self._times.rebased
         self._times.rebased = 0.0
         self._alone = self._times.alone

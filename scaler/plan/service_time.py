@@ -35,6 +35,7 @@ class ServiceTimes:
         self._served = 0.0  # requests/s of a replica where the time alone was told
         self.doubt = 1.0  # from 0, the slope is what was seen, to 1, it is not known
         self._requests = 0.0  # since the last renewal
+        self._newest = 0.0, 1.0  # s, alone by the newest sample, and its requests
         self._weight = self._x = self._y = self._xx = self._xy = 0.0  # sums over x, y = 1 / s, and their products
 
     @property
@@ -57,11 +58,21 @@ class ServiceTimes:
         new = count * min(seconds / sample.window, 1.0)  # windows overlap where they are longer than a tick
         self._requests += new
         alone = 1.0 / (1.0 / mean + self.slope * served)
+        self._newest = alone, count
         part = -math.expm1(-min(seconds / self._short, new / _MEMORY))
         part = max(part, new / self._requests)  # a plain mean at the beginning
         self.alone = alone if self.alone is None else self.alone + part * (alone - self.alone)
         self._served += part * (served - self._served)
         return True
+
+    def follow(self, part: float) -> float:
+        """Take over ``part`` of what the newest sample says of the time alone (s), as far as it differs by more than
+        the chance of times that vary as much as they are long."""
+        newest, count = self._newest
+        alone = newest if self.alone is None else self.alone
+        off = math.log(newest / alone)
+        self.alone = alone * math.exp(part * off * off**2 / (off**2 + 4.0 / count))
+        return self.alone
 
     def renew(self) -> None:
         """Another pod template: the time alone is told anew, the slope goes on until it is."""

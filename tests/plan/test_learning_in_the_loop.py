@@ -365,6 +365,38 @@ def test_an_experiment_is_not_held_up_where_the_partitions_make_counts_alike(par
     assert loop.attainment() >= 0.99
 
 
+@pytest.mark.parametrize("concurrency", [1.0, pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("takes", "over"),
+    [(2.0, 0.0), *(pytest.param(*how, marks=pytest.mark.slow) for how in ((2.0, HOUR), (2.0, 600.0), (0.6, HOUR)))],
+)
+def test_requests_that_come_to_take_longer_or_less_are_followed_without_a_new_template(
+    concurrency: float | None, takes: float, over: float
+) -> None:
+    """As where prompts grow: by the histogram a replica serves fewer, whatever it was seen to serve before."""
+    service, began, done = replace(REAL, concurrency=concurrency), 1_000_000.0 + HOUR, [0.0]
+
+    def measured(t: float, observed: ServiceObservation) -> ServiceObservation:
+        part = min((t - began) / over, 1.0) if over else 1.0
+        factor = 1.0 + (takes - 1.0) * part if t > began else 1.0
+        loop.service = replace(service, service_rate=2.0 / factor)
+        served, done[0] = float(loop.done.sum()) - done[0], float(loop.done.sum())
+        sample = LatencySample(None, None, None, served, served / 2.0 * factor, service.tick)
+        return replace(observed, latency=Reading(sample, t, Freshness.FRESH))
+
+    policy = Judged(service, policy_for(service, lambda t: 30.0))
+    loop = Loop(service, policy, lambda t: 30.0, start_replicas=20, partitions=960, dt=1.0, change=measured)
+    loop.run(HOUR)
+    loop.run(over + HOUR / 2)
+    assert loop.decisions[-1].numbers.service_rate == pytest.approx(2.0 / takes, rel=0.1)
+    begin = loop.now - loop.start
+    other = replace(service, service_rate=2.0 / takes)
+    knows = played(other, other, 30.0, partitions=960)
+    knows.run(HOUR)
+    assert cost(loop, HOUR) <= 1.1 * cost(knows, HOUR)
+    assert loop.attainment(begin) >= 0.99
+
+
 def test_a_new_pod_template_starts_from_the_old_estimate_and_is_learned() -> None:
     """The rate was known; of a quicker model it is tried out anew. Only the template's hash says that there is one."""
     loop = played(REAL, replace(REAL, service_rate=4.0), 30.0)
