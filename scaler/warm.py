@@ -12,7 +12,7 @@ from forecasting.series import Series, counts_of
 from scaler.api.predictive_scaler import PredictiveScaler, to_service
 from scaler.controller import MakePolicy
 from scaler.fits import fitted_by
-from scaler.plan.capacity import PartitionSplit, saturated
+from scaler.plan.capacity import PartitionSplit
 from scaler.plan.guard import reactive_floor
 from scaler.plan.lead_time import LeadTimes
 from scaler.plan.nodes_kernel import nodes_to_order
@@ -31,6 +31,7 @@ from scaler.plan.partition_shares import shrunk_shares
 from scaler.plan.paths import Futures
 from scaler.plan.progress import Progress
 from scaler.plan.rollout import Queue, Rollout, Standing, Terms
+from scaler.plan.saturation import saturated
 from scaler.pools.groups import Member, planning_groups
 
 EXAMPLE = PredictiveScaler.model_validate(

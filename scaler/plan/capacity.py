@@ -12,6 +12,7 @@ from forecasting.compiled import compiled
 from scaler.plan.observation import LatencySample
 from scaler.plan.partition_shares import moved, shrunk_shares
 from scaler.plan.progress import Progress
+from scaler.plan.saturation import ROUND_ROBIN, busy, held_by
 from scaler.plan.service_time import ServiceTimes
 
 Floats = NDArray[np.float64]
@@ -23,13 +24,15 @@ _SURE = 0.15  # up to here a rate counts as known
 _UNSURE = 0.2  # and here not yet
 _SHORT, _LONG = 8.0, 300.0  # memories of the service time and of how it rises with the load, in memories of the rate
 _SHOWN = 0.93  # part of what a queue's length says that is taken over: an error on the high side costs late requests
+_WORK = 3.0  # s of it, at least, that wait for a consumer which is not without any for long
+_MOST = 2 / 3  # of the consumers have such work: what they serve is no matter of a few hot partitions
+_CLEAR = 0.1  # less than is believed: for some of it they may have been without
 _VISIBLE = 0.75  # utilisation from which on a queue tells it
 _QUEUE = 0.12  # deviation of log(rate) when the queue is as long as the rate says
 _CALM = 2.4  # of those that work without a backlog must last before it is evidence
 _POISSON = 1e-9  # messages: what the dispersion begins with
 _DISPERSION = 0.98  # of it is kept at each interval
 _CALM_SERVED = 20.0  # requests of each replica in that time, at least
-ROUND_ROBIN = "roundrobin"
 BALANCED = frozenset({"sticky", "cooperative-sticky", "uniform"})  # Kafka's, the last a broker's (KIP-848)
 _DEALT = 4096  # partitions handed out at random, over all random splits: the more there are, the less each split errs
 
@@ -87,7 +90,8 @@ class ServiceRate:
     def learn(
         self, progress: Progress, ready: int, before: float = 0.0, after: float = 0.0, assignor: str | None = None
     ) -> bool:
-        """Take in an interval in which ``ready`` replicas served throughout; False when they were not saturated.
+        """Take in an interval in which ``ready`` replicas served throughout; False when they were not saturated, nor
+        most of them and served clearly less than is believed: near their rate some are without work at any moment.
 
         So many messages may have been served ``before`` and committed in it, or served in it and committed ``after``.
         ``assignor``: as Kafka names it; None: not known.
@@ -96,13 +100,21 @@ class ServiceRate:
         which no message is old: work that is done but not yet committed looks like a backlog, too, and what is consumed
         then is what arrives.
         """
-        if not saturated(progress, ready, self.rate, assignor):
+        of = min(ready, len(progress.consumed))
+        working, consumed = busy(progress, ready, self.rate * progress.seconds / 2, assignor)
+        most = math.inf  # requests/s that tell something
+        if working < of and self._law() is None:
+            most = self.rate * (1.0 - _CLEAR)
+            least = self.rate * min(self._in_hand + _WORK, progress.seconds / 2)
+            working, consumed = busy(progress, ready, least, assignor, spread=True)
+        if working == 0 or working < (of if most == math.inf else _MOST * of):
             return False
-        working = min(ready, len(progress.consumed))
+        before, after = before * (working / of), after * (working / of)
         share = progress.seconds * working
-        consumed = progress.served
         # Where what is believed may be what was served, it is not contradicted.
         seen = min(max(self.rate, (consumed - before) / share), (consumed + after) / share)
+        if seen > most:
+            return False
         off = math.log(max(seen, 1e-300)) - math.log(self.rate)
         surprise = abs(off) > self._change
         off = min(max(off, -self._change), self._change)
@@ -288,47 +300,6 @@ class _Calm:
         self._last = progress.seconds, came
 
 
-def saturated(progress: Progress, ready: int, rate: float, assignor: str | None = None) -> bool:
-    """Whether every consumer had work throughout an interval, as far as can be told.
-
-    Who holds which partition is not observed: every r-th one where the group's ``assignor`` is "roundrobin", else even
-    ranges. Each must have had half of what it could serve in the interval waiting at either end, so that what a hot
-    partition piles up does not speak for all.
-    """
-    partitions = len(progress.consumed)
-    if ready < 1 or partitions == 0 or progress.recreated:
-        return False
-    # Where only the count is balanced, ranges are one holding of many. The worst of them, that a consumer has nothing
-    # but the coldest partitions, would teach nothing where some are cold: a rate declared too high would stay.
-    ends = progress.backlog_before, progress.backlog_after
-    return bool(_all_busy(*ends, min(ready, partitions), assignor == ROUND_ROBIN, rate * progress.seconds / 2))
-
-
-@compiled
-def _all_busy(before: Floats, after: Floats, consumers: int, round_robin: bool, least: float) -> bool:
-    """Whether each consumer has ``least`` messages waiting ``before``, and ``after``, in the partitions it holds. They
-    are whole: in any order they add up to the same."""
-    first = 0
-    for c in range(consumers):
-        held = _held(len(before), consumers, c)
-        step = consumers if round_robin else 1
-        begin = c if round_robin else first
-        left_before = left = 0.0
-        for k in range(begin, begin + held * step, step):
-            left_before += before[k]
-            left += after[k]
-        if not (left_before >= least and left >= least):
-            return False
-        first += held
-    return True
-
-
-@compiled
-def _held(partitions: int, consumers: int, c: int) -> int:
-    """How many partitions consumer ``c`` holds; the first hold one more where it does not come out even."""
-    return partitions // consumers + (1 if c < partitions % consumers else 0)
-
-
 class PartitionSplit:
     """How many replicas' worth of service r consumers can give.
 
@@ -456,7 +427,7 @@ def _largest(shares: Floats, consumers: int, round_robin: bool) -> float:
     """The largest share of the arrivals that one of ``consumers`` has."""
     partitions, largest, first = len(shares), 0.0, 0
     for c in range(consumers):
-        held = _held(partitions, consumers, c)
+        held = held_by(partitions, consumers, c)
         step = consumers if round_robin else 1
         begin = c if round_robin else first
         share = 0.0

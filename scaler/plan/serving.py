@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from scaler.plan.capacity import ServiceRate, saturated
+from scaler.plan.capacity import ServiceRate
 from scaler.plan.observation import LatencySample
 from scaler.plan.paths import Futures, peaks, quantiles
 from scaler.plan.probe import NOISE, Probe, Situation
 from scaler.plan.progress import Progress
+from scaler.plan.saturation import saturated
 from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
 

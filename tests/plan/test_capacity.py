@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.plan.capacity import PartitionSplit, ServiceRate, saturated, usable_table
+from scaler.plan.capacity import PartitionSplit, ServiceRate, usable_table
 from scaler.plan.partition_shares import shrunk_shares
 from scaler.plan.progress import Progress
+from scaler.plan.saturation import saturated
 
 
 def split(shares, most=40) -> PartitionSplit:

@@ -68,6 +68,47 @@ def test_saturated_work_can_take_back_what_was_seen_before() -> None:
     assert rate.cautious <= rate.rate
 
 
+def near_its_rate(served: list[float], waiting: list[float], partitions: int = 4) -> Progress:
+    """Of consumers with four partitions each; what waits is spread over so many of these."""
+    spread = np.array([1.0] * partitions + [0.0] * (4 - partitions)) / partitions
+    consumed, backlog = np.repeat(np.array(served) / 4, 4), np.kron(waiting, spread)
+    return Progress(0.0, TICK, consumed, consumed, backlog, backlog, recreated=False)
+
+
+@pytest.mark.parametrize(("known", "waiting"), [(False, 16.0), (True, 7.0)])
+def test_a_backlog_of_most_consumers_tells_that_each_serves_clearly_less(known: bool, waiting: float) -> None:
+    """At their rate, some of ten always happen to have next to nothing: of them nothing is learned. It takes less of a
+    backlog where it is known that hardly anything is ever served and not yet committed."""
+    rate, ticks = believed(), 0
+    if known:
+        calm(rate, 1.2, 30)
+    seen = near_its_rate([22.5] * 7 + [15.0] * 3, [waiting] * 7 + [1.0] * 3)
+    while rate.learn(seen, 10, 0.0, 0.0, "range"):
+        ticks += 1
+    assert 1 <= ticks <= 10
+    assert 1.45 <= rate.rate <= 1.55 / (1.0 - 0.1), "up to what may be chance"
+
+
+@pytest.mark.parametrize(
+    ("seen", "concurrency"),
+    [
+        (near_its_rate([22.5] * 6 + [15.0] * 4, [20.0] * 6 + [1.0] * 4), None),  # too few
+        (near_its_rate([28.0] * 9 + [15.0], [20.0] * 9 + [1.0]), None),  # not clearly less
+        (near_its_rate([22.5] * 10, [5.0] * 10), None),  # soon without work
+        (near_its_rate([22.5] * 9 + [15.0], [20.0] * 9 + [1.0], partitions=1), None),  # of one hot partition each
+        (near_its_rate([22.5] * 9 + [15.0], [20.0] * 9 + [1.0]), 4.0),  # the law tells it
+    ],
+)
+def test_a_backlog_of_some_says_nothing_of_all(seen: Progress, concurrency: float | None) -> None:
+    rate = believed(concurrency=concurrency)
+    if concurrency is not None:
+        for _ in range(3):
+            assert rate.learn_time(sample(concurrency / 2.0), 10, TICK)
+    before = rate.rate
+    assert not rate.learn(seen, 10, 0.0, 0.0, "range")
+    assert rate.rate == before
+
+
 def test_what_may_not_be_committed_yet_contradicts_no_belief() -> None:
     """A jump to 100 requests/s: up to 100 of them may be done and not committed, where 300 should have been."""
     rate = believed(2.0)

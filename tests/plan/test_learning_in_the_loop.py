@@ -397,6 +397,29 @@ def test_requests_that_come_to_take_longer_or_less_are_followed_without_a_new_te
     assert loop.attainment(begin) >= 0.99
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("takes", "over", "shared", "attained"),
+    [(2.0, 600.0, False, 0.98), (2.0, HOUR, False, 0.92), (1.3, HOUR, False, 0.85), (2.0, HOUR, True, 0.96)],
+)
+def test_replicas_that_come_to_serve_less_are_found_out_by_what_waits(
+    takes: float, over: float, shared: bool, attained: float
+) -> None:
+    """Nothing says how long a request takes. At a load near what the replicas serve, some have a backlog, some none."""
+    began = 1_000_000.0 + HOUR
+
+    def slower(t: float, observed: ServiceObservation) -> ServiceObservation:
+        factor = 1.0 + (takes - 1.0) * min(max(t - began, 0.0) / over, 1.0)
+        loop.service = replace(REAL, service_rate=2.0 / factor)
+        return observed
+
+    policy = Judged(REAL, policy_for(REAL, lambda t: 30.0))
+    loop = Loop(REAL, policy, lambda t: 30.0, start_replicas=20, partitions=240, shared=shared, dt=1.0, change=slower)
+    loop.run(3 * HOUR)
+    assert loop.attainment(2 * HOUR) >= attained
+    assert (loop.decisions[-1].numbers.service_rate or math.inf) <= 1.25 * 2.0 / takes
+
+
 def test_a_new_pod_template_starts_from_the_old_estimate_and_is_learned() -> None:
     """The rate was known; of a quicker model it is tried out anew. Only the template's hash says that there is one."""
     loop = played(REAL, replace(REAL, service_rate=4.0), 30.0)

@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaler.plan import guard
-from scaler.plan.capacity import PartitionSplit, saturated, usable_table
+from scaler.plan.capacity import PartitionSplit, usable_table
 from scaler.plan.lead_time import Distribution
 from scaler.plan.observation import TopicOffsets
 from scaler.plan.partition_shares import moved, shrunk_shares
 from scaler.plan.paths import checked, quantiles, steps_for
 from scaler.plan.progress import Progress, TimeLag, TimeLagTracker, backlog, consumed_up_to, difference
 from scaler.plan.rollout import Standing, left_at
+from scaler.plan.saturation import saturated
 
 COMPILED = settings(deadline=None)  # the first call compiles
 FEW = settings(max_examples=40, deadline=None)
