@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from simulations.bench import LAGCAST, REACTIVE, TUNED, outcome, swept
-from simulations.bench_days import scored_days
 from simulations.bench_jobs import BenchJob, Kind
+from simulations.bench_rubbish import chosen_cells
 from simulations.bench_runner import Runner, Show
 from simulations.compare import Outcome
-from simulations.scenarios import Cell, cells
+from simulations.scenarios import Cell
 from simulations.store import Json
 from simulations.table import Table, mean, number, percent
 
@@ -34,9 +34,7 @@ class FullResult:
 
 def full_cells(days: int, seeds: int) -> tuple[Cell, ...]:
     """The shared pool's, on so many scored days. Raises BadSeries where there is none."""
-    pools = [c for c in cells(range(seeds)) if c.scenario == "pool"]
-    scored = {trace: scored_days(trace, days) for trace in dict.fromkeys(c.trace for c in pools)}
-    return tuple(replace(c, day=day) for c in pools for day in scored[c.trace])
+    return chosen_cells(("pool",), (), seeds, days)
 
 
 def run_full(runner: Runner, nodes: Sequence[int], on: Sequence[Cell], show: Show) -> tuple[FullResult, ...]:

@@ -137,6 +137,16 @@ def test_pods_that_only_together_serve_more_do_not_go_where_they_do_not_all_fit(
         assert min(ready(b)) >= 11
 
 
+def moves_to(before: tuple[float, float], after: tuple[float, float], ticks: int) -> dict[str, Load]:
+    """Another load from tick 80 on."""
+    old, new = noisy(before, 0.05, 80), noisy(after, 0.05, 80 + ticks)
+
+    def load(name: str) -> Load:
+        return lambda t: (old if t < 80 * TICK else new)[name](t)
+
+    return {name: load(name) for name in "ab"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "takes"),
@@ -151,26 +161,11 @@ def test_gpus_change_hands_where_the_load_does(
 ) -> None:
     """The other has next to no load any more, or its own need doubles: within four lead times of a pod."""
     monkeypatch.setattr("tests.pools.made.PARTITIONS", 960)
-    old, new = noisy(before, 0.05, 80), noisy(after, 0.05, 100)
-
-    def load(name: str) -> Load:
-        return lambda t: (old if t < 80 * TICK else new)[name](t)
-
-    b = full(bench, {name: load(name) for name in "ab"}, service("a"), service("b"))
+    b = full(bench, moves_to(before, after, 20), service("a"), service("b"))
     b.run(80)
     assert ready(b)[0] < takes
     b.run(16)
     assert ready(b)[0] >= takes
-
-
-def moves_to(before: tuple[float, float], after: tuple[float, float], ticks: int) -> dict[str, Load]:
-    """Another load from tick 80 on."""
-    old, new = noisy(before, 0.05, 80), noisy(after, 0.05, 80 + ticks)
-
-    def load(name: str) -> Load:
-        return lambda t: (old if t < 80 * TICK else new)[name](t)
-
-    return {name: load(name) for name in "ab"}
 
 
 @pytest.mark.slow
