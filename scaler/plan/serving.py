@@ -18,7 +18,6 @@ CALM = 0.95  # share of the paths that must stay below what the count of an expe
 LEAST = 0.65  # the least utilisation that is read out of a queue that is not there: no larger step at a time
 MINUTE = 60.0  # s for which a change of the load may show in what is not yet committed
 OLD = 3.0  # longest times between the service of a message and its commit: an older backlog is no such work
-QUICKER = 0.8  # of the declared service time: where a request takes less, a replica may serve more than was declared
 MUTE = 3600.0  # s in which a latency source said nothing of the time in service, and is taken to have nothing to say
 SHORT = 0.1  # of what is foreseen, at most, by which that count may fall short for a while
 
@@ -39,7 +38,6 @@ class Serving:
         self._old = OLD * (service.tick + service.service_time + settings.uncommitted)
         self._within = service.within
         self._concurrent = service.concurrency is not None
-        self._service_time = service.service_time
         self._began: float | None = None  # unix s
         self._timed = -math.inf  # unix s at which the latency source last said how long a request takes
         self._lately: deque[tuple[float, float]] = deque()  # (unix s, requests/s) of the last minute's intervals
@@ -69,13 +67,9 @@ class Serving:
         return self._probe is not None and self._probe.running
 
     def told(self, now: float) -> bool:
-        """Whether a latency source tells the rate: by the utilisation law, where the concurrency is declared, else as
-        long as a request takes as long as was declared. Not one that has been silent about that for long.
-        """
-        if self._began is not None and now - max(self._timed, self._began) > MUTE:
-            return False
-        takes = self._rate.service_time
-        return self._concurrent or takes is None or takes > QUICKER * self._service_time
+        """Whether the utilisation law tells the rate: not by a latency source that has long been silent about it."""
+        silent = self._began is not None and now - max(self._timed, self._began) > MUTE
+        return self._concurrent and not silent
 
     def renew(self) -> None:
         """Another pod template."""
