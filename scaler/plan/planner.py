@@ -23,7 +23,7 @@ from scaler.plan.lateness import Lateness
 from scaler.plan.lead_time import Distribution, LeadTimes
 from scaler.plan.level import Level
 from scaler.plan.observation import ReplicaState, ServiceObservation, TopicOffsets
-from scaler.plan.paths import Futures, level_paths, quantiles
+from scaler.plan.paths import Futures, level_paths, quantiles, steps_for
 from scaler.plan.prepared import Plan, Prepared, Seen, bare_plan, standing_of, stood_in_for
 from scaler.plan.probe import Situation
 from scaler.plan.progress import Progress, TimeLagTracker, backlog, difference
@@ -149,7 +149,7 @@ class ServicePlanner:
         # A pool's plan holds what was lately needed itself, and pays for nodes, not for replicas.
         hold = self.service.scale_in_hold if wanted is None else 0.0
         count, held = self._bounded_in(now, prepared.seen, replicas, plan, hold)
-        tried = None if wanted is not None else self._experiment(prepared)
+        tried = self._experiment(prepared, plan.wanted)
         if tried is not None and tried < count:
             count, held, plan = tried, (), replace(plan, source=Reason.EXPERIMENT)
         return Answer(prepared, plan, count, held, wanted)
@@ -182,23 +182,22 @@ class ServicePlanner:
         reasons = reasons_of(current, count, desired, plan, answer.held, limits, seen)
         return ServiceDecision(observed.uid, now, current, desired, reasons, numbers)
 
-    def _experiment(self, prepared: Prepared) -> int | None:
-        """The count to keep instead of the answer, for a while, to learn what a replica serves."""
+    def _experiment(self, prepared: Prepared, wanted: int) -> int | None:
+        """The count to keep instead of the one ``wanted``, for a while, to learn what a replica serves."""
         seen, standing, plan, futures = prepared.seen, prepared.standing, prepared.plan, prepared.futures
-        replicas = prepared.replicas
-        if replicas is None or standing is None or plan is None or futures is None:
+        replicas, terms = prepared.replicas, prepared.terms
+        if replicas is None or standing is None or plan is None or futures is None or terms is None:
             return None
-        # Where the latency histogram tells the rate there is nothing to try out.
-        told = prepared.observed.latency is not None and self._serving.told(prepared.now)
-        if not (self._serving.trying or (self._serving.unsure and not told)):
+        if not (self._serving.trying or self._serving.untold(prepared.now, prepared.observed.latency is not None)):
             return None
         sound = not (seen.faults or seen.stuck or seen.past or replicas.updating or self._stuck.silent)
         known = plan.floor is not None and prepared.now - self._changed_at >= self.service.tick
-        high, middle = self._serving.safe(futures, self.leads.quantile(0.95))
+        until = steps_for(terms.window + terms.slack, futures.age, futures.step)
+        high, middle = self._serving.safe(futures, until, self.leads.quantile(0.95))
         floor = max(plan.floor or 0, self.limits.least)
         situation = Situation(
             current=standing.current,
-            wanted=plan.wanted,
+            wanted=wanted,
             safe=max(self._split.least(max(high, 1.05 * (seen.level or 0.0) / self._serving.rate)), floor),
             least=max(self._split.least(middle), floor),
             level=seen.level,

@@ -17,7 +17,7 @@ from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
 
 KIND = "lagcast.PredictivePolicy"
-VERSION = 17
+VERSION = 18
 
 
 class PredictivePolicy:

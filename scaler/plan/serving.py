@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections import deque
 
+import numpy as np
+
 from scaler.plan.capacity import ServiceRate
 from scaler.plan.observation import LatencySample
 from scaler.plan.paths import Futures, peaks, quantiles
@@ -15,6 +17,7 @@ from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
 
 CALM = 0.95  # share of the paths that must stay below what the count of an experiment serves
+CALM_POOLED = 0.99  # the same on a pool, where an experiment takes away what filled nodes have to spare for jumps
 LEAST = 0.65  # the least utilisation that is read out of a queue that is not there: no larger step at a time
 MINUTE = 60.0  # s for which a change of the load may show in what is not yet committed
 OLD = 3.0  # longest times between the service of a message and its commit: an older backlog is no such work
@@ -37,6 +40,11 @@ class Serving:
         # s; as long as consumers commit at each tick
         self._old = OLD * (service.tick + service.service_time + settings.uncommitted)
         self._within = service.within
+        pooled = service.pool is not None
+        self._patience = settings.pool_patience if pooled else 0.0  # s
+        self._trusted = settings.pool_tried if pooled else 1.0
+        self._calm = CALM_POOLED if pooled else CALM
+        self._since: float | None = None  # unix s from which on this pod template serves
         self._concurrent = service.concurrency is not None
         self._began: float | None = None  # unix s
         self._timed = -math.inf  # unix s at which the latency source last said how long a request takes
@@ -49,7 +57,7 @@ class Serving:
     @property
     def rate(self) -> float:
         """requests/s of one ready replica."""
-        return self._rate.rate
+        return self._rate.trusting(self._trusted)
 
     @property
     def cautious(self) -> float:
@@ -66,6 +74,15 @@ class Serving:
         """Whether fewer replicas are kept than the plan wants, to learn from it."""
         return self._probe is not None and self._probe.running
 
+    def untold(self, now: float, latency: bool) -> bool:
+        """Whether only an experiment can tell what a replica serves: where that is not known, nor told by the
+        utilisation law, from a ``latency`` source that has not been silent about it for long. On a pool, where paid
+        nodes are filled, fewer pods are headroom given up that costs nothing: load that varies may tell first.
+        """
+        if self._since is None or now - self._since < self._patience or not self.unsure:
+            return False
+        return not (latency and self.told(now))
+
     def told(self, now: float) -> bool:
         """Whether the utilisation law tells the rate: not by a latency source that has long been silent about it."""
         silent = self._began is not None and now - max(self._timed, self._began) > MUTE
@@ -74,7 +91,7 @@ class Serving:
     def renew(self) -> None:
         """Another pod template."""
         self._rate.renew()
-        self._served = self._overtaken = None
+        self._served = self._overtaken = self._since = None
         if self._probe is not None:  # what was tried with the old one says nothing
             self._probe = Probe(self._tick)
 
@@ -110,6 +127,7 @@ class Serving:
         least, most = self._lately_came(progress)
         began = progress.end - progress.seconds if self._began is None else self._began
         self._began = min(began, progress.end)  # the clock may have been set back
+        self._since = min(progress.end if self._since is None else self._since, progress.end)
         new = progress.end - self._began < MINUTE  # of what came before, and may be committed now, nothing is known
         if not (known and moved and ready > 0):
             self._rate.disturbed()
@@ -156,11 +174,13 @@ class Serving:
             self._overtaken = self._served
         return count
 
-    def safe(self, futures: Futures, lead: float) -> tuple[float, float]:
+    def safe(self, futures: Futures, steps: int, lead: float) -> tuple[float, float]:
         """Replicas' worth that an experiment must leave when it begins, and while it goes on.
 
-        By the believed rate, for as much as half of the slack may be lost in the lead time until the count is back.
+        By the believed rate and the first ``steps`` of the paths, for as much as half of the slack may be lost in the
+        lead time until the count is back.
         """
-        high, middle = quantiles(peaks(futures.rates), (CALM, 0.5))
+        near = np.ascontiguousarray(futures.rates[:, :steps])
+        high, middle = quantiles(peaks(near), (self._calm, 0.5))
         short = min(self._slack / (2.0 * lead), SHORT)
         return high / self.rate / (1.0 + short), middle / self.rate / (1.0 + short)

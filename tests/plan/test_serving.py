@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from scaler.plan.nodes_need import PoolSpec
 from scaler.plan.observation import LatencySample
 from scaler.plan.probe import Situation
 from scaler.plan.progress import Progress
+from scaler.plan.service import Service
 from scaler.plan.serving import Serving
 from scaler.plan.settings import PlanSettings
 from tests.plan.loop import REAL
@@ -84,13 +86,14 @@ def test_consumers_without_work_teach_nothing_where_the_group_is_known_to_deal_p
     assert seen(None) == seen("range") == pytest.approx(1.0, rel=0.05), "in ranges both would have work"
 
 
+SERVICE = replace(REAL, service_rate=2.0)
 CALM = Situation(10, 10, 9, 9, 19.0, 2.0, 9.5, 2.0, unsure=True, sound=True, quiet=True)
 
 
-def tried_out() -> tuple[Serving, float]:
+def tried_out(service: Service = SERVICE) -> tuple[Serving, float]:
     """One of ten replicas, of 2 requests/s as declared, is tried out less: the nine are believed to serve more; and the
     time of the last tick."""
-    serving, now, count = Serving(replace(REAL, service_rate=2.0), PlanSettings()), 1000.0, 10
+    serving, now, count = Serving(service, PlanSettings()), 1000.0, 10
     rng = np.random.default_rng(5)
     for _ in range(45):
         now += TICK
@@ -148,3 +151,30 @@ def test_a_histogram_tells_the_rate_by_the_law(takes: float, concurrency: float 
         serving.learn(interval(1000.0 + tick * TICK, 150.0, 150.0, 2.0), sample, 10, True, 0.1)
     assert serving.told(1000.0 + 40 * TICK) is told
     assert not serving.told(1000.0 + 40 * TICK + 2 * 3600.0), "it has been silent"
+
+
+POOLED = replace(SERVICE, pool=PoolSpec("gpus", 8, 300.0))
+DAY = 86_400.0
+
+
+def test_on_a_pool_nothing_is_tried_out_before_a_days_load_had_its_say() -> None:
+    serving = Serving(POOLED, PlanSettings())
+    assert not serving.untold(1000.0, latency=False), "it has not begun"
+    serving.learn(interval(1000.0, 150.0, 150.0, 2.0), None, 10, True, 0.1)
+    assert not serving.untold(999.0 + DAY, latency=False)
+    assert serving.untold(1000.0 + DAY, latency=False)
+    serving.renew()
+    serving.learn(interval(1015.0 + DAY, 150.0, 150.0, 2.0), None, 10, True, 0.1)
+    assert not serving.untold(1030.0 + DAY, latency=False), "another template"
+    assert serving.untold(1015.0 + 2 * DAY, latency=False)
+
+
+def test_on_a_pool_all_of_what_was_seen_is_planned_with_and_not_all_of_what_was_only_tried_out() -> None:
+    alone, pooled = (Serving(service, PlanSettings()) for service in (replace(POOLED, pool=None), POOLED))
+    for serving in (alone, pooled):
+        for tick in range(1, 60):
+            serving.learn(interval(1000.0 + tick * TICK, 330.0, 330.0, 2.0), None, 10, True, 0.1)
+    assert alone.rate == pooled.rate == pytest.approx(2.2, rel=0.02)
+    (tried, _), (only, _) = tried_out(), tried_out(POOLED)
+    assert only.rate == pytest.approx(max(0.95 * tried.rate, 2.0))
+    assert only.rate > 2.0

@@ -12,6 +12,7 @@ from scaler.plan.nodes import NodePlanner
 from scaler.plan.nodes_need import PoolSpec
 from scaler.plan.policy import PredictivePolicy
 from scaler.plan.service import Service
+from scaler.plan.settings import PlanSettings
 from simulations.record import Record
 from simulations.run import simulate
 from simulations.setting import Between, Fault, FaultKind, Load, NodePool, ServiceSetting, Setting, Shared
@@ -49,9 +50,14 @@ def run(
     known: bool,
     faults: tuple[Fault, ...] = (),
     forecasters: list[Counted] | None = None,
+    believed: float = 2.0,
+    **planned: float,
 ) -> Record:
+    """``believed``: requests/s that a replica, which serves 2, is declared to serve."""
     settings = tuple(
-        ServiceSetting(service(uid), 2.0, 0.2, Shared(1000), Between(60.0, 60.0), replicas=int(rate(START) / 2.0) + 1)
+        ServiceSetting(
+            service(uid), 2.0, 0.2, Shared(1000), Between(60.0, 60.0), replicas=int(rate(START) / believed) + 1
+        )
         for uid, rate in loads.items()
     )
     rng = np.random.default_rng(0)
@@ -64,7 +70,9 @@ def run(
     if forecasters is not None:
         forecasters += made
     by_uid = dict(zip(loads, made, strict=True))
-    policy = PredictivePolicy([one.service for one in settings], lambda s: by_uid[s.uid] if known else None)
+    declared = [replace(one.service, service_rate=believed) for one in settings]
+    plan = PlanSettings(**planned)  # type: ignore[arg-type]
+    policy = PredictivePolicy(declared, lambda s: by_uid[s.uid] if known else None, plan)
     return simulate(setting, arrivals, policy, name="lagcast")
 
 
@@ -164,3 +172,22 @@ def test_an_outage_ends_no_forecast_that_still_knows_of_what_nodes_are_ordered_f
     looked, _, _ = decided_alike(load, 1200, monkeypatch, outage)
     assert looked.pool is not None
     assert int(looked.pool.asked[899]) * 8 >= 35, "while nothing new is known"
+
+
+@pytest.mark.slow
+def test_a_rate_declared_at_half_is_found_once_a_pools_patience_is_over() -> None:
+    """Filled nodes never have a backlog by themselves, and twice as many of them were kept for good."""
+    load, hours = {"chat": lambda t: 40.0}, 4
+    knew, waits, tried = (
+        run(load, hours * 3600, known=True, **options)
+        for options in ({}, {"believed": 1.0}, {"believed": 1.0, "pool_patience": 3600.0})
+    )
+
+    def nodes(record: Record, hour: int) -> float:
+        assert record.pool is not None
+        return float(record.pool.asked[hour * 3600 :].mean())
+
+    assert waits.services[0].desired.tolist()[:240] == tried.services[0].desired.tolist()[:240]
+    assert nodes(waits, 3) >= 1.5 * nodes(knew, 3), "for a day, by default"
+    assert nodes(tried, 3) <= max(1.1 * nodes(knew, 3), nodes(knew, 3) + 1.01), "a tenth, or a node, after two hours"
+    assert late(tried) <= 0.01 * 40.0 * hours * 3600
