@@ -135,16 +135,22 @@ class NodePlanner:
         if missing:  # no service gets what does not come
             shares = Shares(shares.claims, self._late(tick, np.zeros_like(capacity[1])))
         division = self._division(now, tick, place, shares, missing)
-        if division is not None and (state.ready >= tick.most or division.total <= state.ready * tick.size):
+        asked = [max(min(need.asked, need.most), need.least) for need in needs]
+        fits = division is None or division.fits(asked, others)
+        if (
+            division is not None
+            and not fits
+            and (state.ready >= tick.most or division.total <= state.ready * tick.size)
+        ):
             # No node can come: what each service asks for is known before its own rules, and does it not fit, the
             # nodes are shared by what was worth most over a while.
-            asked = [max(min(need.asked, need.most), need.least) for need in needs]
-            if not division.fits(asked, others):
-                counts = division.divided(division.most, others)
+            counts = division.divided(division.most, others)
         node = tick.ahead.node
         middle, high = quantiles(_peaks(tick.needed.until(node), node - 1, node), (0.5, 0.95))
         needed = middle, high
-        return PoolPlan(floor, counts, reasons, kept, ordered, needed=needed, waiting=waiting, division=division)
+        return PoolPlan(
+            floor, counts, reasons, kept, ordered, needed=needed, waiting=waiting, spare=fits, division=division
+        )
 
     # --- a full pool
 

@@ -133,9 +133,10 @@ class ServicePlanner:
         """The answer within the rules and the limits."""
         return self.bounded(self.answer(prepared))
 
-    def answer(self, prepared: Prepared, wanted: int | None = None) -> Answer:
+    def answer(self, prepared: Prepared, wanted: int | None = None, spare: bool = True) -> Answer:
         """The answer within the rules; ``wanted`` stands in for the cheapest count where a plan for several services
-        found another, and is not lowered by the rules for scaling in.
+        found another, and is not lowered by the rules for scaling in. ``spare``: what is given up for an experiment is
+        there again when it is wanted back.
         """
         now, replicas, plan = prepared.now, prepared.replicas, prepared.plan
         if replicas is None:
@@ -149,7 +150,7 @@ class ServicePlanner:
         # A pool's plan holds what was lately needed itself, and pays for nodes, not for replicas.
         hold = self.service.scale_in_hold if wanted is None else 0.0
         count, held = self._bounded_in(now, prepared.seen, replicas, plan, hold)
-        tried = self._experiment(prepared, plan.wanted)
+        tried = self._experiment(prepared, plan.wanted, spare)
         if tried is not None and tried < count:
             count, held, plan = tried, (), replace(plan, source=Reason.EXPERIMENT)
         return Answer(prepared, plan, count, held, wanted)
@@ -182,7 +183,7 @@ class ServicePlanner:
         reasons = reasons_of(current, count, desired, plan, answer.held, limits, seen)
         return ServiceDecision(observed.uid, now, current, desired, reasons, numbers)
 
-    def _experiment(self, prepared: Prepared, wanted: int) -> int | None:
+    def _experiment(self, prepared: Prepared, wanted: int, spare: bool) -> int | None:
         """The count to keep instead of the one ``wanted``, for a while, to learn what a replica serves."""
         seen, standing, plan, futures = prepared.seen, prepared.standing, prepared.plan, prepared.futures
         replicas, terms = prepared.replicas, prepared.terms
@@ -190,7 +191,7 @@ class ServicePlanner:
             return None
         if not (self._serving.trying or self._serving.untold(prepared.now, prepared.observed.latency is not None)):
             return None
-        sound = not (seen.faults or seen.stuck or seen.past or replicas.updating or self._stuck.silent)
+        sound = spare and not (seen.faults or seen.stuck or seen.past or replicas.updating or self._stuck.silent)
         known = plan.floor is not None and prepared.now - self._changed_at >= self.service.tick
         until = steps_for(terms.window + terms.slack, futures.age, futures.step)
         high, middle = self._serving.safe(futures, until, self.leads.quantile(0.95))

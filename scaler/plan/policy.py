@@ -55,7 +55,11 @@ class PredictivePolicy:
         seen = [state for state in observed.pools if state.uid in self._pools]
         pooled = [self._pools[state.uid].step(now, state, prepared) for state in seen]
         wanted = {uid: count for one in pooled for uid, count in one.wanted.items()}
-        answers = {uid: self._planners[uid].answer(known, wanted.get(uid)) for uid, known in prepared.items()}
+        spare = {uid for one in pooled for uid in one.spare}
+        spare |= {uid for uid in prepared if self._planners[uid].service.pool is None}
+        answers = {
+            uid: self._planners[uid].answer(known, wanted.get(uid), uid in spare) for uid, known in prepared.items()
+        }
         pools: list[PoolDecision] = []
         rooms: dict[str, Room] = {}
         for pool_answer in pooled:

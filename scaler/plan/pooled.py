@@ -64,6 +64,11 @@ class PooledAnswer:
         """Replicas by uid."""
         return dict(zip(self.uids, self.plan.replicas, strict=True))
 
+    @property
+    def spare(self) -> frozenset[str]:
+        """Services that may give up a replica for a while and find its GPU again."""
+        return frozenset(self.uids) if self.plan.spare else frozenset()
+
     def rooms(self, asked: Mapping[str, int]) -> tuple[PoolDecision, dict[str, Room]]:
         """What a full pool leaves each service of what all of them ask for (replicas by uid), and the decision that
         says so."""

@@ -8,9 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from scaler.plan.decision import GroupDecision
 from scaler.plan.nodes import NodePlanner
 from scaler.plan.nodes_need import PoolSpec
+from scaler.plan.observation import Freshness, GroupObservation, PoolObservation, Reading
 from scaler.plan.policy import PredictivePolicy
+from scaler.plan.reasons import Reason
 from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
 from simulations.record import Record
@@ -41,6 +44,20 @@ class Counted(Foresight):
     def paths(self, steps: int, count: int, rng: np.random.Generator, out: np.ndarray | None = None) -> np.ndarray:
         self.drawn.append(steps)
         return super().paths(steps, count, rng, out)
+
+
+class Watched:
+    """A policy whose decisions are kept, and whose observations of pools are changed first."""
+
+    def __init__(self, policy: PredictivePolicy, change: Callable[[float, PoolObservation], PoolObservation]) -> None:
+        self._policy = policy
+        self._change = change
+        self.decisions: list[GroupDecision] = []
+
+    def step(self, now: float, observed: GroupObservation) -> GroupDecision:
+        pools = tuple(self._change(now, pool) for pool in observed.pools)
+        self.decisions.append(self._policy.step(now, replace(observed, pools=pools)))
+        return self.decisions[-1]
 
 
 def run(
@@ -172,6 +189,53 @@ def test_an_outage_ends_no_forecast_that_still_knows_of_what_nodes_are_ordered_f
     looked, _, _ = decided_alike(load, 1200, monkeypatch, outage)
     assert looked.pool is not None
     assert int(looked.pool.asked[899]) * 8 >= 35, "while nothing new is known"
+
+
+def believed_half(loads: dict[str, Rate], hours: int, most: int | None, blind_from: float) -> list[GroupDecision]:
+    """What is decided where replicas serve twice what was declared, with a pool of ``most`` nodes that are not known
+    from ``blind_from`` (s) on."""
+    pool = replace(POOL, max_nodes=most)
+
+    def change(now: float, seen: PoolObservation) -> PoolObservation:
+        known = now < START + blind_from
+        return seen if known else replace(seen, state=Reading(None, now, Freshness.ERROR))
+
+    services = {uid: replace(service(uid), pool=pool) for uid in loads}
+    settings = tuple(
+        ServiceSetting(one, 2.0, 0.2, Shared(1000), Between(60.0, 60.0), replicas=int(loads[uid](START)))
+        for uid, one in services.items()
+    )
+    rng = np.random.default_rng(0)
+    arrivals = [Load(START, rng.poisson(rate(START), hours * 3600).astype(np.float64)) for rate in loads.values()]
+    declared = [replace(one, service_rate=1.0) for one in services.values()]
+    plan = PlanSettings(pool_patience=0.0)
+    watched = Watched(PredictivePolicy(declared, lambda s: Foresight(loads[s.uid], 15.0, 0.03), plan), change)
+    simulate(
+        Setting(settings, NodePool("gpus", 8, Between(240.0, 300.0), 600.0), 15.0, 0),
+        tuple(arrivals),
+        watched,
+        name="lagcast",
+    )
+    return watched.decisions
+
+
+def tries(decisions: list[GroupDecision]) -> int:
+    return sum(Reason.EXPERIMENT in one.reasons for decision in decisions for one in decision.services)
+
+
+def test_an_experiment_gives_up_nothing_while_the_nodes_are_unknown() -> None:
+    blind = next(k for k, one in enumerate(believed_half({"chat": lambda t: 40.0}, 1, None, 9e9)) if tries([one])) + 1
+    decisions = believed_half({"chat": lambda t: 40.0}, 1, None, blind * 15.0)
+    assert tries(decisions[:blind]) > 0
+    assert tries(decisions[blind:]) == 0
+    counts = [decision.services[0].desired or 0 for decision in decisions[blind - 1 :]]
+    assert counts == sorted(counts), "it had just begun"
+
+
+def test_nothing_is_tried_out_on_a_full_pool_where_another_would_take_what_is_given_up() -> None:
+    loads: dict[str, Rate] = {"a": lambda t: 20.0, "b": lambda t: 60.0}
+    assert tries(believed_half(loads, 1, 11, 9e9)) > 0
+    assert tries(believed_half(loads, 1, 10, 9e9)) == 0, "b has need of what a does not"
 
 
 @pytest.mark.slow
