@@ -82,6 +82,11 @@ class ServiceRate:
         return max(self.rate * part, min(max(self._untried, self._least), self.rate))
 
     @property
+    def service_time(self) -> float | None:
+        """s that a request takes in a replica at light load, by the latency histogram; None: not known."""
+        return self._alone if self._timed else None
+
+    @property
     def sure(self) -> bool:
         """Whether the rate is known well enough: nothing need be tried out."""
         return self.spread <= _SURE

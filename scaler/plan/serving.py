@@ -21,6 +21,7 @@ CALM_POOLED = 0.99  # the same on a pool, where an experiment takes away what fi
 LEAST = 0.65  # the least utilisation that is read out of a queue that is not there: no larger step at a time
 MINUTE = 60.0  # s for which a change of the load may show in what is not yet committed
 OLD = 3.0  # longest times between the service of a message and its commit: an older backlog is no such work
+QUICKER = 0.8  # of the declared service time: where a request takes less, a replica may serve more than was declared
 MUTE = 3600.0  # s in which a latency source said nothing of the time in service, and is taken to have nothing to say
 SHORT = 0.1  # of what is foreseen, at most, by which that count may fall short for a while
 
@@ -40,10 +41,11 @@ class Serving:
         # s; as long as consumers commit at each tick
         self._old = OLD * (service.tick + service.service_time + settings.uncommitted)
         self._within = service.within
-        pooled = service.pool is not None
-        self._patience = settings.pool_patience if pooled else 0.0  # s
-        self._trusted = settings.pool_tried if pooled else 1.0
-        self._calm = CALM_POOLED if pooled else CALM
+        self._pooled = service.pool is not None
+        self._patience = settings.patience
+        self._trusted = settings.pool_tried if self._pooled else 1.0
+        self._calm = CALM_POOLED if self._pooled else CALM
+        self._service_time = service.service_time
         self._since: float | None = None  # unix s from which on this pod template serves
         self._concurrent = service.concurrency is not None
         self._began: float | None = None  # unix s
@@ -76,17 +78,26 @@ class Serving:
 
     def untold(self, now: float, latency: bool) -> bool:
         """Whether only an experiment can tell what a replica serves: where that is not known, nor told by the
-        utilisation law, from a ``latency`` source that has not been silent about it for long. On a pool, where paid
-        nodes are filled, fewer pods are headroom given up that costs nothing: load that varies may tell first.
+        utilisation law from a ``latency`` source. Where requests take as long as was declared, or where fewer pods give
+        up what filled nodes have to spare, only after a while: load that varies may tell first.
         """
-        if self._since is None or now - self._since < self._patience or not self.unsure:
+        if self._since is None or not self.unsure:
             return False
-        return not (latency and self.told(now))
+        heard = latency and not self._silent(now)
+        if heard and self._concurrent:
+            return False
+        patient = self._pooled or (heard and self._as_declared)
+        return not patient or now - self._since >= self._patience
 
-    def told(self, now: float) -> bool:
-        """Whether the utilisation law tells the rate: not by a latency source that has long been silent about it."""
-        silent = self._began is not None and now - max(self._timed, self._began) > MUTE
-        return self._concurrent and not silent
+    def _silent(self, now: float) -> bool:
+        """Whether the latency source has long said nothing of the time in service."""
+        return self._began is not None and now - max(self._timed, self._began) > MUTE
+
+    @property
+    def _as_declared(self) -> bool:
+        """Whether a request takes about as long as was declared, as far as is known."""
+        takes = self._rate.service_time
+        return takes is None or takes > QUICKER * self._service_time
 
     def renew(self) -> None:
         """Another pod template."""

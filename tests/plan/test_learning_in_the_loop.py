@@ -264,6 +264,13 @@ def test_nothing_is_tried_while_the_utilisation_law_tells_the_rate() -> None:
     assert loop.attainment() >= 0.99
 
 
+def test_nothing_is_tried_for_a_day_where_requests_take_as_long_as_was_declared() -> None:
+    """How many there are at a time is not declared; what is known is as it was declared."""
+    loop = played(REAL, replace(REAL, service_rate=1.9), 30.0, histogram=True)
+    loop.run(HOUR)
+    assert not any(Reason.EXPERIMENT in decision.reasons for decision in loop.decisions)
+
+
 def test_nothing_is_tried_while_the_latency_source_does_not_answer() -> None:
     """Rule 1 stands above what there is to learn."""
     loop = played(REAL, replace(REAL, service_rate=1.0), 30.0)
@@ -275,7 +282,7 @@ def test_nothing_is_tried_while_the_latency_source_does_not_answer() -> None:
 @pytest.mark.slow
 def test_a_latency_source_that_says_nothing_of_the_time_in_service_stops_no_experiment_for_long() -> None:
     """Such as one that has the quantiles alone. After an hour it is as if there were none."""
-    loop = played(REAL, replace(REAL, service_rate=1.0, concurrency=1.0), 30.0)
+    loop = played(REAL, replace(REAL, service_rate=1.0), 30.0)
     mute = LatencySample(0.2, 0.3, 0.4, None, None, 15.0)
     loop.change = lambda t, o: replace(o, latency=Reading(mute, t, Freshness.FRESH))
     loop.run(HOUR)
@@ -298,11 +305,11 @@ def test_too_high_a_rate_is_found_by_its_backlog_within_a_long_objective(within:
 @pytest.mark.parametrize("takes", [None, 1.0, 2.0])
 @pytest.mark.parametrize(("rate", "load"), [(2.0, 30.0), (2.0, 8.0), (5.0, 40.0)])
 def test_without_the_law_experiments_get_there_within_two_hours(rate: float, load: float, takes: float | None) -> None:
-    """Without a histogram, and with one that says nothing of how many there are at a time, whether requests take as
-    long as was declared or half of it."""
+    """Without a histogram, and with one that says nothing of how many there are at a time: requests take half as long
+    as was declared, or, after a day, as long."""
     true = replace(REAL, service_rate=rate, service_time=min(0.5, 1 / rate))
     declared = replace(true, service_rate=rate / 2, service_time=(takes or 1.0) * true.service_time)
-    loop = played(true, declared, load, histogram=takes is not None)
+    loop = played(true, declared, load, histogram=takes is not None, patience=0.0 if takes == 1.0 else 86_400.0)
     loop.run(2 * HOUR)
     assert any(Reason.EXPERIMENT in decision.reasons for decision in loop.decisions)
     usual = steady(rate, load)

@@ -140,21 +140,44 @@ def test_after_that_nothing_is_tried_for_long() -> None:
         assert serving.experiment(now + tick * TICK, CALM) is None
 
 
-@pytest.mark.parametrize("takes", [0.5, 0.3])
-@pytest.mark.parametrize(("concurrency", "told"), [(None, False), (1.0, True)])
-def test_a_histogram_tells_the_rate_by_the_law(takes: float, concurrency: float | None, told: bool) -> None:
-    """However long a request takes: without a concurrency nothing says how many are served at a time."""
-    serving = Serving(replace(REAL, service_rate=2.0, concurrency=concurrency), PlanSettings())
-    assert serving.told(1000.0) is told
-    for tick in range(1, 40):
+DAY = 86_400.0
+
+
+def heard(takes: float, concurrency: float | None) -> tuple[Serving, float]:
+    """A service whose histogram says that a request ``takes`` so many s, where 0.5 is declared; the last tick."""
+    serving = Serving(replace(SERVICE, concurrency=concurrency), PlanSettings())
+    assert not serving.untold(1000.0, latency=True), "it has not begun"
+    for tick in range(40):
         sample = LatencySample(None, None, None, 150.0, 150.0 * takes, TICK)
         serving.learn(interval(1000.0 + tick * TICK, 150.0, 150.0, 2.0), sample, 10, True, 0.1)
-    assert serving.told(1000.0 + 40 * TICK) is told
-    assert not serving.told(1000.0 + 40 * TICK + 2 * 3600.0), "it has been silent"
+    return serving, 1000.0 + 39 * TICK
+
+
+@pytest.mark.parametrize(("takes", "at_once"), [(0.5, False), (0.3, True)])
+def test_without_a_concurrency_a_histogram_of_the_declared_time_only_makes_an_experiment_wait(
+    takes: float, at_once: bool
+) -> None:
+    serving, now = heard(takes, None)
+    assert serving.untold(now, latency=True) is at_once
+    assert serving.untold(now, latency=False), "it has none"
+    assert serving.untold(now + 2 * 3600.0, latency=True), "it has been silent"
+    for tick in range(1, int(DAY / TICK)):
+        sample = LatencySample(None, None, None, 150.0, 150.0 * takes, TICK)
+        serving.learn(interval(now + tick * TICK, 150.0, 150.0, 2.0), sample, 10, True, 0.1)
+    assert serving.untold(now + DAY, latency=True)
+
+
+@pytest.mark.parametrize("takes", [0.5, 0.3])
+def test_with_a_concurrency_the_law_tells_the_rate_until_the_histogram_is_silent(takes: float) -> None:
+    """At a load far below the concurrency even the law is not sure."""
+    serving, now = heard(takes, 4.0)
+    assert serving.unsure
+    assert not serving.untold(now, latency=True)
+    assert serving.untold(now, latency=False)
+    assert serving.untold(now + 2 * 3600.0, latency=True)
 
 
 POOLED = replace(SERVICE, pool=PoolSpec("gpus", 8, 300.0))
-DAY = 86_400.0
 
 
 def test_on_a_pool_nothing_is_tried_out_before_a_days_load_had_its_say() -> None:

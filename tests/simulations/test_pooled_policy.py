@@ -208,7 +208,7 @@ def believed_half(loads: dict[str, Rate], hours: int, most: int | None, blind_fr
     rng = np.random.default_rng(0)
     arrivals = [Load(START, rng.poisson(rate(START), hours * 3600).astype(np.float64)) for rate in loads.values()]
     declared = [replace(one, service_rate=1.0) for one in services.values()]
-    plan = PlanSettings(pool_patience=0.0)
+    plan = PlanSettings(patience=0.0)
     watched = Watched(PredictivePolicy(declared, lambda s: Foresight(loads[s.uid], 15.0, 0.03), plan), change)
     simulate(
         Setting(settings, NodePool("gpus", 8, Between(240.0, 300.0), 600.0), 15.0, 0),
@@ -239,12 +239,12 @@ def test_nothing_is_tried_out_on_a_full_pool_where_another_would_take_what_is_gi
 
 
 @pytest.mark.slow
-def test_a_rate_declared_at_half_is_found_once_a_pools_patience_is_over() -> None:
+def test_a_rate_declared_at_half_is_found_once_the_patience_is_over() -> None:
     """Filled nodes never have a backlog by themselves, and twice as many of them were kept for good."""
     load, hours = {"chat": lambda t: 40.0}, 4
     knew, waits, tried = (
         run(load, hours * 3600, known=True, **options)
-        for options in ({}, {"believed": 1.0}, {"believed": 1.0, "pool_patience": 3600.0})
+        for options in ({}, {"believed": 1.0}, {"believed": 1.0, "patience": 3600.0})
     )
 
     def nodes(record: Record, hour: int) -> float:
