@@ -135,15 +135,11 @@ class NodePlanner:
         if missing:  # no service gets what does not come
             shares = Shares(shares.claims, self._late(tick, np.zeros_like(capacity[1])))
         division = self._division(now, tick, place, shares, missing)
-        asked = [max(min(need.asked, need.most), need.least) for need in needs]
-        fits = division is None or division.fits(asked, others)
-        if (
-            division is not None
-            and not fits
-            and (state.ready >= tick.most or division.total <= state.ready * tick.size)
-        ):
-            # No node can come: what each service asks for is known before its own rules, and does it not fit, the
-            # nodes are shared by what was worth most over a while.
+        fits = division is None or division.fits([max(min(n.asked, n.most), n.least) for n in needs], others)
+        none_comes = division is not None and division.total <= state.ready * tick.size
+        if division is not None and not fits and (none_comes or state.ready >= tick.most):
+            # What each service asks for is known before its own rules, and does it not fit, the nodes are shared by
+            # what was worth most over a while.
             counts = division.divided(division.most, others)
         node = tick.ahead.node
         middle, high = quantiles(_peaks(tick.needed.until(node), node - 1, node), (0.5, 0.95))

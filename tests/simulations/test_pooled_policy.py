@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from scaler.plan.decision import GroupDecision
 from scaler.plan.nodes import NodePlanner
 from scaler.plan.nodes_need import PoolSpec
-from scaler.plan.observation import Freshness, GroupObservation, PoolObservation, Reading
+from scaler.plan.observation import Freshness, GroupObservation, Reading
 from scaler.plan.policy import PredictivePolicy
 from scaler.plan.reasons import Reason
 from scaler.plan.service import Service
@@ -47,20 +49,22 @@ class Counted(Foresight):
 
 
 class Watched:
-    """A policy whose decisions are kept, and whose observations of pools are changed first."""
+    """A policy whose decisions are kept, and whose pools are not known from ``blind_from`` (unix s) on."""
 
-    def __init__(self, policy: PredictivePolicy, change: Callable[[float, PoolObservation], PoolObservation]) -> None:
+    def __init__(self, policy: PredictivePolicy, blind_from: float) -> None:
         self._policy = policy
-        self._change = change
+        self._blind_from = blind_from
         self.decisions: list[GroupDecision] = []
 
     def step(self, now: float, observed: GroupObservation) -> GroupDecision:
-        pools = tuple(self._change(now, pool) for pool in observed.pools)
-        self.decisions.append(self._policy.step(now, replace(observed, pools=pools)))
+        if now >= self._blind_from:
+            unknown = Reading(None, now, Freshness.ERROR)
+            observed = replace(observed, pools=tuple(replace(pool, state=unknown) for pool in observed.pools))
+        self.decisions.append(self._policy.step(now, observed))
         return self.decisions[-1]
 
 
-def run(
+def watched(
     loads: dict[str, Rate],
     seconds: int,
     *,
@@ -68,14 +72,16 @@ def run(
     faults: tuple[Fault, ...] = (),
     forecasters: list[Counted] | None = None,
     believed: float = 2.0,
+    most: int | None = None,
+    blind_from: float = math.inf,
     **planned: float,
-) -> Record:
-    """``believed``: requests/s that a replica, which serves 2, is declared to serve."""
+) -> tuple[Record, list[GroupDecision]]:
+    """``believed``: requests/s that a replica, which serves 2, is declared to serve. The pool has ``most`` nodes, and
+    is not known from ``blind_from`` (s) on."""
+    services = {uid: replace(service(uid), pool=replace(POOL, max_nodes=most)) for uid in loads}
     settings = tuple(
-        ServiceSetting(
-            service(uid), 2.0, 0.2, Shared(1000), Between(60.0, 60.0), replicas=int(rate(START) / believed) + 1
-        )
-        for uid, rate in loads.items()
+        ServiceSetting(one, 2.0, 0.2, Shared(1000), Between(60.0, 60.0), replicas=int(loads[uid](START) / believed) + 1)
+        for uid, one in services.items()
     )
     rng = np.random.default_rng(0)
     arrivals = tuple(
@@ -87,10 +93,16 @@ def run(
     if forecasters is not None:
         forecasters += made
     by_uid = dict(zip(loads, made, strict=True))
-    declared = [replace(one.service, service_rate=believed) for one in settings]
+    declared = [replace(one, service_rate=believed) for one in services.values()]
     plan = PlanSettings(**planned)  # type: ignore[arg-type]
     policy = PredictivePolicy(declared, lambda s: by_uid[s.uid] if known else None, plan)
-    return simulate(setting, arrivals, policy, name="lagcast")
+    seen = Watched(policy, START + blind_from)
+    return simulate(setting, arrivals, seen, name="lagcast"), seen.decisions
+
+
+def run(loads: dict[str, Rate], seconds: int, **options: Any) -> Record:
+    record, _ = watched(loads, seconds, **options)
+    return record
 
 
 def decided_alike(
@@ -191,32 +203,10 @@ def test_an_outage_ends_no_forecast_that_still_knows_of_what_nodes_are_ordered_f
     assert int(looked.pool.asked[899]) * 8 >= 35, "while nothing new is known"
 
 
-def believed_half(loads: dict[str, Rate], hours: int, most: int | None, blind_from: float) -> list[GroupDecision]:
-    """What is decided where replicas serve twice what was declared, with a pool of ``most`` nodes that are not known
-    from ``blind_from`` (s) on."""
-    pool = replace(POOL, max_nodes=most)
-
-    def change(now: float, seen: PoolObservation) -> PoolObservation:
-        known = now < START + blind_from
-        return seen if known else replace(seen, state=Reading(None, now, Freshness.ERROR))
-
-    services = {uid: replace(service(uid), pool=pool) for uid in loads}
-    settings = tuple(
-        ServiceSetting(one, 2.0, 0.2, Shared(1000), Between(60.0, 60.0), replicas=int(loads[uid](START)))
-        for uid, one in services.items()
-    )
-    rng = np.random.default_rng(0)
-    arrivals = [Load(START, rng.poisson(rate(START), hours * 3600).astype(np.float64)) for rate in loads.values()]
-    declared = [replace(one, service_rate=1.0) for one in services.values()]
-    plan = PlanSettings(patience=0.0)
-    watched = Watched(PredictivePolicy(declared, lambda s: Foresight(loads[s.uid], 15.0, 0.03), plan), change)
-    simulate(
-        Setting(settings, NodePool("gpus", 8, Between(240.0, 300.0), 600.0), 15.0, 0),
-        tuple(arrivals),
-        watched,
-        name="lagcast",
-    )
-    return watched.decisions
+def tried_at(loads: dict[str, Rate], most: int | None = None, blind_from: float = math.inf) -> list[GroupDecision]:
+    """What is decided in an hour in which experiments need not wait, and replicas serve twice what was declared."""
+    _, decisions = watched(loads, 3600, known=True, believed=1.0, most=most, blind_from=blind_from, patience=0.0)
+    return decisions
 
 
 def tries(decisions: list[GroupDecision]) -> int:
@@ -224,18 +214,19 @@ def tries(decisions: list[GroupDecision]) -> int:
 
 
 def test_an_experiment_gives_up_nothing_while_the_nodes_are_unknown() -> None:
-    blind = next(k for k, one in enumerate(believed_half({"chat": lambda t: 40.0}, 1, None, 9e9)) if tries([one])) + 1
-    decisions = believed_half({"chat": lambda t: 40.0}, 1, None, blind * 15.0)
-    assert tries(decisions[:blind]) > 0
-    assert tries(decisions[blind:]) == 0
-    counts = [decision.services[0].desired or 0 for decision in decisions[blind - 1 :]]
+    load: dict[str, Rate] = {"chat": lambda t: 40.0}
+    begun = next(k for k, one in enumerate(tried_at(load)) if tries([one])) + 1
+    decisions = tried_at(load, blind_from=begun * 15.0)
+    assert tries(decisions[:begun]) > 0
+    assert tries(decisions[begun:]) == 0
+    counts = [decision.services[0].desired or 0 for decision in decisions[begun - 1 :]]
     assert counts == sorted(counts), "it had just begun"
 
 
 def test_nothing_is_tried_out_on_a_full_pool_where_another_would_take_what_is_given_up() -> None:
     loads: dict[str, Rate] = {"a": lambda t: 20.0, "b": lambda t: 60.0}
-    assert tries(believed_half(loads, 1, 11, 9e9)) > 0
-    assert tries(believed_half(loads, 1, 10, 9e9)) == 0, "b has need of what a does not"
+    assert tries(tried_at(loads, most=11)) > 0
+    assert tries(tried_at(loads, most=10)) == 0, "b has need of what a does not"
 
 
 @pytest.mark.slow
