@@ -77,10 +77,6 @@ class ServiceRate:
         """requests/s that a replica serves with 95 % certainty, or was seen to serve."""
         return max(self.rate * math.exp(-1.645 * self.spread), min(self._least, self.rate))
 
-    def trusting(self, part: float) -> float:
-        """requests/s of a replica, with only ``part`` of it where more was tried out than was believed or seen."""
-        return max(self.rate * part, min(max(self._untried, self._least), self.rate))
-
     @property
     def service_time(self) -> float | None:
         """s that a request takes in a replica at light load, by the latency histogram; None: not known."""

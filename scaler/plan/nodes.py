@@ -114,7 +114,7 @@ class NodePlanner:
         if not observed.state.fresh or state is None:
             # Rule 1: nothing is known of the nodes, so nothing is given up.
             fault = _FAULT.get(observed.state.freshness, Reason.INPUT_ERROR)
-            counts = tuple(max(need.current, min(need.floor, need.most)) for need in needs)
+            counts = tuple(max(need.current, need.least, min(need.floor, need.most)) for need in needs)
             why = (fault,) if observed.state.reason is None else (fault, observed.state.reason)
             return PoolPlan(None, counts, why, division=self._undivided(needs))
         if not needs:
@@ -141,11 +141,12 @@ class NodePlanner:
             # What each service asks for is known before its own rules, and does it not fit, the nodes are shared by
             # what was worth most over a while.
             counts = division.divided(division.most, others)
+        spare = self.pool.enforced and fits and not any(waiting)  # else an emptied node goes by another's rule
         node = tick.ahead.node
         middle, high = quantiles(_peaks(tick.needed.until(node), node - 1, node), (0.5, 0.95))
         needed = middle, high
         return PoolPlan(
-            floor, counts, reasons, kept, ordered, needed=needed, waiting=waiting, spare=fits, division=division
+            floor, counts, reasons, kept, ordered, needed=needed, waiting=waiting, spare=spare, division=division
         )
 
     # --- a full pool

@@ -85,5 +85,5 @@ class PoolPlan:
     vacate: bool = True  # deletion costs are to empty the emptiest node first
     needed: tuple[float, float] | None = None  # GPUs, as PoolDecision has them; None: not known
     waiting: tuple[int, ...] = ()  # replicas of each service that no node has room for; empty: not known
-    spare: bool = False  # the nodes are known, and what all services ask for has room: none takes what another gives up
+    spare: bool = False  # what a service gives up for a while is there again: nodes stay, and no pod waits for one
     division: Division | None = field(default=None, compare=False, repr=False)  # None: the pool has no most

@@ -77,6 +77,11 @@ class ServicePlanner:
         self._need = guard.HeldNeed()
         self._lateness = Lateness(service, settings, self._serving.rate)
 
+    @property
+    def reserved(self) -> int:
+        """Replicas that are wanted back from an experiment; 0: none runs."""
+        return self._serving.reserved
+
     def fitted_by(self, fitter: Fitter) -> None:
         """Have fits of the forecaster run by ``fitter`` from now on."""
         self._foresight.fitted_by(fitter)
@@ -191,10 +196,10 @@ class ServicePlanner:
             return None
         if not (self._serving.trying or self._serving.untold(prepared.now, prepared.observed.latency is not None)):
             return None
-        sound = spare and not (seen.faults or seen.stuck or seen.past or replicas.updating or self._stuck.silent)
+        sound = not (seen.faults or seen.stuck or seen.past or replicas.updating or self._stuck.silent)
         known = plan.floor is not None and prepared.now - self._changed_at >= self.service.tick
-        until = steps_for(terms.window + terms.slack, futures.age, futures.step)
-        high, middle = self._serving.safe(futures, until, self.leads.quantile(0.95))
+        steps = steps_for(terms.window + terms.slack, futures.age, futures.step)
+        high, middle = self._serving.safe(futures, steps, self.leads.quantile(0.95))
         floor = max(plan.floor or 0, self.limits.least)
         situation = Situation(
             current=standing.current,
@@ -208,6 +213,7 @@ class ServicePlanner:
             unsure=self._serving.unsure,
             sound=sound,
             quiet=sound and known and not seen.rebalancing and not standing.pending_ages,
+            spare=spare,
             useful=self._split.useful,
         )
         return self._serving.experiment(prepared.now, situation)

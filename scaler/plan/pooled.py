@@ -96,6 +96,8 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
     raised = max(caution, 1.0) ** settings.pool_correction
     least = max(planner.limits.least, plan.least)
     least = max(least, replicas.desired) if dark else least
+    asked = max(plan.wanted, plan.held or 0)
+    least = max(least, min(planner.reserved, asked))  # what an experiment gives up is nobody's meanwhile
     return ServiceNeed(
         uid=service.uid,
         futures=futures,
@@ -117,5 +119,5 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
         gpus=service.gpus,
         caution=caution,
         weight=service.weight,
-        asked=max(plan.wanted, plan.held or 0),
+        asked=asked,
     )

@@ -48,6 +48,7 @@ class Situation:
     unsure: bool  # the service rate may be higher than believed, and nothing else can tell
     sound: bool  # readings are fresh, consumers progress, no rolling update
     quiet: bool  # sound, and nothing is on its way: all replicas ready, the group not rebalancing
+    spare: bool = True  # what is given up is there again when it is wanted back
     useful: Callable[[int], int] = int  # the least count that gives as much as a count, by the partitions' split
 
 
@@ -60,6 +61,7 @@ class Probe:
         self._calm_since: float | None = None
         self._usual = 0.0  # s of work in the backlog before the experiment: not committed, in service
         self._count: int | None = None  # the count that is tried; None: no experiment
+        self.before = 0  # the count before the experiment; 0: there is none
         self._began = self._stepped = 0.0  # unix s
         self._wanted = 0  # what the plan wanted when the newest step began
         self._rate = 0.0  # requests/s, as it was believed before the experiment
@@ -114,7 +116,7 @@ class Probe:
         lower = self._lower(seen, seen.current)
         if lower is None:
             return None
-        self._count = lower
+        self._count, self.before = lower, seen.current
         self._began = self._stepped = now
         self._wanted = seen.wanted
         self._rate = seen.rate
@@ -123,7 +125,7 @@ class Probe:
     def _calm(self, now: float, seen: Situation) -> bool:
         """Whether the plan has asked for what there is for a while, and all of it was served as it came."""
         waiting = _waiting(seen)
-        if not seen.quiet or waiting is None or seen.wanted > seen.current:
+        if not (seen.quiet and seen.spare) or waiting is None or seen.wanted > seen.current:
             self._calm_since = None
             return False
         if self._calm_since is None or now < self._calm_since:
@@ -156,13 +158,13 @@ class Probe:
     def _cut_short(self, now: float, seen: Situation) -> bool:
         """Whether it is no longer what it was: another load, a doubt, somebody else's count, known enough."""
         count, lasted = self._count or 0, now - self._stepped
-        blind = not seen.sound or seen.backlog is None or seen.level is None
+        blind = not (seen.sound and seen.spare) or seen.backlog is None or seen.level is None
         foreign = seen.current > count and lasted > self._tick * 1.5
         outgrown = seen.least > count or seen.wanted > self._wanted * (1.0 + self._settings.grown) + 1.0
         return blind or lasted < 0 or foreign or not seen.unsure or outgrown
 
     def _end(self, now: float, ticks: float) -> None:
-        self._count = None
+        self._count, self.before = None, 0
         self._calm_since = None
         self._not_before = now + ticks * self._tick
 

@@ -43,10 +43,9 @@ class Serving:
         self._within = service.within
         self._pooled = service.pool is not None
         self._patience = settings.patience
-        self._trusted = settings.pool_tried if self._pooled else 1.0
         self._calm = CALM_POOLED if self._pooled else CALM
         self._service_time = service.service_time
-        self._since: float | None = None  # unix s from which on this pod template serves
+        self._watched = 0.0  # s of load that was served by this pod template
         self._concurrent = service.concurrency is not None
         self._began: float | None = None  # unix s
         self._timed = -math.inf  # unix s at which the latency source last said how long a request takes
@@ -59,7 +58,7 @@ class Serving:
     @property
     def rate(self) -> float:
         """requests/s of one ready replica."""
-        return self._rate.trusting(self._trusted)
+        return self._rate.rate
 
     @property
     def cautious(self) -> float:
@@ -76,18 +75,23 @@ class Serving:
         """Whether fewer replicas are kept than the plan wants, to learn from it."""
         return self._probe is not None and self._probe.running
 
+    @property
+    def reserved(self) -> int:
+        """Replicas before the experiment that runs; 0: none does."""
+        return 0 if self._probe is None else self._probe.before
+
     def untold(self, now: float, latency: bool) -> bool:
         """Whether only an experiment can tell what a replica serves: where that is not known, nor told by the
         utilisation law from a ``latency`` source. Where requests take as long as was declared, or where fewer pods give
-        up what filled nodes have to spare, only after a while: load that varies may tell first.
+        up what filled nodes have to spare, only after a day of load: its jumps may tell first.
         """
-        if self._since is None or not self.unsure:
+        if self._began is None or not self.unsure:
             return False
         heard = latency and not self._silent(now)
         if heard and self._concurrent:
             return False
         patient = self._pooled or (heard and self._as_declared)
-        return not patient or now - self._since >= self._patience
+        return not patient or self._watched >= self._patience
 
     def _silent(self, now: float) -> bool:
         """Whether the latency source has long said nothing of the time in service."""
@@ -102,7 +106,8 @@ class Serving:
     def renew(self) -> None:
         """Another pod template."""
         self._rate.renew()
-        self._served = self._overtaken = self._since = None
+        self._served = self._overtaken = None
+        self._watched = 0.0
         if self._probe is not None:  # what was tried with the old one says nothing
             self._probe = Probe(self._tick)
 
@@ -138,7 +143,7 @@ class Serving:
         least, most = self._lately_came(progress)
         began = progress.end - progress.seconds if self._began is None else self._began
         self._began = min(began, progress.end)  # the clock may have been set back
-        self._since = min(progress.end if self._since is None else self._since, progress.end)
+        self._watched += min(progress.seconds, 2.0 * self._tick) if moved else 0.0
         new = progress.end - self._began < MINUTE  # of what came before, and may be committed now, nothing is known
         if not (known and moved and ready > 0):
             self._rate.disturbed()

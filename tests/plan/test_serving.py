@@ -9,6 +9,7 @@ import pytest
 
 from scaler.plan.nodes_need import PoolSpec
 from scaler.plan.observation import LatencySample
+from scaler.plan.paths import Futures
 from scaler.plan.probe import Situation
 from scaler.plan.progress import Progress
 from scaler.plan.service import Service
@@ -140,64 +141,69 @@ def test_after_that_nothing_is_tried_for_long() -> None:
         assert serving.experiment(now + tick * TICK, CALM) is None
 
 
-DAY = 86_400.0
+PATIENT = PlanSettings(patience=100.0 * TICK)
+POOLED = replace(SERVICE, pool=PoolSpec("gpus", 8, 300.0))
 
 
-def heard(takes: float, concurrency: float | None) -> tuple[Serving, float]:
-    """A service whose histogram says that a request ``takes`` so many s, where 0.5 is declared; the last tick."""
-    serving = Serving(replace(SERVICE, concurrency=concurrency), PlanSettings())
-    assert not serving.untold(1000.0, latency=True), "it has not begun"
-    for tick in range(40):
-        sample = LatencySample(None, None, None, 150.0, 150.0 * takes, TICK)
+def hear(serving: Serving, first: int, last: int, takes: float | None) -> float:
+    """Calm ticks ``first`` to ``last``; a request ``takes`` so many s by the histogram, where 0.5 is declared. The time
+    of the last."""
+    for tick in range(first, last + 1):
+        sample = None if takes is None else LatencySample(None, None, None, 150.0, 150.0 * takes, TICK)
         serving.learn(interval(1000.0 + tick * TICK, 150.0, 150.0, 2.0), sample, 10, True, 0.1)
-    return serving, 1000.0 + 39 * TICK
+    return 1000.0 + last * TICK
 
 
 @pytest.mark.parametrize(("takes", "at_once"), [(0.5, False), (0.3, True)])
 def test_without_a_concurrency_a_histogram_of_the_declared_time_only_makes_an_experiment_wait(
     takes: float, at_once: bool
 ) -> None:
-    serving, now = heard(takes, None)
+    serving = Serving(SERVICE, PATIENT)
+    assert not serving.untold(1000.0, latency=True), "it has not begun"
+    now = hear(serving, 1, 99, takes)
     assert serving.untold(now, latency=True) is at_once
     assert serving.untold(now, latency=False), "it has none"
     assert serving.untold(now + 2 * 3600.0, latency=True), "it has been silent"
-    for tick in range(1, int(DAY / TICK)):
-        sample = LatencySample(None, None, None, 150.0, 150.0 * takes, TICK)
-        serving.learn(interval(now + tick * TICK, 150.0, 150.0, 2.0), sample, 10, True, 0.1)
-    assert serving.untold(now + DAY, latency=True)
+    assert serving.untold(hear(serving, 100, 100, takes), latency=True)
 
 
 @pytest.mark.parametrize("takes", [0.5, 0.3])
 def test_with_a_concurrency_the_law_tells_the_rate_until_the_histogram_is_silent(takes: float) -> None:
     """At a load far below the concurrency even the law is not sure."""
-    serving, now = heard(takes, 4.0)
+    serving = Serving(replace(SERVICE, concurrency=4.0), PATIENT)
+    now = hear(serving, 1, 200, takes)
     assert serving.unsure
     assert not serving.untold(now, latency=True)
     assert serving.untold(now, latency=False)
     assert serving.untold(now + 2 * 3600.0, latency=True)
 
 
-POOLED = replace(SERVICE, pool=PoolSpec("gpus", 8, 300.0))
-
-
 def test_on_a_pool_nothing_is_tried_out_before_a_days_load_had_its_say() -> None:
-    serving = Serving(POOLED, PlanSettings())
-    assert not serving.untold(1000.0, latency=False), "it has not begun"
-    serving.learn(interval(1000.0, 150.0, 150.0, 2.0), None, 10, True, 0.1)
-    assert not serving.untold(999.0 + DAY, latency=False)
-    assert serving.untold(1000.0 + DAY, latency=False)
+    serving = Serving(POOLED, PATIENT)
+    assert not serving.untold(hear(serving, 1, 99, None), latency=False)
+    serving.learn(interval(1000.0 + 200 * TICK, 0.0, 0.0, 2.0), None, 10, True, 0.1)
+    assert not serving.untold(1000.0 + 200 * TICK, latency=False), "no load tells nothing, however long it takes"
+    assert serving.untold(hear(serving, 201, 201, None), latency=False)
     serving.renew()
-    serving.learn(interval(1015.0 + DAY, 150.0, 150.0, 2.0), None, 10, True, 0.1)
-    assert not serving.untold(1030.0 + DAY, latency=False), "another template"
-    assert serving.untold(1015.0 + 2 * DAY, latency=False)
+    assert not serving.untold(hear(serving, 202, 300, None), latency=False), "another template"
+    assert serving.untold(hear(serving, 301, 301, None), latency=False)
 
 
-def test_on_a_pool_all_of_what_was_seen_is_planned_with_and_not_all_of_what_was_only_tried_out() -> None:
-    alone, pooled = (Serving(service, PlanSettings()) for service in (replace(POOLED, pool=None), POOLED))
-    for serving in (alone, pooled):
-        for tick in range(1, 60):
-            serving.learn(interval(1000.0 + tick * TICK, 330.0, 330.0, 2.0), None, 10, True, 0.1)
-    assert alone.rate == pooled.rate == pytest.approx(2.2, rel=0.02)
-    (tried, _), (only, _) = tried_out(), tried_out(POOLED)
-    assert only.rate == pytest.approx(max(0.95 * tried.rate, 2.0))
-    assert only.rate > 2.0
+def test_what_an_experiment_gives_up_is_wanted_back() -> None:
+    serving, now = tried_out()
+    assert serving.reserved == 10
+    assert serving.experiment(now + TICK, replace(CALM, current=9, spare=False)) is None
+    assert serving.reserved == 0
+
+
+def test_an_experiment_leaves_room_for_the_paths_until_the_count_is_back() -> None:
+    """At steps 0 to 9, over 100 paths: 10 requests/s and one more for each; a peak behind them is not looked at."""
+    rates = np.full((100, 20), 10.0) + np.arange(100.0)[:, None]
+    rates[:, 10:] = 1e4
+    (low, middle), (high, _) = (
+        Serving(service, PlanSettings()).safe(Futures(rates, TICK, 0.0), 10, 60.0) for service in (SERVICE, POOLED)
+    )
+    short = 1.0 + (SERVICE.within - SERVICE.service_time) / 120.0
+    assert middle == pytest.approx((10.0 + 49.5) / 2.0 / short)
+    assert low == pytest.approx((10.0 + 0.95 * 99.0) / 2.0 / short)
+    assert high == pytest.approx((10.0 + 0.99 * 99.0) / 2.0 / short), "on a pool"
