@@ -138,7 +138,8 @@ class Forecast(Model):
         default=Duration.parse("7d"),
         validate_default=True,
         description="Past that is read back on start: at least one season, or `0s` to read none. Default: a week, "
-        "which is also how long Kafka keeps messages unless told otherwise; that weekdays differ is found in `28d`.",
+        "which is also how long Kafka keeps messages unless told otherwise; that weekdays differ is found in `28d`. "
+        "What comes live is remembered as long, and a week at least.",
     )
     model: ForecastModel = Field(
         default=ForecastModel.AUTO,

@@ -129,8 +129,9 @@ class Replicas(Model):
         default=None,
         description="Requests one replica serves at a time, at most. With the latency histogram it tells what one "
         "serves before it was ever seen busy. Default: not known, and nothing is told by it: that one serves more "
-        "than serviceRate is then seen under a backlog, or tried out with fewer replicas: after a day on a pool, or "
-        "where requests take as long as serviceTime, else at once. serviceTime is then taken as of one at a time.",
+        "than serviceRate is then seen under a backlog, or tried out with fewer replicas: after half an hour on a "
+        "pool, or where requests take as long as serviceTime, else at once. serviceTime is then taken as of one at a "
+        "time.",
     )
     lead_time: Annotated[Duration, duration_between("100ms", "6h")] = Field(
         default=Duration.parse("2m"),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from forecasting.compiled import compiled
 from scaler.plan.observation import LatencySample
 from scaler.plan.partition_shares import moved, shrunk_shares
+from scaler.plan.plateau import Plateau
 from scaler.plan.progress import Progress
 from scaler.plan.saturation import ROUND_ROBIN, busy, held_by
 from scaler.plan.service_time import ServiceTimes
@@ -65,6 +66,7 @@ class ServiceRate:
         self._timed = False
         self._saturated = False  # saturated work was seen: the law is no longer needed
         self._calm = _Calm()
+        self._plateau = Plateau()
         self._least = 0.0  # requests/s that a replica was seen to serve without a backlog
         self._in_hand = math.inf  # s of work, the least that was in a backlog beyond its queue: not yet committed
         self._untried = declared  # requests/s as believed without what was tried out
@@ -101,12 +103,12 @@ class ServiceRate:
         then is what arrives.
         """
         of = min(ready, len(progress.consumed))
-        working, consumed = busy(progress, ready, self.rate * progress.seconds / 2, assignor)
+        working, consumed = busy(progress, ready, self.rate, self.rate * progress.seconds / 2, assignor)
         most = math.inf  # requests/s that tell something
         if working < of and self._law() is None:
             most = self.rate * (1.0 - _CLEAR)
             least = self.rate * min(self._in_hand + _WORK, progress.seconds / 2)
-            working, consumed = busy(progress, ready, least, assignor, spread=True)
+            working, consumed = busy(progress, ready, self.rate, least, assignor, spread=True)
         if working == 0 or working < (of if most == math.inf else _MOST * of):
             return False
         before, after = before * (working / of), after * (working / of)
@@ -115,13 +117,33 @@ class ServiceRate:
         seen = min(max(self.rate, (consumed - before) / share), (consumed + after) / share)
         if seen > most:
             return False
+        unclear = after if seen <= self.rate else before
+        self._saw(seen, progress.seconds, unclear / max(consumed, 1.0))
+        return True
+
+    def learn_limit(self, progress: Progress, ready: int, uncommitted: float) -> bool:
+        """Take in an interval, as :meth:`learn`, in which too little waited for that; False when it says nothing. Up to
+        ``uncommitted`` s of work, if always seen, are not taken for a queue.
+
+        What all serve together does not follow what arrives: see :class:`~scaler.plan.plateau.Plateau`.
+        """
+        consumers = min(ready, len(progress.consumed))
+        told = self._plateau.add(progress, consumers, min(uncommitted, self._in_hand)) if consumers else None
+        if told is None:
+            return False
+        served, seconds = told
+        self._saw(served / consumers, seconds, 0.0)
+        return True
+
+    def _saw(self, seen: float, seconds: float, unclear: float) -> None:
+        """Saturated work of so many ``seconds``: each replica ``seen`` to serve so many requests/s, of which so large a
+        part is ``unclear``."""
         off = math.log(max(seen, 1e-300)) - math.log(self.rate)
         surprise = abs(off) > self._change
         off = min(max(off, -self._change), self._change)
-        unclear = after if seen <= self.rate else before
-        noise = _KNOWN**2 * self._memory / progress.seconds + (unclear / max(consumed, 1.0)) ** 2
+        noise = _KNOWN**2 * self._memory / seconds + unclear**2
         gain = self._variance / (self._variance + noise)
-        gain = max(gain, -math.expm1(-progress.seconds / self._memory))
+        gain = max(gain, -math.expm1(-seconds / self._memory))
         # From the rate in use, also where that was the law's: what is seen is off from what was planned with.
         self._mean = self._in_use() + gain * off
         if self._timed:  # seen at the newest service time: what the mean of it has yet to follow is in it already
@@ -134,7 +156,6 @@ class ServiceRate:
         self._calm.clear()
         self._settle()
         self._untried = self.rate
-        return True
 
     def learn_time(self, sample: LatencySample, ready: int, seconds: float) -> bool:
         """Take in a window of the latency histogram, ``seconds`` after the last one; not while pods are exchanged.
@@ -222,9 +243,14 @@ class ServiceRate:
         self._variance = max(self._variance * (1.0 - gain), least)
         self._settle()
 
-    def disturbed(self) -> None:
-        """The interval was none to learn from: a backlog, a change of membership, consumers that stand still."""
+    def waited(self) -> None:
+        """There was a backlog in the interval: it tells nothing of work without one."""
         self._calm.clear()
+
+    def disturbed(self) -> None:
+        """The interval was none to learn from: a change of membership, consumers that stand still."""
+        self._calm.clear()
+        self._plateau.clear()
 
     def renew(self) -> None:
         """Another pod template (model, hardware): the old estimate is where the new one starts from."""
@@ -232,6 +258,7 @@ class ServiceRate:
         self._saturated = False
         self._times.renew()
         self._calm.clear()
+        self._plateau.clear()
         self._least = 0.0
         self._settle()
         self._untried = self.rate

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,19 +13,23 @@ from scaler.plan.progress import Progress
 Floats = NDArray[np.float64]
 
 ROUND_ROBIN = "roundrobin"
+_COMMITS = 4.0  # messages of a consumer that always has work, in an interval
 
 
 def saturated(progress: Progress, ready: int, rate: float, assignor: str | None = None) -> bool:
     """Whether every consumer had work throughout an interval, as far as can be told: half of what it could serve in the
     interval was waiting at either end, so that what a hot partition piles up does not speak for all."""
-    working, _ = busy(progress, ready, rate * progress.seconds / 2, assignor)
+    working, _ = busy(progress, ready, rate, rate * progress.seconds / 2, assignor)
     return working > 0 and working == min(ready, len(progress.consumed))
 
 
 def busy(
-    progress: Progress, ready: int, least: float, assignor: str | None = None, spread: bool = False
+    progress: Progress, ready: int, rate: float, least: float, assignor: str | None = None, spread: bool = False
 ) -> tuple[int, float]:
     """Consumers with ``least`` messages waiting at either end of an interval, and what they served in it.
+
+    Not those that committed nothing where, at ``rate`` requests/s each, at least ``_COMMITS`` messages were to be
+    expected, and the others kept up with what came: they commit seldom, and their work looks like a backlog.
 
     Who holds which partition is not observed: every r-th one where the group's ``assignor`` is "roundrobin", else even
     ranges. ``spread``: something waited in half of a consumer's partitions.
@@ -35,16 +41,26 @@ def busy(
     # but the coldest partitions, would teach nothing where some are cold: a rate declared too high would stay.
     seen = progress.backlog_before, progress.backlog_after, progress.consumed
     part = 0.5 if spread else 0.0
-    working, served = _busy(*seen, min(ready, partitions), assignor == ROUND_ROBIN, least, part)
+    came = math.inf if progress.arrivals is None else progress.arrivals
+    some = rate * progress.seconds >= _COMMITS and 2.0 * progress.served >= came
+    working, served = _busy(*seen, min(ready, partitions), assignor == ROUND_ROBIN, least, part, some)
     return int(working), float(served)
 
 
 @compiled
 def _busy(
-    before: Floats, after: Floats, consumed: Floats, consumers: int, round_robin: bool, least: float, part: float
+    before: Floats,
+    after: Floats,
+    consumed: Floats,
+    consumers: int,
+    round_robin: bool,
+    least: float,
+    part: float,
+    some: bool,
 ) -> tuple[int, float]:
     """How many consumers have ``least`` messages waiting ``before``, and ``after``, in the partitions they hold, some
-    in a ``part`` of these, and what they consumed. Messages are whole: in any order they add up to the same."""
+    in a ``part`` of these, and what they consumed, which must be ``some``. Messages are whole: in any order they add up
+    to the same."""
     first, working, served = 0, 0, 0.0
     for c in range(consumers):
         held = held_by(len(before), consumers, c)
@@ -57,7 +73,7 @@ def _busy(
             left += after[k]
             own += consumed[k]
             waiting += int(before[k] > 0.0 and after[k] > 0.0)
-        if left_before >= least and left >= least and waiting >= part * held:
+        if left_before >= least and left >= least and waiting >= part * held and not (some and own <= 0.0):
             working += 1
             served += own
         first += held

@@ -83,7 +83,7 @@ class Serving:
     def untold(self, now: float, latency: bool) -> bool:
         """Whether only an experiment can tell what a replica serves: where that is not known, nor told by the
         utilisation law from a ``latency`` source. Where requests take as long as was declared, or where fewer pods give
-        up what filled nodes have to spare, only after a day of load: its jumps may tell first.
+        up what filled nodes have to spare, only after half an hour of load: its jumps may tell first.
         """
         if self._began is None or not self.unsure:
             return False
@@ -148,11 +148,14 @@ class Serving:
         if not (known and moved and ready > 0):
             self._rate.disturbed()
             return
+        told = False
         if queued and teaches:
             # While the load changes, so may what is served and not yet committed.
             counted = NOISE * math.sqrt(most / progress.seconds)  # which counts differ by under a steady load
             unclear = max(most - least - counted, 0.0) * self._uncommitted
-            self._rate.learn(progress, ready, math.inf if new else unclear, unclear, assignor)
+            told = self._rate.learn(progress, ready, math.inf if new else unclear, unclear, assignor)
+        if not (told or new):
+            self._rate.learn_limit(progress, ready, self._uncommitted)
         served = progress.served / progress.seconds
         if progress.waiting <= served * (self._uncommitted + min(self._slack / 2, self._old)):
             # By all that are ready, not by what their partitions' split lets them give: that is only thought.
@@ -160,7 +163,7 @@ class Serving:
                 utilised = LEAST if self.trying else 1.0
                 self._rate.learn_calm(progress, float(ready), self._uncommitted, utilised, most * self._uncommitted)
         else:
-            self._rate.disturbed()
+            self._rate.waited()
         if latency is not None and self._rate.learn_time(latency, ready, progress.seconds):
             self._timed = progress.end
 

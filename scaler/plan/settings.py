@@ -35,7 +35,7 @@ class PlanSettings:
     scale_to_zero_below: float = 0.5  # expected requests up to the answer's end that count as none
 
     experiments: bool = True  # fewer replicas for a while, where safe, when nothing else tells what one serves
-    patience: float = 86_400.0  # s of load before one on a pool, or where requests take what was declared
+    patience: float = 1800.0  # s of load before one on a pool, or where requests take as long as was declared
     rate_memory_ticks: float = 5.0  # ticks of saturated work over which the service rate is averaged
     rate_change: float = 2.0  # a single interval moves the rate as if it had seen at most this factor
     rate_bounds: float = 20.0  # the learned rate stays within this factor of the declared one

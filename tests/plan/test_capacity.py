@@ -224,7 +224,7 @@ def test_one_wild_interval_moves_a_rate_that_is_known_little() -> None:
     rate.learn(progress([10_000.0] * 4, [1e6] * 4), 4)
     assert rate.rate <= 2.0 * 2.0**0.12
     for _ in range(1000):
-        rate.learn(progress([0.0] * 4, [1e6] * 4), 4)
+        rate.learn(progress([0.1] * 4, [1e6] * 4), 4)
     assert rate.rate == pytest.approx(2.0 / 20.0)
 
 
@@ -233,3 +233,23 @@ def test_more_consumers_than_partitions_do_not_dilute_the_rate() -> None:
     for _ in range(50):
         rate.learn(progress([20.0] * 4, [500.0] * 4), ready=9)
     assert rate.rate == pytest.approx(2.0)
+
+
+def test_consumers_that_commit_seldom_have_no_backlog() -> None:
+    """Of six consumers two commit at each tick what they did in three; what they have yet to commit is no queue."""
+    rate = ServiceRate(2.0, 50.0, 2.0, 20.0)
+    for tick in range(60):
+        commits = np.arange(6) % 3 == tick % 3
+        before, after = 15.0 * ((np.arange(6) - tick) % 3), 15.0 * ((np.arange(6) - tick - 1) % 3)
+        rate.learn(progress(np.where(commits, 45.0, 0.0), before + 30.0, after + 30.0), 6)
+    assert rate.rate == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("slower", [4.0, 50.0])
+def test_consumers_that_came_to_serve_far_less_are_learned_of_though_most_commit_nothing(slower: float) -> None:
+    rate, rng = ServiceRate(2.0, 50.0, 2.0, 100.0), np.random.default_rng(0)
+    for _ in range(200):
+        served = rng.poisson(20.0 / slower, 8).astype(float)
+        came = Progress(0.0, 10.0, np.full(8, 20.0), served, np.full(8, 1e4), np.full(8, 1e4), recreated=False)
+        rate.learn(came, 8)
+    assert rate.rate == pytest.approx(2.0 / slower, rel=0.25)

@@ -178,7 +178,7 @@ def test_with_a_concurrency_the_law_tells_the_rate_until_the_histogram_is_silent
     assert serving.untold(now + 2 * 3600.0, latency=True)
 
 
-def test_on_a_pool_nothing_is_tried_out_before_a_days_load_had_its_say() -> None:
+def test_on_a_pool_nothing_is_tried_out_before_half_an_hours_load_had_its_say() -> None:
     serving = Serving(POOLED, PATIENT)
     assert not serving.untold(hear(serving, 1, 99, None), latency=False)
     serving.learn(interval(1000.0 + 200 * TICK, 0.0, 0.0, 2.0), None, 10, True, 0.1)
