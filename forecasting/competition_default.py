@@ -15,6 +15,10 @@ from forecasting.own_cycle import OwnCycle
 from forecasting.periods import DAY
 from forecasting.seasons import by_season
 
+_WEEK = 7 * DAY
+_MOST_KEPT = 50_000  # steps: 200 kB
+_AHEAD = 1800.0  # s
+
 
 class Incumbent(Competition):
     """A competition whose models are believed until they are shown to be worse than the newest level.
@@ -44,6 +48,17 @@ class Incumbent(Competition):
         self._weights = np.append(shares / shares.sum(), 0.0)
 
 
+def remembered(history: float, step: float) -> float:
+    """s of load that a model keeps where so much ``history`` (s) is read back: of what comes live a week at least, or
+    ``_MOST_KEPT`` steps, or nothing of a day and a week would ever be learned where little is read."""
+    return max(history, min(_WEEK, _MOST_KEPT * step), 20 * step)
+
+
+def farthest(step: float) -> float:
+    """s ahead that a model in steps of ``step`` s looks."""
+    return max(_AHEAD, step)
+
+
 def refereed(make: Callable[[], Forecaster], lead_time: float, seed: int = 0) -> Competition:
     """The one forecaster that ``make`` (picklable) makes: believed until it is shown to be worse than the newest level
     ``lead_time`` s ahead, and trusted again when it has proven itself."""
@@ -55,13 +70,13 @@ def default_competition(
     lead_time: float,
     *,
     season: float | None = DAY,
-    keep: float = 7 * DAY,
+    keep: float = _WEEK,
     seed: int = 0,
     growth: Growth | None = None,
 ) -> Competition:
-    """For paths in steps of ``step`` s, scored at ``lead_time`` (s). ``keep``: s of history; ``growth``: of the direct
-    model's forest, by default its own."""
-    direct = partial(Direct, step, keep=max(keep, 20 * step), seed=seed, growth=growth)
+    """For paths in steps of ``step`` s, scored at ``lead_time`` (s). ``keep``: s of history, or :func:`remembered`;
+    ``growth``: of the direct model's forest, by default its own."""
+    direct = partial(Direct, step, keep=remembered(keep, step), horizon=farthest(step), seed=seed, growth=growth)
     members: list[Callable[[], Forecaster]] = [direct, partial(OwnCycle, step, seed)]
     if season is None or season != DAY:  # the direct one knows the day by itself
         members.append(partial(by_season, step, season))

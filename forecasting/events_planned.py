@@ -133,8 +133,17 @@ class Planned:
     @property
     def trusted(self) -> bool:
         """See :class:`~forecasting.forecaster.Judged`."""
-        near = self.end is not None and self._plan.touches(self.end, self.end + self.reach)
-        return near or bool(getattr(self.forecaster, "trusted", True))
+        return self.event_near or bool(getattr(self.forecaster, "trusted", True))
+
+    @property
+    def event_near(self) -> bool:
+        """Whether an event is on, or begins within ``reach``."""
+        return self.end is not None and self._plan.touches(self.end, self.end + self.reach)
+
+    @property
+    def event_on(self) -> bool:
+        """Whether the newest load is that of an event."""
+        return self.end is not None and self._plan.touches(self.end, self.end)
 
     @property
     def demoted(self) -> bool:

@@ -59,7 +59,8 @@ class Foresight:
         self._updated_at: float | None = None  # unix s of the newest arrivals that it knows
         self._history: Series | None = None  # not learned from yet
         self._live = math.inf  # unix s of the first arrivals that came live
-        self._since = math.inf  # unix s from which on there are arrivals; -inf: there is a history
+        self._since = math.inf  # unix s from which on there are arrivals, gaps of a history left out
+        self._read = False  # a history is in use, or about to be
         self._due = math.inf  # unix s of the next fit
         self._lost = 0  # fits in a row
         self._joins: Joins | None = None  # whether the load joins on to the history, until that is known
@@ -121,7 +122,7 @@ class Foresight:
         self._mind_the_clock(now)
         ordered, joins = _looked_at(history)
         if not ordered:
-            self.refused = self._since > -math.inf  # else an earlier one is in use
+            self.refused = not self._read
             return
         self._run = None  # a fit without it is of no use any more
         self._learn_from(history, now)
@@ -149,7 +150,8 @@ class Foresight:
         if self._outdated() and not outdated:
             self._due = known
         self._begin(known)
-        joined = None if self._joins is None else self._joins.told(arrivals)
+        # What is planned has nothing to do with what came, and is no reason to doubt it.
+        joined = None if self._joins is None or self._planned("event_on") else self._joins.told(arrivals)
         if joined is not None:
             self._joins = None
             if not joined:
@@ -161,7 +163,7 @@ class Foresight:
             return
         self._begin_with(self._another())
         self._run_by(self._fitter)
-        self.refused, self._since, self._due = True, now, now + min(_YOUNG, self._refit)
+        self.refused, self._read, self._since, self._due = True, False, now, now + min(_YOUNG, self._refit)
 
     def _another(self) -> Forecaster:
         """One that was told nothing yet."""
@@ -181,7 +183,8 @@ class Foresight:
             self._learn_from(before, now)
 
     def _learn_from(self, history: Series, now: float) -> None:
-        self._history, self._since, self._due = history, -math.inf, now
+        self._history, self._read, self._due = history, True, now
+        self._since = now - float(np.count_nonzero(~np.isnan(history.rates))) * history.step
         self._begin(now)
 
     def _begin(self, now: float) -> None:
@@ -214,14 +217,12 @@ class Foresight:
             self._lost += 1
             self._due = now + min(_RETRY * 2.0 ** (self._lost - 1), self._refit)
             return
-        # Of the young, who know more and more, the next comes when there is twice as much.
-        self._due = self._begun + min(self._refit, self._begun - self._since)
+        # Of the young, who know more and more, the next comes when there is enough to learn from, or twice as much.
+        known = self._begun - self._since
+        self._due = self._begun + min(self._refit, _YOUNG - known if known < _YOUNG else known)
         self._history, self._lost = None, 0
         if fitted is None:
             self._failed = self._failed or not (outcome.too_little or self._ready())
-            if outcome.too_little and not self._learned and self._since == -math.inf:  # as if there were no history
-                self._since = min(self._live, self._begun)
-                self._due = self._since + min(_YOUNG, self._refit)
         else:
             self._use(fitted)
             self._failed, self._learned, self.refused = False, True, False
@@ -246,7 +247,9 @@ class Foresight:
     def _age(self, now: float) -> float | None:
         """Seconds since the newest arrivals that are known; None where nobody is to ask for paths."""
         forecaster, updated = self._forecaster, self._updated_at
-        if forecaster is None or self._failed or not self._learned or updated is None or not self._ready():
+        if forecaster is None or self._failed or updated is None or not self._ready():
+            return None
+        if not (self._learned or self._planned("event_near")):  # what is planned need not be learned
             return None
         step = forecaster.step
         if not step > 0 or now < updated - step:  # the clock was set back: its paths begin in the future
@@ -269,10 +272,17 @@ class Foresight:
 
     def notes(self, drawn: Futures | None) -> tuple[Reason, ...]:
         """What is to be said of the ``futures`` that were drawn."""
-        if drawn is not None:
-            return (Reason.EVENT_WITHOUT_SIZE,) if getattr(self._forecaster, "sizeless", False) else ()
-        told = {Reason.HISTORY_REFUSED: self.refused, Reason.FORECAST_DEMOTED: self._demoted()}
-        return (Reason.NO_FORECAST, *(reason for reason, holds in told.items() if holds))
+        told = {
+            Reason.NO_FORECAST: drawn is None,
+            Reason.EVENT_WITHOUT_SIZE: self._planned("sizeless"),
+            Reason.HISTORY_REFUSED: drawn is None and self.refused,
+            Reason.FORECAST_DEMOTED: drawn is None and self._demoted(),
+        }
+        return tuple(reason for reason, holds in told.items() if holds)
+
+    def _planned(self, what: str) -> bool:
+        """What is to be said of planned events by a forecaster that knows of any."""
+        return bool(getattr(self._forecaster, what, False))
 
     def _demoted(self) -> bool:
         try:

@@ -136,3 +136,32 @@ def test_upside_down_a_named_model_is_hardly_worse_than_none(model: str) -> None
     assert not any(Reason.FORECAST_DEMOTED in d.reasons for d in reactive.decisions)
     foreseen = [d.numbers.forecast.model for d in named.decisions if d.numbers.forecast is not None]
     assert set(foreseen) == {NAMES[model]}
+
+
+@pytest.mark.parametrize("model", ["auto", "direct"])
+@pytest.mark.parametrize("history", ["0s", "24h"])
+def test_what_comes_live_is_remembered_for_a_week_however_little_is_read_back(model: str, history: str) -> None:
+    made = copy.deepcopy(GOOD)
+    made["spec"]["forecast"] = {"model": model, "season": "24h", "history": history, "step": "1m"}
+    forecaster = make_forecaster(PredictiveScaler.model_validate(made))
+    assert isinstance(forecaster, Competition)
+    end = BEGIN
+    while end < BEGIN + 3 * DAY:
+        end += 5 * STEP
+        forecaster.update(Arrivals(end, 5 * STEP, load(end) * 5 * STEP))
+    kept = forecaster.kept()
+    assert kept.end - kept.start >= 2.9 * DAY
+    forecaster.adopt(forecaster.study(kept))
+    assert forecaster.members[0].forecaster.reason is None, "the day is learned"
+
+
+@pytest.mark.parametrize("model", ["auto", *NAMES])
+def test_the_longest_steps_that_are_allowed_can_be_forecast_in(model: str) -> None:
+    made = copy.deepcopy(GOOD)
+    made["spec"]["forecast"] = {"model": model, "season": "24h", "history": "7d", "step": "1h"}
+    forecaster = make_forecaster(PredictiveScaler.model_validate(made))
+    assert forecaster is not None
+    forecaster.fit(history())
+    paths = forecaster.paths(3, 20, np.random.default_rng(0))
+    assert paths.shape == (20, 3)
+    assert np.isfinite(paths).all()

@@ -7,6 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from forecasting.competition_default import default_competition
+from forecasting.events import PlannedEvent
+from forecasting.events_planned import Planned
 from forecasting.fitting import InPlace
 from forecasting.models.direct import Direct
 from forecasting.series import Arrivals, Series
@@ -94,3 +97,48 @@ def test_the_plan_says_so() -> None:
     loop.run(20 * LAB.tick)
     for decision in loop.decisions[2:]:
         assert {Reason.NO_FORECAST, Reason.HISTORY_REFUSED} <= set(decision.reasons)
+
+
+def test_a_planned_decrease_that_is_on_says_nothing_of_the_history() -> None:
+    """Maintenance that leaves a tenth of the load, into which the controller is started."""
+    begin = PAST.end - 0.5 * HOUR
+    event = PlannedEvent(begin, PAST.end + 2 * HOUR, factor=0.1, name="maintenance")
+    rates = np.where(PAST.start + np.arange(len(PAST.rates)) * MINUTE >= begin, 0.1, 1.0) * PAST.rates
+    foresight = Foresight(Planned(Direct(MINUTE, keep=3 * DAY), (event,)), 20, 0, DAY, InPlace(), "chat")
+    foresight.fit(Series(0.0, MINUTE, rates), PAST.end)
+    for minute in range(240):
+        part = 0.1 if minute < 120 else 1.0
+        foresight.update(Arrivals(PAST.end + MINUTE * (minute + 1), MINUTE, part * float(LIVE[minute]) * MINUTE))
+    assert not foresight.refused
+    assert foresight.futures(PAST.end + 4 * HOUR, 600.0) is not None
+
+
+@pytest.mark.parametrize("hours", [0.0, 0.25, 1.0, 5.0])
+def test_of_a_short_history_the_next_fit_is_when_there_are_eight_hours(hours: float) -> None:
+    model = Direct(MINUTE, keep=3 * DAY)
+    foresight = Foresight(model, 20, 0, DAY, InPlace(), "chat")
+    if hours:
+        foresight.fit(Series(PAST.end - hours * HOUR, MINUTE, PAST.rates[-round(60 * hours) :]), PAST.end)
+    live(foresight, 0, 7.9 - hours)
+    assert model.reason is not None, "too few"
+    assert live(foresight, 7.9 - hours, 8.2 - hours)
+    assert model.reason is None
+
+
+@pytest.mark.parametrize("size", [{"rate": 500.0}, {"factor": 5.0}])
+def test_what_is_planned_is_foreseen_before_anything_was_learned(size: dict[str, float]) -> None:
+    """A launch, four hours after a topic came to be."""
+    event = PlannedEvent(PAST.end + 4 * HOUR, PAST.end + 5 * HOUR, name="launch", **size)
+    planned = Planned(default_competition(15.0, 120.0), (event,), reach=HOUR)
+    foresight = Foresight(planned, 50, 0, DAY, InPlace(), "chat")
+    rng = np.random.default_rng(0)
+    drawn = {}
+    for tick in range(4 * 240 - 4):
+        now = PAST.end + 15.0 * (tick + 1)
+        foresight.update(Arrivals(now, 15.0, float(rng.poisson(1500))))
+        drawn[tick] = foresight.futures(now, 600.0)
+    assert drawn[2 * 240] is None, "nothing is near yet"
+    last = drawn[4 * 240 - 5]
+    assert last is not None
+    assert np.median(last.rates[:, 20]) == pytest.approx(500.0, rel=0.1)
+    assert foresight.notes(last) == ()
