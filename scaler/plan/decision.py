@@ -81,6 +81,7 @@ class PoolDecision:
     lead_time: float | None = None  # s from asked for to Ready, the 95 % point of what was learned
     # GPUs that all services need when a node ordered now serves: the median path, and 95 % of the paths at most.
     needed: tuple[float, float] | None = None
+    unknown: int = 0  # services on it whose load or replicas are not known: the floor is not below the one that stands
 
 
 @dataclass(frozen=True, slots=True)

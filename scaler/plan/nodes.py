@@ -105,10 +105,8 @@ class NodePlanner:
         """s from asked for to Ready: 95 % of the nodes take no longer, as far as is learned."""
         return self._leads.node_surely
 
-    def step(self, now: float, observed: PoolObservation, needs: Sequence[ServiceNeed], others: int = 0) -> PoolPlan:
-        """One tick at unix time ``now``; ``needs`` of all services on the pool, ``others``: GPUs of those of which
-        nothing is known. Never raises for what a source does.
-        """
+    def step(self, now: float, observed: PoolObservation, needs: Sequence[ServiceNeed]) -> PoolPlan:
+        """One tick at unix time ``now``; ``needs`` of all services on the pool. Never raises for what a source does."""
         self._leads.learn_nodes(observed.lead_times)
         state = observed.state.value
         if not observed.state.fresh or state is None:
@@ -135,12 +133,12 @@ class NodePlanner:
         if missing:  # no service gets what does not come
             shares = Shares(shares.claims, self._late(tick, np.zeros_like(capacity[1])))
         division = self._division(now, tick, place, shares, missing)
-        fits = division is None or division.fits([max(min(n.asked, n.most), n.least) for n in needs], others)
+        fits = division is None or division.fits([max(min(n.asked, n.most), n.least) for n in needs])
         none_comes = division is not None and division.total <= state.ready * tick.size
         if division is not None and not fits and (none_comes or state.ready >= tick.most):
             # What each service asks for is known before its own rules, and does it not fit, the nodes are shared by
             # what was worth most over a while.
-            counts = division.divided(division.most, others)
+            counts = division.divided(division.most)
         spare = self.pool.enforced and fits and not any(waiting)  # else an emptied node goes by another's rule
         node = tick.ahead.node
         middle, high = quantiles(_peaks(tick.needed.until(node), node - 1, node), (0.5, 0.95))

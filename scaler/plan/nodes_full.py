@@ -22,12 +22,11 @@ class Division:
     total: int  # GPUs
     move: bool  # a GPU may change hands
 
-    def fits(self, asked: Sequence[int], others: int) -> bool:
-        """Whether there is room for all pods that are ``asked`` for, beside ``others``: GPUs of services of which
-        nothing is known."""
-        return sum(n * gpus for n, gpus in zip(asked, self.gpus, strict=True)) <= self.total - others
+    def fits(self, asked: Sequence[int]) -> bool:
+        """Whether there is room for all pods that are ``asked`` for."""
+        return sum(n * gpus for n, gpus in zip(asked, self.gpus, strict=True)) <= self.total
 
-    def divided(self, asked: Sequence[int], others: int) -> tuple[int, ...]:
+    def divided(self, asked: Sequence[int]) -> tuple[int, ...]:
         """Pods that each service may have of those ``asked`` for, see :meth:`fits`."""
         tops = [max(min(n, most), least) for n, most, least in zip(asked, self.most, self.least, strict=True)]
-        return self.shares.divide(max(self.total - others, 0), self.current, self.move, tops)
+        return self.shares.divide(self.total, self.current, self.move, tops)

@@ -17,7 +17,7 @@ from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
 
 KIND = "lagcast.PredictivePolicy"
-VERSION = 18
+VERSION = 19
 
 
 class PredictivePolicy:
@@ -63,7 +63,7 @@ class PredictivePolicy:
         pools: list[PoolDecision] = []
         rooms: dict[str, Room] = {}
         for pool_answer in pooled:
-            asked = {uid: self._planners[uid].asked(answers[uid]) for uid in pool_answer.gpus if uid in answers}
+            asked = {uid: self._planners[uid].asked(answers[uid]) for uid in pool_answer.uids}
             decision, room = pool_answer.rooms(asked)
             pools.append(decision)
             rooms |= room
@@ -115,8 +115,10 @@ class PredictivePolicy:
 
 
 def _same_plan(old: Service, new: Service) -> bool:
-    """Whether they differ in their pool's limits at most."""
-    if (old.pool is None) != (new.pool is None) or replace(old, pool=None) != replace(new, pool=None):
+    """Whether they differ in their pool's limits, and in whether their counts are written, at most."""
+    if (old.pool is None) != (new.pool is None):
+        return False
+    if replace(old, pool=None, written=True) != replace(new, pool=None, written=True):
         return False
     return old.pool is None or new.pool is None or old.pool.lead_time == new.pool.lead_time
 

@@ -10,6 +10,7 @@ from scaler.plan.decision import PoolDecision
 from scaler.plan.nodes import NodePlanner
 from scaler.plan.nodes_need import PoolPlan, PoolSpec, ServiceNeed
 from scaler.plan.observation import PoolObservation
+from scaler.plan.paths import level_paths
 from scaler.plan.planner import ServicePlanner
 from scaler.plan.prepared import Prepared
 from scaler.plan.reasons import Reason
@@ -30,24 +31,29 @@ class PooledPlan:
 
     def step(self, now: float, observed: PoolObservation, prepared: Mapping[str, Prepared]) -> PooledAnswer:
         """The pool's decision, and the replicas of each service that is known now."""
-        needs = [
-            need
-            for uid, planner in self._services.items()
-            if uid in prepared and (need := _need(planner, prepared[uid])) is not None
-        ]
-        uids, gpus, others = tuple([need.uid for need in needs]), {}, 0
+        # What nobody writes does not come: nothing that is written is to make way, or be paid for, for its sake.
+        written = self.spec.enforced or any(planner.service.written for planner in self._services.values())
+        needs: list[ServiceNeed] = []
+        held, unknown = set(), 0
         for uid, planner in self._services.items():
-            gpus[uid] = planner.service.gpus
-            # Of a service that is missing nothing is known: what it holds is not given up.
-            if uid not in uids and uid in prepared and (replicas := prepared[uid].replicas) is not None:
-                others += planner.service.gpus * replicas.desired
-        plan = self.planner.step(now, observed, needs, others)
-        floor = plan.floor if len(needs) == len(self._services) else None
+            known = prepared.get(uid)
+            stands = written and not planner.service.written
+            need = None if known is None or stands else _need(planner, known)
+            if need is None:
+                held.add(uid)
+                need = None if known is None else _as_it_stands(planner, known)
+                unknown += need is None or not stands
+            if need is not None:
+                needs.append(need)
+        plan = self.planner.step(now, observed, needs)
+        floor = plan.floor
+        if unknown and floor is not None and observed.state.value is not None:  # rule 1: more it may be, no less
+            floor = max(floor, observed.state.value.floor)
         lead = self.planner.lead_time
         decision = PoolDecision(
-            self.spec.uid, now, floor, plan.reasons, plan.vacate, plan.kept, plan.ordered, lead, plan.needed
+            self.spec.uid, now, floor, plan.reasons, plan.vacate, plan.kept, plan.ordered, lead, plan.needed, unknown
         )
-        return PooledAnswer(decision, uids, plan, gpus)
+        return PooledAnswer(decision, tuple([need.uid for need in needs]), plan, frozenset(held))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,31 +63,65 @@ class PooledAnswer:
     decision: PoolDecision
     uids: tuple[str, ...]  # of the services in the plan, in its order
     plan: PoolPlan
-    gpus: Mapping[str, int]  # of a replica of each service on the pool
+    held: frozenset[str]  # uids of services whose pods are taken as they stand: the plan says nothing of them
 
     @property
     def wanted(self) -> dict[str, int]:
         """Replicas by uid."""
-        return dict(zip(self.uids, self.plan.replicas, strict=True))
+        found = zip(self.uids, self.plan.replicas, strict=True)
+        return {uid: count for uid, count in found if uid not in self.held}
 
     @property
     def spare(self) -> frozenset[str]:
         """Services that may give up a replica for a while and find its GPU again."""
-        return frozenset(self.uids) if self.plan.spare else frozenset()
+        return frozenset(self.uids) - self.held if self.plan.spare else frozenset()
 
     def rooms(self, asked: Mapping[str, int]) -> tuple[PoolDecision, dict[str, Room]]:
         """What a full pool leaves each service of what all of them ask for (replicas by uid), and the decision that
         says so."""
-        others = sum([count * self.gpus[uid] for uid, count in asked.items() if uid not in self.uids])
         division, most = self.plan.division, None
-        if division is not None and not division.fits(counts := [asked[uid] for uid in self.uids], others):
-            most = division.divided(counts, others)
+        if division is not None:
+            stand = zip(self.uids, division.current, strict=True)
+            counts = [count if uid in self.held else asked[uid] for uid, count in stand]
+            most = None if division.fits(counts) else division.divided(counts)
         waiting = self.plan.waiting or (0,) * len(self.uids)
-        rooms = {uid: Room(None if most is None else most[i], waiting[i]) for i, uid in enumerate(self.uids)}
+        rooms = {
+            uid: Room(None if most is None else most[i], waiting[i])
+            for i, uid in enumerate(self.uids)
+            if uid not in self.held
+        }
         decision = self.decision
         if most is not None and Reason.POOL_FULL not in decision.reasons:
             decision = replace(decision, reasons=(*decision.reasons, Reason.POOL_FULL))
         return decision, rooms
+
+
+def _as_it_stands(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
+    """As much load as its pods serve, for ever: they are neither given up nor lent to others. None when it is not known
+    how many there are."""
+    service, settings, replicas = planner.service, planner.settings, prepared.replicas
+    if replicas is None:
+        return None
+    stands = replicas.desired
+    return ServiceNeed(
+        uid=service.uid,
+        futures=level_paths(float(stands), 0.0, service.tick),
+        backlog=0.0,
+        level=float(stands),
+        rate=1.0,
+        slack=max(service.within - service.service_time, 0.0),
+        price=settings.price_scale * settings.pool_price / max(1.0 - service.share, 1e-4),
+        share=service.share,
+        ready=replicas.ready,
+        pending_since=replicas.pending_since,
+        current=stands,
+        floor=stands,
+        least=stands,
+        most=stands,
+        leads=planner.leads.points,
+        gpus=service.gpus,
+        asked=stands,
+    )
 
 
 def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
@@ -95,7 +135,10 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
     # A node is ordered long ahead, where the paths are wide already: the attainment moves the price as well.
     raised = max(caution, 1.0) ** settings.pool_correction
     least = max(planner.limits.least, plan.least)
-    least = max(least, replicas.desired) if dark else least
+    # Of what was lately needed a new planner knows nothing, and its forecasts may be yet to come.
+    lead = planner.leads.quantile(0.95) + service.node_lead_time
+    new = prepared.now - planner.began < max(service.scale_in_hold, lead)
+    least = max(least, replicas.desired) if dark or new else least
     asked = max(plan.wanted, plan.held or 0)
     least = max(least, min(planner.reserved, asked))  # what an experiment gives up is nobody's meanwhile
     return ServiceNeed(

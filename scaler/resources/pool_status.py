@@ -93,8 +93,9 @@ def _ready(row: PoolRow) -> Finding:
         return Finding(kind, no, Because.NO_SCALER, said)
     if Reason.INTERNAL_ERROR in row.decision.reasons:
         return Finding(kind, no, Reason.INTERNAL_ERROR, "deciding failed; its count is held; please report it")
-    if row.nodes is None:
-        said = "the load or the replicas of a service on it are not known: its count is held"
+    if row.nodes is None or row.decision.unknown:
+        of = f"{row.decision.unknown} of {row.services} services"
+        said = f"the load or the replicas of {of} on it are not known, see their status: its count is not lowered"
         return Finding(kind, no, Because.NOT_DECIDED, said)
     return Finding(kind, Truth.TRUE, Because.DECIDING, "its nodes and its services are seen, and it is decided")
 
