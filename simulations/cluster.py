@@ -149,7 +149,7 @@ class Cluster:
 
     def _service(self, k: int) -> ServiceObservation:
         second, now, uid = self.second, self.now, self._uids[k]
-        history, latency = None, self._latency(k)
+        history, (offsets, latency) = None, self._latency(k)
         if second == 0:
             series = self._histories[k]
             history = Reading(None, now, _ABSENT) if series is None else Reading(series, now, _FRESH)
@@ -159,7 +159,8 @@ class Cluster:
         else:
             replicas = Reading(self._replicas(k), now, _FRESH)
         leads = self._lead_times(k) if self.fleet.happened else ()
-        return ServiceObservation(uid, latency[0], latency[1], replicas, leads, history)
+        told = latency if self.setting.services[k].latency else None
+        return ServiceObservation(uid, offsets, told, replicas, leads, history)
 
     def _latency(self, k: int) -> tuple[Reading[TopicOffsets], Reading[LatencySample]]:
         """The offsets and, from what was served between two of them, the latency."""

@@ -111,6 +111,7 @@ class ServiceSetting:
     scrape_delay: float = 0.0  # age of what the policy is shown
     replicas: int = 1  # at the start, ready
     weight: int = 1  # GPUs of a replica, on a node
+    latency: bool = True  # a histogram of its latency is there to be read
 
     def __post_init__(self) -> None:
         _require(0 < self.rate < math.inf, "rate", self.rate, "more than 0 requests/s")

@@ -28,6 +28,7 @@ Values = Literal["counts", "rates"]
 Gaps = Literal["refuse", "silent", "interpolate"]
 
 HEADER = ["t_s", "value"]
+MOST = 1e12  # requests in a step, or in a second: more is a broken row
 MOST_STEPS = 20_000_000  # a jump in time beyond this is a broken row, not a gap
 RATE_TRACES = frozenset({"servegen_llm_large"})  # of the shared traces: their values are requests/s, not counts
 
@@ -151,6 +152,8 @@ def _value(where: str, text: str) -> float:
     value = _number(where, "value", text)
     if value < 0:
         raise BadSeries(f"{where}: value is {text}; a number of requests cannot be negative")
+    if value > MOST:
+        raise BadSeries(f"{where}: value is {text}; allowed: at most {MOST:.0e}")
     return value
 
 

@@ -114,7 +114,7 @@ class Inputs:
     node_size: int | None
     node_lead_time: tuple[float, float]
     node_idle: float
-    gpus: int
+    gpus: int | None
     seed: int
     given: Mapping[str, str]  # fields that the user set, with how the option is written
 
@@ -196,7 +196,7 @@ _OPTIONS = (
     click.option(
         "--node-idle", type=DURATION, default="10m", show_default=True, help="After which an empty node goes."
     ),
-    click.option("--gpus", type=click.IntRange(min=1), default=1, show_default=True, help="Of a replica."),
+    click.option("--gpus", type=click.IntRange(min=1), help="Of a replica  [default: the resource's, else 1]"),
     click.option(
         "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of arrivals and lead times."
     ),
@@ -339,7 +339,8 @@ def _own(inputs: Inputs, resource: PredictiveScaler, series: Series, partitions:
         queue=Shared(MANY * declared.max_replicas) if count is None else Partitioned(count),
         lead_time=Between(low, high),
         rebalance=Rebalance(Protocol(inputs.rebalance), inputs.rebalance_pause),
-        weight=inputs.gpus,
+        weight=inputs.gpus or (1 if resource.spec.gpu is None else resource.spec.gpu.per_replica),
+        latency=resource.spec.latency is not None,
     )
     service = replace(service, replicas=_first_need(load, rate, declared.min_replicas, declared.max_replicas))
     pool = None

@@ -64,6 +64,32 @@ def test_a_slower_truth_attains_less(call: Call, load: Path, resource: Path) -> 
     assert attained("--lead-time", "10m..12m") < attained()
 
 
+def test_gpus_of_a_replica_are_the_resource_s_unless_said_otherwise(call: Call, load: Path, resource: Path) -> None:
+    resource.write_text(resource.read_text() + "  gpu: {pool: a100, perReplica: 4}\n")
+
+    def gpus(*options: object) -> float:
+        made = call(simulate, load, "--config", resource, *HPA, *options, "-o", "json")
+        (service,) = document(made)["services"]
+        return float(service["gpu_hours"] / service["replica_hours"])
+
+    assert gpus() == pytest.approx(4.0)
+    assert gpus("--gpus", 2) == pytest.approx(2.0)
+
+
+def test_only_who_declares_a_latency_source_has_one(call: Call, load: Path, resource: Path, tmp_path: Path) -> None:
+    with_it, source = tmp_path / "with.yaml", """{prometheus: "http://127.0.0.1:1", selector: 'app="chat"'}"""
+    with_it.write_text(f"{resource.read_text()}  latency: {source}\n")
+
+    def sources(config: Path, name: str) -> set[str]:
+        journal = tmp_path / f"{name}.jsonl"
+        call(simulate, load, "--config", config, "--score", "10m", "--journal", journal, "--journal-every", "15s")
+        rows = [json.loads(row) for row in journal.read_text().splitlines()]
+        return {source["name"] for row in rows for source in row["sources"]}
+
+    assert sources(with_it, "with") == {"kafka", "prometheus", "kubernetes"}
+    assert sources(resource, "without") == {"kafka", "kubernetes"}
+
+
 def test_lagcast_itself_and_its_report(call: Call, load: Path, resource: Path, tmp_path: Path) -> None:
     page = tmp_path / "run.html"
     result = call(simulate, load, "--config", resource, "--score", "10m", "--report", page, "-o", "json")
@@ -180,6 +206,10 @@ def test_a_broken_row_is_named_by_file_and_line(call: Call, load: Path, resource
     result = call(simulate, load, "--config", resource)
     assert result.exit_code == 2
     assert f"{load}:4: value is -600" in result.stderr
+    load.write_text(load.read_text().replace("120,-600", "120,1e300"))
+    result = call(simulate, load, "--config", resource)
+    assert result.exit_code == 2
+    assert f"{load}:4: value is 1e300; allowed: at most 1e+12" in result.stderr
 
 
 def test_a_broker_that_is_not_there_is_an_error(call: Call, resource: Path, monkeypatch: pytest.MonkeyPatch) -> None:
