@@ -48,7 +48,6 @@ class ServicePlanner:
         seed = int.from_bytes(hashlib.sha256(service.uid.encode()).digest()[:8], "big")
         self._foresight = Foresight(forecaster, settings.paths, seed, settings.refit, fitter, service.uid)
         self._offsets: tuple[float, TopicOffsets] | None = None
-        self._level = Level(settings.level_window)
         self._lag = TimeLagTracker(settings.lag_samples)
         self._serving = Serving(service, settings)
         self._split = PartitionSplit(
@@ -68,11 +67,16 @@ class ServicePlanner:
             )
         )
         self._slack = max(service.within - service.service_time, 0.0)  # s
-        # s: the tick, or the time that the objective lets a burst wait anyway, if that is longer.
-        self._window = max(service.tick, min(service.within, service.lead_time / 2, settings.level_window))
+        self._drain = max(service.within, settings.drain)  # s in which a backlog is to be drained
+        # s: the tick, or the time that the objective lets a burst wait anyway, if that is longer. In less than a long
+        # request takes, few arrive: their number is up to chance, and there is time to see what it was.
+        rests = min(service.within, service.lead_time / 2, settings.level_window)
+        self._window = max(service.tick, rests, min(service.service_time, self._slack / 2.0))
+        self._level = Level(max(settings.level_window, self._window))
         self._fallback = Fallback(service.fallback, service.concurrency or service.service_rate * service.service_time)
         self._schedule = Schedule(service.min_replicas, service.max_replicas, service.schedule)
         self.limits = self._schedule.limits(0.0, 0.0)  # of the newest tick
+        self.began = math.inf  # unix s of the first tick
         self._hold = guard.ScaleInHold()
         self._need = guard.HeldNeed()
         self._lateness = Lateness(service, settings, self._serving.rate)
@@ -106,6 +110,7 @@ class ServicePlanner:
         """Take in what is new, and find the cheapest count; paths go ``until`` s ahead at least, and on to ``reach`` s
         where somebody asks for it. Never raises for what a source or a forecaster does.
         """
+        self.began = min(self.began, now)  # the clock may have been set back
         seen = self._take_in(now, observed)
         self.limits = self._schedule.limits(
             now, self.leads.quantile(0.95) + self.service.node_lead_time + self.service.tick
@@ -201,10 +206,15 @@ class ServicePlanner:
         steps = steps_for(terms.window + terms.slack, futures.age, futures.step)
         high, middle = self._serving.safe(futures, steps, self.leads.quantile(0.95))
         floor = max(plan.floor or 0, self.limits.least)
+        # A backlog that ends it is late before it can be told from what counts vary by, where the objective is tight:
+        # then there has to be room for what waits near the limit.
+        varies = math.sqrt(self.service.tick / seen.level) if seen.level else math.inf  # s of work
+        loose = self._slack / 2.0 >= 2.0 * varies
+        utilised = 1.0 if loose else terms.rate / self._serving.rate
         situation = Situation(
             current=standing.current,
             wanted=wanted,
-            safe=max(self._split.least(max(high, 1.05 * (seen.level or 0.0) / self._serving.rate)), floor),
+            safe=max(self._split.least(max(high, 1.05 * (seen.level or 0.0) / self._serving.rate) / utilised), floor),
             least=max(self._split.least(middle), floor),
             level=seen.level,
             backlog=seen.backlog,
@@ -246,7 +256,8 @@ class ServicePlanner:
         oldest = None if lag is None else lag.at_least
         latency = observed.latency.value if observed.latency is not None and observed.latency.fresh else None
         self._serving.learn(progress, latency, ready, known, oldest, self._split.assignor)
-        left = None if fresh is None else float(backlog(fresh).sum()) if progress is None else progress.waiting
+        waits = None if fresh is None else backlog(fresh) if progress is None else progress.backlog_after
+        left = None if waits is None else float(np.add.reduce(waits)) if progress is None else progress.waiting
         level = self._level.over(self._window) if progress is not None and progress.arrived is not None else None
         if progress is not None and left is not None:
             self._learn_waits(progress, left, level, ready, known, stuck)
@@ -255,6 +266,7 @@ class ServicePlanner:
             notes=tuple(notes),
             progress=progress,
             backlog=left,
+            helped=None if waits is None else float(np.minimum(waits, self._serving.rate * self._drain).sum()),
             lag=lag,
             level=level,
             past=progress is not None and progress.seconds > LONG * self._window,
@@ -326,7 +338,7 @@ class ServicePlanner:
     def _steady_level(self) -> float | None:
         """The level over a lead time, a minute at most: what may be held, or answered with headroom."""
         lead = self.leads.quantile(0.95)
-        return self._level.over(min(self.settings.level_window, max(lead, self._window)))
+        return self._level.over(max(min(self.settings.level_window, lead), self._window))
 
     # --- the answer
 
@@ -366,8 +378,7 @@ class ServicePlanner:
         """Rule 4; None where the backlog is not known."""
         if seen.backlog is None:
             return None
-        level, rate = seen.level or 0.0, self._serving.rate
-        drain = max(self.service.within, self.settings.drain)
+        level, rate, drain = seen.level or 0.0, self._serving.rate, self._drain
         floor = guard.reactive_floor(level, queue.backlog, standing, self._split, self.leads, rate, drain)
         if seen.backlog > 0:
             floor = max(floor, 1)
@@ -381,9 +392,8 @@ class ServicePlanner:
         if seen.backlog is None:
             return None
         share = 1.0 + self._headroom(terms) if blind else self.settings.held_share
-        drain = max(self.service.within, self.settings.drain)
         lead = self.leads.quantile(0.95)
-        need = share * (self._steady_level() or 0.0) + queue.backlog / drain
+        need = share * (self._steady_level() or 0.0) + queue.backlog / self._drain
         return self._split.least(self._need.largest(now, need, self.settings.held_leads * lead) / self._serving.rate)
 
     def _headroom(self, terms: Terms) -> float:
@@ -404,11 +414,12 @@ class ServicePlanner:
         )
 
     def _queue(self, seen: Seen) -> Queue:
-        """The backlog as the plan sees it: without what is served but not committed, nor what stuck consumers leave."""
+        """The backlog as the plan sees it: without what is served but not committed, and what stuck consumers leave; of
+        a partition no more than its one consumer can drain: no other could."""
         if seen.backlog is None:
             return Queue(0.0, 0.0)
         level = seen.level or 0.0
-        trusted = self._stuck.trusted(seen.backlog)
+        trusted = min(self._stuck.trusted(seen.backlog), seen.helped if seen.helped is not None else math.inf)
         waiting = max(trusted - level * self.settings.uncommitted, 0.0)
         age = seen.lag.at_least if seen.lag is not None else 0.0
         if trusted < seen.backlog and level > 0:
@@ -417,11 +428,10 @@ class ServicePlanner:
 
     def _range(self, standing: Standing, queue: Queue, rollout: Rollout) -> tuple[int, int]:
         """The lowest and the highest count to look at."""
-        s = self.service
         nothing = rollout.arrivals < self.settings.scale_to_zero_below and queue.backlog <= 0
         lowest = 0 if self.limits.least == 0 and nothing else 1
         # A backlog faster than that would be drained by replicas that come after it is gone.
-        peak = rollout.peak + queue.backlog / max(s.within, self.settings.drain)
+        peak = rollout.peak + queue.backlog / self._drain
         highest = max(self._split.least(peak / rollout.terms.rate), standing.current)
         most = self.limits.most if self._split.cap is None else min(self._split.cap, self.limits.most)
         highest = min(max(highest, lowest), max(most, lowest))

@@ -144,7 +144,8 @@ def _among(partitions: Ints, others: Ints) -> tuple[NDArray[np.bool_], Ints]:
 
 @dataclass(frozen=True, slots=True)
 class TimeLag:
-    """Age of the oldest unconsumed message (s): exactly, or None and only ``at_least`` so old."""
+    """Age of the oldest unconsumed message (s), as between two samples it is on average; or None, and only ``at_least``
+    so old."""
 
     seconds: float | None
     at_least: float
@@ -239,8 +240,8 @@ def _oldest(times: Floats, count: int, ends: Ints, end: Ints, begin: Ints, commi
         if last < 0:
             return times[0], False
         after = min(last + 1, count - 1)
-        span = max(ends[after, p] - ends[last, p], 1)
-        part = (position - ends[last, p]) / span
+        # Message k of n that came in between came, on average, when k + 1 of n + 1 parts had passed.
+        part = (position - ends[last, p] + 1) / (max(ends[after, p] - ends[last, p], 1) + 1)
         arrived = times[last] + part * (times[after] - times[last])
         if arrived < oldest:
             oldest, beyond = arrived, last + 2

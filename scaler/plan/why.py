@@ -28,11 +28,13 @@ def reasons_of(
     """Everything that touched the number, the decisive one first; ``held``: what kept ``count`` up."""
     if held:
         first = held if count == current else (*held, plan.source)
-    elif count == current:
+    elif count == current and plan.source is not Reason.EXPERIMENT:  # the plan would have more
         first = (Reason.STEADY,)
     else:
         first = (plan.source,)
-    decisive = (*limits, *first) if limits and current in (desired, count) else (*first, *limits)
+    # Also where the plan goes the other way.
+    limited = bool(limits) and (count - current) * (desired - current) <= 0
+    decisive = (*limits, *first) if limited else (*first, *limits)
     states = (Reason.CONSUMERS_NOT_PROGRESSING,) if seen.stuck else ()
     return unique((*decisive, *states, *seen.faults, *plan.notes, *seen.notes))
 

@@ -90,7 +90,7 @@ def _plain_lag(now: float, times: np.ndarray, ends: np.ndarray, offsets: TopicOf
         if last < 0:
             return TimeLag(None, max(now - float(times[0]), 0.0))
         after = min(last + 1, len(times) - 1)
-        part = (position[p] - ends[last, p]) / max(ends[after, p] - ends[last, p], 1)
+        part = (position[p] - ends[last, p] + 1) / (max(ends[after, p] - ends[last, p], 1) + 1)
         oldest = min(oldest, float(times[last] + part * (times[after] - times[last])))
     age = 0.0 if math.isinf(oldest) else max(now - oldest, 0.0)
     return TimeLag(age, age)

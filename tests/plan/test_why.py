@@ -7,8 +7,9 @@ import pytest
 from scaler.explain.facts import facts
 from scaler.explain.stages import explain
 from scaler.plan.observation import ServiceObservation
+from scaler.plan.prepared import Plan, Seen
 from scaler.plan.reasons import Reason
-from scaler.plan.why import kept_up_by
+from scaler.plan.why import kept_up_by, reasons_of
 from tests.plan.loop import REAL, Loop, policy_for
 
 
@@ -58,3 +59,30 @@ def test_what_was_lately_needed_is_named_when_it_holds_a_count_that_nothing_else
     assert one.desired in [q.value for q in scale_in.numbers if q.name == "lately needed"]
     assert "Nothing held" not in scale_in.sentence
     assert loop.decisions[-1].desired == loop.decisions[-1].numbers.forecast_replicas, "in the end it goes"
+
+
+def decided(current: int, count: int, desired: int, source: Reason, *limits: Reason) -> tuple[Reason, ...]:
+    seen = Seen((), (), None, 0.0, 0.0, None, 1.0, past=False, stuck=False, rebalancing=False)
+    return reasons_of(current, count, desired, Plan(count, source, (), None, None, None, None), (), limits, seen)
+
+
+def test_an_experiment_is_named_for_as_long_as_it_holds_the_count_down() -> None:
+    assert decided(12, 11, 11, Reason.EXPERIMENT) == (Reason.EXPERIMENT,)
+    assert decided(11, 11, 11, Reason.EXPERIMENT) == (Reason.EXPERIMENT,)
+    assert decided(11, 11, 11, Reason.FORECAST) == (Reason.STEADY,)
+
+
+@pytest.mark.parametrize(
+    ("current", "count", "desired", "first"),
+    [
+        (7, 6, 12, Reason.SCHEDULED_MIN),  # the plan would have fewer
+        (6, 8, 5, Reason.SCHEDULED_MIN),  # the plan would have more
+        (7, 9, 7, Reason.SCHEDULED_MIN),
+        (7, 7, 9, Reason.SCHEDULED_MIN),
+        (7, 12, 9, Reason.FORECAST),  # less of what the plan would have
+    ],
+)
+def test_a_limit_that_goes_the_other_way_than_the_plan_is_the_decisive_one(
+    current: int, count: int, desired: int, first: Reason
+) -> None:
+    assert decided(current, count, desired, Reason.FORECAST, Reason.SCHEDULED_MIN)[0] is first
