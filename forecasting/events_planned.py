@@ -141,9 +141,12 @@ class Planned:
         return self.end is not None and self._plan.touches(self.end, self.end + self.reach)
 
     @property
-    def event_on(self) -> bool:
-        """Whether the newest load is that of an event."""
-        return self.end is not None and self._plan.touches(self.end, self.end)
+    def decrease_on(self) -> bool:
+        """Whether an event is on that is to leave less than usual."""
+        if self.end is None or not self._plan.touches(self.end, self.end):
+            return False
+        at = np.array([self.end])
+        return bool(self._plan.log_sizes(at, self._expected(at))[0] < 0.0)
 
     @property
     def demoted(self) -> bool:

@@ -139,7 +139,7 @@ class Forecast(Model):
         validate_default=True,
         description="Past that is read back on start: at least one season, or `0s` to read none. Default: a week, "
         "which is also how long Kafka keeps messages unless told otherwise; that weekdays differ is found in `28d`. "
-        "What comes live is remembered as long, and a week at least.",
+        "What comes live is remembered as long, and a week at least, or 50,000 steps.",
     )
     model: ForecastModel = Field(
         default=ForecastModel.AUTO,

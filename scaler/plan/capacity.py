@@ -28,6 +28,7 @@ _SHOWN = 0.93  # part of what a queue's length says that is taken over: an error
 _WORK = 3.0  # s of it, at least, that wait for a consumer which is not without any for long
 _MOST = 2 / 3  # of the consumers have such work: what they serve is no matter of a few hot partitions
 _CLEAR = 0.1  # less than is believed: for some of it they may have been without
+_ALIKE = 0.9  # of as many replicas' worth as there are consumers: all of them have their part of the load
 _VISIBLE = 0.75  # utilisation from which on a queue tells it
 _QUEUE = 0.12  # deviation of log(rate) when the queue is as long as the rate says
 _CALM = 2.4  # of those that work without a backlog must last before it is evidence
@@ -43,11 +44,11 @@ class ServiceRate:
 
     The belief is log-normal: of rate x service time, the requests that a replica comes to serve at a time. With a
     latency histogram the service time is known, and a change of it is one of the rate; without, the belief is of the
-    rate itself. Four kinds of evidence, each O(1): saturated work says what the rate is (a Kalman filter's step; in
-    the long run a mean over ``memory`` s of such work); work without a backlog, what it is at least; the utilisation
-    law with a declared ``concurrency``, what it is as long as saturated work has not been seen: it stands in for what
-    was declared as far as the load comes near that concurrency, or varied enough to tell how requests slow each other;
-    and backlogs after experiments, what it is not.
+    rate itself. Five kinds of evidence, each O(1): saturated work says what the rate is (a Kalman filter's step; in
+    the long run a mean over ``memory`` s of such work); so does a group that serves the same whatever arrives; work
+    without a backlog, what it is at least; the utilisation law with a declared ``concurrency``, what it is as long as
+    saturated work has not been seen: it stands in for what was declared as far as the load comes near that
+    concurrency, or varied enough to tell how requests slow each other; and backlogs after experiments, what it is not.
     """
 
     def __init__(
@@ -118,17 +119,22 @@ class ServiceRate:
         if seen > most:
             return False
         unclear = after if seen <= self.rate else before
+        self._plateau.clear()
         self._saw(seen, progress.seconds, unclear / max(consumed, 1.0))
         return True
 
-    def learn_limit(self, progress: Progress, ready: int, uncommitted: float) -> bool:
+    def learn_limit(self, progress: Progress, ready: int, uncommitted: float, worth: float | None = None) -> bool:
         """Take in an interval, as :meth:`learn`, in which too little waited for that; False when it says nothing. Up to
-        ``uncommitted`` s of work, if always seen, are not taken for a queue.
+        ``uncommitted`` s of work, if always seen, are not taken for a queue. ``worth``: what the consumers can give by
+        the partitions' split, in replicas; where some can give less than the others, what all serve tells of none.
 
         What all serve together does not follow what arrives: see :class:`~scaler.plan.plateau.Plateau`.
         """
         consumers = min(ready, len(progress.consumed))
-        told = self._plateau.add(progress, consumers, min(uncommitted, self._in_hand)) if consumers else None
+        if consumers < 1 or (worth is not None and worth < _ALIKE * consumers):
+            self._plateau.clear()
+            return False
+        told = self._plateau.add(progress, consumers, min(uncommitted, self._in_hand))
         if told is None:
             return False
         served, seconds = told

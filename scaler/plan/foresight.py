@@ -58,7 +58,6 @@ class Foresight:
         self._failed = False  # it raised since it was last fitted
         self._updated_at: float | None = None  # unix s of the newest arrivals that it knows
         self._history: Series | None = None  # not learned from yet
-        self._live = math.inf  # unix s of the first arrivals that came live
         self._since = math.inf  # unix s from which on there are arrivals, gaps of a history left out
         self._read = False  # a history is in use, or about to be
         self._due = math.inf  # unix s of the next fit
@@ -136,7 +135,6 @@ class Foresight:
         self._take_over(arrivals.end)
         # Forecasters leave out what ends before what they know, after a clock that was set back.
         known = max(arrivals.end, self._updated_at or arrivals.end)
-        self._live = min(self._live, known)
         outdated = self._outdated()
         try:
             self._forecaster.update(arrivals)
@@ -150,8 +148,8 @@ class Foresight:
         if self._outdated() and not outdated:
             self._due = known
         self._begin(known)
-        # What is planned has nothing to do with what came, and is no reason to doubt it.
-        joined = None if self._joins is None or self._planned("event_on") else self._joins.told(arrivals)
+        # A planned decrease is no reason to doubt what came before it.
+        joined = None if self._joins is None or self._planned("decrease_on") else self._joins.told(arrivals)
         if joined is not None:
             self._joins = None
             if not joined:

@@ -35,7 +35,7 @@ from scaler.plan.serving import Serving
 from scaler.plan.settings import PlanSettings
 from scaler.plan.why import kept_up_by, reasons_of, unique
 
-LONG = 3.0  # windows of the level: an interval of more than that was an outage, and its mean is not the present
+LONG = 3.0  # windows of the level, a minute at most: the mean of a longer interval is not the present
 UPDATED = 1000  # pods of rolling updates that are remembered until their whole lead times are told
 
 
@@ -72,11 +72,12 @@ class ServicePlanner:
         # request takes, few arrive: their number is up to chance, and there is time to see what it was.
         rests = min(service.within, service.lead_time / 2, settings.level_window)
         self._window = max(service.tick, rests, min(service.service_time, self._slack / 2.0))
+        self._long = LONG * max(service.tick, rests)  # s: an interval of more than that was an outage
         self._level = Level(max(settings.level_window, self._window))
         self._fallback = Fallback(service.fallback, service.concurrency or service.service_rate * service.service_time)
         self._schedule = Schedule(service.min_replicas, service.max_replicas, service.schedule)
         self.limits = self._schedule.limits(0.0, 0.0)  # of the newest tick
-        self.began = math.inf  # unix s of the first tick
+        self._began = math.inf  # unix s of the first tick
         self._hold = guard.ScaleInHold()
         self._need = guard.HeldNeed()
         self._lateness = Lateness(service, settings, self._serving.rate)
@@ -91,6 +92,12 @@ class ServicePlanner:
         self._foresight.fitted_by(fitter)
 
     # --- one tick
+
+    def is_new(self, now: float) -> bool:
+        """Whether what was lately needed is not known yet, and forecasts may be yet to come."""
+        return now - self._began < max(
+            self.service.scale_in_hold, self.leads.quantile(0.95) + self.service.node_lead_time
+        )
 
     @property
     def leads(self) -> Distribution:
@@ -110,7 +117,7 @@ class ServicePlanner:
         """Take in what is new, and find the cheapest count; paths go ``until`` s ahead at least, and on to ``reach`` s
         where somebody asks for it. Never raises for what a source or a forecaster does.
         """
-        self.began = min(self.began, now)  # the clock may have been set back
+        self._began = min(self._began, now)  # the clock may have been set back
         seen = self._take_in(now, observed)
         self.limits = self._schedule.limits(
             now, self.leads.quantile(0.95) + self.service.node_lead_time + self.service.tick
@@ -209,8 +216,8 @@ class ServicePlanner:
         # A backlog that ends it is late before it can be told from what counts vary by, where the objective is tight:
         # then there has to be room for what waits near the limit.
         varies = math.sqrt(self.service.tick / seen.level) if seen.level else math.inf  # s of work
-        loose = self._slack / 2.0 >= 2.0 * varies
-        utilised = 1.0 if loose else terms.rate / self._serving.rate
+        in_time = self._slack / 2.0 >= 2.0 * varies
+        utilised = 1.0 if in_time else terms.rate / self._serving.rate
         situation = Situation(
             current=standing.current,
             wanted=wanted,
@@ -255,9 +262,8 @@ class ServicePlanner:
         lag = None if fresh is None else self._lag.lag(now, fresh)
         oldest = None if lag is None else lag.at_least
         latency = observed.latency.value if observed.latency is not None and observed.latency.fresh else None
-        self._serving.learn(progress, latency, ready, known, oldest, self._split.assignor)
-        waits = None if fresh is None else backlog(fresh) if progress is None else progress.backlog_after
-        left = None if waits is None else float(np.add.reduce(waits)) if progress is None else progress.waiting
+        self._serving.learn(progress, latency, ready, known, oldest, self._split.assignor, self._split.worth(ready))
+        left = None if fresh is None else float(backlog(fresh).sum()) if progress is None else progress.waiting
         level = self._level.over(self._window) if progress is not None and progress.arrived is not None else None
         if progress is not None and left is not None:
             self._learn_waits(progress, left, level, ready, known, stuck)
@@ -266,10 +272,10 @@ class ServicePlanner:
             notes=tuple(notes),
             progress=progress,
             backlog=left,
-            helped=None if waits is None else float(np.minimum(waits, self._serving.rate * self._drain).sum()),
+            drainable=left if progress is None else self._drainable(progress, ready),
             lag=lag,
             level=level,
-            past=progress is not None and progress.seconds > LONG * self._window,
+            past=progress is not None and progress.seconds > self._long,
             stuck=stuck,
             rebalancing=self._rebalancing(now, observed),
         )
@@ -277,13 +283,20 @@ class ServicePlanner:
     def _learn_waits(
         self, progress: Progress, left: float, level: float | None, ready: int, known: bool, stuck: bool
     ) -> None:
-        if progress.arrivals is None or progress.seconds > LONG * self._window:
+        if progress.arrivals is None or progress.seconds > self._long:
             self._lateness.restart()
             return
         lead, rate = self._lead_times.total.quantile(0.95), self._serving.rate
         self._lateness.learn(progress, left, lead, rate, stuck)
         if known and level is not None:
             self._lateness.learn_waits(left, level, rate, self._split.worth(ready))
+
+    def _drainable(self, progress: Progress, ready: int) -> float:
+        """Messages of the backlog that more replicas would drain sooner. Where a partition has a consumer to itself, or
+        one that committed nothing, as behind a message that cannot be processed: what one drains in time, at most."""
+        waits = progress.backlog_after
+        alone = np.full(len(waits), ready >= len(waits)) | (progress.consumed <= 0.0)
+        return float(np.where(alone, np.minimum(waits, self._serving.rate * self._drain), waits).sum())
 
     def _membership(self, now: float, observed: ServiceObservation) -> bool:
         """Takes in the replicas; whether consumers joined or left so lately that what they do now teaches nothing."""
@@ -336,7 +349,7 @@ class ServicePlanner:
         return progress
 
     def _steady_level(self) -> float | None:
-        """The level over a lead time, a minute at most: what may be held, or answered with headroom."""
+        """The level over a lead time, a minute or the window at most: what may be held, or answered with headroom."""
         lead = self.leads.quantile(0.95)
         return self._level.over(max(min(self.settings.level_window, lead), self._window))
 
@@ -414,12 +427,12 @@ class ServicePlanner:
         )
 
     def _queue(self, seen: Seen) -> Queue:
-        """The backlog as the plan sees it: without what is served but not committed, and what stuck consumers leave; of
-        a partition no more than its one consumer can drain: no other could."""
+        """The backlog as the plan sees it: what is drainable, without what is served but not committed, nor what stuck
+        consumers leave."""
         if seen.backlog is None:
             return Queue(0.0, 0.0)
         level = seen.level or 0.0
-        trusted = min(self._stuck.trusted(seen.backlog), seen.helped if seen.helped is not None else math.inf)
+        trusted = min(self._stuck.trusted(seen.backlog), math.inf if seen.drainable is None else seen.drainable)
         waiting = max(trusted - level * self.settings.uncommitted, 0.0)
         age = seen.lag.at_least if seen.lag is not None else 0.0
         if trusted < seen.backlog and level > 0:

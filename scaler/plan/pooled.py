@@ -39,15 +39,19 @@ class PooledPlan:
             known = prepared.get(uid)
             stands = written and not planner.service.written
             need = None if known is None or stands else _need(planner, known)
+            dark = known is None or known.replicas is None or (not stands and _dark(known))
+            unknown += dark
             if need is None:
                 held.add(uid)
                 need = None if known is None else _as_it_stands(planner, known)
-                unknown += need is None or not stands
             if need is not None:
                 needs.append(need)
+        if unknown == len(self._services) == len(held):  # what is not known is not remembered, either
+            needs = []
         plan = self.planner.step(now, observed, needs)
         floor = plan.floor
-        if unknown and floor is not None and observed.state.value is not None:  # rule 1: more it may be, no less
+        new = any(planner.is_new(now) for planner in self._services.values())
+        if (unknown or new) and floor is not None and observed.state.value is not None:  # rule 1: it may rise
             floor = max(floor, observed.state.value.floor)
         lead = self.planner.lead_time
         decision = PoolDecision(
@@ -124,21 +128,23 @@ def _as_it_stands(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | 
     )
 
 
+def _dark(prepared: Prepared) -> bool:
+    """Whether the load is not known now; its forecast may still be."""
+    return bool(prepared.seen.faults) or prepared.seen.level is None
+
+
 def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
     """None when the replicas, or the load, are not known now."""
     service, settings, seen = planner.service, planner.settings, prepared.seen
     terms, plan, futures, replicas = prepared.terms, prepared.plan, prepared.futures, prepared.replicas
     if plan is None or terms is None or futures is None or replicas is None:
         return None
-    dark = bool(seen.faults) or seen.level is None or seen.stuck or seen.past
+    dark = _dark(prepared) or seen.stuck or seen.past
     caution = terms.inflation / settings.inflation
     # A node is ordered long ahead, where the paths are wide already: the attainment moves the price as well.
     raised = max(caution, 1.0) ** settings.pool_correction
     least = max(planner.limits.least, plan.least)
-    # Of what was lately needed a new planner knows nothing, and its forecasts may be yet to come.
-    lead = planner.leads.quantile(0.95) + service.node_lead_time
-    new = prepared.now - planner.began < max(service.scale_in_hold, lead)
-    least = max(least, replicas.desired) if dark or new else least
+    least = max(least, replicas.desired) if dark or planner.is_new(prepared.now) else least
     asked = max(plan.wanted, plan.held or 0)
     least = max(least, min(planner.reserved, asked))  # what an experiment gives up is nobody's meanwhile
     return ServiceNeed(

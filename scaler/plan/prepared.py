@@ -20,7 +20,7 @@ class Seen:
     notes: tuple[Reason, ...]  # faults that hold nothing back
     progress: Progress | None
     backlog: float | None
-    helped: float | None  # the part of it that more replicas drain sooner: of a partition, what one of them can in time
+    drainable: float | None  # the part of it that more replicas would drain sooner
     lag: TimeLag | None
     level: float | None  # requests/s
     past: bool  # the level is the mean of an outage: nothing is taken away for it

@@ -29,7 +29,8 @@ def busy(
     """Consumers with ``least`` messages waiting at either end of an interval, and what they served in it.
 
     Not those that committed nothing where, at ``rate`` requests/s each, at least ``_COMMITS`` messages were to be
-    expected, and the others kept up with what came: they commit seldom, and their work looks like a backlog.
+    expected, and all together committed at least half of what came: they commit seldom, and their work looks like a
+    backlog.
 
     Who holds which partition is not observed: every r-th one where the group's ``assignor`` is "roundrobin", else even
     ranges. ``spread``: something waited in half of a consumer's partitions.
@@ -42,8 +43,8 @@ def busy(
     seen = progress.backlog_before, progress.backlog_after, progress.consumed
     part = 0.5 if spread else 0.0
     came = math.inf if progress.arrivals is None else progress.arrivals
-    some = rate * progress.seconds >= _COMMITS and 2.0 * progress.served >= came
-    working, served = _busy(*seen, min(ready, partitions), assignor == ROUND_ROBIN, least, part, some)
+    must_commit = rate * progress.seconds >= _COMMITS and 2.0 * progress.served >= came
+    working, served = _busy(*seen, min(ready, partitions), assignor == ROUND_ROBIN, least, part, must_commit)
     return int(working), float(served)
 
 
@@ -56,11 +57,11 @@ def _busy(
     round_robin: bool,
     least: float,
     part: float,
-    some: bool,
+    must_commit: bool,
 ) -> tuple[int, float]:
     """How many consumers have ``least`` messages waiting ``before``, and ``after``, in the partitions they hold, some
-    in a ``part`` of these, and what they consumed, which must be ``some``. Messages are whole: in any order they add up
-    to the same."""
+    in a ``part`` of these, and what they consumed; not those who consumed nothing where they ``must_commit``. Messages
+    are whole: in any order they add up to the same."""
     first, working, served = 0, 0, 0.0
     for c in range(consumers):
         held = held_by(len(before), consumers, c)
@@ -73,7 +74,7 @@ def _busy(
             left += after[k]
             own += consumed[k]
             waiting += int(before[k] > 0.0 and after[k] > 0.0)
-        if left_before >= least and left >= least and waiting >= part * held and not (some and own <= 0.0):
+        if left_before >= least and left >= least and waiting >= part * held and not (must_commit and own <= 0.0):
             working += 1
             served += own
         first += held

@@ -119,9 +119,11 @@ class Serving:
         known: bool,
         oldest: float | None,
         assignor: str | None = None,
+        worth: float | None = None,
     ) -> None:
         """Take in a tick. ``known``: no consumer came, went, or stands still; ``oldest``: s that the oldest message has
-        waited at least; ``assignor``: how the group splits its partitions, by Kafka's name. None: not known.
+        waited at least; ``assignor``: how the group splits its partitions, by Kafka's name; ``worth``: replicas' worth
+        that those which are ready can give by that split. None: not known.
         """
         # Without a commit they may be stuck; and the interval after one without holds the work of both.
         moved = progress is not None and progress.served > 0
@@ -154,8 +156,9 @@ class Serving:
             counted = NOISE * math.sqrt(most / progress.seconds)  # which counts differ by under a steady load
             unclear = max(most - least - counted, 0.0) * self._uncommitted
             told = self._rate.learn(progress, ready, math.inf if new else unclear, unclear, assignor)
-        if not (told or new):
-            self._rate.learn_limit(progress, ready, self._uncommitted)
+        takes = max(self._service_time, self._rate.service_time or 0.0)
+        if not (told or new) and takes <= self._tick:  # else what is served is what came ticks ago
+            self._rate.learn_limit(progress, ready, self._uncommitted + takes, worth)
         served = progress.served / progress.seconds
         if progress.waiting <= served * (self._uncommitted + min(self._slack / 2, self._old)):
             # By all that are ready, not by what their partitions' split lets them give: that is only thought.

@@ -28,7 +28,7 @@ class PlanSettings:
     waiting_memory: float = 5760.0  # ticks over which waits are averaged
     reactive_headroom: float = 0.15  # over the newest level without a forecast (the strong reactive rule's)
     drain: float = 60.0  # s, at least, in which a backlog is to be drained: faster orders pods that come too late
-    level_window: float = 60.0  # s, at most, over which the newest level is averaged
+    level_window: float = 60.0  # s, at most, over which the newest level is averaged, where no request takes longer
     held_share: float = 0.9  # of the need of the newest level, the largest of the last
     held_leads: float = 4.0  # lead times: no count is lower
     uncommitted: float = 1.0  # s of work that is served but not yet committed: lag that no replica can remove

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 from scaler.plan.capacity import ServiceRate
 from scaler.plan.plateau import Plateau
 from scaler.plan.progress import Progress
+from scaler.plan.serving import Serving
+from scaler.plan.settings import PlanSettings
+from tests.plan.loop import REAL
 
 TICK = 15.0
 IN_HAND = 0.5  # s
@@ -149,3 +153,34 @@ def test_an_interval_that_teaches_nothing_in_between_ends_the_run() -> None:
             rate.disturbed()
         rate.learn_limit(interval(c, 600.0, 100.0, 100.0), CONSUMERS, 1.0)
     assert rate.rate == 1.0
+
+
+def test_consumers_without_a_part_of_the_load_tell_of_no_limit() -> None:
+    """All keys are in half of the partitions: half of the consumers serve nothing, whatever they could."""
+    came = np.random.default_rng(0).poisson(300.0, 40).astype(float)
+    rates = {}
+    for worth in (None, 0.5 * CONSUMERS, 0.95 * CONSUMERS):
+        rate = ServiceRate(2.0, 5 * TICK, 2.0, 20.0)
+        for c in came:
+            rate.learn_limit(interval(c, 300.0, 100.0, 100.0), CONSUMERS, 1.0, worth)
+        rates[worth] = rate.rate
+    assert rates == {None: pytest.approx(1.0, rel=0.02), 10.0: 2.0, 19.0: pytest.approx(1.0, rel=0.02)}
+
+
+@pytest.mark.parametrize("takes", [1.0, 15.0, 30.0, 60.0, 120.0])
+def test_what_is_served_a_service_time_after_it_came_is_no_limit(takes: float) -> None:
+    """600 replicas, a fifth of which are busy; the load trebles within a minute, and nobody waits."""
+    service = replace(REAL, service_time=takes, service_rate=10.0 / takes, within=10.0 * takes)
+    for seed in range(5):
+        serving, rng = Serving(service, PlanSettings()), np.random.default_rng(seed)
+        load = [20.0 * (1.0 + 2.0 * min(max(second - 1800.0, 0.0) / 60.0, 1.0)) for second in range(3600)]
+        came = rng.poisson(load).astype(float)
+        arrived = np.concatenate(([0.0], np.cumsum(came)))
+        done = np.interp(np.arange(3601) - takes, np.arange(3601), arrived)
+        even = np.full(600, 1 / 600)
+        for end in range(15, 3601, 15):
+            parts = arrived[end] - arrived[end - 15], done[end] - done[end - 15]
+            left = arrived[end - 15] - done[end - 15], arrived[end] - done[end]
+            seen = Progress(1e6 + end, TICK, *(even * part for part in (*parts, *left)), False)
+            serving.learn(seen, None, 600, True, takes + 2.0, None, 600.0)
+        assert serving.rate >= 0.99 * service.service_rate

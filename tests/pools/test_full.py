@@ -150,7 +150,7 @@ def moves_to(before: tuple[float, float], after: tuple[float, float], ticks: int
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "takes"),
-    [((13.0, 13.0), (13.0, 1.0), 18), ((5.0, 12.0), (10.0, 12.0), 10), ((8.0, 12.0), (16.0, 12.0), 11)],
+    [((13.0, 13.0), (13.0, 1.0), 18), ((5.0, 12.0), (10.0, 12.0), 11), ((8.0, 12.0), (16.0, 12.0), 11)],
 )
 def test_gpus_change_hands_where_the_load_does(
     bench: Callable[..., Bench],

@@ -142,3 +142,14 @@ def test_what_is_planned_is_foreseen_before_anything_was_learned(size: dict[str,
     assert last is not None
     assert np.median(last.rates[:, 20]) == pytest.approx(500.0, rel=0.1)
     assert foresight.notes(last) == ()
+
+
+@pytest.mark.parametrize(("size", "refused"), [(1.1, True), (0.1, False)])
+def test_a_planned_increase_is_no_reason_to_wait_with_the_doubt(size: float, refused: bool) -> None:
+    """Load of a tenth of the history's, during a campaign of days, and during maintenance."""
+    event = PlannedEvent(PAST.end, PAST.end + 2 * DAY, factor=size, name="on")
+    foresight = Foresight(Planned(Direct(MINUTE, keep=3 * DAY), (event,)), 20, 0, DAY, InPlace(), "chat")
+    foresight.fit(PAST, PAST.end)
+    for minute in range(90):
+        foresight.update(Arrivals(PAST.end + MINUTE * (minute + 1), MINUTE, 0.1 * float(LIVE[minute]) * MINUTE))
+    assert foresight.refused is refused
