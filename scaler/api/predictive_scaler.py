@@ -271,7 +271,7 @@ def to_service(scaler: PredictiveScaler, tick: float, pool: PoolSpec | None = No
         pool=pool,
         gpus=1 if gpu is None else gpu.per_replica,
         weight=1.0 if gpu is None else float(gpu.weight),
-        written=pool is None or (spec.mode is not Mode.RECOMMEND and not scaler.pause.any),
+        paused=pool is not None and (scaler.pause.everything or scaler.pause.replicas is not None),
     )
 
 

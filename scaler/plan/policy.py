@@ -115,10 +115,10 @@ class PredictivePolicy:
 
 
 def _same_plan(old: Service, new: Service) -> bool:
-    """Whether they differ in their pool's limits, and in whether their counts are written, at most."""
+    """Whether they differ in their pool's limits, and in whether they are paused, at most."""
     if (old.pool is None) != (new.pool is None):
         return False
-    if replace(old, pool=None, written=True) != replace(new, pool=None, written=True):
+    if replace(old, pool=None, paused=False) != replace(new, pool=None, paused=False):
         return False
     return old.pool is None or new.pool is None or old.pool.lead_time == new.pool.lead_time
 

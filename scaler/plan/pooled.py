@@ -31,13 +31,11 @@ class PooledPlan:
 
     def step(self, now: float, observed: PoolObservation, prepared: Mapping[str, Prepared]) -> PooledAnswer:
         """The pool's decision, and the replicas of each service that is known now."""
-        # What nobody writes does not come: nothing that is written is to make way, or be paid for, for its sake.
-        written = self.spec.enforced or any(planner.service.written for planner in self._services.values())
         needs: list[ServiceNeed] = []
         held, unknown = set(), 0
         for uid, planner in self._services.items():
             known = prepared.get(uid)
-            stands = written and not planner.service.written
+            stands = planner.service.paused  # nobody makes way, or is paid for, for pods that do not come
             need = None if known is None or stands else _need(planner, known)
             dark = known is None or known.replicas is None or (not stands and _dark(known))
             unknown += dark

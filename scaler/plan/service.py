@@ -31,7 +31,7 @@ class Service:
     gpus: int = 1  # of a replica
     weight: float = 1.0  # of its lateness against other services' where the pool is full
     schedule: tuple[Window, ...] = ()  # narrower limits at some times
-    written: bool = True  # its count, or a floor under it; else, on a pool, its pods are taken as they stand
+    paused: bool = False  # its count is held: on a pool, its pods are taken as they stand
     fallback: FallbackRule | None = None  # what to raise the count to while the load is not known; None: hold it
 
     @property
