@@ -17,7 +17,6 @@ from forecasting.seasons import by_season
 
 _WEEK = 7 * DAY
 _MOST_KEPT = 50_000  # steps: 200 kB
-_AHEAD = 1800.0  # s
 
 
 class Incumbent(Competition):
@@ -54,11 +53,6 @@ def remembered(history: float, step: float) -> float:
     return max(history, min(_WEEK, _MOST_KEPT * step), 20 * step)
 
 
-def farthest(step: float) -> float:
-    """s ahead that a model in steps of ``step`` s looks."""
-    return max(_AHEAD, step)
-
-
 def refereed(make: Callable[[], Forecaster], lead_time: float, seed: int = 0) -> Competition:
     """The one forecaster that ``make`` (picklable) makes: believed until it is shown to be worse than the newest level
     ``lead_time`` s ahead, and trusted again when it has proven itself."""
@@ -76,7 +70,7 @@ def default_competition(
 ) -> Competition:
     """For paths in steps of ``step`` s, scored at ``lead_time`` (s). ``keep``: s of history, or :func:`remembered`;
     ``growth``: of the direct model's forest, by default its own."""
-    direct = partial(Direct, step, keep=remembered(keep, step), horizon=farthest(step), seed=seed, growth=growth)
+    direct = partial(Direct, step, keep=remembered(keep, step), seed=seed, growth=growth)
     members: list[Callable[[], Forecaster]] = [direct, partial(OwnCycle, step, seed)]
     if season is None or season != DAY:  # the direct one knows the day by itself
         members.append(partial(by_season, step, season))

@@ -61,10 +61,10 @@ def _named(forecast: Forecast) -> Callable[[], Forecaster]:
         from forecasting.seasons import ALONE, by_season
 
         return partial(by_season, step, season, ALONE)
-    from forecasting.competition_default import farthest, remembered
+    from forecasting.competition_default import remembered
     from forecasting.models.direct import Direct
 
-    return partial(Direct, step, keep=remembered(float(forecast.history), step), horizon=farthest(step))
+    return partial(Direct, step, keep=remembered(float(forecast.history), step))
 
 
 class MakePredictive:

@@ -21,6 +21,7 @@ from forecasting.trajectories import CEILING, add_count_noise, finish, room, wit
 
 PERIODS = (300.0, 600.0, 900.0, 1800.0, 3600.0)  # s
 _HORIZONS = (15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 420.0, 600.0, 900.0, 1260.0, 1800.0)
+_AHEAD = 1800.0  # s
 _DRIFT = 0.1  # log standard deviation by which a level wanders in a minute while no errors are known
 
 
@@ -46,8 +47,8 @@ class Direct:
     starts it from past days, each forecast without itself.
 
     ``step`` (s) of the paths, ``keep`` (s) of the series that is kept, ``periods`` (s) besides the day, longest
-    ``horizon`` (s) that is learned (longer paths hold the last ratio), ``seed`` of the noise that coarse history lacks
-    and of the trees.
+    ``horizon`` (s) that is learned (None: half an hour, or a step; longer paths hold the last ratio), ``seed`` of the
+    noise that coarse history lacks and of the trees.
     Too little history, or a regression that cannot be solved: paths around the newest level, and ``reason`` says why.
     """
 
@@ -59,10 +60,11 @@ class Direct:
         *,
         keep: float = 7 * DAY,
         periods: Sequence[float] = PERIODS,
-        horizon: float = 1800.0,
+        horizon: float | None = None,
         growth: Growth | None = None,
         seed: int = 0,
     ) -> None:
+        horizon = max(_AHEAD, step) if horizon is None else horizon
         if not (step > 0 and keep >= 20 * step and horizon >= step and all(period > 0 for period in periods)):
             raise ValueError(f"step {step} > 0, keep {keep} >= 20 steps, horizon {horizon} >= step, periods > 0 wanted")
         self.step = step

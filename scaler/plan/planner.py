@@ -295,8 +295,10 @@ class ServicePlanner:
         """Messages of the backlog that more replicas would drain sooner. Where a partition has a consumer to itself, or
         one that committed nothing, as behind a message that cannot be processed: what one drains in time, at most."""
         waits = progress.backlog_after
-        alone = np.full(len(waits), ready >= len(waits)) | (progress.consumed <= 0.0)
-        return float(np.where(alone, np.minimum(waits, self._serving.rate * self._drain), waits).sum())
+        drained = np.minimum(waits, self._serving.rate * self._drain)
+        if ready < len(waits):
+            drained = np.where(progress.consumed <= 0.0, drained, waits)
+        return float(drained.sum())
 
     def _membership(self, now: float, observed: ServiceObservation) -> bool:
         """Takes in the replicas; whether consumers joined or left so lately that what they do now teaches nothing."""
@@ -429,10 +431,10 @@ class ServicePlanner:
     def _queue(self, seen: Seen) -> Queue:
         """The backlog as the plan sees it: what is drainable, without what is served but not committed, nor what stuck
         consumers leave."""
-        if seen.backlog is None:
+        if seen.backlog is None or seen.drainable is None:
             return Queue(0.0, 0.0)
         level = seen.level or 0.0
-        trusted = min(self._stuck.trusted(seen.backlog), math.inf if seen.drainable is None else seen.drainable)
+        trusted = min(self._stuck.trusted(seen.backlog), seen.drainable)
         waiting = max(trusted - level * self.settings.uncommitted, 0.0)
         age = seen.lag.at_least if seen.lag is not None else 0.0
         if trusted < seen.backlog and level > 0:

@@ -20,7 +20,7 @@ class Seen:
     notes: tuple[Reason, ...]  # faults that hold nothing back
     progress: Progress | None
     backlog: float | None
-    drainable: float | None  # the part of it that more replicas would drain sooner
+    drainable: float | None  # the part of it that more replicas would drain sooner; None where that is
     lag: TimeLag | None
     level: float | None  # requests/s
     past: bool  # the level is the mean of an outage: nothing is taken away for it

@@ -339,7 +339,7 @@ def _own(inputs: Inputs, resource: PredictiveScaler, series: Series, partitions:
         queue=Shared(MANY * declared.max_replicas) if count is None else Partitioned(count),
         lead_time=Between(low, high),
         rebalance=Rebalance(Protocol(inputs.rebalance), inputs.rebalance_pause),
-        weight=inputs.gpus or (1 if resource.spec.gpu is None else resource.spec.gpu.per_replica),
+        weight=inputs.gpus or declared.gpus,
         latency=resource.spec.latency is not None,
     )
     service = replace(service, replicas=_first_need(load, rate, declared.min_replicas, declared.max_replicas))
