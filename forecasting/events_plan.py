@@ -41,6 +41,11 @@ class Plan:
         """Whether an event lies in [begin, end] (unix s)."""
         return any(event.begin <= end and event.end > begin for event, _ in self.sized)
 
+    def next_within(self, begin: float, end: float) -> PlannedEvent | None:
+        """The next event that begins in (begin, end] (unix s)."""
+        ahead = [event for event, _ in self.sized if begin < event.begin <= end]
+        return min(ahead, key=lambda event: event.begin) if ahead else None
+
     def usual_at(self, time: float) -> float:
         """Requests/s that are usual at ``time`` (unix s)."""
         local = time + self.calendar.offset(time)
