@@ -53,7 +53,9 @@ def _running(url: str, namespace: str, name: str) -> Explanation:
         answer = requests.get(where, params={"namespace": namespace, "name": name}, timeout=5)
         document: Any = answer.json() if answer.status_code in (200, 404) else None
         if answer.status_code == 404 and isinstance(document, dict) and "error" in document:
-            raise click.ClickException(f"{document['error']} at {url}; `lagcast status` lists those there are")
+            raise click.ClickException(
+                f"{document['error']} at {url}; `lagcast status` lists the scalers that have one"
+            )
         answer.raise_for_status()
     except (requests.RequestException, ValueError) as error:
         raise click.ClickException(f"no explanation from {url}: {error}; is `lagcast run` listening there?") from error

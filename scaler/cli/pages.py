@@ -56,7 +56,7 @@ class Pages:
         return [pool_as_dict(row, self._clock.now()) for row in self._controller.pool_rows.values()]
 
     def explain(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """Why a scaler is decided as it is; None: there is no such scaler."""
+        """Why a scaler is decided as it is; None: no tick of it has ended."""
         for row in self._controller.rows.values():
             if (row.resource.metadata.namespace, row.resource.metadata.name) == (namespace, name):
                 return to_json(explained(facts_of(row, self._tick)))

@@ -407,8 +407,9 @@ class ServicePlanner:
         if seen.backlog is None:
             return None
         share = 1.0 + self._headroom(terms) if blind else self.settings.held_share
-        lead = self.leads.quantile(0.95)
-        need = share * (self._steady_level() or 0.0) + queue.backlog / self._drain
+        lead, steady = self.leads.quantile(0.95), self._steady_level() or 0.0
+        # What drains a long lead time's backlog is many times the level, and of no use after it.
+        need = share * steady + min(queue.backlog / self._drain, steady)
         return self._split.least(self._need.largest(now, need, self.settings.held_leads * lead) / self._serving.rate)
 
     def _headroom(self, terms: Terms) -> float:

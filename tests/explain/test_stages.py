@@ -190,6 +190,15 @@ def test_the_limits_of_now_where_there_is_a_schedule() -> None:
     assert told == {"min": 1, "max": 30, "min now": 5, "max now": 30}
 
 
+def test_the_limits_of_now_are_those_that_the_plan_looks_at() -> None:
+    """Until a replica serves, on a node that is yet to come, one tick later."""
+    ahead = 90.0 + 300.0 + SERVICE.tick
+    for begin, least in ((ahead - 1.0, 5), (ahead + 1.0, 1)):
+        soon = Window("soon", (4,), 8 * 3600.0 + begin, 10 * 3600.0, "UTC", least=5)
+        service = replace(SERVICE, schedule=(soon,), pool=PoolSpec("pool", size=8, lead_time=300.0))
+        assert numbers(explain(tick(service=service)), StageName.LIMITS)["min now"] == least
+
+
 def test_the_outcome(full: Explanation) -> None:
     assert sentence(full, StageName.OUTCOME) == "The target was patched, or in mode Floor its autoscaler."
     unrecorded = explain(tick())
