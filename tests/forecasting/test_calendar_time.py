@@ -53,8 +53,9 @@ def follow(forecaster, begin, end):
     """History until half a day before ``end``, then updates."""
     middle = end - DAY / 2
     forecaster.fit(Series(begin, STEP, rate(np.arange(begin, middle, STEP) + STEP / 2)))
-    for now in np.arange(middle, end, STEP) + STEP:
-        forecaster.update(Arrivals(now, STEP, float(rate(np.array([now - STEP / 2]))[0]) * STEP))
+    ends = np.arange(middle, end, STEP) + STEP
+    for now, came in zip(ends, rate(ends - STEP / 2).tolist(), strict=True):
+        forecaster.update(Arrivals(now, STEP, came * STEP))
         if getattr(forecaster, "outdated", False):
             forecaster.adopt(forecaster.study(forecaster.kept()))
     return forecaster
@@ -67,7 +68,7 @@ def median_at(forecaster, local_hours, begin):
 
 
 @pytest.mark.parametrize("model", [LevelSeason, SeasonalNaive])
-@pytest.mark.parametrize("change", [SPRING, AUTUMN])
+@pytest.mark.parametrize("change", [pytest.param(SPRING, marks=pytest.mark.slow), AUTUMN])
 def test_nine_stays_nine(model, change):
     begin = change - 7 * DAY
     now = BERLIN.bounds(BERLIN.day(change))[1] - 16 * HOUR  # 08:00
@@ -236,7 +237,7 @@ def test_it_can_be_pickled_while_outdated():
     assert len(forecaster.forecaster.fitted) == 1
 
 
-@pytest.mark.parametrize("hole", [STEP, 0.5 * HOUR, 2 * HOUR])
+@pytest.mark.parametrize("hole", [STEP, *(pytest.param(h * HOUR, marks=pytest.mark.slow) for h in (0.5, 2.0))])
 def test_a_hole_over_the_change_hides_it_not(hole):
     """Nothing came for so long before the change, nor for a minute after it."""
     forecaster = LocalTime(partial(refereed, partial(LevelSeason, STEP, DAY), 600.0), BERLIN)

@@ -20,6 +20,7 @@ class TestDefault(ForecasterConformance):
         return default_competition(STEP, 150.0, season=STEP * self.period)
 
 
+@pytest.mark.slow
 class TestDefaultOfACronJob(ForecasterConformance):
     """A spike every ten minutes, for twelve hours: the load's own cycle has its model."""
 

@@ -57,6 +57,7 @@ def outcomes_until_lost(share: float, most: int, seed: int) -> int | None:
     return None
 
 
+@pytest.mark.slow
 def test_a_sound_model_is_not_lost_in_a_month_and_a_wrong_one_is_in_two_hours() -> None:
     a_month = 30 * 720  # outcomes, one every two minutes
     assert [outcomes_until_lost(0.04, a_month, seed) for seed in range(20)].count(None) >= 18

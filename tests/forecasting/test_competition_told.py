@@ -95,6 +95,7 @@ def test_what_is_little_worse_is_borne_and_what_is_much_worse_comes_back_later()
     assert str(standing.state) == "Proven"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lead", [180.0, 600.0])
 def test_a_shuffled_history_is_found_out_within_two_hours(lead: float) -> None:
     history = seasonal_load(STEP, 6 * PERIOD, PERIOD, 0, mean=200.0)

@@ -79,7 +79,7 @@ def test_what_counts_is_the_mean_over_the_repeats() -> None:
 
 
 @pytest.mark.parametrize(("points", "code"), [(-5.0, 0), (-15.0, 1)])
-@pytest.mark.parametrize("output", ["table", "json"])
+@pytest.mark.parametrize("output", ["table", pytest.param("json", marks=pytest.mark.slow)])
 def test_the_command_fails_where_the_simulated_keda_is_too_far(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, points: float, code: int, output: str
 ) -> None:

@@ -277,6 +277,7 @@ def failures(rules: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFacto
     return said
 
 
+@pytest.mark.slow
 @needs_promtool
 @pytest.mark.parametrize(("number", "case"), list(enumerate(CASES)), ids=[f"{c.alert}: {c.what}" for c in CASES])
 def test_it_fires_when_it_should_and_only_then(number: int, case: Case, failures: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 
@@ -62,6 +63,13 @@ class Foresight:
             return drawn
         out[:] = drawn
         return out
+
+
+@cache
+def split(partitions: int, consumers: int, dealt: bool) -> list[np.ndarray]:
+    """The partitions of each consumer."""
+    number = np.arange(partitions)
+    return [number[c::consumers] for c in range(consumers)] if dealt else np.array_split(number, consumers)
 
 
 @dataclass
@@ -139,16 +147,14 @@ class Loop:
                 self.lead_times.append(LeadTime(f"p{id(pod)}", 0.0, 0.0, self.now - pod.asked, 0.0, self.now))
         consumers = min(self.serving, self.partitions)
         if consumers and not self.frozen(self.now):
-            number = np.arange(self.partitions)
-            dealt = self.assignor == "roundrobin"
-            split = [number[c::consumers] for c in range(consumers)] if dealt else np.array_split(number, consumers)
-            for held in [number] if self.shared else split:
+            parts = 1 if self.shared else consumers
+            for held in split(self.partitions, parts, self.assignor == "roundrobin"):
                 self._serve(held, self.service.service_rate * self.dt * (consumers if self.shared else 1))
         self.seconds += len(self.pods) * self.dt
         self.ready.append((self.now, self.serving))
 
     def _serve(self, held: np.ndarray, budget: float) -> None:
-        waiting = {int(p): self.queues[p] for p in held if self.queues[p]}
+        waiting = {p: self.queues[p] for p in held.tolist() if self.queues[p]}
         while budget > 1e-9 and waiting:
             p = min(waiting, key=lambda q: waiting[q][0][0])
             batch = waiting[p][0]

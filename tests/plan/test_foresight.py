@@ -9,7 +9,7 @@ from tests.plan.loop import LAB, REAL, Loop, policy_for, spike
 
 LOADS = [
     pytest.param(LAB, spike(15, 80, 60, 120), 4, (60.0, 120.0, 240.0), 0.5, id="lab"),
-    pytest.param(REAL, spike(10, 60, 600, 1500), 6, (600.0, 1500.0, 3000.0), 2.5, id="real"),
+    pytest.param(REAL, spike(10, 60, 600, 1500), 6, (600.0, 1500.0, 3000.0), 2.5, id="real", marks=pytest.mark.slow),
 ]
 
 

@@ -60,7 +60,7 @@ def feed(forecaster: Competition | Foresight, seconds: float, start: float = BEG
 
 @pytest.mark.parametrize(
     ("model", "name"),
-    [pytest.param(*one, marks=pytest.mark.slow if one[0] == "direct" else ()) for one in NAMES.items()],
+    [pytest.param(*one, marks=() if one[0] == "seasonalNaive" else pytest.mark.slow) for one in NAMES.items()],
 )
 def test_a_named_model_is_believed_until_it_is_wrong(model: str, name: str) -> None:
     right, wrong = competition(model), competition(model)
@@ -80,7 +80,10 @@ def test_a_named_model_is_believed_until_it_is_wrong(model: str, name: str) -> N
     assert f"no model beats the newest level beyond doubt 120 s ahead ({name}: " in str(wrong.why)
 
 
-@pytest.mark.parametrize(("model", "step"), [("levelSeason", "1m"), ("levelSeason", "15s"), ("seasonalNaive", "1m")])
+@pytest.mark.parametrize(
+    ("model", "step"),
+    [("levelSeason", "1m"), pytest.param("levelSeason", "15s", marks=pytest.mark.slow), ("seasonalNaive", "1m")],
+)
 def test_a_refit_forgets_no_season(model: str, step: str) -> None:
     """The newest level keeps a day; what the model keeps is what it learns from again."""
     foresight = Foresight(make_forecaster(resource(model, step)), 50, 0, 2 * HOUR, InPlace(), "chat")
@@ -138,8 +141,8 @@ def test_upside_down_a_named_model_is_hardly_worse_than_none(model: str) -> None
     assert set(foreseen) == {NAMES[model]}
 
 
-@pytest.mark.parametrize("model", ["auto", "direct"])
-@pytest.mark.parametrize("history", ["0s", "24h"])
+@pytest.mark.parametrize("model", [pytest.param("auto", marks=pytest.mark.slow), "direct"])
+@pytest.mark.parametrize("history", ["0s", pytest.param("24h", marks=pytest.mark.slow)])
 def test_what_comes_live_is_remembered_for_a_week_however_little_is_read_back(model: str, history: str) -> None:
     made = copy.deepcopy(GOOD)
     made["spec"]["forecast"] = {"model": model, "season": "24h", "history": history, "step": "1m"}

@@ -231,7 +231,13 @@ def test_what_the_present_needs_does_not_grow_with_the_time_that_a_pool_is_full(
 
 @pytest.mark.parametrize(
     ("rates", "floors"),
-    [((14.0, 14.0), (14, 14)), ((10.0, 14.0), (12, 6)), ((14.0, 10.0), (2, 14)), ((13.0, 8.0), (0, 14))],
+    [
+        ((14.0, 14.0), (14, 14)),
+        *(
+            pytest.param(*how, marks=pytest.mark.slow)
+            for how in (((10.0, 14.0), (12, 6)), ((14.0, 10.0), (2, 14)), ((13.0, 8.0), (0, 14)))
+        ),
+    ],
 )
 def test_a_pool_that_has_been_full_for_long_is_divided_as_one_that_is_full_now(
     rates: tuple[float, float], floors: tuple[int, int]

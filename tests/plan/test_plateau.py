@@ -33,19 +33,16 @@ def queued(load: Sequence[float], capacity: np.ndarray, seed: int) -> list[Progr
     """Intervals of 15 s in which Poisson arrivals of ``load`` requests/s (a second each) wait for consumers that serve
     ``capacity`` [seconds, queues] messages, in a queue of their own each."""
     rng, queues = np.random.default_rng(seed), capacity.shape[1]
-    left, made, before = np.zeros(queues), [], 0.0
-    came = served = 0.0
-    for second, rate in enumerate(load):
-        arrived = rng.poisson(rate / queues, queues)
-        left += arrived
-        done = np.minimum(left, capacity[second])
-        left -= done
-        came, served = came + arrived.sum(), served + done.sum()
-        if second % TICK == TICK - 1:
-            after = left.sum() + IN_HAND * rate
-            made.append(interval(came, served, before, after))
-            came, served, before = 0.0, 0.0, after
-    return made
+    arrived = rng.poisson(np.array(load)[:, None] / queues, (len(load), queues))
+    # What is left is how far the sum is above the lowest that it ever was: a step for each second would be slow.
+    sums = np.cumsum(arrived - capacity[: len(load)], axis=0)
+    left = sums - np.minimum(np.minimum.accumulate(sums, axis=0), 0.0)
+    came, waits = np.cumsum(arrived.sum(axis=1)), left.sum(axis=1)
+    ends = np.arange(int(TICK) - 1, len(load), int(TICK))
+    after = waits[ends] + IN_HAND * np.array(load)[ends]
+    parts = (np.diff(came[ends], prepend=0.0), np.diff((came - waits)[ends], prepend=0.0))
+    before = np.concatenate(([0.0], after[:-1]))
+    return [interval(*(float(part[k]) for part in (*parts, before, after))) for k in range(len(ends))]
 
 
 def told(intervals: Sequence[Progress]) -> list[float]:

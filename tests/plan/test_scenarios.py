@@ -209,6 +209,7 @@ def test_a_huge_backlog_is_not_given_up() -> None:
     assert loop.desired == LAB.max_replicas
 
 
+@pytest.mark.slow
 def test_the_service_rate_is_learned_in_the_loop() -> None:
     declared = replace(LAB, service_rate=8.0)
     load = spike(40, 40, 0, 0)
@@ -253,6 +254,7 @@ def test_a_hot_partition_is_not_answered_with_replicas() -> None:
     assert even.desired <= 8
 
 
+@pytest.mark.slow
 def test_hot_neighbours_need_less_where_the_group_is_known_to_deal_them_out() -> None:
     """Two hot partitions side by side: ranges of 2 to 8 consumers hold them together, round robin never does."""
     weights = np.array([4.0, 4.0] + [1.0] * 14)

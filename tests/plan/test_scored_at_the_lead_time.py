@@ -67,7 +67,7 @@ def _clock_set_back(made: Foresight) -> None:
     made._mind_the_clock(9 * DAY)
 
 
-@pytest.mark.parametrize("event", [_fitted, _clock_set_back])
+@pytest.mark.parametrize("event", [pytest.param(_fitted, marks=pytest.mark.slow), _clock_set_back])
 def test_it_stays_so_for_a_model_that_takes_over(event: Callable[[Foresight], None]) -> None:
     made = foresight()
     made.aim(DECLARED, 480.0)
@@ -109,7 +109,9 @@ def test_a_model_that_is_not_scored_is_left_alone() -> None:
     made.aim(DECLARED, 480.0)
 
 
-@pytest.mark.parametrize(("times", "scored"), [((4.5, 5.5), (4.0, 6.0)), ((0.9, 1.1), (1.0, 1.0))])
+@pytest.mark.parametrize(
+    ("times", "scored"), [((4.5, 5.5), (4.0, 6.0)), pytest.param((0.9, 1.1), (1.0, 1.0), marks=pytest.mark.slow)]
+)
 def test_pods_that_take_longer_than_declared_move_it(times: tuple[float, float], scored: tuple[float, float]) -> None:
     policy = PredictivePolicy([REAL], lambda service: default_competition(60.0, service.lead_time))
     loop = Loop(REAL, policy, lambda t: 20.0 if int(t / 900.0) % 2 else 60.0, start_replicas=12, dt=2.5, lead=times)

@@ -45,6 +45,7 @@ class Poisoned(Loop):
         super()._serve(held, budget)
 
 
+@pytest.mark.slow
 def test_a_message_that_cannot_be_processed_is_no_load() -> None:
     service = replace(REAL, max_replicas=200)
     loop = Poisoned(service, policy_for(service, None), lambda t: 24.0, start_replicas=24, dt=1.0)
@@ -91,6 +92,7 @@ def test_the_level_is_a_mean_over_as_long_as_a_request_takes_and_its_objective_l
     assert planner(service)._window == seconds
 
 
+@pytest.mark.slow
 def test_the_mean_of_an_outage_is_no_level_however_long_requests_take() -> None:
     """25 minutes in which nothing was known, at a sixth of the load that there is after it: nobody goes."""
 

@@ -249,6 +249,7 @@ def test_a_planned_event_in_a_simulation() -> None:
     assert planned_for[int(1200 / 15)] <= 8
 
 
+@pytest.mark.slow
 def test_replicas_are_back_when_a_planned_pause_ends() -> None:
     pause = {"name": "pause", "begin": "2026-03-24T09:20:00Z", "end": "2026-03-24T09:45:00Z", "rate": "0"}
     second = np.arange(3600)

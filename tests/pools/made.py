@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -69,10 +70,11 @@ def scaler(name: str, named: str | None = "h100", mode: str = "Enforce", **gpu: 
 
 def evenly(waiting: Floats, most: float) -> Floats:
     """What is served of ``waiting`` by turns, ``most`` in all."""
-    served, order = np.zeros(len(waiting)), np.argsort(waiting)
-    for place, one in enumerate(order):
-        served[one] = min(waiting[one], most / (len(waiting) - place))
-        most -= served[one]
+    served, order, waits = np.zeros(len(waiting)), np.argsort(waiting), waiting.tolist()
+    for place, one in enumerate(order.tolist()):
+        share = min(waits[one], most / (len(waits) - place))
+        served[one] = share
+        most -= share
     return served
 
 
@@ -124,7 +126,9 @@ class Bench:
     def close(self) -> None:
         self.threads.shutdown()
 
-    def target(self, name: str) -> TargetRef:
+    @staticmethod
+    @cache
+    def target(name: str) -> TargetRef:
         return watched(scaler(name)).target
 
     def tick(self) -> PoolRow | None:

@@ -45,7 +45,7 @@ def ready(b: Bench) -> tuple[int, ...]:
     return tuple(b.cluster.ready(b.target(name)) for name in b.loads)
 
 
-@pytest.mark.parametrize("weights", [(10.0, 1.0), (1.0, 10.0)])
+@pytest.mark.parametrize("weights", [(10.0, 1.0), pytest.param((1.0, 10.0), marks=pytest.mark.slow)])
 def test_the_heavy_one_has_what_it_needs_and_no_more_is_asked_for_than_fits(
     bench: Callable[..., Bench], weights: tuple[float, float]
 ) -> None:
@@ -70,6 +70,7 @@ def test_the_heavy_one_has_what_it_needs_and_no_more_is_asked_for_than_fits(
     assert Reason.POOL_FULL in [one.code for one in nodes.reasons]
 
 
+@pytest.mark.slow
 def test_a_minimum_comes_before_another_ones_need(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.pools.made.PARTITIONS", 960)  # of 32, more than 16 replicas serve no more than 16 do
     b = full(bench, {"a": needs(1), "b": needs(30)}, service("a"), service("b"), replicas=1)
@@ -101,10 +102,10 @@ def noisy(means: tuple[float, float], noise: float, ticks: int, seed: int = 1) -
     ("partitions", "need", "noise", "seed"),
     [
         *(pytest.param(960, *how, 1, marks=pytest.mark.slow) for how in ((13.0, 0.05), (12.0, 0.02), (14.0, 0.1))),
-        (960, 20.0, 0.1, 1),
-        (32, 14.0, 0.2, 1),
-        *((32, 11.0, 0.1, seed) for seed in (1, 4)),
-        *(pytest.param(32, 11.0, 0.1, seed, marks=pytest.mark.slow) for seed in (2, 3, 5, 6)),
+        pytest.param(960, 20.0, 0.1, 1, marks=pytest.mark.slow),
+        pytest.param(32, 14.0, 0.2, 1, marks=pytest.mark.slow),
+        (32, 11.0, 0.1, 1),
+        *(pytest.param(32, 11.0, 0.1, seed, marks=pytest.mark.slow) for seed in (2, 3, 4, 5, 6)),
     ],
 )
 def test_two_that_want_the_last_gpu_do_not_take_turns(
@@ -124,7 +125,8 @@ def test_two_that_want_the_last_gpu_do_not_take_turns(
     assert sum(one != other for one, other in pairwise(moves)) <= 1, "and hardly any back"
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 5])
 def test_pods_that_only_together_serve_more_do_not_go_where_they_do_not_all_fit(
     bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
@@ -202,6 +204,7 @@ def test_who_works_off_a_backlog_does_not_take_what_another_needs(
         assert ready(b)[0] >= 13
 
 
+@pytest.mark.slow
 def test_nodes_that_do_not_come_are_not_shared_out(
     bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +233,7 @@ def test_nodes_that_do_not_come_are_not_shared_out(
     assert sum(desired(b)) > GPUS + 8, "one came, and so may the others"
 
 
+@pytest.mark.slow
 def test_nothing_is_taken_from_who_is_not_known(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
     """The cluster is away: the heavy one cannot take what the other holds."""
     monkeypatch.setattr("tests.pools.made.PARTITIONS", 960)  # of 32, 20 replicas serve no more than 16 do

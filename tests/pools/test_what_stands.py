@@ -73,6 +73,7 @@ def test_a_new_controller_gives_up_no_pod_and_no_node_before_its_forecast_is_the
     assert sum(b._left["chat"]) < 10.0 * TICK
 
 
+@pytest.mark.slow
 def test_what_it_found_goes_when_it_is_not_needed(bench: Callable[..., Bench]) -> None:
     b = bench({"chat": lambda t: 10.0}, pool(), nodes=4, replicas=32, make_policy=MakeLate(lambda t: 10.0))
     b.run(240)
@@ -92,7 +93,7 @@ def of_another_topic(name: str, mode: str) -> PredictiveScaler:
     return PredictiveScaler.model_validate(spec)
 
 
-@pytest.mark.parametrize("mode", ["Enforce", "Recommend"])
+@pytest.mark.parametrize("mode", ["Enforce", pytest.param("Recommend", marks=pytest.mark.slow)])
 def test_a_service_that_cannot_be_read_does_not_stop_the_others(bench: Callable[..., Bench], mode: str) -> None:
     loads: dict[str, Callable[[float], float]] = {"a": lambda t: 12.0 if t < 600.0 else 50.0, "b": lambda t: 4.0}
     b = bench(loads, pool(), nodes=3, replicas=8, resources=[scaler("a"), of_another_topic("b", mode)])
@@ -106,6 +107,7 @@ def test_a_service_that_cannot_be_read_does_not_stop_the_others(bench: Callable[
     assert last.decision.unknown == 1
 
 
+@pytest.mark.slow
 def test_while_a_service_cannot_be_read_no_node_is_given_up(bench: Callable[..., Bench]) -> None:
     loads: dict[str, Callable[[float], float]] = {"a": lambda t: 40.0 if t < 600.0 else 4.0, "b": lambda t: 4.0}
     b = bench(loads, pool(), nodes=4, replicas=16, resources=[scaler("a"), of_another_topic("b", "Enforce")])
@@ -114,7 +116,7 @@ def test_while_a_service_cannot_be_read_no_node_is_given_up(bench: Callable[...,
     assert counts == sorted(counts)
 
 
-@pytest.mark.parametrize("most", [4, 12])
+@pytest.mark.parametrize("most", [4, pytest.param(12, marks=pytest.mark.slow)])
 def test_no_node_is_bought_and_nobody_makes_way_for_who_is_paused(bench: Callable[..., Bench], most: int) -> None:
     """b has two pods, whatever its plan asks for; its load comes to need 24. a needs one node and a half."""
     loads: dict[str, Callable[[float], float]] = {"a": lambda t: 16.0, "b": lambda t: 2.0 if t < 1200.0 else 40.0}

@@ -83,7 +83,7 @@ class Night:
         return float(np.mean(errors))
 
 
-@pytest.mark.parametrize("make", [local_time, planned])
+@pytest.mark.parametrize("make", [local_time, pytest.param(planned, marks=pytest.mark.slow)])
 def test_no_decision_waits_for_a_fit(make: Callable[[], Forecaster]) -> None:
     fitter = Later()
     night = Night(fitter, AUTUMN, make)
@@ -102,6 +102,7 @@ def test_no_decision_waits_for_a_fit(make: Callable[[], Forecaster]) -> None:
     assert len(fitter.begun) == 2
 
 
+@pytest.mark.slow
 def test_forecasts_stay_what_they_are_in_other_nights() -> None:
     errors = []
     for change in (AUTUMN - DAY, AUTUMN):
@@ -117,6 +118,7 @@ def test_forecasts_stay_what_they_are_in_other_nights() -> None:
     assert changed[2] < usual[2] + 0.01
 
 
+@pytest.mark.slow
 def test_where_fits_are_at_once_it_is_as_if_it_had_not_been() -> None:
     usual, changed = (Night(InPlace(), change) for change in (AUTUMN - DAY, AUTUMN))
     for night in (usual, changed):
@@ -124,6 +126,7 @@ def test_where_fits_are_at_once_it_is_as_if_it_had_not_been() -> None:
     assert changed.minutes(60) < usual.minutes(60) + 0.01
 
 
+@pytest.mark.slow
 def test_without_room_or_when_lost_it_is_asked_for_again() -> None:
     fitter = Later()
     night = Night(fitter, AUTUMN)
@@ -143,6 +146,7 @@ def test_without_room_or_when_lost_it_is_asked_for_again() -> None:
     assert len(fitter.begun) == 3
 
 
+@pytest.mark.slow
 def test_a_fit_that_began_before_is_followed_by_another() -> None:
     fitter = Later()
     night = Night(fitter, AUTUMN)

@@ -43,6 +43,12 @@ def wave() -> Direct:
     return fitted(counts(daily(4.25)))  # ends at the top of the wave: rising before, falling after
 
 
+@pytest.fixture(scope="module")
+def four_days() -> bytes:
+    """A fitted model, pickled: each test has a copy of its own."""
+    return pickle.dumps(fitted(counts(daily(4))))
+
+
 def test_a_daily_wave_is_followed_not_held(wave: Direct):
     """A quarter of the day before its top the rate rises; the newest level would stay."""
     model = fitted(counts(daily(4.0)))  # at the mean, rising at its steepest
@@ -119,6 +125,7 @@ def test_half_a_day_is_not_extrapolated():
             assert np.median(drawn(model, 15)[:, 10:]) == pytest.approx(daily(2)[min(k + 13, 2879)], rel=0.15)
 
 
+@pytest.mark.slow
 def test_gaps_are_not_read_as_zero():
     """A third of all steps, and each night, is not known; what is known is 40/s."""
     rates = counts(np.full(4 * PER_DAY, 40.0))
@@ -131,12 +138,13 @@ def test_gaps_are_not_read_as_zero():
     assert low > 30
 
 
-def test_a_long_silence_of_the_source_falls_back_to_the_newest_level(wave: Direct):
-    model = fitted(counts(daily(4)))
+def test_a_long_silence_of_the_source_falls_back_to_the_newest_level(four_days: bytes):
+    model = pickle.loads(four_days)
     model.update(Arrivals(START + 40 * DAY, STEP, 70 * STEP))
     assert np.median(drawn(model, 5)) == pytest.approx(70, abs=7)
 
 
+@pytest.mark.slow
 def test_zeros_stay_zero_and_rare_requests_stay_rare():
     nothing = fitted(np.zeros(3 * PER_DAY))
     assert drawn(nothing).max() == 0
@@ -144,8 +152,8 @@ def test_zeros_stay_zero_and_rare_requests_stay_rare():
     assert drawn(rare, count=400).mean() == pytest.approx(0.005, abs=0.005)
 
 
-def test_a_jump_never_seen_is_followed_and_bounded():
-    model = fitted(counts(daily(4)))
+def test_a_jump_never_seen_is_followed_and_bounded(four_days: bytes):
+    model = pickle.loads(four_days)
     end = START + 4 * DAY
     for k in range(5):
         model.update(Arrivals(end + (k + 1) * STEP, STEP, 5000 * STEP))

@@ -185,6 +185,7 @@ def test_the_default_draws_from_the_cycle_where_there_is_one() -> None:
     assert np.quantile(peaks, 0.95) < 1.25 * HIGH
 
 
+@pytest.mark.slow
 def test_the_default_goes_on_without_one_where_there_is_none() -> None:
     competition = default_competition(STEP, 150.0)
     competition.fit(Series(START, STEP, np.random.default_rng(0).poisson(50.0 * STEP, 5760) / STEP))

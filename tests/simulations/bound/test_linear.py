@@ -164,6 +164,7 @@ def test_twice_the_load_costs_twice(load: np.ndarray[tuple[int], np.dtype[np.flo
     assert bound(load * factor, terms).replica_hours == pytest.approx(factor * bound(load, terms).replica_hours)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not traces_folder().is_dir(), reason="the shared traces are not on this machine (LAGCAST_TRACES)")
 @pytest.mark.parametrize("scenario", ["pods", "nodes"])
 def test_a_reference_cell_is_met_within_a_hundredth(scenario: str) -> None:
