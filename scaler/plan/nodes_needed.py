@@ -77,10 +77,16 @@ class Needed:
             settings.near,
             settings.far,
             1.0 + (settings.inflation_near - 1.0) * need.caution,
-            1.0 + (settings.inflation_far - 1.0) * need.caution,
+            _far(settings.inflation_far, need.caution),
             inverse,
             max(need.highest, 1e-9) / (len(inverse) - 1),
             begin,
             end,
             self._needed[s],
         )
+
+
+def _far(inflation: float, caution: float) -> float:
+    """The factor on the residuals by which nodes are ordered. Where more is attained than was declared (``caution``
+    below 1) they become narrower than they are: that far ahead little is added to them that could be left out."""
+    return inflation * caution if caution < 1.0 else 1.0 + (inflation - 1.0) * caution

@@ -93,6 +93,14 @@ def test_caution_widens_the_paths() -> None:
     assert ordered[1] >= 1
 
 
+def test_what_attains_more_than_declared_orders_for_narrower_paths() -> None:
+    """A tenth of the paths come to 19 of 16 GPUs, the others to 14."""
+    paths = steady(14.0, paths=100)
+    paths[:10, 32:] = 19.0
+    ordered = [decide(2, need(paths, 16, price=5000.0, caution=caution)).ordered for caution in (0.7, 1.0)]
+    assert ordered == [0, 1]
+
+
 def test_no_node_is_ordered_for_a_spike_that_is_over_when_it_comes() -> None:
     paths = steady(14.0)
     paths[:, 4:12] = 40.0  # one minute to three minutes ahead
