@@ -23,10 +23,10 @@ Floats = NDArray[np.float64]
 
 _LEVEL = 1800.0  # s over which load is compared to its usual
 _BELIEF = 120.0  # s after which a planned decrease that does not come is no longer believed
-_EARLY = 1800.0  # s before an event from which on its load may come ...
-_PART = 0.3  # ... which it does where this part of its size (in logarithms) is there, ...
-_DRIFT = 0.15  # ... more than levels change by at any time, ...
-_CHANCE = 3.0  # ... by more than so many standard deviations of a count
+_EARLY = 1800.0  # s before an event in which its load may come already, ...
+_DRIFT = 0.1  # ... where the level moved by more (in logarithms) in that time
+_WHOLE = 0.2  # part of the size by which all that came may differ from it, ...
+_SURE = 600.0  # ... for so many s: less, and load that grows past it would be taken for it
 # What a decrease leaves says the less of the level, the further it is below this share of what is expected ...
 _LITTLE = 0.2
 _FEW = 4.0  # ... or below this many requests, which come or not by chance
@@ -43,8 +43,9 @@ class Planned:
     the event lies. So a planned increase is there when it was said to be, even if load does not come yet; a planned
     decrease that does not come is dropped from the paths within minutes.
 
-    Load that departs from its level in the half hour before an event, and the way it will, is the event that comes
-    early: people come before the match begins. It is taken out as it is within the event, and lasts until its end.
+    Load may come, or go, before the event does. Until the event that is a level like any other, to which the planned
+    size is still to come: too much is better than too little there. When the event has been on for ten minutes, and all
+    that there is is the planned size of the level half an hour before it, that level is the usual one again.
 
     A holiday from Monday to Friday is like the newest such holiday that is known, or like the last Sunday. One on a
     weekend changes nothing. One that says what it is like is that, on any day. ``unknown`` says which events have no
@@ -71,11 +72,10 @@ class Planned:
         self._recorder = Recorder(STEP, 2)
         self._level = (0.0, 0.0, 0.0)  # seconds, requests, and what is usual in them, of load without events
         self._belief = 1.0  # of a planned decrease that is on: the part of it that comes
-        self._newest = (0.0, 0.0)  # requests, and how many were expected, while an event is to begin soon
-        self._early = (
-            0.0,
-            -math.inf,
-        )  # log of what came of an event before its begin; unix s at which all is to be there
+        self._next: PlannedEvent | None = None  # the newest that was to begin soon, ...
+        self._before = (0.0, 0.0, 0.0)  # ... and the level when that was still to come
+        # In the event: requests, those due at that level without it, and s for which the event made up the difference.
+        self._came = (0.0, 0.0, 0.0)
         pass_on_study(self)
         self.plan(events)
 
@@ -92,6 +92,7 @@ class Planned:
         likes = [*(event.like for event in self.events), *(holiday.like for holiday in self.calendar.holidays)]
         self._days.pinned = frozenset(like for like in likes if isinstance(like, date))
         self._plan = make_plan(self.events, self.calendar, self._days, self.end)
+        self._next = None
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -107,8 +108,7 @@ class Planned:
         end = history.end if self.end is None else max(self.end, history.end)
         self._plan = make_plan(self.events, self.calendar, self._days, end)
         if newer:
-            self._level = (0.0, 0.0, 0.0)
-            self._early = (0.0, -math.inf)
+            self._level, self._next = (0.0, 0.0, 0.0), None
         self.forecaster.fit(self._without_events(history))
         self.end = end
 
@@ -125,12 +125,12 @@ class Planned:
             raise BadSeries(f"{arrivals}: the end must be unix seconds ({unknown})") from unknown
         middle = end - seconds / 2
         if self._plan.touches(middle, middle):
+            self._judge(seconds, count, middle)
             self.forecaster.update(self._without_event(arrivals, middle))
         else:
             self._belief = 1.0
-            usual = self._without_early(seconds, count, middle)
-            self.forecaster.update(arrivals if usual == count else Arrivals(end, seconds, usual))
-            self._see(seconds, usual, self._plan.usual_at(middle))
+            self.forecaster.update(arrivals)
+            self._see(seconds, count, middle)
         for index in self._recorder.update(arrivals)[-2:]:
             rate = self._recorder.rate(index)
             if not math.isnan(rate):
@@ -160,7 +160,7 @@ class Planned:
         if self.end is None or not self._plan.touches(self.end, self.end):
             return False
         at = np.array([self.end])
-        return bool(self._plan.log_sizes(at, self._expected(at))[0] < 0.0)
+        return bool(self._plan.log_sizes(at, self._expected(at, self._level))[0] < 0.0)
 
     @property
     def demoted(self) -> bool:
@@ -181,10 +181,10 @@ class Planned:
         """See :class:`~forecasting.forecaster.Forecaster`."""
         drawn = self.forecaster.paths(steps, count, rng, out)
         begin, plan = self.end, self._plan
-        if begin is None or not (self._early[0] or plan.touches(begin, begin + steps * self.step)):
+        if begin is None or not plan.touches(begin, begin + steps * self.step):
             return drawn
         times = begin + (np.arange(steps)[:, None] + (np.arange(_PARTS) + 0.5) / _PARTS) * self.step
-        sizes = self._with_early(times, plan.log_sizes(times, drawn.mean(axis=0).astype(np.float64)[:, None]))
+        sizes = plan.log_sizes(times, drawn.mean(axis=0).astype(np.float64)[:, None])
         if plan.touches(begin, begin):
             sizes = np.where(sizes < 0, sizes * self._belief, sizes)
         factors = np.exp(sizes).mean(axis=1).astype(np.float32)
@@ -196,52 +196,45 @@ class Planned:
 
     # -- the load without events ------------------------------------------------------------------------------------
 
-    def _see(self, seconds: float, count: float, usual: float) -> None:
-        """Compare the newest load to what is usual; older load counts the less."""
-        kept = math.exp(-seconds / _LEVEL)
+    def _see(self, seconds: float, count: float, middle: float) -> None:
+        """Compare the newest load, without an event, to what is usual; older load counts the less."""
+        event = self._plan.next_within(middle, middle + _EARLY)
+        if event is not None and event is not self._next:
+            self._next, self._before, self._came = event, self._level, (0.0, 0.0, 0.0)
+        kept, usual = math.exp(-seconds / _LEVEL), self._plan.usual_at(middle)
         known, requests, expected = self._level
         self._level = (known * kept + seconds, requests * kept + count, expected * kept + usual * seconds)
 
-    def _expected(self, times: Floats) -> Floats:
-        """Requests/s at ``times`` [n] without events: the usual rate, times how load was to it before the event."""
+    def _judge(self, seconds: float, count: float, middle: float) -> None:
+        """While an event is on, whole: whether its load had come before it, so that the level is what it was before."""
+        event = self._next
+        if event is None or self._before[0] < _LEVEL / 2 or not event.begin + event.ramp <= middle < event.end:
+            return
+        at, calm = np.array([middle]), self._plan.calm
+        before = self._expected(at, self._before)
+        size, moved = float(self._plan.log_sizes(at, before)[0]), self._expected(at, self._level)[0] + calm
+        kept = math.exp(-seconds / _BELIEF)
+        requests, due = self._came[0] * kept + count, self._came[1] * kept + float(before[0]) * seconds
+        part = math.log((requests + _FEW) / (due + _FEW)) / size if size else 0.0
+        early = math.log(moved / (before[0] + calm)) * math.copysign(1.0, size) > _DRIFT
+        whole = part > 1.0 - _WHOLE and (size < 0 or part < 1.0 + _WHOLE)
+        self._came = (requests, due, self._came[2] + seconds if early and whole else 0.0)
+        if self._came[2] >= _SURE:
+            self._level, self._next = self._before, None
+
+    def _expected(self, times: Floats, level: tuple[float, float, float]) -> Floats:
+        """Requests/s at ``times`` [n] without events: the usual rate, times how load was to it at the ``level``."""
         calm = self._plan.calm
         usual = np.array([self._plan.usual_at(time) for time in times.tolist()])
-        known, requests, expected = self._level
+        known, requests, expected = level
         ratio = (requests / known + calm) / (expected / known + calm) if known > 0 else 1.0
         return np.asarray(np.maximum(ratio * (usual + calm) - calm, 0.0))
-
-    def _without_early(self, seconds: float, count: float, middle: float) -> float:
-        """Of ``count`` requests before an event those that are usual; and what came of the next event is seen."""
-        event = self._plan.next_within(middle, middle + _EARLY)
-        if event is None or self._level[0] < _LEVEL / 2:  # what is usual now is not known
-            self._newest, self._early = (0.0, 0.0), (0.0, -math.inf)
-            return count
-        usual = self._expected(np.array([middle]))
-        until, due = event.begin + event.ramp, float(usual[0]) * seconds
-        size = float(self._plan.log_sizes(np.array([until]), usual)[0])
-        kept = math.exp(-seconds / _BELIEF)
-        self._newest = (self._newest[0] * kept + count, self._newest[1] * kept + due)
-        requests, expected = self._newest
-        came = _came(requests, expected, size)
-        chance = _CHANCE * math.sqrt(expected)
-        if abs(came) <= max(_PART * abs(size), _DRIFT) or abs(requests - expected) <= chance:
-            self._early = (0.0, -math.inf)
-            return count
-        self._early = (came, until)
-        return count * math.exp(-_came(count, due, size))
-
-    def _with_early(self, times: Floats, sizes: Floats) -> Floats:
-        """Log ``sizes`` of what is planned at ``times``: at least what came early, until all is to be there."""
-        early, until = self._early
-        if not early:
-            return sizes
-        return np.where(times < until, np.maximum(sizes, early) if early > 0 else np.minimum(sizes, early), sizes)
 
     def _without(self, times: Floats, rates: Floats, seconds: float) -> tuple[Floats, Floats, Floats]:
         """``rates`` (requests/s, each over ``seconds``) at ``times`` as they would have been without events; the log of
         the part of the planned sizes that is in them; and those sizes; all [n]."""
-        plan, expected = self._plan, self._expected(times)
-        sizes = self._with_early(times, plan.log_sizes(times, expected))
+        plan, expected = self._plan, self._expected(times, self._level)
+        sizes = plan.log_sizes(times, expected)
         came = np.log((rates + plan.calm) / (expected + plan.calm))
         came = np.clip(came, np.minimum(sizes, 0.0), np.maximum(sizes, 0.0))
         calms = plan.calms(times)
@@ -270,16 +263,9 @@ class Planned:
             return history
         if self._level[0] <= 0:
             for k in ordinary[-max(1, round(2 * _LEVEL / history.step)) :].tolist():
-                middle, came = float(starts[k]) + history.step / 2, float(history.rates[k]) * history.step
-                self._see(history.step, self._without_early(history.step, came, middle), self._plan.usual_at(middle))
+                self._see(history.step, float(history.rates[k]) * history.step, float(starts[k]) + history.step / 2)
         rates = np.where(past, np.nan, history.rates)
         at = np.flatnonzero(on & ~np.isnan(rates))
         if len(at):
             rates[at] = self._without(starts[at] + history.step / 2, rates[at], history.step)[0]
         return Series(history.start, history.step, rates)
-
-
-def _came(requests: float, expected: float, size: float) -> float:
-    """Log of the part of an event of log ``size`` that is in so many ``requests``."""
-    came = math.log((requests + _FEW) / (expected + _FEW))
-    return min(max(came, min(size, 0.0)), max(size, 0.0))

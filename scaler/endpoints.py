@@ -73,7 +73,7 @@ class Endpoints:
             def _explain(self, query: dict[str, list[str]]) -> None:
                 namespace, name = query.get("namespace", ["default"])[0], query.get("name", [""])[0]
                 found = explain(namespace, name)
-                missing = {"error": f"no decision about a scaler {namespace}/{name} yet"}
+                missing = {"error": f"no decision about a scaler {namespace}/{name}"}
                 code, answer = (200, found) if found is not None else (404, missing)
                 self._answer(code, json.dumps(answer, indent=1).encode(), "application/json")
 

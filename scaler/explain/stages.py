@@ -236,7 +236,7 @@ def _limits(facts: Facts) -> Stage:
     numbers += [Quantity(name, step, "replicas", "a tick") for name, step in steps if step is not None]
     if s.schedule:
         pod = s.pod_lead_time if facts.decision.numbers.lead_time is None else facts.decision.numbers.lead_time
-        ahead = pod + s.node_lead_time + s.tick  # as the plan looks
+        ahead = s.surely_after(pod)
         now = Schedule(s.min_replicas, s.max_replicas, s.schedule).limits(facts.decision.time, ahead)
         numbers.append(Quantity("min now", now.least, "replicas", f"by the schedule, {ahead:.0f} s ahead"))
         numbers.append(Quantity("max now", now.most, "replicas", "by the schedule"))

@@ -60,7 +60,7 @@ class ServiceNeed:
     leads: Floats  # s from having a node to serving, ascending; not to be written to afterwards
     table: Floats | None = None  # [most + 1] what r replicas can give, in replicas; None: r
     gpus: int = 1  # of a replica
-    caution: float = 1.0  # factor on how much the paths' upward residuals are widened: what was attained says
+    caution: float = 1.0  # the inflation over its default: what was attained says how far upward residuals are widened
     raised: float = 1.0  # its price over what it were, had what is declared been attained
     weight: float = 1.0  # of its lateness against the others' where the pool is full
     asked: int = 0  # replicas that its own plan asks for, what was lately needed included

@@ -88,5 +88,5 @@ class Needed:
 
 def _far(inflation: float, caution: float) -> float:
     """The factor on the residuals by which nodes are ordered. Where more is attained than was declared (``caution``
-    below 1) they become narrower than they are: that far ahead little is added to them that could be left out."""
+    below 1) it falls below 1, too: that far ahead next to nothing is added to them that could be left out."""
     return inflation * caution if caution < 1.0 else 1.0 + (inflation - 1.0) * caution

@@ -119,9 +119,7 @@ class ServicePlanner:
         """
         self._began = min(self._began, now)  # the clock may have been set back
         seen = self._take_in(now, observed)
-        self.limits = self._schedule.limits(
-            now, self.leads.quantile(0.95) + self.service.node_lead_time + self.service.tick
-        )
+        self.limits = self._schedule.limits(now, self.service.surely_after(self.leads.quantile(0.95)))
         replicas = self._replicas
         standing = None if replicas is None else standing_of(replicas, now)
         latency = observed.latency.value if observed.latency is not None and observed.latency.fresh else None
@@ -407,9 +405,8 @@ class ServicePlanner:
         if seen.backlog is None:
             return None
         share = 1.0 + self._headroom(terms) if blind else self.settings.held_share
-        lead, steady = self.leads.quantile(0.95), self._steady_level() or 0.0
-        # What drains a long lead time's backlog is many times the level, and of no use after it.
-        need = share * steady + min(queue.backlog / self._drain, steady)
+        lead = self.leads.quantile(0.95)
+        need = share * (self._steady_level() or 0.0) + queue.backlog / self._drain
         return self._split.least(self._need.largest(now, need, self.settings.held_leads * lead) / self._serving.rate)
 
     def _headroom(self, terms: Terms) -> float:

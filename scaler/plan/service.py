@@ -43,3 +43,7 @@ class Service:
     def pod_lead_time(self) -> float:
         """s of the lead time that is left where a node has room, as declared."""
         return self.lead_time - self.node_lead_time
+
+    def surely_after(self, pod: float) -> float:
+        """s after which a replica that is asked for at the next tick serves, where a pod with room takes ``pod`` s."""
+        return pod + self.node_lead_time + self.tick

@@ -87,7 +87,7 @@ def test_no_such_scaler(served: tuple[str, Any]) -> None:
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr.strip() == (
-        f"Error: no decision about a scaler default/chat yet at {served[0]}; `lagcast status` lists the scalers that"
+        f"Error: no decision about a scaler default/chat at {served[0]}; `lagcast status` lists the scalers that"
         " have one"
     )
 

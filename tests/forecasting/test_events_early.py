@@ -1,17 +1,17 @@
-"""Load of a planned event that comes before its begin: it is there once, not twice, and only until the event's end."""
+"""Load of a planned event that comes before its begin: enough until it is clear, and then once, not twice."""
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from forecasting.events import PlannedEvent
 from forecasting.events_planned import Planned
 from forecasting.models.level_season import LevelSeason
 from forecasting.series import Arrivals, Series
-from tests.forecasting.test_events import DAY, HOUR, STEP, Recording, at, usual
+from tests.forecasting.test_events import DAY, HOUR, STEP, at, usual
 
 MINUTE, TICK = 60.0, 15.0
 BEGIN, END = at(10, 12), at(10, 14)
@@ -21,20 +21,23 @@ def event(ramp=0.0, **size):
     return PlannedEvent(BEGIN, END, ramp=ramp, name="match", **size)
 
 
-def load(factor, early, gone=END):
-    """Requests/s at times: ``factor`` times the usual from ``early`` s before the event until ``gone``."""
-    return lambda times: usual(times) * np.where((times >= BEGIN - early) & (times < gone), factor, 1.0)
+def step(factor, begin, end=END):
+    """Requests/s at times: ``factor`` times the usual from ``begin`` until ``end``."""
+    return lambda times: usual(times) * np.where((times >= begin) & (times < end), factor, 1.0)
 
 
-def watch(forecaster, rates, until, rng=None):
+def feed(forecaster, rates, since, until):
+    for end in np.arange(since, until, TICK) + TICK:
+        forecaster.update(Arrivals(float(end), TICK, float(rates(np.array([end - TICK / 2]))[0]) * TICK))
+    return forecaster
+
+
+def watch(forecaster, rates, until):
     """A week of history until an hour before the event, then ticks until ``until`` (unix s)."""
     first = BEGIN - HOUR
     starts = np.arange(first - 7 * DAY, first, STEP)
     forecaster.fit(Series(float(starts[0]), STEP, rates(starts + STEP / 2)))
-    for end in np.arange(first, until, TICK) + TICK:
-        count = float(rates(np.array([end - TICK / 2]))[0]) * TICK
-        forecaster.update(Arrivals(float(end), TICK, count if rng is None else float(rng.poisson(count))))
-    return forecaster
+    return feed(forecaster, rates, first, until)
 
 
 def foreseen(forecaster, time):
@@ -43,99 +46,108 @@ def foreseen(forecaster, time):
     return float(np.median(forecaster.paths(ahead, 100, np.random.default_rng(0))[:, -1]))
 
 
-def planned(**size):
-    return Planned(LevelSeason(MINUTE, DAY), [event(**size)])
+def planned(*events, **size):
+    return Planned(LevelSeason(MINUTE, DAY), events or [event(**size)])
 
 
-FACTORS = [0.1, 0.4, 2.5, 6.0]
+EARLY = [12, *(pytest.param(minutes, marks=pytest.mark.slow) for minutes in (5, 20, 29))]
 
 
-@pytest.mark.parametrize("factor", FACTORS)
-@pytest.mark.parametrize("minutes", [12, *(pytest.param(m, marks=pytest.mark.slow) for m in (5, 20, 29))])
-def test_what_comes_early_is_the_event_until_its_end(factor, minutes):
-    early = 60.0 * minutes
-    rates = load(factor, early)
-    for now in (BEGIN - 30, BEGIN + 20 * MINUTE):
-        forecaster = watch(planned(factor=factor), rates, now)
-        inside, after = now + 10 * MINUTE, END + 5 * MINUTE
-        near = 0.03 * float(usual(inside))
-        assert foreseen(forecaster, inside) == pytest.approx(float(rates(inside)), rel=0.15, abs=near)
-        assert foreseen(forecaster, after) == pytest.approx(float(usual(after)), rel=0.15)
+@pytest.mark.parametrize("size", [{"factor": 0.1}, {"factor": 0.4}, {"factor": 2.5}, {"factor": 6.0}, {"rate": 200.0}])
+@pytest.mark.parametrize("minutes", EARLY)
+def test_half_an_hour_into_it_what_came_early_is_the_event_until_its_end(size, minutes):
+    factor = size.get("factor", 200.0 / float(usual(BEGIN)))
+    now, rates = BEGIN + 30 * MINUTE, step(factor, BEGIN - 60.0 * minutes)
+    forecaster = watch(planned(**size), rates, now)
+    inside, after = now + 10 * MINUTE, END + 5 * MINUTE
+    near = 0.03 * float(usual(inside))
+    assert foreseen(forecaster, inside) == pytest.approx(float(rates(inside)), rel=0.15, abs=near)
+    assert foreseen(forecaster, after) == pytest.approx(float(usual(after)), rel=0.15)
 
 
-@pytest.mark.parametrize("ramp", [0.0, 20 * MINUTE])
-def test_before_the_event_what_came_goes_on_and_the_rest_is_still_to_come(ramp):
-    forecaster = watch(planned(factor=4.0, ramp=ramp), load(2.0, 15 * MINUTE), BEGIN - 5 * MINUTE)
-    before, inside = BEGIN - 2 * MINUTE, BEGIN + 30 * MINUTE
-    assert foreseen(forecaster, before) == pytest.approx(2 * float(usual(before)), rel=0.1)
-    assert foreseen(forecaster, inside) == pytest.approx(4 * float(usual(inside)), rel=0.1)
-
-
-def test_it_is_no_load_like_any_other_while_the_ramp_goes_on():
-    now = BEGIN + 10 * MINUTE
-    forecaster = watch(planned(factor=3.0, ramp=30 * MINUTE), load(3.0, 10 * MINUTE), now)
-    for time in (now + 5 * MINUTE, now + 40 * MINUTE):
-        assert foreseen(forecaster, time) == pytest.approx(3 * float(usual(time)), rel=0.12)
-
-
-def test_more_than_the_event_is_a_new_level_on_top_of_it():
+def test_a_part_that_came_early_is_a_part_of_it():
     now = BEGIN + 30 * MINUTE
-    rates = load(2.0, 15 * MINUTE)
-    forecaster = watch(planned(factor=2.0), lambda times: rates(times) * np.where(times >= BEGIN, 2.0, 1.0), now)
-    assert foreseen(forecaster, now + MINUTE) == pytest.approx(4 * float(usual(now)), rel=0.1)
+    forecaster = watch(
+        planned(factor=4.0), lambda t: step(2.0, BEGIN - 900, BEGIN)(t) * step(4.0, BEGIN)(t) / usual(t), now
+    )
+    assert foreseen(forecaster, now + 10 * MINUTE) == pytest.approx(4 * float(usual(now)), rel=0.1)
 
 
-def test_what_comes_and_goes_before_the_event_leaves_all_of_it_to_come():
-    forecaster = watch(planned(factor=3.0), load(3.0, 25 * MINUTE, gone=BEGIN - 15 * MINUTE), BEGIN - MINUTE)
-    inside = BEGIN + 10 * MINUTE
-    assert foreseen(forecaster, inside) == pytest.approx(3 * float(usual(inside)), rel=0.1)
+def test_with_a_ramp_it_is_clear_when_that_is_over():
+    ramp = 30 * MINUTE
+    rates, now = step(3.0, BEGIN - 15 * MINUTE), BEGIN + ramp + 30 * MINUTE
+    forecaster = watch(planned(factor=3.0, ramp=ramp), rates, now)
+    assert foreseen(forecaster, now + 10 * MINUTE) == pytest.approx(3 * float(usual(now)), rel=0.1)
 
 
 def test_after_a_restart_it_is_known_from_the_history():
-    rates, now = load(3.0, 15 * MINUTE), BEGIN - 5 * MINUTE
-    starts = np.arange(now - 7 * DAY, now, MINUTE)
-    forecaster = Planned(Recording(), [event(factor=3.0)])
+    rates, begun, now = step(3.0, BEGIN - 15 * MINUTE), BEGIN + 5 * MINUTE, BEGIN + 35 * MINUTE
+    starts = np.arange(begun - 7 * DAY, begun, MINUTE)
+    forecaster = planned(factor=3.0)
     forecaster.fit(Series(float(starts[0]), MINUTE, rates(starts + MINUTE / 2)))
-    forecaster.update(Arrivals(now + TICK, TICK, float(rates(now)) * TICK))
-    assert forecaster.forecaster.given[-1].rate == pytest.approx(float(usual(now)), rel=0.1)
+    feed(forecaster, rates, begun, now)
+    assert foreseen(forecaster, now + 10 * MINUTE) == pytest.approx(3 * float(usual(now)), rel=0.15)
 
 
-@pytest.mark.parametrize("size", [{"factor": 1.2}, {"factor": 2.5}, {"rate": 3.0}, {"factor": 0.5}])
-def test_chance_is_not_taken_for_an_event(size):
-    """A request in ten seconds: in the half hour before an event as many are shown as came."""
-    shown = [
-        sum(arrivals.count for arrivals in forecaster.forecaster.given[-120:])
-        for events in ([], [event(**size)])
-        for forecaster in (
-            watch(Planned(Recording(), events), lambda times: usual(times) / 600, BEGIN, np.random.default_rng(seed))
-            for seed in range(10)
+@pytest.mark.parametrize("factor", [1.5, 2.0])
+@pytest.mark.parametrize("level", [1.5, 2.0])
+@pytest.mark.parametrize("minutes", [15, 29, *(pytest.param(m, marks=pytest.mark.slow) for m in (5, 35, 45, 58))])
+def test_a_level_that_is_high_before_the_event_gets_it_on_top(factor, level, minutes):
+    """Nobody can tell it from what comes early, before the event does: then, and in the event, there is no less."""
+
+    def rates(times):
+        return step(level, BEGIN - 60.0 * minutes)(times) * np.where(times >= BEGIN, factor, 1.0)
+
+    forecaster = watch(planned(factor=factor), rates, BEGIN - 30)
+    assert foreseen(forecaster, BEGIN + 5 * MINUTE) >= 0.95 * float(rates(BEGIN + 5 * MINUTE))
+    for now in (BEGIN + 3 * MINUTE, BEGIN + 8 * MINUTE, BEGIN + 30 * MINUTE):
+        feed(forecaster, rates, forecaster.end, now)
+        assert foreseen(forecaster, now + 5 * MINUTE) >= 0.95 * float(rates(now + 5 * MINUTE))
+
+
+def test_load_that_grows_into_the_event_is_not_taken_for_one_that_came_early():
+    """Twice as much in the hour before; the event, which is to double it, comes over ten minutes."""
+
+    def rates(times):
+        grown = 2.0 ** np.clip((times - BEGIN + HOUR) / HOUR, 0.0, 1.0)
+        return usual(times) * grown * 2.0 ** np.clip((times - BEGIN) / 600.0, 0.0, 1.0)
+
+    forecaster = watch(planned(factor=2.0), rates, BEGIN - 30)
+    assert foreseen(forecaster, BEGIN + 5 * MINUTE) >= 0.95 * 4 * float(usual(BEGIN))
+    level = forecaster._level
+    feed(forecaster, rates, BEGIN - 30, BEGIN + 15 * MINUTE)
+    assert forecaster._level[1] / forecaster._level[2] >= level[1] / level[2]
+
+
+def test_a_level_that_came_in_an_event_right_before_it_is_no_part_of_it():
+    first = PlannedEvent(BEGIN - 3 * HOUR, BEGIN - 10 * MINUTE, factor=2.0, name="before")
+
+    def rates(times):
+        level = np.where(times >= BEGIN - 2 * HOUR, 1.5, 1.0)
+        return (
+            usual(times) * level * np.where(((times >= first.begin) & (times < first.end)) | (times >= BEGIN), 2.0, 1.0)
         )
-    ]
-    assert sum(shown[10:]) == pytest.approx(sum(shown[:10]), rel=0.03)
+
+    forecaster = watch(planned(first, event(factor=2.0)), rates, BEGIN - 30)
+    for now in (BEGIN - 30, BEGIN + 10 * MINUTE):
+        feed(forecaster, rates, forecaster.end, now)
+        assert foreseen(forecaster, now + 5 * MINUTE) >= 0.95 * float(rates(now + 5 * MINUTE))
 
 
-def test_half_an_hour_before_it_a_rise_is_a_level():
-    now = BEGIN + 20 * MINUTE
-    forecaster = watch(
-        planned(factor=2.0), lambda times: load(2.0, 2 * HOUR)(times) * np.where(times >= BEGIN, 2.0, 1.0), now
-    )
-    assert foreseen(forecaster, now + MINUTE) == pytest.approx(4 * float(usual(now)), rel=0.1)
+def test_what_comes_and_goes_before_the_event_leaves_all_of_it_to_come():
+    for factor in (0.1, 3.0):
+        rates = step(factor, BEGIN - 25 * MINUTE, BEGIN - 15 * MINUTE)
+        forecaster = watch(planned(factor=factor), rates, BEGIN - MINUTE)
+        inside = BEGIN + 10 * MINUTE
+        assert foreseen(forecaster, inside) == pytest.approx(factor * float(usual(inside)), rel=0.15)
+        assert foreseen(forecaster, BEGIN - MINUTE) == pytest.approx(float(usual(BEGIN)), rel=0.1)
 
 
-@settings(max_examples=25)
-@given(
-    factor=st.sampled_from([0.05, 0.5, 1.1, 3.0, 50.0]),
-    counts=st.lists(st.floats(0, 1e5), min_size=1, max_size=60),
-)
-def test_what_is_shown_lies_between_what_came_and_what_it_would_be_without_all_of_the_event(factor, counts):
-    forecaster = Planned(Recording(), [event(factor=factor)])
-    first = BEGIN - len(counts) * TICK
-    starts = np.arange(first - 2 * DAY, first, STEP)
-    forecaster.fit(Series(float(starts[0]), STEP, usual(starts)))
-    for k, count in enumerate(counts):
-        forecaster.update(Arrivals(first + (k + 1) * TICK, TICK, count))
-        shown = forecaster.forecaster.given[-1].count
-        assert min(count, count / factor) - 1e-6 <= shown <= max(count, count / factor) * (1 + 1e-9) + 1e-6
-    paths = forecaster.paths(4, 10, np.random.default_rng(0))
-    assert np.isfinite(paths).all()
-    assert (paths >= 0).all()
+def test_another_plan_in_the_middle_of_it_begins_anew():
+    now = BEGIN + 2 * MINUTE
+    forecaster = watch(planned(factor=3.0), step(3.0, BEGIN - 15 * MINUTE), now)
+    forecaster.plan([])
+    level = pickle.dumps(forecaster._level)
+    feed(forecaster, step(3.0, BEGIN), now, now + 20 * MINUTE)
+    assert pickle.dumps(forecaster._level) != level, "all of it is load like any other"
+    assert foreseen(forecaster, END + MINUTE) == pytest.approx(3 * float(usual(END)), rel=0.1)

@@ -55,21 +55,6 @@ def test_a_message_that_cannot_be_processed_is_no_load() -> None:
     assert sum(one[1] for one in loop.queues[5]) > 2000.0
 
 
-@pytest.mark.slow
-def test_what_drained_a_backlog_is_not_held_after_it() -> None:
-    """Ten times the load, and replicas that take five minutes: five minutes of it wait when they come."""
-    service = replace(REAL, max_replicas=1000, lead_time=300.0, scale_in_hold=60.0)
-
-    def load(t: float) -> float:
-        return 6.0 if t - loop.start < 1800.0 else 60.0
-
-    loop = Loop(service, policy_for(service, None), load, partitions=400, start_replicas=5, dt=1.0)
-    loop.run(1800.0 + 900.0)
-    assert max(d.desired or 0 for d in loop.decisions) > 100, "the backlog is drained within a minute"
-    assert loop.decisions[-1].desired is not None
-    assert 30 <= loop.decisions[-1].desired <= 80, "30 serve the level, and twice that is held at most"
-
-
 # --- the level
 
 
