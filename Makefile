@@ -31,7 +31,7 @@ test: lint verify ## Lint, check generated files, run every test (lab tests wher
 	$(BIN)/python -m pytest -q -n 2 -m "slow and not lab"
 	$(BIN)/python -m pytest -m lab
 
-unit: $(INSTALLED) ## Only the unit tests: under a minute
+unit: $(INSTALLED) ## Only the unit tests: a minute or two
 	$(BIN)/python -m pytest -q -n 2 -m "not lab and not slow"
 
 lab-test: $(INSTALLED) ## Only the tests on the real servers; they must run
