@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-
 import numpy as np
 import pytest
 
@@ -67,9 +65,11 @@ def test_half_an_hour_into_it_what_came_early_is_the_event_until_its_end(size, m
 
 def test_a_part_that_came_early_is_a_part_of_it():
     now = BEGIN + 30 * MINUTE
-    forecaster = watch(
-        planned(factor=4.0), lambda t: step(2.0, BEGIN - 900, BEGIN)(t) * step(4.0, BEGIN)(t) / usual(t), now
-    )
+
+    def rates(times):
+        return np.where(times < BEGIN, step(2.0, BEGIN - 15 * MINUTE)(times), step(4.0, BEGIN)(times))
+
+    forecaster = watch(planned(factor=4.0), rates, now)
     assert foreseen(forecaster, now + 10 * MINUTE) == pytest.approx(4 * float(usual(now)), rel=0.1)
 
 
@@ -124,9 +124,8 @@ def test_a_level_that_came_in_an_event_right_before_it_is_no_part_of_it():
 
     def rates(times):
         level = np.where(times >= BEGIN - 2 * HOUR, 1.5, 1.0)
-        return (
-            usual(times) * level * np.where(((times >= first.begin) & (times < first.end)) | (times >= BEGIN), 2.0, 1.0)
-        )
+        on = ((times >= first.begin) & (times < first.end)) | (times >= BEGIN)
+        return usual(times) * level * np.where(on, 2.0, 1.0)
 
     forecaster = watch(planned(first, event(factor=2.0)), rates, BEGIN - 30)
     for now in (BEGIN - 30, BEGIN + 10 * MINUTE):
@@ -147,7 +146,7 @@ def test_another_plan_in_the_middle_of_it_begins_anew():
     now = BEGIN + 2 * MINUTE
     forecaster = watch(planned(factor=3.0), step(3.0, BEGIN - 15 * MINUTE), now)
     forecaster.plan([])
-    level = pickle.dumps(forecaster._level)
+    level = forecaster._level
     feed(forecaster, step(3.0, BEGIN), now, now + 20 * MINUTE)
-    assert pickle.dumps(forecaster._level) != level, "all of it is load like any other"
+    assert forecaster._level != level, "all of it is load like any other"
     assert foreseen(forecaster, END + MINUTE) == pytest.approx(3 * float(usual(END)), rel=0.1)
