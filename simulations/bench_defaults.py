@@ -27,6 +27,7 @@ from simulations.table import Table, mean, number, percent
 LEAST_MEAN, LEAST = 0.99, 0.98  # attainment that a candidate must have, in the mean and in each cell
 DEFAULT = "defaults"
 RANK = "forest rank"
+NODES = "nodes."  # before the constants of NodeSettings
 VALUES: Mapping[str, tuple[float, ...]] = {
     "price_scale": (0.3, 0.6),
     "inflation": (1.5, 2.2),
@@ -35,6 +36,16 @@ VALUES: Mapping[str, tuple[float, ...]] = {
     "attained_memory": (10_800.0, 86_400.0),
     "attained_prior": (1_800.0, 14_400.0),
     RANK: (6, 12),
+}
+POOLED: Mapping[str, tuple[float, ...]] = {  # of what runs on nodes only
+    "pool_price": (1.7, 3.7),
+    "pool_correction": (1.0, 3.0),
+    f"{NODES}inflation_near": (1.6, 2.5),
+    f"{NODES}inflation_far": (1.0, 1.5),
+    f"{NODES}overlap": (30.0, 120.0),
+    f"{NODES}release": (0.05, 0.2),
+    f"{NODES}present": (0.8, 1.0),
+    f"{NODES}held_leads": (1.5, 4.0),
 }
 
 
@@ -55,8 +66,11 @@ class Candidate:
         """The plan's constants."""
         if self.constant in ("", RANK):
             return PlanSettings()
-        changed: dict[str, Any] = {self.constant: self.value}
-        return replace(PlanSettings(), **changed)
+        changed: dict[str, Any] = {self.constant.removeprefix(NODES): self.value}
+        usual = PlanSettings()
+        if self.constant.startswith(NODES):
+            return replace(usual, nodes=replace(usual.nodes, **changed))
+        return replace(usual, **changed)
 
     def __call__(self, services: Sequence[Service]) -> Policy:
         """Lagcast's policy with it."""
@@ -97,9 +111,15 @@ def run_defaults_job(job: DefaultsJob) -> Json:
     return asdict(Reached(outcome.attainment, outcome.gpu_hours))
 
 
-def candidates() -> tuple[Candidate, ...]:
+def candidates(scenario: str) -> tuple[Candidate, ...]:
     """The defaults first."""
-    return (Candidate(), *(Candidate(constant, value) for constant, some in VALUES.items() for value in some))
+    tried = {**VALUES, **POOLED} if scenario == "nodes" else VALUES
+    return (Candidate(), *(Candidate(constant, value) for constant, some in tried.items() for value in some))
+
+
+def jobs_on(on: Sequence[Cell]) -> list[DefaultsJob]:
+    """Every candidate in each cell."""
+    return [DefaultsJob(cell, one) for cell in on for one in candidates(cell.scenario)]
 
 
 def days_before() -> tuple[Cell, ...]:
@@ -135,12 +155,13 @@ def cost(found: Found, one: Candidate, on: Sequence[Cell]) -> float | None:
     )
 
 
-def defaults_tables(found: Found, among: Sequence[Candidate], on: Sequence[Cell]) -> tuple[Table, ...]:
+def defaults_tables(found: Found, on: Sequence[Cell]) -> tuple[Table, ...]:
     """Each trace left out once, and every candidate on all of them."""
     left_out = []
     every = []
     for scenario in dict.fromkeys(cell.scenario for cell in on):
         here = [cell for cell in on if cell.scenario == scenario]
+        among = list(dict.fromkeys(job.candidate for job in found if job.cell in here))
         for trace in dict.fromkeys(cell.trace for cell in here):
             out = [cell for cell in here if cell.trace == trace]
             chosen = best(found, among, [cell for cell in here if cell.trace != trace])
@@ -151,7 +172,7 @@ def defaults_tables(found: Found, among: Sequence[Candidate], on: Sequence[Cell]
             every.append((scenario, one.name, number(cost(found, one, here), ".3f"), _attained(found, one, here),
                           percent(low)))  # fmt: skip
     about = (
-        f"CHOSEN: of {len(among)} candidates, the cheapest on all other traces that attains {LEAST_MEAN:.0%} there in "
+        "CHOSEN: of the candidates below, the cheapest on all other traces that attains {LEAST_MEAN:.0%} there in "
         f"the mean and {LEAST:.0%} in each. COST: its GPU-hours over those of the defaults, on the trace left out; "
         "above 1, the choice would have cost more there than the defaults do."
     )

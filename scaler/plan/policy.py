@@ -14,10 +14,10 @@ from scaler.plan.observation import GroupObservation
 from scaler.plan.planner import ServicePlanner
 from scaler.plan.pooled import PooledPlan
 from scaler.plan.service import Service
-from scaler.plan.settings import PlanSettings
+from scaler.plan.settings import NodeSettings, PlanSettings
 
 KIND = "lagcast.PredictivePolicy"
-VERSION = 19
+VERSION = 20
 
 
 class PredictivePolicy:
@@ -39,7 +39,7 @@ class PredictivePolicy:
         self._planners = {s.uid: ServicePlanner(s, forecasters(s), self._settings, self._fitter) for s in services}
         if len(self._planners) != len(services):
             raise ValueError("two services of a group have the same uid")
-        self._pools = _pools(self._planners)
+        self._pools = _pools(self._planners, self._settings.nodes)
 
     def step(self, now: float, observed: GroupObservation) -> GroupDecision:
         """One tick at unix time ``now``; a decision for each service that was observed, in that order.
@@ -85,7 +85,7 @@ class PredictivePolicy:
                 self._planners[uid] = before
                 taken.add(uid)
         nodes = {uid: plan.planner for uid, plan in old._pools.items()}
-        self._pools = _pools(self._planners)
+        self._pools = _pools(self._planners, self._settings.nodes)
         for uid, plan in self._pools.items():
             plan.take_over(nodes.get(uid))
         return frozenset(taken)
@@ -123,11 +123,12 @@ def _same_plan(old: Service, new: Service) -> bool:
     return old.pool is None or new.pool is None or old.pool.lead_time == new.pool.lead_time
 
 
-def _pools(planners: Mapping[str, ServicePlanner]) -> dict[str, PooledPlan]:
+def _pools(planners: Mapping[str, ServicePlanner], settings: NodeSettings) -> dict[str, PooledPlan]:
     """One plan for each pool that services declare. Raises ValueError when two declare one pool differently."""
     specs = {p.service.pool for p in planners.values() if p.service.pool is not None}
     if len({spec.uid for spec in specs}) != len(specs):
         raise ValueError("two services of a group declare the same pool with other values: they must be the same")
     return {
-        spec.uid: PooledPlan(spec, {uid: p for uid, p in planners.items() if p.service.pool == spec}) for spec in specs
+        spec.uid: PooledPlan(spec, {uid: p for uid, p in planners.items() if p.service.pool == spec}, settings)
+        for spec in specs
     }

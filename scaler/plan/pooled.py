@@ -14,14 +14,15 @@ from scaler.plan.paths import level_paths
 from scaler.plan.planner import ServicePlanner
 from scaler.plan.prepared import Prepared
 from scaler.plan.reasons import Reason
+from scaler.plan.settings import NodeSettings
 
 
 class PooledPlan:
     """The plan of one pool and of the services that declare it."""
 
-    def __init__(self, spec: PoolSpec, planners: Mapping[str, ServicePlanner]) -> None:
+    def __init__(self, spec: PoolSpec, planners: Mapping[str, ServicePlanner], settings: NodeSettings) -> None:
         self.spec = spec
-        self.planner = NodePlanner(spec, max(p.service.tick for p in planners.values()))
+        self.planner = NodePlanner(spec, max(p.service.tick for p in planners.values()), settings)
         self._services = planners
 
     def take_over(self, old: NodePlanner | None) -> None:

@@ -6,8 +6,35 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What the plan of nodes assumes that no user declares. Seconds and plain factors."""
+
+    inflation_near: float = 2.0  # factor on residuals above the median path up to ``near``: jumps against pods' leads
+    inflation_far: float = 1.2  # and from ``far`` on: paths that far ahead are wide already
+    near: float = 150.0  # s
+    far: float = 300.0  # s
+    overlap: float = 60.0  # s that a node which is needed is taken to stand there early: the price of ordering it
+    wait: float = 60.0  # s an order can wait when that costs no more than it saves: no order for what may pass by
+    reach: int = 7  # nodes, that together may save what none does alone: more were ordered for the rarest paths only
+    release: float = 0.1  # of the nodes may be empty by the plan's will: a calm seldom lasts
+    release_least: int = 8  # nodes, or as many as these
+    drain: float = 60.0  # s, at least, in which a backlog is to be drained
+    present: float = 0.9  # share of the newest level that is always served: less than 1, as the level is noisy
+    lately: float = 60.0  # s whose mean level is taken to go on until a new node serves: a burst is long over then
+    held_leads: float = 2.5  # lead times, node and pod, that the present's largest need stands: jumps come in groups
+    overdue: float = 2.0  # lead times of a node after which one is not counted on, until another comes: out of GPUs
+    full_keep: float = 3.0  # times as often as by who has it, a GPU that changes hands is to be needed
+    full_leads: float = 10.0  # of pods, that a full pool looks back: less is noise, more is slow where load moves
+    steps: int = 120  # of the rollout, at most
+    lead_samples: int = 200  # nodes remembered
+    lead_prior: int = 5  # nodes that the declared lead time counts for
+    node_points: int = 24  # quantiles of the node's lead time in the rollout
+    pod_points: int = 96  # steps of the pod's lead time in the rollout
+
+
+@dataclass(frozen=True, slots=True)
 class PlanSettings:
-    """What the plan assumes that no user declares. Seconds, shares and plain factors."""
+    """What the plan of a service, and of its pool, assumes that no user declares. Seconds, shares and plain factors."""
 
     paths: int = 100  # 30 paths miss jumps, 300 were no better (pilots); 99.9 % needs inflation instead
     refit: float = 86_400.0  # s between two fits of the forecaster
@@ -52,29 +79,4 @@ class PlanSettings:
     stuck_services: float = 4.0  # service times, and
     stuck_seconds: float = 10.0  # s: all three without a commit, and consumers count as stuck; commits come in batches
 
-
-@dataclass(frozen=True, slots=True)
-class NodeSettings:
-    """What the plan of nodes assumes that no user declares. Seconds and plain factors."""
-
-    inflation_near: float = 2.0  # factor on residuals above the median path up to ``near``: jumps against pods' leads
-    inflation_far: float = 1.2  # and from ``far`` on: paths that far ahead are wide already
-    near: float = 150.0  # s
-    far: float = 300.0  # s
-    overlap: float = 60.0  # s that a node which is needed is taken to stand there early: the price of ordering it
-    wait: float = 60.0  # s an order can wait when that costs no more than it saves: no order for what may pass by
-    reach: int = 7  # nodes, that together may save what none does alone: more were ordered for the rarest paths only
-    release: float = 0.1  # of the nodes may be empty by the plan's will: a calm seldom lasts
-    release_least: int = 8  # nodes, or as many as these
-    drain: float = 60.0  # s, at least, in which a backlog is to be drained
-    present: float = 0.9  # share of the newest level that is always served: less than 1, as the level is noisy
-    lately: float = 60.0  # s whose mean level is taken to go on until a new node serves: a burst is long over then
-    held_leads: float = 2.5  # lead times, node and pod, that the present's largest need stands: jumps come in groups
-    overdue: float = 2.0  # lead times of a node after which one is not counted on, until another comes: out of GPUs
-    full_keep: float = 3.0  # times as often as by who has it, a GPU that changes hands is to be needed
-    full_leads: float = 10.0  # of pods, that a full pool looks back: less is noise, more is slow where load moves
-    steps: int = 120  # of the rollout, at most
-    lead_samples: int = 200  # nodes remembered
-    lead_prior: int = 5  # nodes that the declared lead time counts for
-    node_points: int = 24  # quantiles of the node's lead time in the rollout
-    pod_points: int = 96  # steps of the pod's lead time in the rollout
+    nodes: NodeSettings = NodeSettings()

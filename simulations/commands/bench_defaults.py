@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from simulations.bench_defaults import DefaultsJob, candidates, days_before, defaults_tables, run_all
+from simulations.bench_defaults import days_before, defaults_tables, jobs_on, run_all
 from simulations.commands.bars import Bars
 from simulations.commands.shell import results_options, told
 from simulations.commands.tables import show
@@ -44,15 +44,14 @@ def bench_defaults(
         if write is not None:
             page_ready(write, SECTION)
         on = tuple(cell for cell in days_before() if not scenarios or cell.scenario in scenarios)
-        among = candidates()
-        jobs = [DefaultsJob(cell, one) for one in among for cell in on]
+        jobs = jobs_on(on)
         store = Store(out / "results", lambda text: click.echo(text, err=True))
         with make_executor(executor, workers, ray_address) as pool, Bars() as bars:
             found = run_all(jobs, version(), store, pool, bars.show)
-        made = defaults_tables(found, among, on)
+        made = defaults_tables(found, on)
         if write is not None:
             command = command_of("bench_defaults", repeated({"--scenario": scenarios}), write)
-            about = f"{len(on)} cells, {len(among)} candidates, one seed."
+            about = f"{len(on)} cells, {len(jobs)} days simulated, one seed."
             text = section("Defaults, each trace left out once", command, version(), about, made)
             write_section(write, SECTION, text)
         show(made, output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from scaler.plan.settings import PlanSettings
 from simulations.bench_defaults import (
     RANK,
     Candidate,
@@ -14,6 +15,7 @@ from simulations.bench_defaults import (
     cost,
     days_before,
     defaults_tables,
+    jobs_on,
 )
 from simulations.scenarios import Cell, cells
 
@@ -55,7 +57,7 @@ def test_cost_is_a_geometric_mean_over_that_of_the_defaults() -> None:
 
 
 def test_a_trace_that_is_left_out_has_no_say_in_what_is_chosen_for_it() -> None:
-    left_out, every = defaults_tables(FIGURES, ALL, [A, B, C])
+    left_out, every = defaults_tables(FIGURES, [A, B, C])
     assert left_out.lines == (
         ("pods a 1", "defaults", "1.000", "99.50%", "99.50%"),
         ("pods b 1", "defaults", "1.000", "99.50%", "99.50%"),
@@ -71,9 +73,23 @@ def test_no_day_that_the_benchmark_scores_is_chosen_on() -> None:
     assert {c.scenario for c in days_before()} == {"pods", "nodes"}
 
 
-def test_each_candidate_is_the_defaults_but_for_one_constant() -> None:
-    among = candidates()
+@pytest.mark.parametrize("scenario", ["pods", "nodes"])
+def test_each_candidate_is_the_defaults_but_for_one_constant(scenario: str) -> None:
+    among = candidates(scenario)
     assert among[0] == Candidate()
     assert len(set(among)) == len(among)
     for one in among[1:]:
         assert (one.settings == among[0].settings) == (one.constant == RANK)
+
+
+def test_the_constants_of_nodes_are_tried_where_there_are_nodes() -> None:
+    plain, pooled = candidates("pods"), candidates("nodes")
+    assert set(plain) < set(pooled)
+    assert {one.settings.nodes for one in plain} == {PlanSettings().nodes}
+    tried = {one.settings.nodes for one in pooled}
+    assert {settings.held_leads for settings in tried} == {1.5, PlanSettings().nodes.held_leads, 4.0}
+
+
+def test_a_cell_is_asked_of_the_candidates_of_its_scenario() -> None:
+    jobs = jobs_on([Cell("pods", "a", 1), Cell("nodes", "a", 1)])
+    assert len(jobs) == len(candidates("pods")) + len(candidates("nodes"))
