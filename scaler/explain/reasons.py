@@ -65,6 +65,11 @@ REASONS: dict[Reason, tuple[StageName, str]] = {
         "The GPU pool that the scaler names is not there, or cannot hold it: the service is planned alone, and nodes "
         "come for pending pods.",
     ),
+    Reason.NODES_UNSEEN: (
+        _I,
+        "More pods serve than the GPU pool's Ready nodes hold: they stand on other nodes, or nodes were lost just now. "
+        "Nothing is given up for it.",
+    ),
     Reason.MIN_NODES: (_L, "nodes.min of the GPU pool keeps its count up."),
     Reason.MAX_NODES: (_L, "nodes.max of the GPU pool bounds its count: more would be wanted."),
     Reason.GPU_BUDGET: (_L, "The GPU pool's budget.gpus bounds its nodes: more would be wanted."),

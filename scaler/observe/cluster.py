@@ -15,7 +15,7 @@ from scaler.errors import Forbidden, TargetError, TargetNotFound, TargetWithoutS
 from scaler.kube import Json, KubeClient
 from scaler.observe.counts import Answers, Counts
 from scaler.observe.pod_watches import PodStore, PodWatches
-from scaler.observe.pods import Pod, newest_template
+from scaler.observe.pods import Pod, newest_template, unscheduled_since
 from scaler.observe.ports import TargetRef
 from scaler.observe.watch import Timings, Watch, Watches
 from scaler.plan.observation import Freshness, LeadTime, Reading, ReplicaState
@@ -148,7 +148,7 @@ class KubernetesCluster:
         if isinstance(watched.error, Forbidden) or not watched.synced:
             missing = Unreachable(f"the pods of {ref} have not been listed yet; it is tried again")
             return self._fault(now, known, watched.error or missing)
-        state = self._state(known, answer)
+        state = self._state(now, known, answer)
         silent = watched.silent(self._clock.now())
         if silent > (self._limits.silence if watched.error is None else self._limits.broken):
             known.last = (state, min(now, watched.contact))
@@ -156,7 +156,7 @@ class KubernetesCluster:
         known.last = (state, now)
         return Reading(state, now, Freshness.FRESH, detail=self._counts.note(ref))
 
-    def _state(self, known: _Target, scale: Json) -> ReplicaState:
+    def _state(self, now: float, known: _Target, scale: Json) -> ReplicaState:
         pods = known.store.pods()
         replicas = [p for p in pods if p.counts]
         known.template = newest_template(replicas) or known.template
@@ -167,6 +167,7 @@ class KubernetesCluster:
             terminating=sum(p.terminating and not p.finished for p in pods),
             template=known.template,
             updating=len({p.template for p in replicas}) > 1,
+            unscheduled_since=unscheduled_since(now, replicas),
         )
 
     def _fault(self, now: float, known: _Target, error: TargetError) -> Reading[ReplicaState]:

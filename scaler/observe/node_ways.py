@@ -24,7 +24,7 @@ class _Ask:
 
 @dataclass(slots=True)
 class _Way:
-    since: float  # unix s at which the node was asked for, as far as is known
+    since: float  # unix s at which the node was asked for, as far as is known; of one that is Ready: now
     seen: bool
     told: bool = False
 
@@ -63,12 +63,15 @@ class NodeWays:
         told = []
         for node in nodes:
             way = self._ways[node.uid]
-            if node.uid not in ready or way.told:
+            if node.uid not in ready:
+                continue
+            since, way.since = way.since, now  # one that is lost is on its way from when it was
+            if way.told:
                 continue
             way.told = True
             # The second that the kubelet stamped, unless its GPUs came later: it was not Ready at the last step.
             stamp = now if node.ready is None else node.ready + 0.5
-            took = min(max(stamp, self._before), now) - way.since
+            took = min(max(stamp, self._before), now) - since
             if way.seen and 0 <= took <= LONGEST:
                 told.append(took)
         self._floor, self._wrote, self._before = floor, None, now

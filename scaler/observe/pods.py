@@ -16,6 +16,8 @@ TEMPLATE_LABELS = ("pod-template-hash", "controller-revision-hash", "rollouts-po
 # What of a container makes it another one: the rest of a pod's spec is partly filled in by the API server.
 CONTAINER_FIELDS = ("name", "image", "command", "args", "env", "envFrom", "resources", "ports")
 
+UNSCHEDULED = 30.0  # s from created to bound to a node, above which no node has room: a scheduler's back-off is 10 s
+
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 """Annotation: of the pods that serve, a ReplicaSet deletes the one with the lowest first."""
 MARKED = "lagcast.io/deletion-cost"
@@ -87,6 +89,12 @@ def newest_template(pods: Iterable[Pod]) -> str | None:
     """Template hash of the newest pod; None without pods."""
     newest = max(pods, key=lambda p: (p.created, p.name), default=None)
     return None if newest is None else newest.template
+
+
+def unscheduled_since(now: float, pods: Iterable[Pod]) -> tuple[float, ...]:
+    """When each pod was created (unix s, ascending) that no node has taken at ``now`` for longer than UNSCHEDULED."""
+    waiting = [p for p in pods if p.node is None and p.scheduled is None and p.ready is None]
+    return tuple(sorted(p.created for p in waiting if now - p.created > UNSCHEDULED))
 
 
 def unix(stamp: str) -> float:

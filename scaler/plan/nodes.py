@@ -132,7 +132,14 @@ class NodePlanner:
         missing = self._missing(now, state)
         if missing:  # no service gets what does not come
             shares = Shares(shares.claims, self._late(tick, np.zeros_like(capacity[1])))
-        division = self._division(now, tick, place, shares, missing)
+        serving = sum([n.gpus * min(n.ready, n.current) for n in needs])
+        if serving > state.ready * self.pool.size:
+            # Rule 1: pods serve on nodes that are not told of, or not as Ready. None of them is given up for it.
+            counts = tuple([max(count, n.current) for count, n in zip(counts, needs, strict=True)])
+            division = self._undivided(needs)
+            reasons = (*reasons, Reason.NODES_UNSEEN)
+        else:
+            division = self._division(now, tick, place, shares, missing, serving)
         fits = division is None or division.fits([max(min(n.asked, n.most), n.least) for n in needs])
         none_comes = division is not None and division.total <= state.ready * tick.size
         if division is not None and not fits and (none_comes or state.ready >= tick.most):
@@ -158,13 +165,16 @@ class NodePlanner:
         lasts = self.settings.overdue * self._leads.node_surely
         return sum([now - max(since, self._came) > lasts for since in state.pending_since])
 
-    def _division(self, now: float, tick: _Tick, place: Sequence[int], made: Shares, missing: int) -> Division | None:
+    def _division(
+        self, now: float, tick: _Tick, place: Sequence[int], made: Shares, missing: int, serving: int
+    ) -> Division | None:
         """In the order of ``place``, from the shares that the pool's own plan goes by; None where it has no most.
-        ``missing`` nodes do not come, and so would none that were ordered now."""
+        ``missing`` nodes do not come, and so would none that were ordered now. ``serving`` GPUs there are for sure."""
         if self.pool.max_nodes is None:
             return None
         paid = tick.state.ready + len(tick.state.pending_since)
         total = (paid - missing if missing else max(self.pool.max_nodes, paid)) * tick.size
+        total = max(total, serving)
         return self._full.division(
             now,
             [tick.needs[i] for i in place],
@@ -295,11 +305,12 @@ class NodePlanner:
             serving += need.gpus * min(need.ready, need.current)
             starting += need.gpus * len(ages)
             pods += [(need.gpus, age) for age in ages.tolist()]
+        free = 0 if tick.placed.shut else max(tick.state.ready * tick.size - serving - starting, 0)
         base = np.empty((2, tick.ahead.node))
         kernel.standing_capacity(
             tick.ahead.dt,
             float(serving),
-            float(max(tick.state.ready * tick.size - serving - starting, 0)),
+            float(free),
             np.array(pods, np.float64) if pods else _NO_PODS,
             tick.booting,
             float(tick.size),

@@ -64,6 +64,9 @@ class ServiceNeed:
     raised: float = 1.0  # its price over what it were, had what is declared been attained
     weight: float = 1.0  # of its lateness against the others' where the pool is full
     asked: int = 0  # replicas that its own plan asks for, what was lately needed included
+    unscheduled_since: tuple[
+        float, ...
+    ] = ()  # of ``pending_since``, the pods that wait for a node for all that is seen
 
     @property
     def highest(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,15 +19,18 @@ _NONE: Floats = np.empty(0)
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
     """``ages`` (s since they have a node, the oldest first) of each service's pods that start on a node; ``waiting``:
-    GPUs of pods without a node, and the unix time of their creation, the oldest first.
+    GPUs of pods without a node, and the unix time of their creation, the oldest first. ``shut``: pods wait though GPUs
+    look free, as on a cordoned node, or too few on each.
     """
 
     ages: tuple[Floats, ...]
     waiting: tuple[tuple[float, int], ...]
+    shut: bool = False
 
 
 class Placement:
-    """Follows pods from tick to tick: nobody tells when a pod got its node, but the oldest get what room there is."""
+    """Follows pods from tick to tick. Those that are seen to wait for a node do; of the others nobody tells when they
+    got theirs, but the oldest get what room there is."""
 
     def __init__(self) -> None:
         self._since: dict[str, dict[float, list[float]]] = {}  # by service and creation: times of getting a node
@@ -43,8 +47,14 @@ class Placement:
         pending.sort()
         fits: list[dict[float, int]] = [{} for _ in needs]
         waiting, waited = [], set()
+        seen = [Counter(need.unscheduled_since) for need in needs]
+        shut = any(seen)
         for since, s in pending:
-            if needs[s].gpus <= room:
+            if seen[s][since] > 0:
+                seen[s][since] -= 1
+                waiting.append((since, needs[s].gpus))
+                waited.add((needs[s].uid, since))
+            elif needs[s].gpus <= room:
                 room -= needs[s].gpus
                 fits[s][since] = fits[s].get(since, 0) + 1
             else:
@@ -64,7 +74,7 @@ class Placement:
             made.append(np.array([max(now - time, 0.0) for time in times], np.float64))
         self._before = now
         self._waited = waited
-        return Placed(tuple(made), tuple(waiting))
+        return Placed(tuple(made), tuple(waiting), shut)
 
 
 def pending_since(need: ServiceNeed, now: float) -> list[float]:

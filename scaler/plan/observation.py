@@ -106,6 +106,9 @@ class ReplicaState:
     terminating: int
     template: str  # hash of the pod template; a change is a rolling update's start
     updating: bool  # a rolling update is under way
+    unscheduled_since: tuple[
+        float, ...
+    ] = ()  # of ``pending_since``, those that no node has taken for longer than usual
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -63,6 +63,8 @@ class Reason(StrEnum):
     """The pool has all the nodes that it may have: its GPUs are shared by what another one is worth to each service."""
     POOL_UNKNOWN = "PoolUnknown"
     """The GPU pool that the scaler names is not there, or cannot hold it: the service is planned alone."""
+    NODES_UNSEEN = "NodesUnseen"
+    """More pods serve than the pool's Ready nodes hold: they stand on others, or nodes were lost; none is given up."""
     MIN_NODES = "MinNodes"
     MAX_NODES = "MaxNodes"
     GPU_BUDGET = "GpuBudget"

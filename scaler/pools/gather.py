@@ -117,7 +117,8 @@ class PoolGatherer:
             bare: Reading[PoolState] = Reading(None, now, worst.freshness, worst.reason, worst.detail)
             return PoolSeen(PoolObservation(pool.uid, bare), count.value)
         nodes = [node for node in found.value if not node.leaving]
-        up = [node for node in nodes if node.ready is not None and node.gpus >= pool.spec.node.gpus]
+        # What holds pods of ours had its GPUs: its device plugin starts again, or one of them is ill.
+        up = [n for n in nodes if n.ready is not None and (n.gpus >= pool.spec.node.gpus or n.name in held)]
         used = [node for node in up if blind or node.name in held]
         empty = [node for node in up if node not in used and not node.closed]
         floor = kept(pool, count.value, len(used))

@@ -75,11 +75,12 @@ def arrange(
 
 def say(decision: GroupDecision, members: Sequence[Member]) -> GroupDecision:
     """The decision, with what its pool means to each service among its reasons."""
-    full = any(Reason.POOL_FULL in pool.reasons for pool in decision.pools)
+    told = (Reason.POOL_FULL, Reason.NODES_UNSEEN)
+    pooled = tuple(r for r in told if any(r in pool.reasons for pool in decision.pools))
     alone = {member.service.uid for member in members if member.alone}
     services = []
     for one in decision.services:
-        more = ((Reason.POOL_UNKNOWN,) if one.uid in alone else ()) + ((Reason.POOL_FULL,) if full else ())
+        more = ((Reason.POOL_UNKNOWN,) if one.uid in alone else ()) + pooled
         services.append(replace(one, reasons=(*one.reasons, *(r for r in more if r not in one.reasons))))
     return replace(decision, services=tuple(services))
 

@@ -93,6 +93,12 @@ def _ready(row: PoolRow) -> Finding:
         return Finding(kind, no, Because.NO_SCALER, said)
     if Reason.INTERNAL_ERROR in row.decision.reasons:
         return Finding(kind, no, Reason.INTERNAL_ERROR, "deciding failed; its count is held; please report it")
+    if Reason.NODES_UNSEEN in row.decision.reasons:
+        selector = ",".join(f"{key}={value}" for key, value in row.resource.spec.node.selector.items())
+        said = (
+            f"more pods of its services serve than its Ready nodes hold: their nodes are not Ready, or lack {selector}"
+        )
+        return Finding(kind, no, Reason.NODES_UNSEEN, f"{said}; no pod is given up for it")
     if row.nodes is None or row.decision.unknown:
         of = f"{row.decision.unknown} of {row.services} services"
         said = f"the load or the replicas of {of} on it are not known, see their status: its count is not lowered"

@@ -23,7 +23,7 @@ from scaler.errors import (
 )
 from scaler.kube import MANAGER
 from scaler.observe.lead_times import LeadTimes
-from scaler.observe.pods import Pod, newest_template
+from scaler.observe.pods import Pod, newest_template, unscheduled_since
 from scaler.observe.ports import TargetRef
 from scaler.plan.observation import Freshness, LeadTime, Reading, ReplicaState
 from scaler.plan.reasons import Reason
@@ -292,6 +292,7 @@ class FakeCluster:
             terminating=sum(v.terminating for v in views),
             template=newest_template(replicas) or last,
             updating=len({v.template for v in replicas}) > 1,
+            unscheduled_since=unscheduled_since(now, replicas),
         )
         deployment.last = (state, now)
         return Reading(state, now, Freshness.FRESH)

@@ -54,6 +54,7 @@ class FakeGpuCluster(FakeCluster):
         self.counts: list[tuple[float, int]] = []  # unix s and count of each write
         self.evicted: list[str] = []  # pods that were on a node that was taken away
         self.marked = 0  # deletion costs written
+        self.cordoned: set[str] = set()  # nodes that take no new pod
         self._node_lead_time = node_lead_time
         self._names = (f"gpu-{number:03d}" for number in itertools.count())
         self._nodes = [FakeNode(next(self._names), start) for _ in range(nodes)]
@@ -76,6 +77,17 @@ class FakeGpuCluster(FakeCluster):
         """Pods that no node has room for."""
         return sum(pod.name not in self._on for pod in self.pods(target))
 
+    def drain(self, node: str, pods: int) -> None:
+        """The node is cordoned, and so many of its pods are evicted; others are made in their place."""
+        self.cordoned.add(node)
+        gone = {pod for pod, on in self._on.items() if on == node}
+        for target, deployment in self._deployments.items():
+            for pod in [pod for pod in deployment.pods if pod.name in gone][:pods]:
+                pods -= 1
+                deployment.pods.remove(pod)
+                del self._on[pod.name]
+                self._pod(target, deployment, self._now)
+
     def lose(self, node: str) -> None:
         """The node breaks: its pods go with it, and a new one is made for the count."""
         self._take_away(next(one for one in self._nodes if one.name == node))
@@ -96,7 +108,8 @@ class FakeGpuCluster(FakeCluster):
             p for d in self._deployments.values() for p in d.pods if p.name not in self._on and p.gone_at is None
         ]
         for pod in sorted(waiting, key=lambda p: (p.created, p.name)):
-            room = [n for n in self._nodes if n.ready_at <= self._now and used[n.name] < self.size]
+            open_ones = [n for n in self._nodes if n.ready_at <= self._now and n.name not in self.cordoned]
+            room = [n for n in open_ones if used[n.name] < self.size]
             if not room:
                 return
             node = max(room, key=lambda n: (used[n.name], n.name))  # a packing scheduler
@@ -145,8 +158,9 @@ class FakeGpuCluster(FakeCluster):
     def nodes(self) -> tuple[Node, ...]:
         """The nodes that there are now."""
         return tuple(
-            Node(n.name, n.name, math.floor(n.ready_at), math.floor(n.ready_at), self.size, closed=False, leaving=False)
+            Node(n.name, n.name, stamp, stamp, self.size, closed=n.name in self.cordoned, leaving=False)
             for n in self._nodes
+            for stamp in [math.floor(n.ready_at)]
             if n.ready_at <= self._now
         )
 

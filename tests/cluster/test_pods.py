@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scaler.observe.pods import DELETION_COST, MARKED, newest_template, read_pod, trim_pod, unix
+from scaler.observe.pods import DELETION_COST, MARKED, newest_template, read_pod, trim_pod, unix, unscheduled_since
 
 
 def item(**more: Any) -> dict[str, Any]:
@@ -48,6 +48,15 @@ def test_times_are_those_of_conditions_that_hold() -> None:
 def test_a_condition_without_a_time_is_not_a_time_of_zero() -> None:
     pod = read_pod(item(status={"conditions": [{"type": "PodScheduled", "status": "True"}]}))
     assert pod.scheduled is None
+
+
+def test_a_pod_that_no_node_takes_is_told_when_a_scheduler_has_had_its_time() -> None:
+    bound = condition("PodScheduled", "True", "2027-01-15T08:00:02Z")
+    waits, stands = read_pod(item()), read_pod(item(status={"conditions": [bound]}))
+    named = read_pod(item(spec={"nodeName": "gpu-1"}))
+    created = 1_800_000_000.0
+    assert unscheduled_since(created + 30.0, [waits, stands, named]) == ()
+    assert unscheduled_since(created + 31.0, [waits, stands, named]) == (created,)
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])

@@ -179,6 +179,20 @@ def test_of_pods_created_at_once_the_one_that_had_its_node_first_is_ready_first(
     assert placement.follow(NOW + 90.0, 1, [one]).ages[0].tolist() == [60.0]
 
 
+def test_pods_that_are_seen_to_wait_do_so_whatever_room_there_seems_to_be() -> None:
+    placement = Placement()
+    old, new = NOW - 100.0, NOW - 10.0
+    pods = need(steady(1.0), 5, ready=1, pending_since=(old, old, old, new), unscheduled_since=(old, old))
+    placed = placement.follow(NOW, 10, [pods])
+    assert placed.ages[0].tolist() == [100.0, 10.0], "one of the old ones, and the one of which it cannot be told yet"
+    assert placed.waiting == ((old, 1), (old, 1))
+    assert placed.shut
+    pods = need(steady(1.0), 5, ready=1, pending_since=(old, old, old, new))
+    placed = placement.follow(NOW + 20.0, 10, [pods])
+    assert placed.ages[0].tolist() == [120.0, 30.0, 10.0, 10.0], "room came some time in the tick"
+    assert not placed.shut
+
+
 def test_replicas_that_do_not_exist_yet_are_new() -> None:
     placed = Placement().follow(NOW, 2, [need(steady(1.0), 4, ready=1, pending_since=(NOW - 30.0,))])
     assert placed.ages[0].tolist() == [30.0, 0.0]

@@ -79,6 +79,19 @@ def test_a_lowered_count_takes_back_what_did_not_come_and_a_lost_node_is_asked_f
     assert ways.pending([], frozenset()) == (60.0,)
 
 
+def test_a_node_that_was_ready_is_on_its_way_from_when_it_was_lost_and_teaches_nothing() -> None:
+    ways = NodeWays()
+    ways.step(0.0, [], frozenset(), 0)
+    ways.asked(0.0)
+    there = node("a", 10.0, 20.0)
+    assert ways.step(30.0, [there], up(there), 1) == (20.5,)
+    ways.step(86_400.0, [there], up(there), 1)
+    lost = node("a", 10.0)
+    assert ways.step(86_415.0, [lost], frozenset(), 1) == ()
+    assert ways.pending([lost], frozenset()) == (86_400.0,)
+    assert ways.step(86_430.0, [there], up(there), 1) == ()
+
+
 def test_gpus_that_came_after_the_kubelet_are_waited_for() -> None:
     ways = NodeWays()
     ways.step(0.0, [], frozenset(), 0)
