@@ -16,6 +16,9 @@ from scaler.plan.observation import LeadTime
 Floats = NDArray[np.float64]
 PARTS = ("patch_to_created", "created_to_scheduled", "scheduled_to_ready", "ready_to_partitions")
 NODE = PARTS.index("created_to_scheduled")  # the node's part; the others are the pod's
+READY = PARTS.index("scheduled_to_ready")
+FREAK = 4.0  # times what is usual, beyond which a pod that was held up (an image, a secret) tells nothing more
+USUAL = 0.75  # share of the pods that take no longer than what is usual
 ROOM = 5.0  # s from created to scheduled, at most, where a node has room: a scheduler takes less than one
 
 
@@ -75,6 +78,7 @@ class LeadTimes:
         self._prior = max(prior, 1)
         self._seen: deque[_Seen] = deque(maxlen=max(size, 1))
         self._join = join
+        self._most, self._from = math.inf, -math.inf  # s that a pod counts for at most, and since when (unix s)
         self.total = self.pod = Distribution(np.full(self._prior, declared))
         self.node: Distribution | None = None  # None: no pod was seen to wait
         self.waited = 0.0  # share of the pods that waited for a node
@@ -107,12 +111,25 @@ class LeadTimes:
 
         A pod that is told again, now with the time from Ready to holding partitions, takes its earlier place.
         """
-        added = [_Seen((pod.pod, pod.ready_at), _parts(pod)) for pod in pods]
+        added = [_Seen((pod.pod, pod.ready_at), self._bounded(pod.ready_at, _parts(pod))) for pod in pods]
         added = [one for one in added if not all(map(math.isnan, one.parts))]
         for one in added:
             self._take(one)
         if added:
             self._refresh()
+
+    def _bounded(self, at: float, parts: tuple[float, ...]) -> tuple[float, ...]:
+        """A pod, Ready at ``at`` (unix s), counts for at most FREAK times what is usual, as where its image was away
+        for hours, and so do those that come with it. Pods that take longer by now are followed, step by step.
+        """
+        way = sum(part for k, part in enumerate(parts) if k != NODE and not math.isnan(part))
+        if not self._from <= at < self._from + self._most:
+            self._most = FREAK * max(self.pod.quantile(USUAL), self._declared)
+            self._from = at if way > self._most else -math.inf
+        over = way - self._most
+        if over <= 0 or math.isnan(parts[READY]):
+            return parts
+        return (*parts[:READY], max(parts[READY] - over, 0.0), *parts[READY + 1 :])
 
     def _take(self, one: _Seen) -> None:
         if one.joined:

@@ -107,7 +107,7 @@ class NodePlanner:
 
     def step(self, now: float, observed: PoolObservation, needs: Sequence[ServiceNeed]) -> PoolPlan:
         """One tick at unix time ``now``; ``needs`` of all services on the pool. Never raises for what a source does."""
-        self._leads.learn_nodes(observed.lead_times)
+        self._leads.learn_nodes(now, observed.lead_times)
         state = observed.state.value
         if not observed.state.fresh or state is None:
             # Rule 1: nothing is known of the nodes, so nothing is given up.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scaler.plan.lead_time import USUAL
 from scaler.plan.nodes_need import PoolSpec
 from scaler.plan.settings import NodeSettings
 
@@ -112,6 +113,7 @@ class Leads:
         self._pool, self._tick, self._settings = pool, tick, settings
         self._nodes = NodeLeadTimes(pool.lead_time, settings.lead_prior, settings.lead_samples)
         self.pods = PodLeadTimes(settings.pod_points)
+        self._most, self._from = math.inf, -math.inf  # s that a node counts for at most, and since when (unix s)
         self._follow()
 
     def take_over(self, old: Leads) -> None:
@@ -119,9 +121,18 @@ class Leads:
         self._nodes = old._nodes
         self._follow()
 
-    def learn_nodes(self, seconds: Iterable[float]) -> None:
-        """See :meth:`NodeLeadTimes.learn`."""
-        if self._nodes.learn(seconds):
+    def learn_nodes(self, now: float, seconds: Sequence[float]) -> None:
+        """See :meth:`NodeLeadTimes.learn`; ``now`` in unix s. A node counts for at most what it is overdue after, as
+        where a cloud was out of GPUs for hours, whatever comes with it. Nodes that take longer by now are followed, by
+        doubling.
+        """
+        if not seconds:
+            return
+        if not self._from <= now < self._from + self._most:
+            usual = max(quantile(self._nodes.points, USUAL), self._pool.lead_time)
+            self._most = self._settings.overdue * usual
+            self._from = now if max(seconds) > self._most else -math.inf
+        if self._nodes.learn([min(one, self._most) for one in seconds]):
             self._follow()
 
     def learn_pods(self, leads: Sequence[Floats]) -> None:

@@ -11,6 +11,7 @@ from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.api.pause import PAUSED
 from scaler.api.status import Because, ConditionType, PoolStatus, Refusal, Truth
 from scaler.kube import Json
+from scaler.plan.decision import PoolDecision
 from scaler.plan.reasons import Reason
 from scaler.pools.limits import cost_per_hour, most_nodes
 from scaler.pools.row import PoolRow
@@ -91,16 +92,21 @@ def _ready(row: PoolRow) -> Finding:
     if row.decision is None:
         said = "no PredictiveScaler names it in spec.gpu.pool: nothing is decided for it"
         return Finding(kind, no, Because.NO_SCALER, said)
-    if Reason.INTERNAL_ERROR in row.decision.reasons:
+    return _decided(row, row.decision)
+
+
+def _decided(row: PoolRow, decision: PoolDecision) -> Finding:
+    kind, no = ConditionType.READY, Truth.FALSE
+    if Reason.INTERNAL_ERROR in decision.reasons:
         return Finding(kind, no, Reason.INTERNAL_ERROR, "deciding failed; its count is held; please report it")
-    if Reason.NODES_UNSEEN in row.decision.reasons:
+    if Reason.NODES_UNSEEN in decision.reasons:
         selector = ",".join(f"{key}={value}" for key, value in row.resource.spec.node.selector.items())
         said = (
             f"more pods of its services serve than its Ready nodes hold: their nodes are not Ready, or lack {selector}"
         )
         return Finding(kind, no, Reason.NODES_UNSEEN, f"{said}; no pod is given up for it")
-    if row.nodes is None or row.decision.unknown:
-        of = f"{row.decision.unknown} of {row.services} services"
+    if row.nodes is None or decision.unknown:
+        of = f"{decision.unknown} of {row.services} services"
         said = f"the load or the replicas of {of} on it are not known, see their status: its count is not lowered"
         return Finding(kind, no, Because.NOT_DECIDED, said)
     return Finding(kind, Truth.TRUE, Because.DECIDING, "its nodes and its services are seen, and it is decided")

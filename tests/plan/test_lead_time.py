@@ -91,3 +91,36 @@ def test_holding_partitions_takes_a_while_after_ready_also_where_nobody_sees_it(
     assert lead.quantile(0.95) == 8.0
     lead.learn([LeadTime(f"q{n}", 0.0, 1.0, 5.0, 4.0, 0.0) for n in range(100)])
     assert lead.quantile(0.95) == 10.0
+
+
+def stuck(n: int, seconds: float, at: float) -> list[LeadTime]:
+    """Pods that became Ready ``at`` (unix s) after their image was away."""
+    return [LeadTime(f"{at}-{k}", 1.0, 1.0, seconds, 2.0, at + k) for k in range(n)]
+
+
+@pytest.mark.parametrize("times", [1, 6])
+def test_pods_that_were_held_up_for_hours_say_little_of_the_next(times: int) -> None:
+    """However many of them came together: their image was away for all."""
+    leads = LeadTimes(60.0, 5, 200)
+    leads.learn(stuck(10, 56.0, 0.0))
+    leads.learn(stuck(times, 10_800.0, 10_000.0))
+    assert leads.quantile(0.95) == 241.0, "and a second for the scheduler"
+    leads.learn(stuck(20 * times, 56.0, 20_000.0))
+    assert leads.quantile(0.95) == 60.0
+
+
+def test_pods_that_take_longer_by_now_are_followed() -> None:
+    leads, found = LeadTimes(60.0, 5, 200), []
+    for k in range(4):
+        leads.learn(stuck(5, 596.0, 10_000.0 * k))
+        found.append(leads.quantile(0.95))
+    assert found == [241.0, 600.0, 600.0, 600.0]
+    declared = LeadTimes(600.0, 5, 200)
+    declared.learn(stuck(1, 2000.0, 0.0))
+    assert declared.quantile(0.95) == 2004.0, "what is declared is usual, too"
+
+
+def test_the_wait_for_a_node_is_no_part_of_what_held_a_pod_up() -> None:
+    leads = LeadTimes(60.0, 5, 200)
+    leads.learn([LeadTime("a", 1.0, 1800.0, 56.0, 2.0, 0.0)] * 5)
+    assert (leads.quantile(0.95), leads.pod.quantile(0.95)) == (1859.0, 59.0)

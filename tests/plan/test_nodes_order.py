@@ -222,11 +222,28 @@ def test_the_horizon_holds_both_lead_times_and_an_empty_nodes_time() -> None:
     assert planner.horizon == pytest.approx(NODE + POD + TICK + POOL.idle, abs=TICK)
     # Learned while the nodes' state is not known, it is followed at once, and by the plan that takes over.
     unknown: Reading[PoolState] = Reading(None, NOW, Freshness.ABSENT)
-    planner.step(NOW, PoolObservation(POOL.uid, unknown, lead_times=(900.0,) * 5), [])
-    assert (planner.lead_time, planner.horizon) == (900.0, pytest.approx(900 + POD + TICK + POOL.idle, abs=TICK))
+    planner.step(NOW, PoolObservation(POOL.uid, unknown, lead_times=(700.0,) * 5), [])
+    assert (planner.lead_time, planner.horizon) == (700.0, pytest.approx(700 + POD + TICK + POOL.idle, abs=TICK))
     new = NodePlanner(POOL, TICK)
     new.take_over(planner)
-    assert (new.lead_time, new.horizon > NODE + POOL.idle + 400) == (900.0, True)
+    assert (new.lead_time, new.horizon > NODE + POOL.idle + 200) == (700.0, True)
+
+
+def test_nodes_of_a_cloud_that_was_out_of_gpus_tell_little_of_the_next_and_those_that_take_longer_by_now_do() -> None:
+    planner = NodePlanner(POOL, TICK)
+
+    def after(now: float, *seconds: float) -> float:
+        one = seen(2, now=now)
+        planner.step(now, PoolObservation(one.uid, one.state, seconds), [need(steady(14.0), 16)])
+        return planner.lead_time
+
+    for k in range(5):
+        assert after(NOW + k * TICK, 10_800.0, 10_785.0) == 2 * NODE, "what came with the first is of the same kind"
+    usual = NOW + 10_000.0
+    assert after(usual, *[390.0] * 60) == 2 * NODE, "a twentieth of the nodes is surely not beyond what is planned for"
+    assert after(usual + 60.0, *[390.0] * 150) == 390.0
+    for k, found in enumerate((2 * NODE, 1500.0, 1500.0)):
+        assert after(usual + 10_000.0 * (k + 1), *[1500.0] * 200) == found
 
 
 def test_lead_times_are_learned_from_nodes() -> None:

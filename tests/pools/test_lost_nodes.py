@@ -111,7 +111,7 @@ def test_a_lost_node_is_on_its_way_from_when_it_was_lost(
 
 @pytest.mark.parametrize("load", [15.0, 17.0])
 def test_a_drain_that_waits_for_its_pods_has_a_node_ordered_for_them(bench: Callable[..., Bench], load: float) -> None:
-    """A budget for disruptions lets two of eight pods stay until others serve: the GPUs of a cordoned node are no room."""
+    """A budget for disruptions lets two of eight stay until others serve: the GPUs of a cordoned node are no room."""
     b = bench({"chat": lambda t: load}, pool(), nodes=2, replicas=16)
     b.run(round(FROM / TICK))
     b.cluster.drain("gpu-001", 6)
