@@ -202,6 +202,11 @@ class Competition:
         """Standings over the history's end, of models fitted on what is before; None when it is too short or coarse."""
         if history.step < self.step:
             history = resample(history, self.step)
+        known = np.flatnonzero(~np.isnan(history.rates))
+        if not len(known):
+            return None
+        begin = int(known[0])  # a topic's history begins with its earliest message, wherever the series does
+        history = Series(history.start + begin * history.step, history.step, history.rates[begin:])
         span = min(_TRIAL, _TRIAL_SHARE * (history.end - history.start))
         tail = math.floor(span / history.step)
         coarse = history.step > self.lead_time  # it does not tell what comes so soon

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Collection
 from datetime import date, timedelta
@@ -91,10 +92,17 @@ class Days:
         ]
         return max(days, default=None)
 
-    def usual(self, weekend: bool, without: Collection[date]) -> Floats:
+    def usual(self, weekend: bool, without: Collection[date], spans: Collection[tuple[float, float]] = ()) -> Floats:
         """Median rate at each time of day [288] over days of that kind (over all, where there are fewer than three)
-        that are not in ``without``; NaN where not known."""
+        that are not in ``without``, what lies in ``spans`` (unix s, from and to) left out; NaN where not known."""
         ordinary = {day: rates for day, rates in self._rates.items() if day not in without}
+        for begin, end in spans:
+            first, last = begin + self.calendar.offset(begin), end + self.calendar.offset(end)  # s of the local clock
+            for day in ordinary.keys() & set(self.calendar.days(begin, end)):
+                midnight = (day - _EPOCH).days * _DAY
+                low, high = math.floor((first - midnight) / STEP), math.ceil((last - midnight) / STEP)
+                ordinary[day] = ordinary[day].copy()
+                ordinary[day][max(low, 0) : max(high, 0)] = np.nan
         alike = [rates for day, rates in ordinary.items() if is_weekend(day) == weekend and self.knows(day)]
         table = alike if len(alike) >= _LEAST_DAYS else list(ordinary.values())
         if not table:

@@ -16,13 +16,17 @@ from forecasting.events_days import BINS, STEP, Days, day_of, is_weekend
 
 Floats = NDArray[np.float64]
 
+Known = NDArray[np.bool_]
+
 _DAY = 86400.0
+_NOTHING_USUAL = "the history knows no usual load to compare that day with"
 _SUNDAY = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """``sized``: events (holidays ahead among them), each with its log size at each time of day [288], NaN for a rate.
+    """``sized``: ``events`` events, and then the holidays ahead, each with its log size at each time of day [288], NaN
+    for a rate.
 
     ``usual``: requests/s at each time of day, of weekdays and of weekends [2, 288]. ``calm`` (requests/s) keeps ratios
     of small numbers near 1. ``unknown``: why an event has no size; ``sizeless``: unix s at which each of those ends.
@@ -36,6 +40,7 @@ class Plan:
     unknown: tuple[str, ...]
     made_on: date | None
     sizeless: tuple[float, ...] = ()
+    events: int = 0
 
     def touches(self, begin: float, end: float) -> bool:
         """Whether an event lies in [begin, end] (unix s)."""
@@ -54,19 +59,27 @@ class Plan:
     def log_sizes(self, times: Floats, level: Floats) -> Floats:
         """Log of what all events make of ``level`` (requests/s, broadcast to ``times``) at ``times`` (unix s).
 
-        A rate stands for all events at its time.
+        Factors multiply. A rate stands for all events at its time, and "like that day" for the holiday that it is on.
         """
         local = self.calendar.to_local(times)
         bins = np.minimum((local % _DAY / STEP).astype(np.intp), BINS - 1)
-        total, whole = np.zeros(times.shape), np.zeros(times.shape)
-        for event, size in self.sized:
-            if event.rate is None:
-                total += event.weight(times) * size[bins]
+        total, like, days = np.zeros((3, *times.shape))
+        for k, (event, size) in enumerate(self.sized):
+            if event.rate is not None:
+                continue
+            weight = event.weight(times)
+            if k < self.events:
+                total += weight * size[bins]
+                like = np.maximum(like, weight) if event.like is not None else like
             else:
-                whole = np.maximum(whole, event.weight(times))
-        rates = self.rates(times)
-        to_rate = np.log((rates + self.calm) / (level + self.calm))
-        return np.where(np.isnan(rates), total, whole * np.nan_to_num(to_rate))
+                days += weight * size[bins]
+        total += (1.0 - like) * days
+        sizes = np.full(times.shape, np.nan)
+        for event, _ in self.sized:
+            if event.rate is not None:
+                weight, to_rate = event.weight(times), np.log((event.rate + self.calm) / (level + self.calm))
+                sizes = np.where(weight > 0, np.fmax(sizes, (1 - weight) * total + weight * to_rate), sizes)
+        return np.where(np.isnan(sizes), total, sizes)
 
     def rates(self, times: Floats) -> Floats:
         """The highest rate (requests/s) that is planned at ``times``; NaN where none is."""
@@ -102,9 +115,8 @@ def make_plan(events: Sequence[PlannedEvent], calendar: Calendar, days: Days, no
     """What is usual on ``days``, and how large ``events`` and the holidays from ``now`` (unix s) on are to be."""
     holidays = holidays_of(calendar)
     special = {day for event in events for day in calendar.days(event.begin, event.end)} | holidays.keys()
-    usual = np.array([days.usual(weekend, special) for weekend in (False, True)])
-    mean = 1.0 if np.isnan(usual).all() else float(np.nanmean(usual))
-    usual = np.where(np.isnan(usual), mean, usual)
+    usual, sure = _usual(days, special, holidays, [(event.begin, event.end) for event in events])
+    mean = float(usual.mean())
     calm = 0.02 * mean + 0.5 / STEP
     sized: list[tuple[PlannedEvent, Floats]] = []
     unknown: list[str] = []
@@ -112,9 +124,12 @@ def make_plan(events: Sequence[PlannedEvent], calendar: Calendar, days: Days, no
     for event in events:
         size = np.full(BINS, np.nan if event.factor is None else math.log(event.factor))
         if event.like is not None:
-            size = days.ratio(event.like, usual[int(is_weekend(event.like))], calm)
-            if not days.knows(event.like):
-                unknown.append(f"event {event.name!r}: like {event.like}, of which the history does not know half")
+            kind = int(is_weekend(event.like))
+            size = np.where(sure[kind], days.ratio(event.like, usual[kind], calm), 0.0)
+            lacks = "" if sure[kind].any() else _NOTHING_USUAL
+            lacks = lacks if days.knows(event.like) else f"like {event.like}, of which the history does not know half"
+            if lacks:
+                unknown.append(f"event {event.name!r}: {lacks}")
                 sizeless.append(event.end)
         sized.append((event, size))
     today = None if now is None else calendar.day(now)
@@ -130,9 +145,30 @@ def make_plan(events: Sequence[PlannedEvent], calendar: Calendar, days: Days, no
             sizeless.append(end)
             continue
         # Over what is usual on its own day of the week, which is what the forecaster expects: the other's load comes.
-        size = days.ratio(like, usual[int(is_weekend(day))], calm)
+        kind = int(is_weekend(day))
+        if not sure[kind].any():
+            unknown.append(f"holiday {day}: {_NOTHING_USUAL}")
+            sizeless.append(end)
+            continue
+        size = np.where(sure[kind], days.ratio(like, usual[kind], calm), 0.0)
         sized.append((PlannedEvent(begin, end, like=like, name=f"holiday {day}"), size))
-    return Plan(calendar, tuple(sized), usual, calm, tuple(unknown), today, tuple(sizeless))
+    return Plan(calendar, tuple(sized), usual, calm, tuple(unknown), today, tuple(sizeless), len(events))
+
+
+def _usual(
+    days: Days, special: Collection[date], holidays: Collection[date], spans: Collection[tuple[float, float]]
+) -> tuple[Floats, Known]:
+    """What is usual at each time of day on weekdays and on weekends [2, 288], and where that is known: of days without
+    an event, else of days with one, outside of it. Elsewhere it is the mean; so no event's size is known there."""
+    made = []
+    for weekend in (False, True):
+        usual = days.usual(weekend, special)
+        made.append(np.where(np.isnan(usual), days.usual(weekend, holidays, spans), usual))
+    usual = np.array(made)
+    sure: Known = ~np.isnan(usual)
+    some = usual if sure.any() else days.usual(False, ())
+    mean = 1.0 if np.isnan(some).all() else float(np.nanmean(some))
+    return np.where(sure, usual, mean), sure
 
 
 def _like(day: date, holiday: Holiday, days: Days, working: Sequence[date], special: Collection[date]) -> date | None:

@@ -133,6 +133,20 @@ def test_without_a_trial_it_has_to_prove_itself_first() -> None:
     assert competition.weights == {"level-season": 0.0, "naive": 1.0}
 
 
+def test_the_trial_is_over_what_is_known_of_a_history_that_begins_with_a_gap() -> None:
+    """A topic keeps a day and a half; the window that it was read over is a week."""
+    steps = round(86_400 / STEP) + PERIOD // 2
+    rates = seasonal_load(STEP, steps, PERIOD, 0)
+    gap = Series(START, STEP, np.concatenate([np.full(6 * steps, np.nan), rates]))
+    known = Series(START + 6 * steps * STEP, STEP, rates)
+    found = []
+    for history in (gap, known):
+        competition = Competition([partial(Turns, STEP, STEP * PERIOD)], lead_time=180.0)
+        competition.fit(history)
+        found.append((competition.trusted, competition.why))
+    assert found[0] == found[1]
+
+
 def test_a_history_too_coarse_for_the_lead_time_is_no_trial() -> None:
     """Hours in steps of 10 minutes do not tell who foresees 3 minutes; they do tell who foresees 20."""
     load = Series(START, 600.0, 50.0 + 40.0 * np.sin(np.arange(6 * 144) / 5.0))
