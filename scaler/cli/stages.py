@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from scaler.cli.moment import clock_text
-from scaler.explain.explanation import Explanation, Quantity, Stage, StageName
+from scaler.explain.explanation import Explanation, Quantity, Stage, StageName, figure
 
 WIDE = 160  # columns of a table that goes to a file
 
@@ -48,4 +48,4 @@ def _table_of(stage: Stage) -> str:
 def _value(q: Quantity) -> str:
     if q.value is None:
         return "-"
-    return f"{q.value:.4g}" if isinstance(q.value, float) else str(q.value)
+    return figure(q.value, 4) if isinstance(q.value, float) else str(q.value)

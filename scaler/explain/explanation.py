@@ -27,6 +27,11 @@ class StageName(StrEnum):
     OTHERS = "others"
 
 
+def figure(value: float, digits: int = 3) -> str:
+    """With so many digits, and never as a power of ten: a larger one is whole."""
+    return f"{value:.0f}" if 10.0**digits <= abs(value) < 1e15 else f"{value:.{digits}g}"
+
+
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """One number with its unit; ``value`` None: not known. ``note``: what it assumes, or why there is none."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from scaler.explain.explanation import Quantity
+from scaler.explain.explanation import Quantity, figure
 from scaler.explain.facts import Facts, Offsets, lead_time
 from scaler.plan.service import Service
 
@@ -26,7 +26,7 @@ def hpa(facts: Facts) -> Quantity:
     """An HPA on arrivals, external metric, AverageValue: ceil(rate / target), unchanged within the tolerance."""
     rate, current = facts.decision.numbers.arrival_rate, facts.decision.current
     target = _service_rate(facts)
-    rule = f"arrivals over {target:.3g} requests/s a replica, tolerance 10 %, between min and max"
+    rule = f"arrivals over {figure(target)} requests/s a replica, tolerance 10 %, between min and max"
     if rate is None or current is None:
         return _none(HPA, rule, "the arrival rate" if rate is None else "the current count")
     if current == 0:
@@ -52,7 +52,7 @@ def last_week(facts: Facts) -> Quantity:
     """What arrived a week before the time at which a replica asked for now would serve, over the service rate."""
     target = _service_rate(facts)
     ahead = lead_time(facts.decision, facts.service)
-    rule = f"the rate a week ago, {ahead:.0f} s ahead, over {target:.3g} requests/s a replica"
+    rule = f"the rate a week ago, {ahead:.0f} s ahead, over {figure(target)} requests/s a replica"
     if facts.last_week is None:
         return _none(LAST_WEEK, rule, "that time")
     count = math.ceil(facts.last_week / target - 1e-9)

@@ -34,7 +34,8 @@ REASONS: dict[Reason, tuple[StageName, str]] = {
     ),
     Reason.EVENT_WITHOUT_SIZE: (
         StageName.FORECAST,
-        "The day that a planned event or holiday is to be like is not in the history: usual load is planned for it.",
+        "The day that a planned event or holiday is to be like is not in the history, or no usual load is: it is "
+        "planned as usual load.",
     ),
     Reason.STEADY: (_D, "The count that stands is the right one."),
     Reason.SCALE_IN_UNSAFE: (_S, "With one replica fewer, too many requests would be late over the same paths."),

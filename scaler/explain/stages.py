@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from scaler.explain.explanation import VERSION, Explanation, Quantity, Stage, StageName
+from scaler.explain.explanation import VERSION, Explanation, Quantity, Stage, StageName, figure
 from scaler.explain.facts import Facts, Pool, Source
 from scaler.explain.others import others
 from scaler.explain.reasons import of_stage, said
@@ -96,7 +96,7 @@ def _inputs(facts: Facts) -> Stage:
         if pods.oldest_pending is not None:
             numbers.append(Quantity("longest pending", round(max(now - pods.oldest_pending, 0.0), 3), "s"))
     wrong = [s for s in facts.sources if s.freshness is not Freshness.FRESH]
-    ages = ", ".join(f"{s.name} {_age(s, now):.3g} s old" for s in facts.sources if s not in wrong)
+    ages = ", ".join(f"{s.name} {figure(_age(s, now))} s old" for s in facts.sources if s not in wrong)
     parts = [f"{ages[:1].upper()}{ages[1:]}: fresh."] if ages else []
     parts += [f"{s.name.capitalize()} is {s.freshness}{f' ({s.detail})' if s.detail else ''}." for s in wrong]
     return _stage(facts, StageName.INPUTS, numbers, " ".join(parts) or "Nothing was read.")
@@ -110,13 +110,15 @@ def _load(facts: Facts) -> Stage:
         Quantity("backlog", n.backlog, "messages"),
         Quantity("time lag", n.time_lag, "s", "age of the oldest unconsumed message"),
     )
-    arriving = "How much arrives is not known" if n.arrival_rate is None else f"{n.arrival_rate:.3g} requests/s arrive"
+    arriving = "How much arrives is not known"
+    if n.arrival_rate is not None:
+        arriving = f"{figure(n.arrival_rate)} requests/s arrive"
     if n.backlog is None:
         waiting = "what waits is not known"
     elif n.backlog < 1:
         waiting = "nothing waits"
     else:
-        age = "" if n.time_lag is None else f", the oldest {n.time_lag:.3g} s old"
+        age = "" if n.time_lag is None else f", the oldest {figure(n.time_lag)} s old"
         waiting = f"{n.backlog:.0f} messages wait{age}"
     return _stage(facts, StageName.LOAD, numbers, f"{arriving}; {waiting}.")
 
@@ -125,7 +127,7 @@ def _capacity(facts: Facts) -> Stage:
     n, declared = facts.decision.numbers, facts.service.service_rate
     assignor = None if facts.offsets is None else facts.offsets.assignor
     numbers = [
-        Quantity("service rate", n.service_rate, "requests/s", f"of one replica; declared {declared:.4g}"),
+        Quantity("service rate", n.service_rate, "requests/s", f"of one replica; declared {figure(declared, 4)}"),
         Quantity("planned rate", n.planned_rate, "requests/s", "of it, so that queues stay short"),
         Quantity("ready", n.ready, "replicas"),
         Quantity("pending", n.pending, "replicas", "asked for, not serving"),
@@ -136,11 +138,11 @@ def _capacity(facts: Facts) -> Stage:
     if n.waiting_for_node is not None:
         numbers.append(Quantity("waiting for a node", n.waiting_for_node, "replicas", "of the pending ones"))
     if n.service_rate is None:
-        parts = [f"One replica is taken to serve {declared:.3g} requests/s, as declared"]
+        parts = [f"One replica is taken to serve {figure(declared)} requests/s, as declared"]
     else:
-        parts = [f"One replica serves {n.service_rate:.3g} requests/s (declared {declared:.3g})"]
+        parts = [f"One replica serves {figure(n.service_rate)} requests/s (declared {figure(declared)})"]
         if n.ready is not None:
-            parts.append(f"{n.ready} ready ones {n.ready * n.service_rate:.3g}")
+            parts.append(f"{n.ready} ready ones {figure(n.ready * n.service_rate)}")
     coming = (n.pending or 0) - (n.waiting_for_node or 0)
     if coming > 0:
         parts.append(f"{coming} more {'is' if coming == 1 else 'are'} on the way")
@@ -177,8 +179,8 @@ def _forecast(facts: Facts) -> Stage:
     numbers = [Quantity("forecast at", f.at, "s", f"ahead of now, by {f.model or UNKNOWN}")]
     numbers += [Quantity(f"forecast {share}", value, "requests/s") for share, value in quantiles]
     sentence = (
-        f"In {f.at:.0f} s, {f.model or 'the forecaster'} expects {f.p50:.3g} requests/s, "
-        f"and with 95 % at most {f.p95:.3g}."
+        f"In {f.at:.0f} s, {f.model or 'the forecaster'} expects {figure(f.p50)} requests/s, "
+        f"and with 95 % at most {figure(f.p95)}."
     )
     return _stage(facts, StageName.FORECAST, numbers, sentence)
 
@@ -189,10 +191,10 @@ def _demand(facts: Facts) -> Stage:
     numbers = [Quantity("cheapest", n.forecast_replicas, "replicas", "over the sample paths")]
     if n.forecast is not None:
         for share, value in (("50 %", n.forecast.p50), ("95 %", n.forecast.p95)):
-            note = f"forecast over {rate:.3g} requests/s a replica"
+            note = f"forecast over {figure(rate)} requests/s a replica"
             numbers.append(Quantity(f"for the {share} forecast", math.ceil(value / rate - 1e-9), "replicas", note))
     if n.late_share is not None:
-        numbers.append(Quantity("expected late share", n.late_share, "", f"allowed {1 - facts.service.share:.3g}"))
+        numbers.append(Quantity("expected late share", n.late_share, "", f"allowed {figure(1 - facts.service.share)}"))
     wanted = n.forecast_replicas
     sentence = "Nothing was planned ahead." if wanted is None else f"Planning ahead asks for {_replicas(wanted)}."
     if n.pool_replicas is not None:

@@ -27,7 +27,7 @@ class Reason(StrEnum):
     FORECAST_DEMOTED = "ForecastDemoted"
     """What came has shown the models to be worse than the newest level, or wrong: the plan goes without them."""
     EVENT_WITHOUT_SIZE = "EventWithoutSize"
-    """The day that a planned event or holiday is to be like is not in the history: it is planned as usual load."""
+    """The day that an event or holiday is to be like, or usual load, is not in the history: it is planned as usual."""
 
     # What held the number where it was.
     SCALE_IN_UNSAFE = "ScaleInUnsafe"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from scaler.explain.explanation import Explanation, StageName
+from scaler.explain.explanation import Explanation, StageName, figure
 from scaler.explain.facts import pool_of
 from scaler.explain.stages import explain
 from scaler.plan.decision import Numbers, PoolDecision
@@ -105,6 +105,22 @@ def test_an_input_that_is_not_fresh_is_named_with_what_to_do() -> None:
     assert "end offsets" not in numbers(seen, StageName.INPUTS)
     codes = [one.code for one in seen.stage(StageName.INPUTS).reasons]
     assert codes == [Reason.INPUT_ERROR, Reason.BROKER_UNREACHABLE]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.0, "0"),
+        (0.01234, "0.0123"),
+        (99.96, "100"),
+        (999.4, "999"),
+        (1000.0, "1000"),
+        (2088.4, "2088"),
+        (-5e6, "-5000000"),
+    ],
+)
+def test_a_figure_is_never_a_power_of_ten(value: float, said: str) -> None:
+    assert figure(value) == said
 
 
 def test_the_load(full: Explanation) -> None:
