@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +108,8 @@ class NodePlanner:
     def step(self, now: float, observed: PoolObservation, needs: Sequence[ServiceNeed]) -> PoolPlan:
         """One tick at unix time ``now``; ``needs`` of all services on the pool. Never raises for what a source does."""
         self._leads.learn_nodes(now, observed.lead_times)
+        serving = sum([need.gpus * min(need.ready, need.current) for need in needs])  # as they are, not as planned
+        needs = [_filling(need, self.pool.size) for need in needs]
         state = observed.state.value
         if not observed.state.fresh or state is None:
             # Rule 1: nothing is known of the nodes, so nothing is given up.
@@ -132,14 +134,13 @@ class NodePlanner:
         missing = self._missing(now, state)
         if missing:  # no service gets what does not come
             shares = Shares(shares.claims, self._late(tick, np.zeros_like(capacity[1])))
-        serving = sum([n.gpus * min(n.ready, n.current) for n in needs])
         if serving > state.ready * self.pool.size:
             # Rule 1: pods serve on nodes that are not told of, or not as Ready. None of them is given up for it.
             counts = tuple([max(count, n.current) for count, n in zip(counts, needs, strict=True)])
             division = self._undivided(needs)
             reasons = (*reasons, Reason.NODES_UNSEEN)
         else:
-            division = self._division(now, tick, place, shares, missing, serving)
+            division = self._division(now, tick, place, shares, missing)
         fits = division is None or division.fits([max(min(n.asked, n.most), n.least) for n in needs])
         none_comes = division is not None and division.total <= state.ready * tick.size
         if division is not None and not fits and (none_comes or state.ready >= tick.most):
@@ -165,16 +166,14 @@ class NodePlanner:
         lasts = self.settings.overdue * self._leads.node_surely
         return sum([now - max(since, self._came) > lasts for since in state.pending_since])
 
-    def _division(
-        self, now: float, tick: _Tick, place: Sequence[int], made: Shares, missing: int, serving: int
-    ) -> Division | None:
+    def _division(self, now: float, tick: _Tick, place: Sequence[int], made: Shares, missing: int) -> Division | None:
         """In the order of ``place``, from the shares that the pool's own plan goes by; None where it has no most.
-        ``missing`` nodes do not come, and so would none that were ordered now. ``serving`` GPUs there are for sure."""
+        ``missing`` nodes do not come, and so would none that were ordered now. What serves there is room for."""
         if self.pool.max_nodes is None:
             return None
         paid = tick.state.ready + len(tick.state.pending_since)
         total = (paid - missing if missing else max(self.pool.max_nodes, paid)) * tick.size
-        total = max(total, serving)
+        total = max(total, sum([need.gpus * min(need.ready, need.current) for need in tick.needs]))
         return self._full.division(
             now,
             [tick.needs[i] for i in place],
@@ -407,6 +406,13 @@ class NodePlanner:
         work = kernel.mean_work(tick.needed.until(steps), steps).sum(axis=1) * tick.ahead.dt
         tolerated: Floats = shares * work * tick.per_service[:, kernel.PRICE]
         return tolerated
+
+
+def _filling(need: ServiceNeed, size: int) -> ServiceNeed:
+    """With the GPUs of its pods' parts of a node that they fill: of five of eight nobody else has the other three."""
+    pods = size // need.gpus
+    filled = need.gpus if pods == 0 or size % pods else size // pods
+    return need if filled == need.gpus else replace(need, gpus=filled)
 
 
 def _usable(size: int, gpus: Sequence[int]) -> int:

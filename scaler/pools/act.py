@@ -26,7 +26,7 @@ from scaler.kube import Json, KubeClient, failure
 from scaler.observe.pods import DELETION_COST, MARKED
 from scaler.plan.reasons import Reason
 from scaler.pools.endings import pool_ref, put_back
-from scaler.pools.limits import Bounded, enforced
+from scaler.pools.limits import Bounded, enforced, most_nodes
 from scaler.pools.row import PoolSeen
 from scaler.pools.sweep import Sweep
 from scaler.pools.vacate import Mark, Tenant, marks
@@ -136,8 +136,10 @@ class PoolActor:
             if nodes < floor and pool.spec.provider.name not in SPARE:
                 nodes, held = self._empty(pool, floor, nodes, seen)
             number, own = written(pool, nodes, seen.busy), self._counts.least(pool)
+            if seen.shut:  # they are replaced, as far as the pool may grow
+                number = max(min(number + seen.shut, most_nodes(pool).nodes), min(number, seen.number))
             if number < own:  # of the provider's object, from before it was raised here
-                number, nodes = own, kept(pool, own, seen.busy)
+                number, nodes = own, kept(pool, own, seen.busy) - seen.shut
                 held = f"{own} was there before it was raised: it is not lowered below"
             self._write(pool, seen.number, number, own)  # also where it is the same: a mark's life is renewed
         except TargetError as error:
@@ -200,8 +202,9 @@ class PoolActor:
         held = ""
         # Whoever lowers it has to find the same nodes empty: for Karpenter, ended and static pods fill one, too.
         strict = pool.spec.provider.karpenter is not None
-        if strict and seen.there > floor:  # one that was given up before would be counted once more
-            return floor, f"{seen.there} nodes are there: what is above {floor} is still to go, or not of this NodePool"
+        if strict and seen.there - seen.shut > floor:  # one that was given up before would be counted once more
+            least = floor + seen.shut
+            return floor, f"{seen.there} nodes are there: what is above {least} is still to go, or not of this NodePool"
         for node in seen.empty[: max(floor - nodes, 0) + MOST_LOWERED]:
             if len(going) >= min(floor - nodes, MOST_LOWERED):
                 break

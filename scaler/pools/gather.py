@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from typing import Protocol
 
-from scaler.act.nodepools.ports import NodePools, kept
+from scaler.act.nodepools.ports import SPARE, NodePools, kept
 from scaler.api.gpu_node_pool import GpuNodePool
 from scaler.errors import where
 from scaler.observe.node_ways import NodeWays
@@ -121,14 +121,16 @@ class PoolGatherer:
         up = [n for n in nodes if n.ready is not None and (n.gpus >= pool.spec.node.gpus or n.name in held)]
         used = [node for node in up if blind or node.name in held]
         empty = [node for node in up if node not in used and not node.closed]
+        # Cordoned ones without a pod are in the number of a provider that counts all nodes, and no use to anybody.
+        shut = 0 if pool.spec.provider.name in SPARE else sum(n.closed and n not in used for n in nodes)
         floor = kept(pool, count.value, len(used))
         ready, ways = frozenset(node.uid for node in up), self._ways[pool.uid]
         leads = ways.step(now, nodes, ready, floor) if worst.fresh else ()
-        pending = ways.pending(nodes, ready)
-        state = PoolState(len(used) + len(empty), pending, len(empty), floor)
+        pending = ways.pending([node for node in nodes if node in used or not node.closed], ready)
+        state = PoolState(len(used) + len(empty), pending, len(empty), max(floor - shut, 0))
         reading = Reading(state, min(found.time, count.time), worst.freshness, worst.reason, worst.detail)
         number = count.value if count.fresh else None
-        return PoolSeen(PoolObservation(pool.uid, reading, leads), number, len(used), tuple(empty), len(nodes))
+        return PoolSeen(PoolObservation(pool.uid, reading, leads), number, len(used), tuple(empty), len(nodes), shut)
 
 
 def _selector(pool: GpuNodePool) -> str:

@@ -216,6 +216,18 @@ def test_what_no_pod_fills_of_a_node_is_not_counted() -> None:
     assert (plan.ordered, plan.replicas) == (2, (8,))
 
 
+@pytest.mark.parametrize(("one", "pods", "nodes"), [(5, 4, 10), (3, 4, 8), (6, 4, 10), (1, 8, 7), (4, 4, 8)])
+def test_pods_of_two_sizes_stand_on_nodes_of_their_own_and_each_fills_its_part(one: int, pods: int, nodes: int) -> None:
+    """Beside six of 8 GPUs, on just the nodes that the pool may have: nobody has to give up one that stands."""
+    small = need(steady(float(pods)), pods, uid="a", gpus=one, most=pods, floor=pods, asked=pods)
+    large = need(steady(6.0), 6, uid="b", gpus=SIZE, most=6, floor=6, asked=6)
+    pool = PoolSpec("gpus", SIZE, NODE, idle=600.0, max_nodes=nodes, enforced=True)
+    plan = decide(nodes, small, large, pool=pool)
+    assert plan.replicas == (pods, 6)
+    assert Reason.POOL_FULL not in plan.reasons
+    assert plan.kept == nodes
+
+
 def test_the_horizon_holds_both_lead_times_and_an_empty_nodes_time() -> None:
     planner = NodePlanner(POOL, TICK)
     planner.step(1_000_000.0, seen(2), [need(steady(14.0), 16)])

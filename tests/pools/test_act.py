@@ -109,6 +109,22 @@ def test_up_at_once_and_down_by_the_empty() -> None:
     assert api.guarded == [], "a static count stays as it is"
 
 
+@pytest.mark.parametrize(
+    ("wanted", "written"),
+    [(4, 5), (5, 6), (12, 12), (3, 5)],  # the number as read is 5: four that serve, and one that is cordoned
+)
+def test_a_cordoned_node_is_replaced_as_far_as_the_pool_may_grow(wanted: int, written: int) -> None:
+    api, asked = Api(), order(wanted)
+    PoolActor(api, api, api).apply(replace(asked, seen=replace(asked.seen, number=5, shut=1, there=5)))
+    assert api.written == [(5, written)]
+
+
+def test_a_pool_is_lowered_by_its_empty_nodes_beside_a_cordoned_one() -> None:
+    api, asked = Api(), order(2, empty=("a", "b"))
+    PoolActor(api, api, api).apply(replace(asked, seen=replace(asked.seen, number=5, shut=1, there=5)))
+    assert api.written == [(5, 3)]
+
+
 def test_a_node_that_holds_anybodys_pod_is_not_given_up() -> None:
     api = Api("a")
     assert PoolActor(api, api, api).apply(order(2, empty=("a", "b"))) == Outcome(Reason.APPLIED, "4 -> 3 nodes")

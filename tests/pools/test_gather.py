@@ -108,9 +108,27 @@ def test_what_counts_as_ready_empty_and_on_its_way(threads: ThreadPoolExecutor) 
     seen = look(Sources(7, nodes, pod("p", "a"), finished, draining), threads)
     state = seen.observation.state
     assert (state.freshness, state.time) == (Freshness.FRESH, 99.0)
-    assert state.value == PoolState(ready=3, pending_since=(0.0, 90.0, 100.0), empty=1, floor=7)
+    assert state.value == PoolState(ready=3, pending_since=(0.0, 90.0, 100.0), empty=1, floor=6), "of seven one is shut"
     assert [one.name for one in seen.empty] == ["b"]
-    assert (seen.number, seen.busy, seen.there) == (7, 2, 6)
+    assert (seen.number, seen.busy, seen.there, seen.shut) == (7, 2, 6, 1)
+
+
+def test_a_node_whose_gpus_are_away_is_in_use_while_pods_of_ours_are_on_it(threads: ThreadPoolExecutor) -> None:
+    seen = look(
+        Sources(3, (node("a", gpus=0), node("b", gpus=7), node("c", gpus=0)), pod("p", "a"), pod("q", "b")), threads
+    )
+    assert seen.observation.state.value == PoolState(ready=2, pending_since=(0.0,), empty=0, floor=3)
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_cordoned_node_without_a_pod_is_no_node_and_not_on_its_way(threads: ThreadPoolExecutor, ready: bool) -> None:
+    shut = node("b", closed=True) if ready else node("b", closed=True, ready=None)
+    seen = look(Sources(2, (node("a"), shut), pod("p", "a")), threads)
+    assert seen.observation.state.value == PoolState(ready=1, pending_since=(), empty=0, floor=1)
+    assert (seen.number, seen.shut) == (2, 1)
+    made = pool(provider={"capacityBuffer": {"namespace": "gpu", "name": "warm"}})
+    seen = look(Sources(0, (node("a"), shut), pod("p", "a")), threads, made)
+    assert (seen.observation.state.value, seen.shut) == (PoolState(1, (), 0, 1), 0), "a buffer counts spare nodes"
 
 
 def test_where_pods_are_not_known_no_node_is_empty(threads: ThreadPoolExecutor) -> None:
