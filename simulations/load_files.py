@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +13,7 @@ from simulations.load_text import first_mark, open_text
 from simulations.prometheus_load import read_answer
 from simulations.recipe_text import read_recipe
 from simulations.request_log import read_request_log
-from simulations.traces import HEADER, find_trace, read_trace
+from simulations.traces import HEADER, find_trace, is_trace_name, read_trace
 
 # Beside a time they hold what came in a step, not one request.
 _COUNTS = frozenset({"value", "count", "counts", "requests", "rate", "rps", "qps"})
@@ -68,10 +69,10 @@ def form_of(path: Path) -> Form:
     if mark == "{":
         # An answer is one object; a log has one in each line.
         return Form.PROMETHEUS if _is_answer(line) else Form.REQUESTS
-    if line == ",".join(HEADER):
+    fields = next(csv.reader([line]), [])  # quoted or not
+    if fields == HEADER or is_trace_name(path):
         return Form.TRACE
-    names = {name.strip().lower() for name in line.split(",")}
-    if names & _COUNTS:
+    if {name.strip().lower() for name in fields} & _COUNTS:
         raise BadSeries(
             f"{path}:1: found {line[:60]!r}, which looks like counts of steps; such a file is named NAME__STEPs.csv, "
             f"and its header is {','.join(HEADER)}; or say with --form requests that each row is one"

@@ -42,6 +42,11 @@ def traces_folder() -> Path:
     return Path(given) if given else _CHECKOUT.parent / "shared" / "traces"
 
 
+def is_trace_name(path: Path) -> bool:
+    """Whether the file is named as traces are: NAME__STEPs.csv, or with .gz."""
+    return _NAME.fullmatch(path.name) is not None
+
+
 def find_trace(name: str) -> Path:
     """The file of a trace given by path or by name. Raises BadSeries, listing what is there."""
     if Path(name).is_file():
@@ -80,7 +85,11 @@ def _read_rows(path: Path, step: int, file: TextIO) -> tuple[float, NDArray[np.f
     header = next(reader, None)
     if header != HEADER:
         check_separator(header or [], path)
-        raise BadSeries(f"{path}:1: the header is {','.join(header or []) or 'missing'!s}; it must be t_s,value")
+        found = ",".join(header or []) or "missing"
+        raise BadSeries(
+            f"{path}:1: the header is {found}; of a file that is named NAME__STEPs.csv it must be t_s,value, unless "
+            "--form requests says that each row is one request"
+        )
     column: list[float] = []
     distances: Counter[int] = Counter()  # of rows to the row before, in steps
     first_wide = ""

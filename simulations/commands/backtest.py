@@ -152,6 +152,7 @@ def backtest(
         if np.isnan(series.rates[plan.first :]).all():
             raise BadSetting(f"load: nothing is known of its last {score:g} s, which are scored; give another --score")
         _say_horizons(horizons, series.step)
+        _say_unused(resource)
         with contextlib.closing(Worker(fit_limit)) as guard:
             about = _about(series, plan, resource, season, lead_time, guard)
             names = _with_season(names, about.season)
@@ -168,6 +169,19 @@ def backtest(
             draw_backtest(made, plan, series, new)
         _show(table, made, series, plan, output)
         click.echo(f"picture: {picture}", err=True)
+
+
+def _say_unused(resource: PredictiveScaler | None) -> None:
+    if resource is None:
+        return
+    forecast = resource.spec.forecast
+    said = {
+        "forecast.timeZone": forecast.time_zone != "UTC",
+        "forecast.holidays": bool(forecast.holidays),
+        "plannedEvents": bool(resource.spec.planned_events),
+    }
+    if unused := [name for name, stated in said.items() if stated]:
+        click.echo(f"models are tried as they learn, without the resource's {', '.join(unused)}", err=True)
 
 
 def _only(given: bool, options: dict[str, Any], source: str, found: str) -> None:

@@ -25,6 +25,7 @@ ANSWER = {
     ("name", "text", "form"),
     [
         ("load__60s.csv", "t_s,value\n0,60\n", Form.TRACE),
+        ("quoted__60s.csv", '"t_s","value"\n0,60\n', Form.TRACE),
         ("requests.csv", "id,time\n1,5\n", Form.REQUESTS),
         ("requests.log", '{"time": 5}\n', Form.REQUESTS),
         ("requests.jsonl", '{"time": 5}\n{"time": 6}\n', Form.REQUESTS),
@@ -57,6 +58,11 @@ def test_the_form_is_found(tmp_path: Path, name: str, text: str, form: Form) -> 
         ("a.csv", b"PAR1....", ":1: the file is Parquet"),
         ("a.csv", "time\n1\n".encode("utf-16"), ":1: the file is UTF-16 text"),
         ("a.csv", b"time\n\xff\xff\n", ": cannot be read"),
+        (
+            "a__60s.csv",
+            b"0,591\n60,607\n",
+            ":1: the header is 0,591; of a file that is named NAME__STEPs.csv it must be",
+        ),
         ("a.dat", b"hello\n", ":1: found 'hello'; it does not say what the file holds"),
         ("a.csv", b"timestamp,count\n1,5\n", ":1: found 'timestamp,count', which looks like counts of steps"),
         ("a.csv", b"time,requests,errors\n1,5,0\n", ":1: found 'time,requests,errors', which looks like counts of"),

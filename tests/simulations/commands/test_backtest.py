@@ -168,6 +168,18 @@ def test_where_nothing_can_be_scored_it_is_an_error(
     assert not (tmp_path / "backtest.png").exists()
 
 
+def test_what_a_resource_plans_and_no_model_is_told_is_named(
+    call: Call, resource: Path, day: Path, tmp_path: Path
+) -> None:
+    words = (day, *SHORT, "--model", "naive", "--out", tmp_path, "--config", resource)
+    assert "without the resource's" not in call(backtest, *words).stderr
+    text = resource.read_text()
+    zone = "season: 1h, timeZone: Asia/Tokyo, holidays: [{date: 2026-05-01}]"
+    resource.write_text(text.replace("season: 1h", zone))
+    said = "models are tried as they learn, without the resource's forecast.timeZone, forecast.holidays\n"
+    assert said in call(backtest, *words).stderr
+
+
 def test_prometheus_and_the_resource_s_season_and_lead_time(call: Call, resource: Path, tmp_path: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Rates) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
