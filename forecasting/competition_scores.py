@@ -345,10 +345,10 @@ def said_of(standing: Standing, failure: str) -> str:
         return f"failed, {failure}"
     if standing.strays.lost and standing.state is not State.DEMOTED:
         return "too often what comes is what it says is hardly possible"
-    ratio = standing.long.ratio
+    ratio, hours, state = standing.long.ratio, standing.scored / 3600, standing.state.lower()
+    if standing.state is State.DEMOTED:  # as it is not to come back before it has been better for a while
+        since = "" if math.isnan(ratio) else f", {ratio:.2f} +- {standing.long.error:.2f} of its pinball loss lately"
+        return f"{state} {hours:.1f} h ago{since}"
     if math.isnan(ratio):
-        return f"{standing.state.lower()}, not scored yet"
-    return (
-        f"{standing.state.lower()}, {ratio:.2f} +- {standing.long.error:.2f} of its pinball loss over "
-        f"{standing.scored / 3600:.1f} h"
-    )
+        return f"{state}, not scored yet"
+    return f"{state}, {ratio:.2f} +- {standing.long.error:.2f} of its pinball loss over {hours:.1f} h"
