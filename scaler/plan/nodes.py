@@ -59,6 +59,7 @@ class _Tick:
     gpus: int  # that the most pods of all services take
     most: int  # nodes
     size: int  # GPUs of a node that pods can fill
+    shut: bool  # pods wait though GPUs may look free, as on a cordoned node, or too few on each
 
     @property
     def paid(self) -> int:
@@ -220,8 +221,24 @@ class NodePlanner:
             most = min(most, self.pool.max_nodes)
         booting = self._booting(now, state, placed, most, size)
         needed, per_service = Needed(needs, inverses, ahead, self.settings), np.array(rows, np.float64)
+        # One that waits for longer than a node takes waits for something else.
+        lately = now - self._leads.node_surely
+        shut = any(since >= lately for need in needs for since in need.unscheduled_since)
         return _Tick(
-            state, needs, ahead, placed, standing, booting, needed, inverses, per_service, bounds, gpus, most, size
+            state,
+            needs,
+            ahead,
+            placed,
+            standing,
+            booting,
+            needed,
+            inverses,
+            per_service,
+            bounds,
+            gpus,
+            most,
+            size,
+            shut,
         )
 
     def _booting(self, now: float, state: PoolState, placed: Placed, most: int, size: int) -> Floats:
@@ -304,7 +321,7 @@ class NodePlanner:
             serving += need.gpus * min(need.ready, need.current)
             starting += need.gpus * len(ages)
             pods += [(need.gpus, age) for age in ages.tolist()]
-        free = 0 if tick.placed.shut else max(tick.state.ready * tick.size - serving - starting, 0)
+        free = 0 if tick.shut else max(tick.state.ready * tick.size - serving - starting, 0)
         base = np.empty((2, tick.ahead.node))
         kernel.standing_capacity(
             tick.ahead.dt,

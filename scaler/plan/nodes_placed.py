@@ -19,13 +19,11 @@ _NONE: Floats = np.empty(0)
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
     """``ages`` (s since they have a node, the oldest first) of each service's pods that start on a node; ``waiting``:
-    GPUs of pods without a node, and the unix time of their creation, the oldest first. ``shut``: pods wait though GPUs
-    look free, as on a cordoned node, or too few on each.
+    GPUs of pods without a node, and the unix time of their creation, the oldest first.
     """
 
     ages: tuple[Floats, ...]
     waiting: tuple[tuple[float, int], ...]
-    shut: bool = False
 
 
 class Placement:
@@ -48,7 +46,6 @@ class Placement:
         fits: list[dict[float, int]] = [{} for _ in needs]
         waiting, waited = [], set()
         seen = [Counter(need.unscheduled_since) for need in needs]
-        shut = any(seen)
         for since, s in pending:
             if seen[s][since] > 0:
                 seen[s][since] -= 1
@@ -74,7 +71,7 @@ class Placement:
             made.append(np.array([max(now - time, 0.0) for time in times], np.float64))
         self._before = now
         self._waited = waited
-        return Placed(tuple(made), tuple(waiting), shut)
+        return Placed(tuple(made), tuple(waiting))
 
 
 def pending_since(need: ServiceNeed, now: float) -> list[float]:
