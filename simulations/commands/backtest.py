@@ -36,6 +36,7 @@ from simulations.errors import BadSetting, SimulationError
 from simulations.whole_file import make_ready, whole
 
 DAY = 86400.0
+LIVE_STEP = 15.0  # s, of a resource that states no forecast.step
 HORIZONS = (60.0, 300.0, 600.0, 1800.0)
 ALL = "all"
 SEASONAL = "seasonal-naive"
@@ -70,7 +71,11 @@ SEASONAL = "seasonal-naive"
 @click.option("--history", type=DURATION, default="7d", show_default=True, help="Of what is before, fits see so much.")
 @click.option("--refit", type=DURATION, default="24h", show_default=True, help="Time between fits.")
 @click.option("--every", type=DURATION, help="Time between origins.  [default: about 7m; a step above 1m: each]")
-@click.option("--step", type=DURATION, help="Resample the load to this step.  [default: as it is, but 1s or more]")
+@click.option(
+    "--step",
+    type=DURATION,
+    help="Resample the load to this step.  [default: as it is, but 15s or the resource's forecast.step, or more]",
+)
 @click.option("--season", type=DURATION, help="Period of the load.  [default: the resource's, else a day]")
 @click.option(
     "--lead-time",
@@ -138,7 +143,7 @@ def backtest(
         picture = out / "backtest.png"
         make_ready(picture)
         series = _series(file, form, column, silence, resource, from_kafka, prometheus, query, score + history, seed)
-        series = _stepped(series, step)
+        series = _stepped(series, step, LIVE_STEP if resource is None else float(resource.spec.forecast.step))
         plan = plan_of(
             series,
             horizons=horizons or [h for h in HORIZONS if h >= series.step] or [series.step],
@@ -246,9 +251,9 @@ def _with_season(names: Sequence[str], season: float | None) -> list[str]:
     return left
 
 
-def _stepped(series: Series, step: float | None) -> Series:
-    if step is None:
-        return series if series.step >= 1 else resample(series, 1.0)
+def _stepped(series: Series, step: float | None, live: float) -> Series:
+    if step is None:  # as forecasters see it live: at finer steps those that count in them do worse than they would
+        return series if series.step >= live else resample(series, live)
     if step < series.step:
         raise BadSetting(f"--step: found {step:g} s; allowed: at least the load's own, {series.step:g} s")
     return resample(series, step)

@@ -168,6 +168,33 @@ def test_where_nothing_can_be_scored_it_is_an_error(
     assert not (tmp_path / "backtest.png").exists()
 
 
+def test_a_log_of_requests_is_tried_in_the_steps_in_which_it_is_foreseen(
+    call: Call, resource: Path, tmp_path: Path
+) -> None:
+    times = np.sort(np.random.default_rng(0).uniform(0, 4 * 3600, 20_000))
+    log = tmp_path / "requests.csv"
+    log.write_text("time\n" + "\n".join(f"{t:.3f}" for t in times.tolist()) + "\n")
+    words = (
+        log,
+        "--score",
+        "1h",
+        "--history",
+        "3h",
+        "--model",
+        "naive",
+        "--horizon",
+        "5m",
+        "--out",
+        tmp_path,
+        "-o",
+        "json",
+    )
+    assert document(call(backtest, *words))["step"] == 15
+    resource.write_text(resource.read_text().replace("season: 1h", "season: 1h, step: 30s"))
+    assert document(call(backtest, *words, "--config", resource))["step"] == 30
+    assert document(call(backtest, *words, "--step", "5s"))["step"] == 5
+
+
 def test_what_a_resource_plans_and_no_model_is_told_is_named(
     call: Call, resource: Path, day: Path, tmp_path: Path
 ) -> None:
