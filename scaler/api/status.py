@@ -71,6 +71,8 @@ class Because(StrEnum):
     """An annotation asks for something that is not understood; more is held meanwhile, never less."""
     NO_SCALER = "NoScaler"
     """No PredictiveScaler names the pool: nothing is decided for it."""
+    GPUS_MISSING = "GpusMissing"
+    """Nodes of the pool are Ready, and have not stated the GPUs that `node.gpus` says for a lead time: none is used."""
     NOT_RELEASED = "NotReleased"
     """The pool is being deleted, and what it raised is not put back yet."""
     NOT_PAUSED = "NotPaused"

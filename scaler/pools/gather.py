@@ -127,10 +127,14 @@ class PoolGatherer:
         ready, ways = frozenset(node.uid for node in up), self._ways[pool.uid]
         leads = ways.step(now, nodes, ready, floor) if worst.fresh else ()
         pending = ways.pending([node for node in nodes if node in used or not node.closed], ready)
+        late = now - float(pool.spec.node.lead_time)
+        lacking = [n for n in nodes if n.ready is not None and n.ready < late and n not in up and not n.closed]
         state = PoolState(len(used) + len(empty), pending, len(empty), max(floor - shut, 0))
         reading = Reading(state, min(found.time, count.time), worst.freshness, worst.reason, worst.detail)
         number = count.value if count.fresh else None
-        return PoolSeen(PoolObservation(pool.uid, reading, leads), number, len(used), tuple(empty), len(nodes), shut)
+        return PoolSeen(
+            PoolObservation(pool.uid, reading, leads), number, len(used), tuple(empty), len(nodes), tuple(lacking), shut
+        )
 
 
 def _selector(pool: GpuNodePool) -> str:

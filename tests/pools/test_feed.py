@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from scaler.act.finalizer import FINALIZER
 from scaler.api.gpu_node_pool import Provider
 from scaler.errors import ContestedTarget, Unreachable
 from scaler.kube import KubeClient
+from scaler.observe.nodes import Node
 from scaler.observe.ports import TargetRef
 from scaler.observe.watch import Timings
 from scaler.plan.decision import Policy
@@ -156,6 +158,36 @@ def test_a_contested_pool_is_not_ready_and_counted(
     assert (ready["status"], ready["reason"]) == ("False", "ContestedTarget")
     assert "'flux'" in ready["message"]
     assert w.bench.value("lagcast_pool_writes_total", outcome="ContestedTarget") == 2
+
+
+def test_nodes_that_do_not_state_their_gpus_are_named(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its resource has another name than those that are counted."""
+    w = world(item(pool(), "uid-h100"))
+    usual, target = w.bench.cluster.nodes, w.bench.target("chat")
+
+    def nodes() -> tuple[Node, ...]:
+        used = {pod.node for pod in w.bench.cluster.pods_of(target)}
+        return tuple(node if node.name in used else replace(node, gpus=0) for node in usual())
+
+    monkeypatch.setattr(w.bench.cluster, "nodes", nodes)
+    ready = w.told("Ready")
+    while ready["reason"] == "Deciding":
+        ready = w.told("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "GpusMissing")
+    assert "gpu-000 states 0 GPUs in resources whose name ends in /gpu, and spec.node.gpus says 8" in ready["message"]
+
+
+def test_nodes_without_the_labels_are_told_of_while_pods_serve_on_them(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w = world(item(pool(), "uid-h100"))
+    usual = w.bench.cluster.nodes
+    monkeypatch.setattr(w.bench.cluster, "nodes", lambda: usual() if w.bench.clock.now() < 1_000_060 else ())
+    ready = w.told("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "NodesUnseen")
+    assert "their nodes are not Ready, or lack pool=h100; no pod is given up for it" in ready["message"]
 
 
 def test_what_is_kept_up_by_its_users_own_number_is_said(
