@@ -136,8 +136,9 @@ class PoolActor:
             if nodes < floor and pool.spec.provider.name not in SPARE:
                 nodes, held = self._empty(pool, floor, nodes, seen)
             number, own = written(pool, nodes, seen.busy), self._counts.least(pool)
-            if seen.shut:  # they are replaced, as far as the pool may grow
-                number = max(min(number + seen.shut, most_nodes(pool).nodes), min(number, seen.number))
+            number += seen.shut  # they are replaced, as far as the pool may grow
+            if seen.shut and number > seen.number:
+                number = max(min(number, most_nodes(pool).nodes), seen.number)
             if number < own:  # of the provider's object, from before it was raised here
                 number, nodes = own, kept(pool, own, seen.busy) - seen.shut
                 held = f"{own} was there before it was raised: it is not lowered below"

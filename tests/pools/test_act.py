@@ -119,6 +119,12 @@ def test_a_cordoned_node_is_replaced_as_far_as_the_pool_may_grow(wanted: int, wr
     assert api.written == [(5, written)]
 
 
+def test_a_number_above_the_most_that_counts_a_cordoned_node_stands() -> None:
+    api, asked = Api(), order(None, floor=12)
+    PoolActor(api, api, api).apply(replace(asked, seen=replace(asked.seen, number=13, shut=1, there=13)))
+    assert api.written == [(13, 13)]
+
+
 def test_a_pool_is_lowered_by_its_empty_nodes_beside_a_cordoned_one() -> None:
     api, asked = Api(), order(2, empty=("a", "b"))
     PoolActor(api, api, api).apply(replace(asked, seen=replace(asked.seen, number=5, shut=1, there=5)))
