@@ -70,7 +70,8 @@ class Plan:
             weight = event.weight(times)
             if k < self.events:
                 total += weight * size[bins]
-                like = np.maximum(like, weight) if event.like is not None else like
+                if event.like is not None:  # where it has a size
+                    like = np.maximum(like, weight * (size[bins] != 0.0))
             else:
                 days += weight * size[bins]
         total += (1.0 - like) * days

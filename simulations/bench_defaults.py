@@ -172,7 +172,7 @@ def defaults_tables(found: Found, on: Sequence[Cell]) -> tuple[Table, ...]:
             every.append((scenario, one.name, number(cost(found, one, here), ".3f"), _attained(found, one, here),
                           percent(low)))  # fmt: skip
     about = (
-        "CHOSEN: of the candidates below, the cheapest on all other traces that attains {LEAST_MEAN:.0%} there in "
+        f"CHOSEN: of the candidates below, the cheapest on all other traces that attains {LEAST_MEAN:.0%} there in "
         f"the mean and {LEAST:.0%} in each. COST: its GPU-hours over those of the defaults, on the trace left out; "
         "above 1, the choice would have cost more there than the defaults do."
     )

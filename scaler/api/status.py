@@ -158,10 +158,13 @@ class PoolStatus(Model):
         default=None, description="The version of the spec (`metadata.generation`) that was decided on."
     )
     current_nodes: _Count | None = Field(
-        default=None, description="Nodes that the pool keeps by its provider's count, as it was read."
+        default=None,
+        description="Nodes that the pool keeps by its provider's count, less cordoned ones that nothing holds.",
     )
     desired_nodes: _Count | None = Field(default=None, description="Nodes that were decided to be kept.")
-    ready_nodes: _Count | None = Field(default=None, description="Nodes that are Ready with all their GPUs.")
+    ready_nodes: _Count | None = Field(
+        default=None, description="Nodes that are Ready, with all their GPUs or pods of the pool."
+    )
     pending_nodes: _Count | None = Field(default=None, description="Nodes that were asked for and are not Ready.")
     empty_nodes: _Count | None = Field(
         default=None, description="Of the Ready nodes, those without a pod of a scaled target."

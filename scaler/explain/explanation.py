@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 
 from scaler.plan.reasons import Reason
@@ -28,8 +29,10 @@ class StageName(StrEnum):
 
 
 def figure(value: float, digits: int = 3) -> str:
-    """With so many digits, and never as a power of ten: a larger one is whole."""
-    return f"{value:.0f}" if 10.0**digits <= abs(value) < 1e15 else f"{value:.{digits}g}"
+    """With so many digits, and not as a power of ten: a larger one is whole."""
+    if not 1e-12 < abs(value) < 1e15:
+        return f"{value:.{digits}g}"
+    return f"{Decimal(f'{value:.0f}' if abs(value) >= 10.0**digits - 0.5 else f'{value:.{digits}g}'):f}"
 
 
 @dataclass(frozen=True, slots=True)

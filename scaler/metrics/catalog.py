@@ -70,8 +70,16 @@ def _pool(name: str, kind: Kind, text: str, *labels: str) -> Metric:
 
 POOL_METRICS: tuple[Metric, ...] = (
     _pool("pool_desired_nodes", _G, "Nodes that were decided to be kept, within the pool's limits"),
-    _pool("pool_current_nodes", _G, "Nodes that the pool keeps by its provider's count, as it was read"),
-    _pool("pool_ready_nodes", _G, "Nodes that are Ready with all their GPUs, and take pods or hold some"),
+    _pool(
+        "pool_current_nodes",
+        _G,
+        "Nodes that the pool keeps by its provider's count, less cordoned ones that nothing holds",
+    ),
+    _pool(
+        "pool_ready_nodes",
+        _G,
+        "Nodes that are Ready, with all their GPUs or pods of the pool, and take pods or hold some",
+    ),
     _pool("pool_pending_nodes", _G, "Nodes asked for and not yet Ready"),
     _pool("pool_empty_nodes", _G, "Of the Ready nodes, those without a pod of a scaled target"),
     _pool("pool_min_nodes", _G, "Least nodes, as declared"),

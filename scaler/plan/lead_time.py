@@ -16,7 +16,6 @@ from scaler.plan.observation import LeadTime
 Floats = NDArray[np.float64]
 PARTS = ("patch_to_created", "created_to_scheduled", "scheduled_to_ready", "ready_to_partitions")
 NODE = PARTS.index("created_to_scheduled")  # the node's part; the others are the pod's
-READY = PARTS.index("scheduled_to_ready")
 FREAK = 4.0  # times what is usual, beyond which a pod that was held up (an image, a secret) tells nothing more
 USUAL = 0.75  # share of the pods that take no longer than what is usual
 ROOM = 5.0  # s from created to scheduled, at most, where a node has room: a scheduler takes less than one
@@ -126,10 +125,9 @@ class LeadTimes:
         if not self._from <= at < self._from + self._most:
             self._most = FREAK * max(self.pod.quantile(USUAL), self._declared)
             self._from = at if way > self._most else -math.inf
-        over = way - self._most
-        if over <= 0 or math.isnan(parts[READY]):
+        if way <= self._most:
             return parts
-        return (*parts[:READY], max(parts[READY] - over, 0.0), *parts[READY + 1 :])
+        return tuple(part if k == NODE else part * self._most / way for k, part in enumerate(parts))
 
     def _take(self, one: _Seen) -> None:
         if one.joined:

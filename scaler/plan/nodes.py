@@ -109,7 +109,7 @@ class NodePlanner:
     def step(self, now: float, observed: PoolObservation, needs: Sequence[ServiceNeed]) -> PoolPlan:
         """One tick at unix time ``now``; ``needs`` of all services on the pool. Never raises for what a source does."""
         self._leads.learn_nodes(now, observed.lead_times)
-        serving = sum([need.gpus * min(need.ready, need.current) for need in needs])  # as they are, not as planned
+        serving = _serving(needs)  # as they are, not as they fill nodes
         needs = [_filling(need, self.pool.size) for need in needs]
         state = observed.state.value
         if not observed.state.fresh or state is None:
@@ -174,7 +174,7 @@ class NodePlanner:
             return None
         paid = tick.state.ready + len(tick.state.pending_since)
         total = (paid - missing if missing else max(self.pool.max_nodes, paid)) * tick.size
-        total = max(total, sum([need.gpus * min(need.ready, need.current) for need in tick.needs]))
+        total = max(total, _serving(tick.needs))
         return self._full.division(
             now,
             [tick.needs[i] for i in place],
@@ -356,7 +356,10 @@ class NodePlanner:
             peak = _peaks(tick.needed.until(ahead.idle), 0, ahead.idle)
             window, tolerated = ahead.pod * ahead.dt, self._tolerated(tick, ahead.pod).tolist()
             kept = nodes_to_keep(shares, counts, tick.state, least, tick.size, window, peak, tolerated)
-        return kept, shares.divide(kept * tick.size, counts, move=True)
+        room = kept * tick.size
+        if kept == tick.state.ready:  # what serves there is room for, also on nodes that were just lost
+            room = max(room, _serving(tick.needs))
+        return kept, shares.divide(room, counts, move=True)
 
     def _late(self, tick: _Tick, coming: Floats) -> Late:
         """The price of a service's late work by its pods; ``coming``: GPUs on nodes that boot, [steps]."""
@@ -423,6 +426,11 @@ class NodePlanner:
         work = kernel.mean_work(tick.needed.until(steps), steps).sum(axis=1) * tick.ahead.dt
         tolerated: Floats = shares * work * tick.per_service[:, kernel.PRICE]
         return tolerated
+
+
+def _serving(needs: Sequence[ServiceNeed]) -> int:
+    """GPUs of the pods that serve."""
+    return sum([need.gpus * min(need.ready, need.current) for need in needs])
 
 
 def _filling(need: ServiceNeed, size: int) -> ServiceNeed:

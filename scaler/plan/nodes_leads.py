@@ -118,7 +118,7 @@ class Leads:
 
     def take_over(self, old: Leads) -> None:
         """Go on with the nodes' that ``old`` learned."""
-        self._nodes = old._nodes
+        self._nodes, self._most, self._from = old._nodes, old._most, old._from
         self._follow()
 
     def learn_nodes(self, now: float, seconds: Sequence[float]) -> None:

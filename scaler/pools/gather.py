@@ -68,7 +68,7 @@ class PoolGatherer:
         """
         wait([self._open[pool.uid] for pool in pools], timeout=self._deadline)
         nodes = self._nodes.sample(now, [PoolNodes(pool.uid, _selector(pool)) for pool in pools])
-        held = {pod.node for ref in others for pod in self._pods.pods_of(ref) if pod.node and not pod.finished}
+        held = self._held(others)
         return {
             pool.uid: self._seen(
                 now,
@@ -76,10 +76,16 @@ class PoolGatherer:
                 nodes[pool.uid],
                 self._count(now, pool),
                 held,
+                self._held(targets.get(pool.uid, ())),
                 blind=not unseen.isdisjoint(targets.get(pool.uid, ())),
             )
             for pool in pools
         }
+
+    def _held(self, targets: Sequence[TargetRef]) -> frozenset[str]:
+        """Names of the nodes that their pods are on."""
+        pods = [pod for target in targets for pod in self._pods.pods_of(target)]
+        return frozenset(pod.node for pod in pods if pod.node and not pod.finished)
 
     def asked(self, pool: GpuNodePool, at: float) -> None:
         """Its count was raised at unix time ``at``: the start of the next nodes' lead times."""
@@ -107,33 +113,35 @@ class PoolGatherer:
         pool: GpuNodePool,
         found: Reading[tuple[Node, ...]],
         count: Reading[int],
-        held: set[str],
+        held: frozenset[str],
+        own: frozenset[str],
         *,
         blind: bool,
     ) -> PoolSeen:
-        """``held``: names of nodes with pods of ours; ``blind``: not all of them are known."""
+        """``held``: names of nodes with pods of ours, ``own``: of services on the pool; ``blind``: not all known."""
         worst = min((found, count), key=lambda reading: _WORST.index(reading.freshness))
         if found.value is None or count.value is None:
             bare: Reading[PoolState] = Reading(None, now, worst.freshness, worst.reason, worst.detail)
             return PoolSeen(PoolObservation(pool.uid, bare), count.value)
         nodes = [node for node in found.value if not node.leaving]
-        # What holds pods of ours had its GPUs: its device plugin starts again, or one of them is ill.
-        up = [n for n in nodes if n.ready is not None and (n.gpus >= pool.spec.node.gpus or n.name in held)]
+        # What holds pods of the pool had its GPUs: its device plugin starts again, or one of them is ill.
+        up = [n for n in nodes if n.ready is not None and (n.gpus >= pool.spec.node.gpus or n.name in own)]
         used = [node for node in up if blind or node.name in held]
         empty = [node for node in up if node not in used and not node.closed]
         # Cordoned ones without a pod are in the number of a provider that counts all nodes, and no use to anybody.
-        shut = 0 if pool.spec.provider.name in SPARE else sum(n.closed and n not in used for n in nodes)
+        shut = [] if pool.spec.provider.name in SPARE else [n for n in nodes if n.closed and n.name not in held]
+        shut = [] if blind else shut[: max(count.value - len(nodes) + len(shut), 0)]  # not those beside the number
         floor = kept(pool, count.value, len(used))
         ready, ways = frozenset(node.uid for node in up), self._ways[pool.uid]
         leads = ways.step(now, nodes, ready, floor) if worst.fresh else ()
-        pending = ways.pending([node for node in nodes if node in used or not node.closed], ready)
-        late = now - float(pool.spec.node.lead_time)
-        lacking = [n for n in nodes if n.ready is not None and n.ready < late and n not in up and not n.closed]
-        state = PoolState(len(used) + len(empty), pending, len(empty), max(floor - shut, 0))
+        booting = [node for node in nodes if node not in up and not node.closed]
+        pending, late = ways.pending(booting, ready), now - float(pool.spec.node.lead_time)
+        lacking = tuple(node for node in booting if node.ready is not None and ways.since(node) < late)
+        state = PoolState(len(used) + len(empty), pending, len(empty), max(floor - len(shut), 0))
         reading = Reading(state, min(found.time, count.time), worst.freshness, worst.reason, worst.detail)
         number = count.value if count.fresh else None
         return PoolSeen(
-            PoolObservation(pool.uid, reading, leads), number, len(used), tuple(empty), len(nodes), tuple(lacking), shut
+            PoolObservation(pool.uid, reading, leads), number, len(used), tuple(empty), len(nodes), lacking, len(shut)
         )
 
 

@@ -105,16 +105,16 @@ def _decided(row: PoolRow, decision: PoolDecision) -> Finding:
             f"more pods of its services serve than its Ready nodes hold: their nodes are not Ready, or lack {selector}"
         )
         return Finding(kind, no, Reason.NODES_UNSEEN, f"{said}; no pod is given up for it")
+    if row.nodes is None or decision.unknown:
+        of = f"{decision.unknown} of {row.services} services"
+        said = f"the load or the replicas of {of} on it are not known, see their status: its count is not lowered"
+        return Finding(kind, no, Because.NOT_DECIDED, said)
     if row.seen.lacking:
         node, size, count = row.seen.lacking[0], row.resource.spec.node.gpus, len(row.seen.lacking)
         stated = (
             f"{node.name} states {node.gpus} GPUs in resources whose name ends in /gpu, and spec.node.gpus says {size}"
         )
         return Finding(kind, no, Because.GPUS_MISSING, f"{count} of its nodes are Ready and not used: {stated}")
-    if row.nodes is None or decision.unknown:
-        of = f"{decision.unknown} of {row.services} services"
-        said = f"the load or the replicas of {of} on it are not known, see their status: its count is not lowered"
-        return Finding(kind, no, Because.NOT_DECIDED, said)
     return Finding(kind, Truth.TRUE, Because.DECIDING, "its nodes and its services are seen, and it is decided")
 
 

@@ -127,3 +127,16 @@ def test_like_that_day_stands_for_the_holiday_that_it_is_on() -> None:
 
     _, found = forecast(load, at(9), [like], days, begin=at(-7))
     assert found == pytest.approx(truth(load, at(9)), rel=0.15)
+
+
+def test_like_a_day_that_is_not_known_leaves_the_holiday_its_size() -> None:
+    days = [Holiday(date(2026, 4, 7), date(2026, 4, 7)), Holiday(date(2026, 4, 14), date(2026, 4, 14))]
+    like = PlannedEvent(at(8), at(9), like=date(2025, 4, 14), name="as last year")
+
+    def load(times: Floats) -> Floats:
+        on = ((times >= at(1)) & (times < at(2))) | ((times >= at(8)) & (times < at(9)))
+        return usual(times) * np.where(on, 3.0, 1.0)
+
+    forecaster, found = forecast(load, at(8), [like], days, begin=at(-7))
+    assert found == pytest.approx(truth(load, at(8)), rel=0.15)
+    assert "which the history does not know half" in forecaster.unknown[0]

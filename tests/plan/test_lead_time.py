@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -114,10 +116,22 @@ def test_pods_that_take_longer_by_now_are_followed() -> None:
     for k in range(4):
         leads.learn(stuck(5, 596.0, 10_000.0 * k))
         found.append(leads.quantile(0.95))
-    assert found == [241.0, 600.0, 600.0, 600.0]
+    assert found == pytest.approx([241.0, 600.0, 600.0, 600.0])
     declared = LeadTimes(600.0, 5, 200)
     declared.learn(stuck(1, 2000.0, 0.0))
     assert declared.quantile(0.95) == 2004.0, "what is declared is usual, too"
+
+
+@pytest.mark.parametrize("part", ["patch_to_created", "scheduled_to_ready", "ready_to_partitions"])
+def test_whatever_held_a_pod_up_its_parts_stay_in_proportion(part: str) -> None:
+    leads = LeadTimes(60.0, 5, 200)
+    leads.learn(stuck(10, 56.0, 0.0))
+    (usual,) = stuck(1, 56.0, 10_000.0)
+    leads.learn([replace(usual, **{part: 7200.0})])
+    assert leads.quantile(0.95) == pytest.approx(241.0)
+    known = leads.part("scheduled_to_ready")
+    assert known is not None
+    assert known.points[0] > 1.0
 
 
 def test_the_wait_for_a_node_is_no_part_of_what_held_a_pod_up() -> None:

@@ -216,6 +216,17 @@ def test_what_no_pod_fills_of_a_node_is_not_counted() -> None:
     assert (plan.ordered, plan.replicas) == (2, (8,))
 
 
+@pytest.mark.parametrize("most", [10, 20, None])
+@pytest.mark.parametrize(("gpus", "ready"), [(5, 7), (8, 7), (1, 1), (5, 6)])
+def test_no_pod_that_serves_is_given_up_for_nodes_that_are_not_told_as_ready(
+    most: int | None, gpus: int, ready: int
+) -> None:
+    pool = PoolSpec("gpus", SIZE, NODE, idle=600.0, max_nodes=most, enforced=True)
+    one = need(steady(9.5), 10, gpus=gpus, most=10, floor=0, asked=10)
+    plan = decide(ready, one, pool=pool, pending=[0.0] * (10 - ready))
+    assert plan.replicas == (10,)
+
+
 @pytest.mark.parametrize(("one", "pods", "nodes"), [(5, 4, 10), (3, 4, 8), (6, 4, 10), (1, 8, 7), (4, 4, 8)])
 def test_pods_of_two_sizes_stand_on_nodes_of_their_own_and_each_fills_its_part(one: int, pods: int, nodes: int) -> None:
     """Beside six of 8 GPUs, on just the nodes that the pool may have: nobody has to give up one that stands."""
@@ -254,6 +265,13 @@ def test_nodes_of_a_cloud_that_was_out_of_gpus_tell_little_of_the_next_and_those
     usual = NOW + 10_000.0
     assert after(usual, *[390.0] * 60) == 2 * NODE, "a twentieth of the nodes is surely not beyond what is planned for"
     assert after(usual + 60.0, *[390.0] * 150) == 390.0
+    heir = NodePlanner(POOL, TICK)
+    after(usual + 5_000.0, 10_800.0)
+    heir.take_over(planner)
+    planner = heir
+    after(usual + 5_015.0, *[10_800.0] * 200)
+    assert planner.lead_time == 2 * NODE, "the plan that takes over goes on in the midst of them"
+    after(usual + 7_000.0, *[390.0] * 200)
     for k, found in enumerate((2 * NODE, 1500.0, 1500.0)):
         assert after(usual + 10_000.0 * (k + 1), *[1500.0] * 200) == found
 

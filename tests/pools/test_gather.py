@@ -84,13 +84,19 @@ def threads() -> Any:
 
 
 def look(
-    sources: Sources, threads: ThreadPoolExecutor, made: GpuNodePool | None = None, *, unseen: bool = False
+    sources: Sources,
+    threads: ThreadPoolExecutor,
+    made: GpuNodePool | None = None,
+    *,
+    unseen: bool = False,
+    targets: bool = True,
 ) -> PoolSeen:
+    """``targets``: CHAT is planned on the pool."""
     given = made or pool()
     gatherer = PoolGatherer(sources, sources, sources, threads, 0.05)
     gatherer.begin([given])
-    targets = {given.uid: [CHAT]}
-    return gatherer.gather(100.0, [given], targets, [CHAT], frozenset([CHAT] if unseen else []))[given.uid]
+    on_it = {given.uid: [CHAT]} if targets else {}
+    return gatherer.gather(100.0, [given], on_it, [CHAT], frozenset([CHAT] if unseen else []))[given.uid]
 
 
 def test_what_counts_as_ready_empty_and_on_its_way(threads: ThreadPoolExecutor) -> None:
@@ -118,6 +124,44 @@ def test_a_node_whose_gpus_are_away_is_in_use_while_pods_of_ours_are_on_it(threa
         Sources(3, (node("a", gpus=0), node("b", gpus=7), node("c", gpus=0)), pod("p", "a"), pod("q", "b")), threads
     )
     assert seen.observation.state.value == PoolState(ready=2, pending_since=(0.0,), empty=0, floor=3)
+
+
+def test_the_pod_of_a_service_that_is_not_on_the_pool_says_nothing_of_a_nodes_gpus(threads: ThreadPoolExecutor) -> None:
+    seen = look(Sources(1, (node("a", gpus=0),), pod("p", "a")), threads, targets=False)
+    assert seen.observation.state.value == PoolState(ready=0, pending_since=(0.0,), empty=0, floor=1)
+
+
+def test_a_cordoned_node_beside_the_number_is_not_replaced(threads: ThreadPoolExecutor) -> None:
+    """As in an upgrade, where the new node came first."""
+    nodes = (node("a"), node("b"), node("old", closed=True))
+    seen = look(Sources(2, nodes, pod("p", "a"), pod("q", "b")), threads)
+    assert seen.observation.state.value == PoolState(ready=2, pending_since=(), empty=0, floor=2)
+    assert seen.shut == 0
+
+
+def test_a_cordoned_node_that_is_not_ready_and_holds_a_pod_is_not_replaced_yet(threads: ThreadPoolExecutor) -> None:
+    drains = node("b", closed=True, ready=None)
+    seen = look(Sources(2, (node("a"), drains), pod("p", "a"), pod("q", "b")), threads)
+    assert seen.observation.state.value == PoolState(ready=1, pending_since=(), empty=0, floor=2)
+    assert seen.shut == 0
+
+
+def test_nodes_lack_their_gpus_when_they_have_for_a_lead_time(threads: ThreadPoolExecutor) -> None:
+    """Whose device plugin starts again is on its way, however long its kubelet has been Ready."""
+    there = Sources(1, (node("a"),))
+    gatherer = PoolGatherer(there, there, there, threads, 0.05)
+    given = pool()
+
+    def lacking(now: float, gpus: int) -> list[str]:
+        there.nodes = (node("a", gpus=gpus),)
+        gatherer.begin([given])
+        return [one.name for one in gatherer.gather(now, [given], {}, [], frozenset())[given.uid].lacking]
+
+    assert lacking(86_400.0, 8) == []
+    assert lacking(86_415.0, 0) == []
+    assert lacking(86_400.0 + 419.0, 0) == []
+    assert lacking(86_400.0 + 435.0, 0) == ["a"]
+    assert lacking(86_400.0 + 450.0, 8) == []
 
 
 @pytest.mark.parametrize("ready", [True, False])

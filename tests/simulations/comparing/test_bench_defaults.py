@@ -63,6 +63,7 @@ def test_a_trace_that_is_left_out_has_no_say_in_what_is_chosen_for_it() -> None:
         ("pods b 1", "defaults", "1.000", "99.50%", "99.50%"),
         ("pods c 1", "aim 0.7", "0.800", "97.00%", "99.10%"),  # chosen on a and b, and poor on c
     )
+    assert "attains 99% there in the mean and 98% in each" in left_out.about
     assert every.lines[0] == ("pods", "defaults", "1.000", "99.36%", "99.10%")
     assert len(every.lines) == len(ALL)
 
