@@ -160,8 +160,8 @@ class FakeGpuCluster(FakeCluster):
         return tuple(
             Node(n.name, n.name, stamp, stamp, self.size, closed=n.name in self.cordoned, leaving=False)
             for n in self._nodes
-            for stamp in [math.floor(n.ready_at)]
             if n.ready_at <= self._now
+            for stamp in [math.floor(n.ready_at)]
         )
 
     def floor(self, pool: GpuNodePool) -> Reading[int]:
