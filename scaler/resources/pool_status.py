@@ -99,12 +99,6 @@ def _decided(row: PoolRow, decision: PoolDecision) -> Finding:
     kind, no = ConditionType.READY, Truth.FALSE
     if Reason.INTERNAL_ERROR in decision.reasons:
         return Finding(kind, no, Reason.INTERNAL_ERROR, "deciding failed; its count is held; please report it")
-    if Reason.NODES_UNSEEN in decision.reasons:
-        selector = ",".join(f"{key}={value}" for key, value in row.resource.spec.node.selector.items())
-        said = (
-            f"more pods of its services serve than its Ready nodes hold: their nodes are not Ready, or lack {selector}"
-        )
-        return Finding(kind, no, Reason.NODES_UNSEEN, f"{said}; no pod is given up for it")
     if row.nodes is None or decision.unknown:
         of = f"{decision.unknown} of {row.services} services"
         said = f"the load or the replicas of {of} on it are not known, see their status: its count is not lowered"
@@ -125,6 +119,10 @@ def _limited(row: PoolRow) -> Finding:
     for reason in row.decision.reasons:
         if reason in _LIMITS:
             return Finding(kind, Truth.TRUE, reason, _LIMITS[reason])
+        if reason is Reason.NODES_UNSEEN:
+            selector = ",".join(f"{key}={value}" for key, value in row.resource.spec.node.selector.items())
+            said = f"more pods of its services serve than its Ready nodes hold: nodes are not Ready, or lack {selector}"
+            return Finding(kind, Truth.TRUE, reason, f"{said}; no pod is given up for it")
     if row.outcome.reason is Reason.NODES_IN_USE:
         return Finding(kind, Truth.TRUE, Reason.NODES_IN_USE, row.outcome.detail)
     if row.outcome.reason is Reason.UNCHANGED and row.outcome.detail:  # the number that its user has set

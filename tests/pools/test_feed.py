@@ -185,9 +185,9 @@ def test_nodes_without_the_labels_are_told_of_while_pods_serve_on_them(
     w = world(item(pool(), "uid-h100"))
     usual = w.bench.cluster.nodes
     monkeypatch.setattr(w.bench.cluster, "nodes", lambda: usual() if w.bench.clock.now() < 1_000_060 else ())
-    ready = w.told("Ready")
-    assert (ready["status"], ready["reason"]) == ("False", "NodesUnseen")
-    assert "their nodes are not Ready, or lack pool=h100; no pod is given up for it" in ready["message"]
+    limited = w.told("ScalingLimited")
+    assert (limited["status"], limited["reason"]) == ("True", "NodesUnseen")
+    assert "nodes are not Ready, or lack pool=h100; no pod is given up for it" in limited["message"]
 
 
 def test_what_is_kept_up_by_its_users_own_number_is_said(
