@@ -83,9 +83,10 @@ class NodeWays:
         booting = [ways[node.uid].since for node in nodes if node.uid not in ready and node.uid in ways]
         return tuple(sorted(booting + [ask.at for ask in self._asks]))
 
-    def since(self, node: Node) -> float:
-        """Unix s at which a node of the last step was asked for, or was last Ready."""
-        return (self._ways or {})[node.uid].since
+    def since(self, node: Node) -> float | None:
+        """Unix s at which a node was asked for, or was last Ready; None for one that was not there at the last step."""
+        way = (self._ways or {}).get(node.uid)
+        return None if way is None else way.since
 
     def _begun(self, node: Node, first: bool) -> _Way:
         if first or not self._asks:  # found, or made for somebody else's pods

@@ -136,12 +136,13 @@ class PoolGatherer:
         leads = ways.step(now, nodes, ready, floor) if worst.fresh else ()
         booting = [node for node in nodes if node not in up and not node.closed]
         pending, late = ways.pending(booting, ready), now - float(pool.spec.node.lead_time)
-        lacking = tuple(node for node in booting if node.ready is not None and ways.since(node) < late)
+        waited = [node for node in booting if (since := ways.since(node)) is not None and since < late]
+        lacking = tuple(node for node in waited if node.ready is not None)
         state = PoolState(len(used) + len(empty), pending, len(empty), max(floor - len(shut), 0))
         reading = Reading(state, min(found.time, count.time), worst.freshness, worst.reason, worst.detail)
         number = count.value if count.fresh else None
         return PoolSeen(
-            PoolObservation(pool.uid, reading, leads), number, len(used), tuple(empty), len(nodes), lacking, len(shut)
+            PoolObservation(pool.uid, reading, leads), number, len(used), tuple(empty), len(nodes), len(shut), lacking
         )
 
 

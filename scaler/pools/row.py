@@ -20,8 +20,8 @@ class PoolSeen:
     busy: int = 0  # Ready nodes that hold pods of ours
     empty: tuple[Node, ...] = ()  # Ready nodes without one
     there: int = 0  # nodes that nobody is taking away yet, Ready or not, cordoned or not
-    lacking: tuple[Node, ...] = ()  # their kubelets are Ready, and they have lacked GPUs for a node's lead time
     shut: int = 0  # of these, cordoned ones without a pod of ours, which the provider's number counts
+    lacking: tuple[Node, ...] = ()  # their kubelets are Ready, and they have lacked GPUs for a node's lead time
 
 
 @dataclass(frozen=True, slots=True, eq=False)

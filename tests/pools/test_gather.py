@@ -146,6 +146,16 @@ def test_a_cordoned_node_that_is_not_ready_and_holds_a_pod_is_not_replaced_yet(t
     assert seen.shut == 0
 
 
+def test_a_node_that_was_not_there_while_the_last_reading_was_fresh_lacks_nothing(threads: ThreadPoolExecutor) -> None:
+    class Stale(Sources):
+        def sample(self, now: float, wanted: Any) -> dict[str, Reading[tuple[Node, ...]]]:
+            return {one.uid: Reading(self.nodes, now - 30.0, Freshness.STALE) for one in wanted}
+
+    seen = look(Stale(1, (node("a", gpus=0),)), threads)
+    assert seen.observation.state.value == PoolState(ready=0, pending_since=(), empty=0, floor=1)
+    assert seen.lacking == ()
+
+
 def test_nodes_lack_their_gpus_when_they_have_for_a_lead_time(threads: ThreadPoolExecutor) -> None:
     """Whose device plugin starts again is on its way, however long its kubelet has been Ready."""
     there = Sources(1, (node("a"),))
