@@ -82,14 +82,6 @@ class Plan:
                 sizes = np.where(weight > 0, np.fmax(sizes, (1 - weight) * total + weight * to_rate), sizes)
         return np.where(np.isnan(sizes), total, sizes)
 
-    def rates(self, times: Floats) -> Floats:
-        """The highest rate (requests/s) that is planned at ``times``; NaN where none is."""
-        rates = np.full(times.shape, np.nan)
-        for event, _ in self.sized:
-            if event.rate is not None:
-                rates = np.where(event.weight(times) > 0, np.fmax(rates, event.rate), rates)
-        return rates
-
     def calms(self, times: Floats) -> Floats:
         """Requests/s to which sizes at ``times`` apply beside the load: sizes of a rate or a day are ratios with
         ``calm``, since either may be planned where nothing comes, or be nothing; a factor is one of the load alone."""
@@ -138,19 +130,14 @@ def make_plan(events: Sequence[PlannedEvent], calendar: Calendar, days: Days, no
     for day, holiday in holidays.items():
         if today is None or day < today or (holiday.like is None and is_weekend(day)):
             continue
-        like = _like(day, holiday, days, working, special)
+        like, kind = _like(day, holiday, days, working, special), int(is_weekend(day))
         begin, end = calendar.bounds(day)
-        if like is None:
-            known = "holiday and no Sunday" if holiday.like is None else "day that it is like"
-            unknown.append(f"holiday {day}: the history knows no {known}")
+        if like is None or not sure[kind].any():
+            lacked = "holiday and no Sunday" if holiday.like is None else "day that it is like"
+            unknown.append(f"holiday {day}: {f'the history knows no {lacked}' if like is None else _NOTHING_USUAL}")
             sizeless.append(end)
             continue
         # Over what is usual on its own day of the week, which is what the forecaster expects: the other's load comes.
-        kind = int(is_weekend(day))
-        if not sure[kind].any():
-            unknown.append(f"holiday {day}: {_NOTHING_USUAL}")
-            sizeless.append(end)
-            continue
         size = np.where(sure[kind], days.ratio(like, usual[kind], calm), 0.0)
         sized.append((PlannedEvent(begin, end, like=like, name=f"holiday {day}"), size))
     return Plan(calendar, tuple(sized), usual, calm, tuple(unknown), today, tuple(sizeless), len(events))

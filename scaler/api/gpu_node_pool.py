@@ -139,6 +139,11 @@ class Node(Model):
         default=None, description="Cost of a node an hour, in any currency. Default: not known, no budget in cost."
     )
 
+    @property
+    def labels(self) -> str:
+        """The selector, as the API server takes it: "pool=h100,zone=a"."""
+        return ",".join(f"{key}={value}" for key, value in sorted(self.selector.items()))
+
 
 class Nodes(Model):
     """How many nodes there may be."""

@@ -21,6 +21,21 @@ USUAL = 0.75  # share of the pods that take no longer than what is usual
 ROOM = 5.0  # s from created to scheduled, at most, where a node has room: a scheduler takes less than one
 
 
+class HeldUp:
+    """What a way counts for at most, so that one that was held up for hours tells little of the next. What ends while
+    that way's bound has yet to pass was held up with it, and has the same."""
+
+    def __init__(self) -> None:
+        self._most, self._from = math.inf, -math.inf  # s, and since when (unix s)
+
+    def most(self, at: float, longest: float, usual: float) -> float:
+        """s, for ways that end ``at`` (unix s), the longest of which took ``longest`` s; ``usual``: the bound by what
+        came before."""
+        if not self._from <= at < self._from + self._most:
+            self._most, self._from = usual, at if longest > usual else -math.inf
+        return self._most
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Distribution:
     """Durations that were seen, each as likely as another."""
@@ -77,7 +92,7 @@ class LeadTimes:
         self._prior = max(prior, 1)
         self._seen: deque[_Seen] = deque(maxlen=max(size, 1))
         self._join = join
-        self._most, self._from = math.inf, -math.inf  # s that a pod counts for at most, and since when (unix s)
+        self._held_up = HeldUp()
         self.total = self.pod = Distribution(np.full(self._prior, declared))
         self.node: Distribution | None = None  # None: no pod was seen to wait
         self.waited = 0.0  # share of the pods that waited for a node
@@ -122,12 +137,10 @@ class LeadTimes:
         for hours, and so do those that come with it. Pods that take longer by now are followed, step by step.
         """
         way = sum(part for k, part in enumerate(parts) if k != NODE and not math.isnan(part))
-        if not self._from <= at < self._from + self._most:
-            self._most = FREAK * max(self.pod.quantile(USUAL), self._declared)
-            self._from = at if way > self._most else -math.inf
-        if way <= self._most:
+        most = self._held_up.most(at, way, FREAK * max(self.pod.quantile(USUAL), self._declared))
+        if way <= most:
             return parts
-        return tuple(part if k == NODE else part * self._most / way for k, part in enumerate(parts))
+        return tuple(part if k == NODE else part * most / way for k, part in enumerate(parts))
 
     def _take(self, one: _Seen) -> None:
         if one.joined:

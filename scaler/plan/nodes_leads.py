@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scaler.plan.lead_time import USUAL
+from scaler.plan.lead_time import USUAL, HeldUp
 from scaler.plan.nodes_need import PoolSpec
 from scaler.plan.settings import NodeSettings
 
@@ -113,12 +113,12 @@ class Leads:
         self._pool, self._tick, self._settings = pool, tick, settings
         self._nodes = NodeLeadTimes(pool.lead_time, settings.lead_prior, settings.lead_samples)
         self.pods = PodLeadTimes(settings.pod_points)
-        self._most, self._from = math.inf, -math.inf  # s that a node counts for at most, and since when (unix s)
+        self._held_up = HeldUp()
         self._follow()
 
     def take_over(self, old: Leads) -> None:
         """Go on with the nodes' that ``old`` learned."""
-        self._nodes, self._most, self._from = old._nodes, old._most, old._from
+        self._nodes, self._held_up = old._nodes, old._held_up
         self._follow()
 
     def learn_nodes(self, now: float, seconds: Sequence[float]) -> None:
@@ -128,11 +128,9 @@ class Leads:
         """
         if not seconds:
             return
-        if not self._from <= now < self._from + self._most:
-            usual = max(quantile(self._nodes.points, USUAL), self._pool.lead_time)
-            self._most = self._settings.overdue * usual
-            self._from = now if max(seconds) > self._most else -math.inf
-        if self._nodes.learn([min(one, self._most) for one in seconds]):
+        usual = max(quantile(self._nodes.points, USUAL), self._pool.lead_time)
+        most = self._held_up.most(now, max(seconds), self._settings.overdue * usual)
+        if self._nodes.learn([min(one, most) for one in seconds]):
             self._follow()
 
     def learn_pods(self, leads: Sequence[Floats]) -> None:

@@ -67,8 +67,9 @@ class PoolGatherer:
         are watched; the pods of ``unseen`` are not known now.
         """
         wait([self._open[pool.uid] for pool in pools], timeout=self._deadline)
-        nodes = self._nodes.sample(now, [PoolNodes(pool.uid, _selector(pool)) for pool in pools])
-        held = self._held(others)
+        nodes = self._nodes.sample(now, [PoolNodes(pool.uid, pool.spec.node.labels) for pool in pools])
+        on = {ref: self._nodes_of(ref) for ref in others}
+        held = frozenset[str]().union(*on.values())
         return {
             pool.uid: self._seen(
                 now,
@@ -76,16 +77,15 @@ class PoolGatherer:
                 nodes[pool.uid],
                 self._count(now, pool),
                 held,
-                self._held(targets.get(pool.uid, ())),
+                frozenset[str]().union(*(on[ref] for ref in targets.get(pool.uid, ()) if ref in on)),
                 blind=not unseen.isdisjoint(targets.get(pool.uid, ())),
             )
             for pool in pools
         }
 
-    def _held(self, targets: Sequence[TargetRef]) -> frozenset[str]:
-        """Names of the nodes that their pods are on."""
-        pods = [pod for target in targets for pod in self._pods.pods_of(target)]
-        return frozenset(pod.node for pod in pods if pod.node and not pod.finished)
+    def _nodes_of(self, target: TargetRef) -> frozenset[str]:
+        """Names of the nodes that its pods are on."""
+        return frozenset(pod.node for pod in self._pods.pods_of(target) if pod.node and not pod.finished)
 
     def asked(self, pool: GpuNodePool, at: float) -> None:
         """Its count was raised at unix time ``at``: the start of the next nodes' lead times."""
@@ -144,7 +144,3 @@ class PoolGatherer:
         return PoolSeen(
             PoolObservation(pool.uid, reading, leads), number, len(used), tuple(empty), len(nodes), len(shut), lacking
         )
-
-
-def _selector(pool: GpuNodePool) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted(pool.spec.node.selector.items()))

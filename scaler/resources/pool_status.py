@@ -120,8 +120,8 @@ def _limited(row: PoolRow) -> Finding:
         if reason in _LIMITS:
             return Finding(kind, Truth.TRUE, reason, _LIMITS[reason])
         if reason is Reason.NODES_UNSEEN:
-            selector = ",".join(f"{key}={value}" for key, value in row.resource.spec.node.selector.items())
-            said = f"more pods of its services serve than its Ready nodes hold: nodes are not Ready, or lack {selector}"
+            labels = row.resource.spec.node.labels
+            said = f"more pods of its services serve than its Ready nodes hold: nodes are not Ready, or lack {labels}"
             return Finding(kind, Truth.TRUE, reason, f"{said}; no pod is given up for it")
     if row.outcome.reason is Reason.NODES_IN_USE:
         return Finding(kind, Truth.TRUE, Reason.NODES_IN_USE, row.outcome.detail)

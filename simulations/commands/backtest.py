@@ -26,6 +26,7 @@ from forecasting.errors import NotEnoughHistory
 from forecasting.guarded import Guard
 from forecasting.series import Series, resample
 from forecasting.worker import Worker
+from scaler.api.forecast import Forecast
 from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.cli.units import DURATION
 from simulations.commands import loads
@@ -36,7 +37,6 @@ from simulations.errors import BadSetting, SimulationError
 from simulations.whole_file import make_ready, whole
 
 DAY = 86400.0
-LIVE_STEP = 15.0  # s, of a resource that states no forecast.step
 HORIZONS = (60.0, 300.0, 600.0, 1800.0)
 ALL = "all"
 SEASONAL = "seasonal-naive"
@@ -143,7 +143,8 @@ def backtest(
         picture = out / "backtest.png"
         make_ready(picture)
         series = _series(file, form, column, silence, resource, from_kafka, prometheus, query, score + history, seed)
-        series = _stepped(series, step, LIVE_STEP if resource is None else float(resource.spec.forecast.step))
+        live = Forecast() if resource is None else resource.spec.forecast
+        series = _stepped(series, step, float(live.step))
         plan = plan_of(
             series,
             horizons=horizons or [h for h in HORIZONS if h >= series.step] or [series.step],
