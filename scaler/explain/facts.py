@@ -147,9 +147,9 @@ def pool_of(name: str, observed: PoolObservation, decision: PoolDecision) -> Poo
 
 
 def lead_time(decision: ServiceDecision, service: Service) -> float:
-    """s until a replica asked for now serves: as learned, or as declared where the decision does not say."""
+    """s until a pod asked for now serves where a node has room: as learned, or as declared where it is not said."""
     learned = decision.numbers.lead_time
-    return service.lead_time if learned is None else learned
+    return service.pod_lead_time if learned is None else learned
 
 
 def _told(decision: ServiceDecision) -> ServiceDecision:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from scaler.explain.explanation import VERSION, Explanation, Quantity, Stage, StageName, figure
-from scaler.explain.facts import Facts, Pool, Source
+from scaler.explain.facts import Facts, Pool, Source, lead_time
 from scaler.explain.others import others
 from scaler.explain.reasons import of_stage, said
 from scaler.plan.observation import Freshness
@@ -237,8 +237,7 @@ def _limits(facts: Facts) -> Stage:
     steps = (("max scale-out", s.max_scale_out), ("max scale-in", s.max_scale_in))
     numbers += [Quantity(name, step, "replicas", "a tick") for name, step in steps if step is not None]
     if s.schedule:
-        pod = s.pod_lead_time if facts.decision.numbers.lead_time is None else facts.decision.numbers.lead_time
-        ahead = s.surely_after(pod)
+        ahead = s.surely_after(lead_time(facts.decision, s))
         now = Schedule(s.min_replicas, s.max_replicas, s.schedule).limits(facts.decision.time, ahead)
         numbers.append(Quantity("min now", now.least, "replicas", f"by the schedule, {ahead:.0f} s ahead"))
         numbers.append(Quantity("max now", now.most, "replicas", "by the schedule"))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from scaler.explain.others import hpa, keda, last_week
+from scaler.plan.nodes_need import PoolSpec
 from scaler.plan.observation import Freshness, Reading
 from tests.explain.made import NOW, NUMBERS, SERVICE, observation, offsets, tick
 
@@ -75,3 +76,9 @@ def test_last_week() -> None:
     assert "a week ago, 90 s ahead" in said.note
     assert last_week(tick()).value is None
     assert last_week(tick()).note.endswith("that time is not known")
+
+
+def test_last_week_on_nodes_is_as_far_ahead_where_a_policy_tells_no_lead_time() -> None:
+    on_nodes = replace(SERVICE, lead_time=480.0, pool=PoolSpec("gpus", 8, 420.0))
+    told = last_week(tick(service=on_nodes, last_week=15.1, numbers=replace(NUMBERS, lead_time=60.0)))
+    assert last_week(tick(service=on_nodes, last_week=15.1, numbers=replace(NUMBERS, lead_time=None))) == told
