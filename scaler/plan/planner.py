@@ -210,7 +210,7 @@ class ServicePlanner:
         known = plan.floor is not None and prepared.now - self._changed_at >= self.service.tick
         steps = steps_for(terms.window + terms.slack, futures.age, futures.step)
         high, middle = self._serving.safe(futures, steps, self.leads.quantile(0.95))
-        floor = max(plan.floor or 0, self.limits.least)
+        floor = max(plan.floor or 0, plan.held or 0, self.limits.least)
         # A backlog that ends it is late before it can be told from what counts vary by, where the objective is tight:
         # then there has to be room for what waits near the limit.
         varies = math.sqrt(self.service.tick / seen.level) if seen.level else math.inf  # s of work

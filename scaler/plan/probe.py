@@ -39,7 +39,7 @@ class Situation:
 
     current: int  # replicas that were asked for
     wanted: int  # the plan's own answer
-    safe: int  # the least count that serves every foreseen path at the believed rate, and what the present needs
+    safe: int  # the least count that serves every foreseen path at the believed rate, and what is needed, or lately was
     least: int  # the same for the median path: no experiment goes on with fewer
     level: float | None  # requests/s
     backlog: float | None  # messages; None: not known

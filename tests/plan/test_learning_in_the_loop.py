@@ -355,6 +355,20 @@ def test_batches_that_serve_more_the_more_there_are(factor: float, started: floa
     assert loop.attainment() >= 0.99
 
 
+def test_no_experiment_goes_below_what_the_last_burst_needed() -> None:
+    """Load comes and goes, of which forecasts know nothing: what is there when it comes again serves it."""
+
+    def load(t: float) -> float:
+        return 100.0 * min(max(min(t % 600.0, 300.0 - t % 600.0) / 30.0, 0.0), 1.0)
+
+    service = replace(REAL, lead_time=150.0)
+    loop = Loop(service, policy_for(service, lambda t: 0.0), load, start_replicas=60, partitions=240)
+    loop.run(HOUR)
+    tried = [decision for decision in loop.decisions if Reason.EXPERIMENT in decision.reasons]
+    assert tried
+    assert all(decision.desired >= (decision.numbers.held_replicas or 0) for decision in tried)
+
+
 @pytest.mark.parametrize(("partitions", "most"), [(64, 1.5), (120, 1.1)])
 def test_an_experiment_is_not_held_up_where_the_partitions_make_counts_alike(partitions: int, most: float) -> None:
     """Of 64, 22 replicas hold three each at most, and 32 two: a rate of 1.45 is to be known before 22 are safe."""
