@@ -105,10 +105,10 @@ class Calendar:
         return np.asarray(local, dtype=np.float64)
 
     def to_unix(self, local: Floats) -> Floats:
-        """Unix seconds of ``local`` seconds (any shape): the inverse, with two conventions (those of PEP 495).
+        """Unix seconds of ``local`` seconds (any shape): when the clock first shows that, or later.
 
-        In spring an hour of the clock does not exist: 02:30 is taken as if the clock had not changed, which is the
-        instant called 03:30. In autumn an hour comes twice: 02:30 is the first.
+        In spring an hour of the clock does not exist: 02:30 is the instant of the change, called 03:00. In autumn an
+        hour comes twice: 02:30 is the first.
         """
         if not local.size:
             return local.astype(np.float64)
@@ -117,7 +117,7 @@ class Calendar:
         for change in self.changes(begin, end):
             # Only what can have been read neither before the change nor, in an hour that is missing, never.
             after = local - max(change.before, change.after) >= change.at
-            times = np.where(after, local - change.after, times)
+            times = np.where(after, local - change.after, np.minimum(times, change.at))
         return np.asarray(times, dtype=np.float64)
 
     def day(self, time: float) -> date:

@@ -302,7 +302,9 @@ class Competition:
     def _of_origin(self, forecaster: Forecaster, number: int, last: int, count: int) -> Paths:
         seed = (self.seed, number & 0xFFFFFFFF)
         self._origin = self._origin if self._origin.seed == seed else Repeated(seed)
-        return room(forecaster.paths(last + 1, count, self._origin.again()), count, last + 1)
+        out = np.full((count, last + 1), np.nan, np.float32)  # who fills nothing has said nothing
+        room(forecaster.paths(last + 1, count, self._origin.again(), out), count, last + 1)
+        return out
 
     def _rates(self, drawn: dict[int, Paths], first: int, last: int) -> tuple[Floats, dict[int, Floats]]:
         """Mean rates [paths] over these steps, naive's and by the place of the others; who says what is no rate is

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.calendar import Calendar
+from forecasting.events import PlannedEvent
 from forecasting.series import Series, resample
 
 Floats = NDArray[np.float64]
@@ -104,12 +105,24 @@ class Days:
                 ordinary[day] = ordinary[day].copy()
                 ordinary[day][max(low, 0) : max(high, 0)] = np.nan
         alike = [rates for day, rates in ordinary.items() if is_weekend(day) == weekend and self.knows(day)]
-        table = alike if len(alike) >= _LEAST_DAYS else list(ordinary.values())
-        if not table:
-            return np.full(BINS, np.nan)
-        with warnings.catch_warnings():  # of a time of day that no day knows
-            warnings.simplefilter("ignore", RuntimeWarning)
-            return np.asarray(np.nanmedian(np.array(table, np.float64), axis=0))
+        return _median(alike if len(alike) >= _LEAST_DAYS else list(ordinary.values()))
+
+    def usual_without(self, events: Collection[PlannedEvent]) -> Floats:
+        """Median rate at each time of day [288] over all days, over the factors of ``events``; what lies in one without
+        a factor is left out."""
+        table = []
+        for day, known in self._rates.items():
+            local = (day - _EPOCH).days * _DAY + (np.arange(BINS).astype(np.float64) + 0.5) * STEP
+            times = self.calendar.to_unix(local)
+            rates = known.astype(np.float64)
+            for event in events:
+                weight = event.weight(times)
+                if event.factor is None:
+                    rates[weight > 0] = np.nan
+                else:
+                    rates /= event.factor**weight
+            table.append(rates)
+        return _median(table)
 
     def ratio(self, day: date, usual: Floats, calm: float) -> Floats:
         """Log of the rate of ``day`` over ``usual``, each plus ``calm``, lightly smoothed [288]; 0 where not known."""
@@ -131,3 +144,11 @@ class Days:
     def _forget(self) -> None:
         for day in sorted(set(self._rates) - self.pinned)[: -self.most]:
             del self._rates[day]
+
+
+def _median(table: Sequence[Singles | Floats]) -> Floats:
+    if not table:
+        return np.full(BINS, np.nan)
+    with warnings.catch_warnings():  # of a time of day that no day knows
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(np.nanmedian(np.array(table, np.float64), axis=0))

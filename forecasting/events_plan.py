@@ -108,7 +108,7 @@ def make_plan(events: Sequence[PlannedEvent], calendar: Calendar, days: Days, no
     """What is usual on ``days``, and how large ``events`` and the holidays from ``now`` (unix s) on are to be."""
     holidays = holidays_of(calendar)
     special = {day for event in events for day in calendar.days(event.begin, event.end)} | holidays.keys()
-    usual, sure = _usual(days, special, holidays, [(event.begin, event.end) for event in events])
+    usual, sure = _usual(days, special, holidays, events)
     mean = float(usual.mean())
     calm = 0.02 * mean + 0.5 / STEP
     sized: list[tuple[PlannedEvent, Floats]] = []
@@ -144,19 +144,21 @@ def make_plan(events: Sequence[PlannedEvent], calendar: Calendar, days: Days, no
 
 
 def _usual(
-    days: Days, special: Collection[date], holidays: Collection[date], spans: Collection[tuple[float, float]]
+    days: Days, special: Collection[date], holidays: Collection[date], events: Sequence[PlannedEvent]
 ) -> tuple[Floats, Known]:
     """What is usual at each time of day on weekdays and on weekends [2, 288], and where that is known: of days without
-    an event, else of days with one, outside of it. Elsewhere it is the mean; so no event's size is known there."""
-    made = []
+    an event, else of days with one, outside of it. Elsewhere it is what the factors leave, or the mean; so no event's
+    size is known there."""
+    made, spans = [], [(event.begin, event.end) for event in events]
     for weekend in (False, True):
         usual = days.usual(weekend, special)
         made.append(np.where(np.isnan(usual), days.usual(weekend, holidays, spans), usual))
     usual = np.array(made)
     sure: Known = ~np.isnan(usual)
-    some = usual if sure.any() else days.usual(False, ())
+    usual = np.where(sure, usual, days.usual_without(events))
+    some = usual if not np.isnan(usual).all() else days.usual(False, ())
     mean = 1.0 if np.isnan(some).all() else float(np.nanmean(some))
-    return np.where(sure, usual, mean), sure
+    return np.where(np.isnan(usual), mean, usual), sure
 
 
 def _like(day: date, holiday: Holiday, days: Days, working: Sequence[date], special: Collection[date]) -> date | None:

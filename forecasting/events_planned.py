@@ -255,17 +255,21 @@ class Planned:
 
     def _without_events(self, history: Series) -> Series:
         """``history`` with past events and holidays missing, and what has come so far of those that are on taken out;
-        as it is when nothing else would be left."""
+        where nothing else would be left, over its factors, or as it is where it has none."""
         starts = history.start + np.arange(len(history.rates), dtype=np.float64) * history.step
         past, on = self._plan.touched(starts, history.step, history.end)
-        ordinary = np.flatnonzero(~(past | on) & ~np.isnan(history.rates))
+        known = ~np.isnan(history.rates)
+        ordinary = np.flatnonzero(~(past | on) & known)
         if not len(ordinary):
-            return history
+            factors = self._plan.calms(starts + history.step / 2) == 0.0
+            if not (factors & known).any():
+                return history
+            past, on = past & ~factors, on | factors
         if self._level[0] <= 0:
             for k in ordinary[-max(1, round(2 * _LEVEL / history.step)) :].tolist():
                 self._see(history.step, float(history.rates[k]) * history.step, float(starts[k]) + history.step / 2)
         rates = np.where(past, np.nan, history.rates)
-        at = np.flatnonzero(on & ~np.isnan(rates))
+        at = np.flatnonzero(on & known)
         if len(at):
             rates[at] = self._without(starts[at] + history.step / 2, rates[at], history.step)[0]
         return Series(history.start, history.step, rates)

@@ -11,7 +11,7 @@ from forecasting.calendar import Calendar
 from forecasting.events import PlannedEvent as Planned
 from scaler.api.cel import Rule, milliseconds, whole
 from scaler.api.model import FieldErrors, Model, Name, rules
-from scaler.api.moments import MOMENT, Day, Moment, has_offset, instant, offset, to_day, to_unix
+from scaler.api.moments import DAY, MOMENT, Day, Moment, has_offset, instant, offset, to_day, to_unix
 from scaler.api.quantities import Duration, Fraction, between, duration_between
 
 MOST_EVENTS = 32
@@ -44,7 +44,18 @@ def _rules() -> tuple[Rule, ...]:
             "at most half of the event, since it comes and goes",
             field=".ramp",
         ),
+        Rule(
+            f"!has(self.like) || !{whole(DAY, 'self.like')} || !{whole(MOMENT, 'self.begin')} || {_before_begin()}",
+            "a day before begin",
+            field=".like",
+        ),
     )
+
+
+def _before_begin() -> str:
+    """CEL for ``like``; where begin has an offset, the clock of forecast.timeZone may show the day after already."""
+    own = "self.begin.substring(0, 10)"
+    return f"self.like < {own} || ({offset('self.begin')} != '' && self.like == {own})"
 
 
 class PlannedEvent(Model):
@@ -88,6 +99,9 @@ class PlannedEvent(Model):
         if 2 * self.ramp.milliseconds > 1000 * lasts:
             rule = "at most half of the event, since it comes and goes"
             raise FieldErrors(("ramp", f"found {self.ramp}; allowed: {rule}"))
+        own = self.begin[:10]
+        if self.like is not None and (self.like > own or (self.like == own and not has_offset(self.begin))):
+            raise FieldErrors(("like", f"found {self.like}; allowed: a day before begin, which is {self.begin}"))
         return self
 
 

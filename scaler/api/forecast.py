@@ -41,6 +41,11 @@ def _holiday_rules() -> tuple[Rule, ...]:
             f"at most {LONGEST_HOLIDAY} days in all",
             field=".last",
         ),
+        Rule(
+            f"!has(self.like) || !{whole(DAY, 'self.like')} || !{whole(DAY, 'self.date')} || self.like < self.date",
+            "a day before date, or a day of the week",
+            field=".like",
+        ),
     )
 
 
@@ -60,7 +65,10 @@ class Holiday(Model):
     )
 
     @model_validator(mode="after")
-    def _ends_after_it_begins(self) -> Holiday:
+    def _ends_after_it_begins_and_is_like_a_day_before(self) -> Holiday:
+        if self.like is not None and self.like not in list(Weekday) and self.like >= self.date:
+            rule = f"a day before date, which is {self.date}, or a day of the week"
+            raise FieldErrors(("like", f"found {self.like}; allowed: {rule}"))
         if self.last is None:
             return self
         if self.last < self.date:
@@ -138,8 +146,8 @@ class Forecast(Model):
         default=Duration.parse("7d"),
         validate_default=True,
         description="Past that is read back on start: at least one season, or `0s` to read none. Default: a week, "
-        "which is also how long Kafka keeps messages unless told otherwise; that weekdays differ is found in `28d`. "
-        "What comes live is remembered as long, and a week at least, or 50,000 steps.",
+        "which is also how long Kafka keeps messages unless told otherwise; that weekdays differ is found in `28d`, "
+        "with a `step` of `1m`. What comes live is remembered as long, and a week at least, or 50,000 steps.",
     )
     model: ForecastModel = Field(
         default=ForecastModel.AUTO,

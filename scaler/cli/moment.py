@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -37,7 +38,8 @@ class MomentType(click.ParamType[Moment]):
             return value
         text = str(value)
         try:
-            return Moment(float(text))
+            if math.isfinite(seconds := float(text)):
+                return Moment(seconds)
         except ValueError:
             pass
         try:

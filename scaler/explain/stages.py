@@ -55,7 +55,7 @@ def _summary(facts: Facts) -> str:
     if decision.desired is None:
         return f"No count is wanted. {first}"
     if decision.desired == decision.current:
-        return f"{_replicas(decision.current)} stay. {first}"
+        return f"{_replicas(decision.current)} {_one(decision.current, 'stays', 'stay')}. {first}"
     return f"From {_count(decision.current)} to {_replicas(decision.desired)}. {first}"
 
 
@@ -119,7 +119,8 @@ def _load(facts: Facts) -> Stage:
         waiting = "nothing waits"
     else:
         age = "" if n.time_lag is None else f", the oldest {figure(n.time_lag)} s old"
-        waiting = f"{n.backlog:.0f} messages wait{age}"
+        count = round(n.backlog)
+        waiting = f"{count} {_one(count, 'message waits', 'messages wait')}{age}"
     return _stage(facts, StageName.LOAD, numbers, f"{arriving}; {waiting}.")
 
 
@@ -142,17 +143,18 @@ def _capacity(facts: Facts) -> Stage:
     else:
         parts = [f"One replica serves {figure(n.service_rate)} requests/s (declared {figure(declared)})"]
         if n.ready is not None:
-            parts.append(f"{n.ready} ready ones {figure(n.ready * n.service_rate)}")
+            parts.append(f"{n.ready} ready {_one(n.ready, 'one', 'ones')} {figure(n.ready * n.service_rate)}")
     coming = (n.pending or 0) - (n.waiting_for_node or 0)
     if coming > 0:
-        parts.append(f"{coming} more {'is' if coming == 1 else 'are'} on the way")
+        parts.append(f"{coming} more {_one(coming, 'is', 'are')} on the way")
     if n.waiting_for_node:
-        parts.append(f"{n.waiting_for_node} {'waits' if n.waiting_for_node == 1 else 'wait'} for room on a node")
+        parts.append(f"{n.waiting_for_node} {_one(n.waiting_for_node, 'waits', 'wait')} for room on a node")
     useful = n.useful_replicas
     if useful is not None:
         parts.append(f"more than {useful} could not be given work")
     elif n.partitions is not None and n.partitions < facts.service.max_replicas:
-        parts.append(f"{n.partitions} partitions give work to no more replicas than that")
+        give = _one(n.partitions, "partition gives", "partitions give")
+        parts.append(f"{n.partitions} {give} work to no more replicas than that")
     return _stage(facts, StageName.CAPACITY, numbers, "; ".join(parts) + ".")
 
 
@@ -318,4 +320,8 @@ def _count(count: int | None) -> str:
 
 
 def _replicas(count: int | None) -> str:
-    return f"{_count(count)} replica{'' if count == 1 else 's'}"
+    return f"{_count(count)} {_one(count, 'replica', 'replicas')}"
+
+
+def _one(count: int | None, singular: str, plural: str) -> str:
+    return singular if count == 1 else plural

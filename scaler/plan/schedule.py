@@ -82,7 +82,7 @@ class Schedule:
 def _spans(window: Window, begin: float, end: float) -> list[tuple[float, float]]:
     """Unix s at which the window begins and ends, on the days from ``begin`` to ``end`` (unix s).
 
-    In spring, a time that the clock leaves out is the one an hour later; in autumn, of an hour that comes twice it
+    What falls into an hour that the clock leaves out in spring is left out; in autumn, of an hour that comes twice it
     begins with the first.
     """
     calendar = Calendar(window.time_zone)
@@ -90,4 +90,4 @@ def _spans(window: Window, begin: float, end: float) -> list[tuple[float, float]
     first, last = (int((at + calendar.offset(at)) // DAY) for at in (begin, end))
     starts = np.array([day * DAY for day in range(first - 1, last + 1) if (day + 3) % 7 in window.days])
     opened, closed = calendar.to_unix(starts + window.begin), calendar.to_unix(starts + window.end)
-    return list(zip(opened.tolist(), closed.tolist(), strict=True))
+    return [(at, until) for at, until in zip(opened.tolist(), closed.tolist(), strict=True) if until > at]

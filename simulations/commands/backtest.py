@@ -270,7 +270,10 @@ def _about(
 ) -> About:
     if season is None:
         season = DAY if resource is None else float(resource.spec.forecast.season)
-        if season > plan.first * series.step or abs(season / series.step - round(season / series.step)) > 1e-6:
+        if round(season / series.step) < 2:
+            click.echo(f"no model is told the season, {season:g} s: it is not two steps of {series.step:g} s", err=True)
+            season = None
+        elif season > plan.first * series.step or abs(season / series.step - round(season / series.step)) > 1e-6:
             season = None  # nothing of it was seen, or steps do not meet it
     elif round(season / series.step) < 2 or abs(season / series.step - round(season / series.step)) > 1e-6:
         raise BadSetting(f"--season: found {season:g} s; allowed: two or more whole steps of {series.step:g} s")

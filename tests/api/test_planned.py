@@ -107,16 +107,19 @@ def test_events_in_unix_seconds() -> None:
         [
             SALE,
             {**SALE, "name": "utc", "begin": "2026-11-27T09:00Z", "end": "2026-11-27T10:00:30Z", "ramp": "1m"},
-            # 02:15 and 02:45 do not exist on that night: they are taken an hour later. 02:30 to 03:15 is nothing.
-            {**SALE, "name": "spring", "begin": "2026-03-29T02:15", "end": "2026-03-29T02:45"},
-            {**SALE, "name": "gone", "begin": "2026-03-29T02:30", "end": "2026-03-29T03:15"},
+            # 02:00 to 03:00 does not exist on that night.
+            {**SALE, "name": "gone", "begin": "2026-03-29T02:10", "end": "2026-03-29T02:50"},
+            {**SALE, "name": "rest", "begin": "2026-03-29T02:50", "end": "2026-03-29T03:20"},
+            {**SALE, "name": "over", "begin": "2026-03-29T01:50", "end": "2026-03-29T02:20"},
         ],
     ).spec.planned_events
-    sale, utc, spring = to_events(declared, berlin)
+    sale, utc, rest, over = to_events(declared, berlin)
     assert sale.begin == datetime(2026, 11, 27, 8, tzinfo=UTC).timestamp()
     assert (sale.factor, sale.rate, sale.like, sale.name) == (2.5, None, None, "sale")
     assert (utc.begin, utc.end - utc.begin, utc.ramp) == (sale.begin + 3600.0, 3630.0, 60.0)
-    assert spring.begin == datetime(2026, 3, 29, 1, 15, tzinfo=UTC).timestamp()
+    change = datetime(2026, 3, 29, 1, tzinfo=UTC).timestamp()
+    assert (rest.begin, rest.end) == (change, change + 1200.0)
+    assert (over.begin, over.end) == (change - 600.0, change)
 
 
 @settings(max_examples=200, deadline=None)

@@ -104,6 +104,12 @@ WRONG: list[tuple[str, Any, list[str]]] = [
     ("spec.forecast.holidays", [{"date": "2026-12-25", "like": "Sunday"}], ["holidays[0].like", "Mon, Tue, Wed"]),
     (
         "spec.forecast.holidays",
+        [{"date": "2026-12-25", "like": "2026-12-25"}],
+        ["holidays[0].like: found 2026-12-25; allowed: a day before date"],
+    ),
+    ("spec.forecast.holidays", [{"date": "2026-12-25", "like": "2027-01-01"}], ["holidays[0].like", "a day before"]),
+    (
+        "spec.forecast.holidays",
         [{"date": "2026-12-25", "day": "x"}],
         ["holidays[0].day: found an unknown field; allowed"],
     ),
@@ -139,6 +145,16 @@ WRONG: list[tuple[str, Any, list[str]]] = [
     ),
     ("spec.plannedEvents", [{**SALE, "ramp": "4h31m"}], ["plannedEvents[0].ramp: found 4h31m; allowed: at most half"]),
     ("spec.plannedEvents", [{**SALE, "factor": None, "like": "Mon"}], ["plannedEvents[0].like", "a date of the years"]),
+    (
+        "spec.plannedEvents",
+        [{**SALE, "factor": None, "like": "2026-11-27"}],
+        ["plannedEvents[0].like: found 2026-11-27; allowed: a day before begin, which is 2026-11-27T09:00"],
+    ),
+    (
+        "spec.plannedEvents",
+        [{**SALE, "factor": None, "like": "2026-11-28", "begin": "2026-11-27T09:00Z", "end": "2026-11-29T09:00Z"}],
+        ["plannedEvents[0].like", "a day before begin"],
+    ),
     ("spec.replicas.schedule", [{**OFFICE, "min": None}], ["schedule[0].min: found neither min nor max"]),
     ("spec.replicas.schedule", [{**OFFICE, "max": 2}], ["schedule[0].max: found 2; allowed: at least min, which is 3"]),
     ("spec.replicas.schedule", [{**OFFICE, "min": 11}], ["schedule[0].min: found 11", "which are 1 and 10"]),
@@ -297,6 +313,11 @@ RIGHT: list[tuple[str, Any]] = [
     ("spec.plannedEvents", []),
     ("spec.plannedEvents", [SALE, {**SALE, "name": "other", "factor": None, "rate": "0", "ramp": "4h30m"}]),
     ("spec.plannedEvents", [{**SALE, "factor": None, "like": "2025-11-28", "ramp": None}]),
+    # There it may be the day after already.
+    (
+        "spec.plannedEvents",
+        [{**SALE, "factor": None, "like": "2026-11-27", "begin": "2026-11-27T22:00Z", "end": "2026-11-27T23:00Z"}],
+    ),
     ("spec.plannedEvents", [{**SALE, "end": "2026-12-28T09:00"}]),
     ("spec.plannedEvents", [{**SALE, "end": "2026-11-27T09:00:01", "factor": "1000"}]),
     ("spec.plannedEvents", [{**SALE, "begin": "2026-11-27T09:00+01:00", "end": "2026-11-27T08:00:01Z"}]),

@@ -146,6 +146,8 @@ def test_broken_rows_are_named_and_left_out(journal: Path) -> None:
     [
         (("chat", "--at", "10m"), 2, "--at: needs --journal FILE"),
         (("chat", "--journal", "J", "--at", "yesterday"), 2, "found 'yesterday'; allowed: a date and time such as"),
+        (("chat", "--journal", "J", "--at", "nan"), 2, "found 'nan'; allowed: a date and time such as"),
+        (("chat", "--journal", "J", "--at", "inf"), 2, "found 'inf'; allowed: a date and time such as"),
         (("chat", "--journal", "J"), 1, "no row of default/chat"),
         (("chat", "-n", "prod", "--journal", "J", "--at", "2020-01-01"), 1, "the first is of 2027-01-15 08:00:00 UTC"),
         (("chat", "-n", "prod", "--journal", "J", "--at", "1h"), 1, "no row of prod/chat so long ago"),

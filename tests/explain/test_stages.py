@@ -140,6 +140,17 @@ def test_the_capacity(full: Explanation) -> None:
     assert numbers(full, StageName.CAPACITY)["planned rate"] == 2.0
 
 
+def test_of_one_it_is_said_in_the_singular() -> None:
+    some = replace(NUMBERS, backlog=1.2, ready=1, partitions=1, useful_replicas=None)
+    one = explain(tick(current=1, desired=1, numbers=some))
+    assert one.summary.startswith("1 replica stays. ")
+    assert sentence(one, StageName.LOAD) == "18 requests/s arrive; 1 message waits, the oldest 3.2 s old."
+    assert sentence(one, StageName.CAPACITY) == (
+        "One replica serves 2.5 requests/s (declared 2); 1 ready one 2.5; 1 more is on the way; "
+        "1 partition gives work to no more replicas than that."
+    )
+
+
 def test_the_assignor_is_shown_where_kafka_tells_it() -> None:
     told = Reading(replace(offsets(*([3] * 12)), assignor="roundrobin"), NOW - 0.4, Freshness.FRESH)
     assert numbers(explain(tick(observation(offsets=told))), StageName.CAPACITY)["assignor"] == "roundrobin"

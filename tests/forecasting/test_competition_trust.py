@@ -43,6 +43,8 @@ class Turns(LevelSeason):
             paths[:] = -1
         elif self.wrong == "shape":
             return paths[:, :-1]
+        elif self.wrong == "nothing":
+            return None
         elif self.wrong == "raises":
             raise RuntimeError("no forecast today")
         if out is None:
@@ -191,7 +193,7 @@ def test_it_comes_back_slowly() -> None:
     assert competition.trusted
 
 
-@pytest.mark.parametrize("wrong", ["nan", "negative", "raises", "shape"])
+@pytest.mark.parametrize("wrong", ["nan", "negative", "raises", "shape", "nothing"])
 def test_what_is_no_forecast_is_out_at_once_until_the_next_fit(wrong: str) -> None:
     competition, end = fitted(partial(Turns, STEP, STEP * PERIOD))
     turn(competition, wrong)
@@ -206,13 +208,14 @@ def test_what_is_no_forecast_is_out_at_once_until_the_next_fit(wrong: str) -> No
     assert competition.standings["level-season"].state is not State.FAILED
 
 
-def test_paths_that_are_too_short_are_out_when_they_are_asked_for() -> None:
-    """Machine code reads what lies behind them, and finds rates there."""
+@pytest.mark.parametrize(("wrong", "said"), [("shape", "paths of shape"), ("nothing", "rates of nan to nan")])
+def test_paths_that_are_too_short_or_missing_are_out_when_they_are_asked_for(wrong: str, said: str) -> None:
+    """Machine code reads what lies there, and finds rates."""
     competition, end = fitted(partial(Turns, STEP, STEP * PERIOD))
-    turn(competition, "shape")
+    turn(competition, wrong)
     feed(competition, end, seasonal_load(STEP, 10, PERIOD, 1))
     assert competition.standings["level-season"].state is State.FAILED
-    assert "paths of shape" in (competition.why or "")
+    assert said in (competition.why or "")
 
 
 def test_the_others_go_on_when_one_fails() -> None:

@@ -266,10 +266,38 @@ def test_past_events_and_holidays_are_missing_in_what_is_learned():
     assert rates == pytest.approx(tripled(starts + STEP / 2))  # the caller's array is as it was
 
 
-def test_a_history_of_nothing_but_events_is_learned_from_as_it_is():
-    forecaster = Planned(Recording(), [PlannedEvent(at(0), at(0, 7), factor=2.0)])
+@pytest.mark.parametrize("size", [{"rate": 2.0}, {"like": date(2026, 4, 1)}])
+def test_a_history_of_nothing_but_events_without_a_factor_is_learned_from_as_it_is(size):
+    forecaster = Planned(Recording(), [PlannedEvent(at(0), at(0, 7), **size)])
     forecaster.fit(Series(at(0, 6), STEP, np.ones(12)))
     assert forecaster.forecaster.shown.rates.tolist() == [1.0] * 12
+
+
+def test_a_history_all_within_events_is_learned_from_over_their_factors():
+    events = [PlannedEvent(at(-1), at(3), factor=2.0), PlannedEvent(at(3), at(5), rate=7.0)]
+    events.append(PlannedEvent(at(5), at(20), factor=4.0))
+    forecaster = Planned(Recording(), events)
+    starts = np.arange(at(0), at(10, 13), STEP)
+    day = (starts - MONDAY) // DAY
+    load = usual(starts + STEP / 2)
+    forecaster.fit(Series(at(0), STEP, load * np.where(day < 3, 2.0, 4.0)))
+    shown = forecaster.forecaster.shown.rates
+    by_rate = (day >= 3) & (day < 5)
+    assert np.isnan(shown[by_rate]).all()
+    assert shown[~by_rate] == pytest.approx(load[~by_rate], rel=0.03)
+
+
+@pytest.mark.parametrize("ordinary", [0.0, 3.0, 12.0])
+@pytest.mark.parametrize("factor", [2.0, 0.5])
+def test_an_event_as_long_as_the_history_counts_once(factor, ordinary):
+    """Of the history, only the first ``ordinary`` hours lie before the event."""
+    now = at(10, 18)
+    event = PlannedEvent(now - 6 * HOUR - 7 * DAY + ordinary * HOUR, at(25), factor=factor)
+
+    def load(times):
+        return usual(times) * np.where(times >= event.begin, factor, 1.0)
+
+    assert median(follow(planned(event), load, now)) == pytest.approx(ahead(load, now), rel=0.1)
 
 
 def test_days_of_events_are_not_what_is_usual():

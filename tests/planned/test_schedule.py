@@ -74,9 +74,13 @@ def test_an_hour_that_comes_twice_and_one_that_never_comes() -> None:
     spring = utc(2026, 3, 29, 1, 0)  # 02:00 is called 03:00, which is when the window ends
     counts = [Schedule(1, 10, [early]).limits(spring + k * HOUR / 2, 0.0).least for k in range(-1, 4)]
     assert counts == [1, 1, 1, 1, 1]
-    inside = replace(early, begin=early.begin + HOUR / 4, end=early.end - HOUR / 4)  # 02:15 to 02:45: an hour later
-    counts = [Schedule(1, 10, [inside]).limits(spring + k * HOUR / 4, 0.0).least for k in range(-1, 4)]
-    assert counts == [1, 1, 5, 5, 1]
+    for ahead in (0.0, 600.0):  # 02:15 to 02:45
+        inside = replace(early, begin=early.begin + HOUR / 4, end=early.end - HOUR / 4)
+        counts = [Schedule(1, 10, [inside]).limits(spring + k * HOUR / 4, ahead).least for k in range(-1, 4)]
+        assert counts == [1, 1, 1, 1, 1]
+    across = replace(early, begin=early.begin + HOUR / 2, end=early.end + HOUR / 4)  # 02:30 to 03:15
+    counts = [Schedule(1, 10, [across]).limits(spring + k * HOUR / 4, 0.0).least for k in range(-1, 4)]
+    assert counts == [1, 5, 1, 1, 1]
 
 
 @settings(max_examples=80, deadline=None)

@@ -207,6 +207,18 @@ def test_what_a_resource_plans_and_no_model_is_told_is_named(
     assert said in call(backtest, *words).stderr
 
 
+@pytest.mark.parametrize("season", ["1m", "30s"])
+def test_a_resource_s_season_that_is_not_two_steps_of_the_load_is_told_to_no_model(
+    season: str, call: Call, resource: Path, day: Path, tmp_path: Path
+) -> None:
+    resource.write_text(resource.read_text().replace("season: 1h", f"season: {season}"))
+    words = (*SHORT[:4], "--model", "level-season", "--model", "competition", "--out", tmp_path, "-o", "json")
+    result = call(backtest, day, *words, "--horizon", "5m", "--config", resource)
+    assert {row["model"] for row in document(result)["rows"]} == {"level-season", "competition"}
+    said = f"no model is told the season, {60 if season == '1m' else 30} s: it is not two steps of 60 s\n"
+    assert said in result.stderr
+
+
 def test_prometheus_and_the_resource_s_season_and_lead_time(call: Call, resource: Path, tmp_path: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Rates) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
