@@ -15,7 +15,7 @@ from scaler.errors import Forbidden, TargetError, TargetNotFound, TargetWithoutS
 from scaler.kube import Json, KubeClient
 from scaler.observe.counts import Answers, Counts
 from scaler.observe.pod_watches import PodStore, PodWatches
-from scaler.observe.pods import Pod, newest_template, unscheduled_since
+from scaler.observe.pods import Pod, leaving, newest_template, unscheduled_since
 from scaler.observe.ports import TargetRef
 from scaler.observe.watch import Timings, Watch, Watches
 from scaler.plan.observation import Freshness, LeadTime, Reading, ReplicaState
@@ -164,7 +164,7 @@ class KubernetesCluster:
             desired=int((scale.get("spec") or {}).get("replicas") or 0),  # left out by the API server when it is 0
             ready=sum(p.ready is not None for p in replicas),
             pending_since=tuple(sorted(p.created for p in replicas if p.ready is None)),
-            terminating=sum(p.terminating and not p.finished for p in pods),
+            terminating=leaving(now, pods),
             template=known.template,
             updating=len({p.template for p in replicas}) > 1,
             unscheduled_since=unscheduled_since(now, replicas),

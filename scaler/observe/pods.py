@@ -16,6 +16,7 @@ TEMPLATE_LABELS = ("pod-template-hash", "controller-revision-hash", "rollouts-po
 # What of a container makes it another one: the rest of a pod's spec is partly filled in by the API server.
 CONTAINER_FIELDS = ("name", "image", "command", "args", "env", "envFrom", "resources", "ports")
 
+LINGERS = 30.0  # s after its time to end, above which a pod stays for want of who removes it: a kubelet takes seconds
 UNSCHEDULED = 30.0  # s from created to bound to a node, above which no node has room: a scheduler's back-off is 10 s
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -33,13 +34,18 @@ class Pod:
     created: float
     scheduled: float | None  # when it was bound to a node
     ready: float | None  # since when it is Ready; None while it is not
-    terminating: bool
+    ends: float | None  # when the time that it was given to end in is over; None: it is not being deleted
     finished: bool  # all containers have ended for good: it is no replica any more
     restarted: bool  # a container was started more than once
     template: str
     node: str | None = None  # name of the node that it is bound to
     deletion_cost: str | None = None  # as annotated
     marked: str | None = None  # the deletion cost that Lagcast wrote
+
+    @property
+    def terminating(self) -> bool:
+        """It is being deleted."""
+        return self.ends is not None
 
     @property
     def counts(self) -> bool:
@@ -58,7 +64,7 @@ def read_pod(item: Json) -> Pod:
         created=unix(metadata["creationTimestamp"]),
         scheduled=_since(conditions.get("PodScheduled")),
         ready=_since(conditions.get("Ready")),
-        terminating=metadata.get("deletionTimestamp") is not None,
+        ends=unix(metadata["deletionTimestamp"]) if metadata.get("deletionTimestamp") else None,
         finished=status.get("phase") in ("Succeeded", "Failed"),
         restarted=any(c.get("restartCount", 0) > 0 for c in status.get("containerStatuses") or ()),
         template=_template(metadata, spec),
@@ -95,6 +101,12 @@ def unscheduled_since(now: float, pods: Iterable[Pod]) -> tuple[float, ...]:
     """When each pod was created (unix s, ascending) that no node has taken at ``now`` for longer than UNSCHEDULED."""
     waiting = [p for p in pods if p.node is None and p.scheduled is None and p.ready is None]
     return tuple(sorted(p.created for p in waiting if now - p.created > UNSCHEDULED))
+
+
+def leaving(now: float, pods: Iterable[Pod]) -> int:
+    """How many still end at ``now``. One that should be gone for longer than LINGERS, as of a node that is lost or with
+    a finalizer that nobody takes off, has left its group."""
+    return sum(p.ends is not None and not p.finished and now - p.ends <= LINGERS for p in pods)
 
 
 def unix(stamp: str) -> float:

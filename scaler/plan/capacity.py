@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 _DECLARED = 0.35  # deviation of log(rate): a declared rate is wrong by more than a factor of two one time in twenty
 _KNOWN = 0.05  # what remains of it in the long run when saturated work is seen
 _LAW = 0.1  # of the utilisation law with a declared concurrency
+_AT_ONCE = 4.0  # times the declared concurrency, above which what is told to be in service cannot be
 _SURE = 0.15  # up to here a rate counts as known
 _UNSURE = 0.2  # and here not yet
 _SHORT, _LONG = 8.0, 300.0  # memories of the service time and of how it rises with the load, in memories of the rate
@@ -166,9 +167,11 @@ class ServiceRate:
     def learn_time(self, sample: LatencySample, ready: int, seconds: float) -> bool:
         """Take in a window of the latency histogram, ``seconds`` after the last one; not while pods are exchanged.
 
-        False when it says nothing.
+        False when it says nothing, as with more in service than replicas serve at a time by far: it is in other units
+        than s, or counts what waits.
         """
-        if not self._times.learn(sample, ready, seconds):
+        most = math.inf if self._concurrency is None else _AT_ONCE * self._concurrency * max(ready, 1) * sample.window
+        if (sample.sum or 0.0) > most or not self._times.learn(sample, ready, seconds):
             return False
         if not self._times.settled or self._times.alone is None:
             return True

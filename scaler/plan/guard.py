@@ -159,11 +159,13 @@ class StuckWatch:
         are stuck."""
         if progress is not None:
             left = progress.waiting
-            free = ready < 1 or left < 1 or progress.recreated or progress.served > 0
-            if free or self._still is None:
+            free = left < 1 or progress.recreated or progress.served > 0
+            # None is ready any more of those that stood still: as where a message ends each consumer that reads it.
+            gone = ready < 1 and self.silent
+            if free or self._still is None or (ready < 1 and not gone):
                 self._still = 0.0
                 self._trusted = left
-            else:
+            elif not gone:
                 self._still += progress.seconds
         return self._still is not None and self._still >= self._after
 

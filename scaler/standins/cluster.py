@@ -23,7 +23,7 @@ from scaler.errors import (
 )
 from scaler.kube import MANAGER
 from scaler.observe.lead_times import LeadTimes
-from scaler.observe.pods import Pod, newest_template, unscheduled_since
+from scaler.observe.pods import Pod, leaving, newest_template, unscheduled_since
 from scaler.observe.ports import TargetRef
 from scaler.plan.observation import Freshness, LeadTime, Reading, ReplicaState
 from scaler.plan.reasons import Reason
@@ -261,7 +261,7 @@ class FakeCluster:
             created=float(math.floor(pod.created)),
             scheduled=float(math.floor(pod.created)),
             ready=float(math.floor(pod.ready_at)) if pod.ready(self._now) else None,
-            terminating=pod.gone_at is not None,
+            ends=pod.gone_at,
             finished=False,
             restarted=False,
             template=f"{target.name}-{pod.template}",
@@ -289,7 +289,7 @@ class FakeCluster:
             desired=deployment.replicas,
             ready=sum(v.ready is not None for v in replicas),
             pending_since=tuple(sorted(v.created for v in replicas if v.ready is None)),
-            terminating=sum(v.terminating for v in views),
+            terminating=leaving(now, views),
             template=newest_template(replicas) or last,
             updating=len({v.template for v in replicas}) > 1,
             unscheduled_since=unscheduled_since(now, replicas),

@@ -21,7 +21,7 @@ def pod(name: str = "chat-1", **more: object) -> Pod:
         created=T,
         scheduled=None,
         ready=None,
-        terminating=False,
+        ends=None,
         finished=False,
         restarted=False,
         template="1",
@@ -140,7 +140,7 @@ def test_a_long_way_that_was_watched_is_believed() -> None:
     assert lead.total > 7000.0
 
 
-@pytest.mark.parametrize("state", [{"terminating": True}, {"finished": True}])
+@pytest.mark.parametrize("state", [{"ends": T}, {"finished": True}])
 def test_pods_on_their_way_out_teach_nothing(state: dict[str, bool]) -> None:
     leads = LeadTimes()
     leads.see(pod(scheduled=T, ready=T + 9, **state), arrived=T + 9.5)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scaler.observe.pods import DELETION_COST, MARKED, newest_template, read_pod, trim_pod, unix, unscheduled_since
+from scaler.observe.pods import DELETION_COST, MARKED, leaving, newest_template, read_pod, trim_pod, unix, unscheduled_since
 
 
 def item(**more: Any) -> dict[str, Any]:
@@ -48,6 +48,17 @@ def test_times_are_those_of_conditions_that_hold() -> None:
 def test_a_condition_without_a_time_is_not_a_time_of_zero() -> None:
     pod = read_pod(item(status={"conditions": [{"type": "PodScheduled", "status": "True"}]}))
     assert pod.scheduled is None
+
+
+def test_a_pod_is_on_its_way_out_until_it_should_be_gone_for_a_while() -> None:
+    stays = read_pod(item())
+    ending = read_pod(item(metadata={"deletionTimestamp": "2027-01-15T08:01:00Z"}))  # its grace period included
+    ended = read_pod(item(metadata={"deletionTimestamp": "2027-01-15T08:01:00Z"}, status={"phase": "Succeeded"}))
+    end = 1_800_000_060.0
+    assert leaving(end - 20.0, [stays, ending, ended]) == 1
+    assert leaving(end + 30.0, [stays, ending, ended]) == 1
+    assert leaving(end + 31.0, [stays, ending, ended]) == 0, "as on a node that is lost"
+    assert not ending.counts
 
 
 def test_a_pod_that_no_node_takes_is_told_when_a_scheduler_has_had_its_time() -> None:

@@ -261,6 +261,14 @@ def test_a_declared_concurrency_tells_the_rate_from_the_service_time() -> None:
     assert rate.sure
 
 
+def test_more_in_service_than_replicas_serve_at_a_time_is_no_time_in_service() -> None:
+    """As of a histogram in milliseconds, by which one replica served a thousandth of what it does."""
+    rate = believed(2.0, concurrency=1.0)
+    for _ in range(5):
+        assert not rate.learn_time(sample(500.0), 10, TICK)
+    assert rate.rate == pytest.approx(2.0)
+
+
 def test_the_law_takes_over_from_what_was_declared_by_degrees() -> None:
     """The nearer the load comes to the concurrency, the more it counts, and no load makes the rate jump."""
     rates = []

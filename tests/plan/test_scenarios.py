@@ -197,6 +197,25 @@ def test_stuck_consumers_are_held_not_multiplied(known: bool) -> None:
     assert max(d.desired or 0 for d in freed) > before, "when they move again, their backlog is load"
 
 
+@pytest.mark.parametrize("down", [40.0, 300.0])
+def test_a_message_that_ends_each_consumer_that_reads_it_is_no_load(down: float) -> None:
+    """They are Ready for 20 s, and then none is for ``down`` s, as in a CrashLoopBackOff."""
+    load = spike(2, 2, 0, 0)
+
+    def crashing(t: float, observed: ServiceObservation) -> ServiceObservation:
+        since, pods = t - loop.start - 600.0, observed.replicas.value
+        if pods is None or since < 0 or since % (20.0 + down) < 20.0:
+            return observed
+        waiting = pods.pending_since + (loop.start + 600.0,) * pods.ready
+        return replace(observed, replicas=replace(observed.replicas, value=replace(pods, ready=0, pending_since=waiting)))
+
+    frozen = lambda t: t - loop.start >= 600.0  # noqa: E731
+    loop = Loop(REAL, policy_for(REAL, None), load, start_replicas=2, partitions=48, frozen=frozen, change=crashing)
+    loop.run(3600)
+    assert Reason.CONSUMERS_NOT_PROGRESSING in loop.decisions[-1].reasons
+    assert loop.desired <= 6
+
+
 def test_a_huge_backlog_is_not_given_up() -> None:
     load = spike(10, 10, 0, 0)
     loop = Loop(LAB, policy_for(LAB, load), load, start_replicas=4, backlog=20_000, partitions=90)

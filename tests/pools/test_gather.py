@@ -110,7 +110,7 @@ def test_what_counts_as_ready_empty_and_on_its_way(threads: ThreadPoolExecutor) 
         node("going", leaving=True),
     )
     finished = replace(pod("done", "b"), finished=True)
-    draining = replace(pod("drains", "full"), terminating=True)
+    draining = replace(pod("drains", "full"), ends=99.0)
     seen = look(Sources(7, nodes, pod("p", "a"), finished, draining), threads)
     state = seen.observation.state
     assert (state.freshness, state.time) == (Freshness.FRESH, 99.0)

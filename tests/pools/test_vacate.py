@@ -20,7 +20,7 @@ def pod(name: str, node: str | None, *, ready: bool = True, cost: str | None = N
         created=0.0,
         scheduled=None,
         ready=1.0 if ready else None,
-        terminating=False,
+        ends=None,
         finished=False,
         restarted=False,
         template="t",
