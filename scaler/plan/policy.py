@@ -17,7 +17,7 @@ from scaler.plan.service import Service
 from scaler.plan.settings import NodeSettings, PlanSettings
 
 KIND = "lagcast.PredictivePolicy"
-VERSION = 20
+VERSION = 21
 
 
 class PredictivePolicy:

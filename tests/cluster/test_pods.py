@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from scaler.observe.pods import DELETION_COST, MARKED, leaving, newest_template, read_pod, trim_pod, unix, unscheduled_since
+from scaler.observe.pods import (
+    DELETION_COST,
+    MARKED,
+    leaving,
+    newest_template,
+    read_pod,
+    trim_pod,
+    unix,
+    unscheduled_since,
+)
 
 
 def item(**more: Any) -> dict[str, Any]:

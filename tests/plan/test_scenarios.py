@@ -207,7 +207,9 @@ def test_a_message_that_ends_each_consumer_that_reads_it_is_no_load(down: float)
         if pods is None or since < 0 or since % (20.0 + down) < 20.0:
             return observed
         waiting = pods.pending_since + (loop.start + 600.0,) * pods.ready
-        return replace(observed, replicas=replace(observed.replicas, value=replace(pods, ready=0, pending_since=waiting)))
+        return replace(
+            observed, replicas=replace(observed.replicas, value=replace(pods, ready=0, pending_since=waiting))
+        )
 
     frozen = lambda t: t - loop.start >= 600.0  # noqa: E731
     loop = Loop(REAL, policy_for(REAL, None), load, start_replicas=2, partitions=48, frozen=frozen, change=crashing)
