@@ -48,7 +48,7 @@ def _lines(fault: ErrorDetails, model: type[BaseModel]) -> list[str]:
     if kind == "value_error":
         inner = context["error"]
         if isinstance(inner, FieldErrors):
-            return [f"{_join(path, below)}: {text}" for below, text in inner.faults]
+            return [f"{_join(path, _printed(below))}: {text}" for below, text in inner.faults]
         return [f"{path}: {inner}"]
     if kind == "extra_forbidden":
         # The value is not shown: it may be a secret in the wrong place.
@@ -69,8 +69,13 @@ def _path(loc: tuple[int | str, ...]) -> str:
         elif isinstance(part, int):
             text += f"[{part}]"
         else:
-            text = _join(text, redacted(part)[:80].encode("unicode_escape").decode("ascii"))
+            text = _join(text, _printed(part))
     return text
+
+
+def _printed(name: str) -> str:
+    """On one line, whatever somebody wrote for a name."""
+    return redacted(name)[:80].encode("unicode_escape").decode("ascii")
 
 
 def _join(path: str, below: str) -> str:

@@ -133,6 +133,12 @@ def test_a_file_that_is_not_there_or_is_a_folder(tmp_path: Path) -> None:
     assert "cannot be read: Is a directory" in refusal(tmp_path)
 
 
+def test_a_setting_whose_name_cannot_be_printed_is_refused_on_one_line(resource: Make, write: Write) -> None:
+    message = refusal(write(resource({"spec.kafka.properties": {"\x1e": ""}})))
+    assert message.splitlines() == [message]
+    assert "properties.\\x1e: found an unknown setting" in message
+
+
 def test_a_message_has_an_end(resource: Make, write: Write) -> None:
     many = [resource({"metadata.name": f"s{i}", "spec.target.name": f"s{i}", "spec.mode": "?"}) for i in range(250)]
     lines = refusal(write(many)).splitlines()
