@@ -35,9 +35,10 @@ class FullPool:
         settings = self._settings
         hold = settings.held_leads * lead
         gpus, current, least, most = pods_of(needs)
-        free = total - sum([n * one for n, one in zip(least, gpus, strict=True)])
+        certain = _guaranteed(needs, claims, total)
+        free = total - sum([n * one for n, one in zip(certain, gpus, strict=True)])
         steps = [self._steps.of(n.uid, n.table, c.most) for n, c in zip(needs, claims, strict=True)]
-        for need, low, its in zip(needs, least, steps, strict=True):
+        for need, low, its in zip(needs, certain, steps, strict=True):
             # What it can never have here, and what gives no more than fewer do, it does not need.
             floor = _busy(need, min(need.floor, low + max(free, 0) // need.gpus), its, settings.drain)
             self._steadied.take_in(now, need.uid, floor, settings.full_leads * lead, lead)
@@ -60,17 +61,31 @@ class FullPool:
 
         # The present is in what is steadied. Who was late does not count for more: they would only take turns at it.
         dividing = [
-            replace(claim, floor=0, weight=need.weight / need.raised, steps=its)
-            for claim, need, its in zip(claims, needs, steps, strict=True)
+            replace(claim, least=low, floor=0, weight=need.weight / need.raised, steps=its)
+            for claim, need, low, its in zip(claims, needs, certain, steps, strict=True)
         ]
         return Division(Shares(dividing, late, steady), gpus, current, least, most, total, move=True)
 
 
 def pods_of(needs: Sequence[ServiceNeed]) -> tuple[Counts, Counts, Counts, Counts]:
-    """GPUs of a pod, current, guaranteed and most pods of each service."""
+    """GPUs of a pod, current, least and most pods of each service."""
     gpus, current = tuple(need.gpus for need in needs), tuple(need.current for need in needs)
     least = tuple(need.least for need in needs)
     return gpus, current, least, tuple(max(need.most, need.least) for need in needs)
+
+
+def _guaranteed(needs: Sequence[ServiceNeed], claims: Sequence[Claim], total: int) -> list[int]:
+    """Pods of each service for which the others leave room, of ``total`` GPUs. Nobody gives one up for those that are
+    held and have no node; but nobody gets more before they have one, as when they are made anew.
+    """
+    made = [max(need.promised, min(need.least, claim.now)) for need, claim in zip(needs, claims, strict=True)]
+    theirs = [n if n < need.least else max(n, need.current) for n, need in zip(made, needs, strict=True)]
+    left = total - sum([n * need.gpus for n, need in zip(theirs, needs, strict=True)])
+    for s, need in enumerate(needs):
+        more = min(need.least - made[s], max(left, 0) // need.gpus)
+        made[s] += more
+        left -= more * need.gpus
+    return made
 
 
 def _busy(need: ServiceNeed, floor: int, steps: Steps | None, drain: float) -> int:

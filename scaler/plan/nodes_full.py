@@ -17,7 +17,7 @@ class Division:
     shares: Shares
     gpus: tuple[int, ...]  # of a pod of each service
     current: tuple[int, ...]  # pods of each service
-    least: tuple[int, ...]  # pods, guaranteed
+    least: tuple[int, ...]  # pods that are not given up, though the others may not make way for all of them
     most: tuple[int, ...]
     total: int  # GPUs
     move: bool  # a GPU may change hands
@@ -29,4 +29,5 @@ class Division:
     def divided(self, asked: Sequence[int]) -> tuple[int, ...]:
         """Pods that each service may have of those ``asked`` for, see :meth:`fits`."""
         tops = [max(min(n, most), least) for n, most, least in zip(asked, self.most, self.least, strict=True)]
-        return self.shares.divide(self.total, self.current, self.move, tops)
+        parts = self.shares.divide(self.total, self.current, self.move, tops)
+        return tuple([max(part, least) for part, least in zip(parts, self.least, strict=True)])

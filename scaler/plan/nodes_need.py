@@ -55,7 +55,8 @@ class ServiceNeed:
     pending_since: tuple[float, ...]  # unix s at which the pods that do not serve yet were created
     current: int  # replicas asked for
     floor: int  # replicas that the present needs, whatever the paths say
-    least: int  # replicas that are guaranteed: the declared minimum; the current ones when none may be taken away
+    least: int  # replicas that are guaranteed: the promised ones; the current ones when none may be taken away
+    promised: int  # of the least, whether or not they have a node: the declared minimum, what an experiment gave up
     most: int
     leads: Floats  # s from having a node to serving, ascending; not to be written to afterwards
     table: Floats | None = None  # [most + 1] what r replicas can give, in replicas; None: r

@@ -131,24 +131,53 @@ class Shares:
         for gets, b in enumerate(claims):
             if given[gets] >= tops[gets]:
                 continue
-            more = 1 if b.steps is None else min(b.steps.up[given[gets]], tops[gets] - given[gets])
-            gain = b.gpus * (sum([self._worth(gets, given[gets] + 1 + i) for i in range(more)]) - more * b.lead)
+            one = self._lot(gets, given[gets], tops[gets])
+            first = self._gain(gets, given[gets], one)
+            if first <= 0.0:
+                continue
             for gives, a in enumerate(claims):
-                number = math.ceil((more * b.gpus - free) / a.gpus)
-                if gives == gets or gain <= most or number < 1 or given[gives] - number < a.least:
+                number, more, gain = math.ceil((one * b.gpus - free) / a.gpus), one, first
+                had = given[gives]
+                if gives == gets or number < 1 or had - number < a.least:
                     continue
-                net = gain - a.gpus * sum(self._kept(gives, given[gives] - i) for i in range(number))
+                if a.steps is not None and given[gets] + one < tops[gets]:
+                    # Of pods that only together give more, the others are worth nothing once one is gone.
+                    room = (had - max(int(a.steps.useful[had - number]), a.least)) * a.gpus + free
+                    if room >= (one + 1) * b.gpus:
+                        more, gain = self._filling(gets, given[gets], tops[gets], one, first, room)
+                if gain <= most:
+                    continue
+                net = gain - a.gpus * sum(self._of(gives)[1][had - number : had][::-1])
                 if net > most:
+                    number = math.ceil((more * b.gpus - free) / a.gpus)
                     most, best = net, (gives, number, gets, more)
         return best
+
+    def _lot(self, s: int, count: int, top: int) -> int:
+        """Pods that a service has to get together above ``count``."""
+        steps = self.claims[s].steps
+        return min(1 if steps is None else steps.up[count], top - count)
+
+    def _gain(self, s: int, count: int, more: int) -> float:
+        """What so many pods above ``count`` are worth, less the time in which they serve nobody."""
+        claim = self.claims[s]
+        return claim.gpus * (sum(self._of(s)[0][count : count + more]) - more * claim.lead)
+
+    def _filling(self, s: int, count: int, top: int, more: int, gain: float, room: int) -> tuple[int, float]:
+        """Pods above ``count``, and their gain: ``more`` with ``gain``, and what besides fits into ``room`` (GPUs) and
+        is worth its move."""
+        lot = self._lot(s, count + more, top)
+        while lot > 0 and (more + lot) * self.claims[s].gpus <= room:
+            adds = self._gain(s, count + more, lot)
+            if adds <= 0.0:
+                break
+            more, gain = more + lot, gain + adds
+            lot = self._lot(s, count + more, top)
+        return more, gain
 
     def _worth(self, s: int, count: int) -> float:
         """Of a service's pod number ``count``, from 1, that it gets."""
         return self._of(s)[0][count - 1]
-
-    def _kept(self, s: int, count: int) -> float:
-        """Of a service's pod number ``count``, from 1, that it has."""
-        return self._of(s)[1][count - 1]
 
     def _of(self, s: int) -> tuple[list[float], list[float]]:
         if s not in self._worths:

@@ -119,9 +119,11 @@ def _as_it_stands(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | 
         pending_since=replicas.pending_since,
         unscheduled_since=replicas.unscheduled_since,
         current=stands,
-        floor=stands,
+        floor=min(replicas.ready, stands),  # as a full pool remembers it: more than has a node was never needed
         least=stands,
+        promised=min(planner.limits.least, stands),
         most=stands,
+        weight=0.0,  # what it has no node for is worth nothing that others need: nobody knows what it would serve
         leads=planner.leads.points,
         gpus=service.gpus,
         asked=stands,
@@ -143,10 +145,10 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
     caution = terms.inflation / settings.inflation
     # A node is ordered long ahead, where the paths are wide already: the attainment moves the price as well.
     raised = max(caution, 1.0) ** settings.pool_correction
-    least = max(planner.limits.least, plan.least)
-    least = max(least, replicas.desired) if dark or planner.is_new(prepared.now) else least
     asked = max(plan.wanted, plan.held or 0)
-    least = max(least, min(planner.reserved, asked))  # what an experiment gives up is nobody's meanwhile
+    # What an experiment gives up is nobody's meanwhile.
+    promised = max(planner.limits.least, plan.least, min(planner.reserved, asked))
+    least = max(promised, replicas.desired) if dark or planner.is_new(prepared.now) else promised
     return ServiceNeed(
         uid=service.uid,
         futures=futures,
@@ -163,6 +165,7 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
         current=replicas.desired,
         floor=plan.floor or 0,
         least=least,
+        promised=promised,
         most=max(planner.limits.most, least),
         leads=planner.leads.points,
         table=planner.table,

@@ -55,6 +55,7 @@ def need(paths: np.ndarray, replicas: int, **changes: Any) -> ServiceNeed:
         current=replicas,
         floor=0,
         least=1,
+        promised=1,
         most=200,
         leads=np.full(5, POD),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +91,34 @@ def test_in_a_full_pool_each_has_its_minimum() -> None:
     quiet = need(steady(0.5), 6, least=5, level=0.5)
     loud = need(steady(25.0), 18, uid="two")
     assert full(quiet, loud) == (5, 19)
+
+
+def beside_held(pods: int, serving: int, starting: int = 0, **held: Any) -> Sequence[int]:
+    """Replicas in a full pool of 24 GPUs: a service has ``pods``, of the 24 that it needs, and another of 60 pods, all
+    of them held, ``serving`` and ``starting`` ones that have a node; a move takes no time."""
+    current = held.get("current", 60)
+    waiting = (NOW - 60.0,) * (current - serving - starting)
+    pending = {"pending_since": (NOW - 70.0,) * starting + waiting, "unscheduled_since": waiting}
+    one = need(steady(24.0), pods, floor=24, asked=24, leads=np.zeros(5))
+    two = need(steady(2.0), 60, uid="two", ready=serving, least=current, asked=current, **pending, **held)
+    return decide(3, one, two, pool=PoolSpec("gpus", SIZE, NODE, max_nodes=3)).replicas
+
+
+@pytest.mark.parametrize(("pods", "serving", "starting"), [(22, 2, 0), (14, 2, 8), (14, 10, 0)])
+def test_in_a_full_pool_nobody_makes_way_for_held_pods_that_have_no_node(
+    pods: int, serving: int, starting: int
+) -> None:
+    """Those keep theirs that have one, also to start on; and what is held is asked for as before."""
+    assert beside_held(pods, serving, starting) == (pods, 60)
+
+
+def test_in_a_full_pool_what_is_promised_is_there_whether_or_not_it_has_a_node() -> None:
+    assert beside_held(22, 2, promised=10) == (14, 60)
+
+
+def test_in_a_full_pool_nobody_gets_the_room_of_held_pods_that_are_made_anew() -> None:
+    """Of five pods two wait for a node; there is room for them, which the other one needs, too."""
+    assert beside_held(19, 3, current=5, weight=0.0) == (19, 5)
 
 
 def test_a_full_pool_is_shared_by_weight() -> None:

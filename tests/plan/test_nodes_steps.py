@@ -122,3 +122,22 @@ def test_a_pod_of_several_gpus_moves_by_steps_too() -> None:
     """Two of its pods' GPUs are taken from four of the other's, which serve nobody."""
     two = late_of((16.0, 10.0), 1e6, claim(now=20), claim(gpus=2, now=9))
     assert two.divide(38, (20, 9), move=True) == (16, 11)
+
+
+@pytest.mark.parametrize("several", [1, 2])
+def test_pods_that_only_together_give_more_are_given_together(several: int) -> None:
+    """Two pods of the second save 150 together, each that the first gets 100: one of them would not be worth it."""
+    lates = ({1: 300.0, 2: 200.0, 3: 100.0, 4: 0.0}, {1: 150.0, 2: 150.0, 3: 0.0})
+
+    def one(most: int, now: int, gives: Sequence[float]) -> Claim:
+        steps = steps_of(np.array(gives), most)
+        return Claim(several, 1, 0, most, weight=1.0, lead=1.0, peak=np.zeros(1), now=now, steps=steps)
+
+    def divided(counts: tuple[int, int], most: int = 4) -> tuple[int, ...]:
+        claims = one(4, counts[0], (0.0, 1.0, 2.0, 3.0, 4.0)), one(3, counts[1], (0.0, 1.0, 1.0, 2.0))
+        shares = Shares(claims, lambda s, of: [several * lates[s][n] for n in of])
+        return shares.divide(4 * several, counts, move=True, most=(most, 3))
+
+    assert divided((1, 3)) == (3, 1)
+    assert divided((3, 1)) == (3, 1), "and stay"
+    assert divided((1, 3), most=2) == (1, 3), "the other one is of no use to anybody"

@@ -27,6 +27,12 @@ def service(name: str, weight: float = 1.0, least: int = 1, lead: str = "7m") ->
     return PredictiveScaler.model_validate(made)
 
 
+def paused(of: PredictiveScaler) -> PredictiveScaler:
+    made = of.model_dump(by_alias=True, mode="json", exclude_none=True)
+    made["metadata"]["annotations"] = {"lagcast.io/paused": "true"}
+    return PredictiveScaler.model_validate(made)
+
+
 def full(bench: Callable[..., Bench], loads: dict[str, Load], *services: PredictiveScaler, replicas: int = 10) -> Bench:
     most = {"min": 1, "max": GPUS // 8}
     return bench(loads, pool(nodes=most), nodes=GPUS // 8, replicas=replicas, resources=services, rate=RATE)
@@ -231,6 +237,27 @@ def test_nodes_that_do_not_come_are_not_shared_out(
     assert row.nodes == 6, "those that are on their way stay asked for, and count"
     b.run(14)
     assert sum(desired(b)) > GPUS + 8, "one came, and so may the others"
+
+
+@pytest.mark.parametrize("how", ["paused", pytest.param("dark", marks=pytest.mark.slow)])
+def test_nobody_makes_way_for_pods_that_no_node_has_of_who_is_paused_or_not_known(
+    bench: Callable[..., Bench], how: str
+) -> None:
+    """Somebody scales b to 60 when it is paused or its topic is away."""
+    b = full(bench, {"a": needs(14), "b": needs(2)}, service("a"), service("b"), replicas=12)
+    b.run(40)
+    if how == "paused":
+        b.controller.configure([service("a"), paused(service("b"))], [pool(nodes={"min": 1, "max": 3})])
+    else:
+        b.broker.delete_topic("b")
+    b.cluster.set_replicas(b.target("b"), 60)
+    for _ in range(40):
+        b.controller.tick()
+        b.clock.advance(TICK)
+        b.cluster.advance(b.clock.now())
+        assert b.cluster.replicas(b.target("a")) >= 14
+        assert b.cluster.replicas(b.target("b")) == 60
+    assert sum(ready(b)) == GPUS, "what is free is theirs"
 
 
 @pytest.mark.slow
