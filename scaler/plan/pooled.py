@@ -147,8 +147,8 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
     raised = max(caution, 1.0) ** settings.pool_correction
     asked = max(plan.wanted, plan.held or 0)
     # What an experiment gives up is nobody's meanwhile.
-    promised = max(planner.limits.least, plan.least, min(planner.reserved, asked))
-    least = max(promised, replicas.desired) if dark or planner.is_new(prepared.now) else promised
+    promised = max(planner.limits.least, min(planner.reserved, asked))
+    least = max(promised, plan.least, replicas.desired) if dark or planner.is_new(prepared.now) else promised
     return ServiceNeed(
         uid=service.uid,
         futures=futures,

@@ -13,6 +13,8 @@ from scaler.api.predictive_scaler import PredictiveScaler
 from scaler.explain.explanation import StageName
 from scaler.explain.stages import explain
 from scaler.journal_rows import facts_of
+from scaler.observe.ports import GroupTopic
+from scaler.plan.observation import Freshness, Reading, TopicOffsets
 from scaler.plan.reasons import Reason
 from tests.pools.made import TICK, Bench, Load, pool, scaler
 
@@ -258,6 +260,28 @@ def test_nobody_makes_way_for_pods_that_no_node_has_of_who_is_paused_or_not_know
         assert b.cluster.replicas(b.target("a")) >= 14
         assert b.cluster.replicas(b.target("b")) == 60
     assert sum(ready(b)) == GPUS, "what is free is theirs"
+
+
+def test_nobody_makes_way_for_what_an_outage_raises_another_to(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = service("b").model_dump(by_alias=True, mode="json", exclude_none=True)
+    made["spec"]["fallback"] = {"policy": "static", "replicas": 20, "after": "30s"}
+    raised = PredictiveScaler.model_validate(made)
+    b = full(bench, {"a": needs(14), "b": needs(2)}, service("a"), raised, replicas=12)
+    b.run(40)
+    read = b.broker._read
+
+    def away(now: float, one: GroupTopic) -> Reading[TopicOffsets]:
+        if one.topic == "b":
+            return Reading(None, now, Freshness.ERROR, Reason.BROKER_UNREACHABLE, "its broker does not answer")
+        return read(now, one)
+
+    monkeypatch.setattr(b.broker, "_read", away)
+    for _ in range(40):
+        b.tick()
+        assert b.cluster.replicas(b.target("a")) >= 14
+    assert b.cluster.replicas(b.target("b")) == 20, "asked for all the same"
 
 
 @pytest.mark.slow
