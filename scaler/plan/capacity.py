@@ -170,8 +170,7 @@ class ServiceRate:
         False when it says nothing, as with more in service than replicas serve at a time by far: it is in other units
         than s, or counts what waits.
         """
-        most = math.inf if self._concurrency is None else _AT_ONCE * self._concurrency * max(ready, 1) * sample.window
-        if (sample.sum or 0.0) > most or not self._times.learn(sample, ready, seconds):
+        if self._impossible(sample, ready) or not self._times.learn(sample, ready, seconds):
             return False
         if not self._times.settled or self._times.alone is None:
             return True
@@ -188,6 +187,14 @@ class ServiceRate:
         self._alone = self._times.alone
         self._settle()
         return True
+
+    def _impossible(self, sample: LatencySample, ready: int) -> bool:
+        """Whether more was in service than ``ready`` replicas serve at a time by far; a request's time counts as a
+        whole where it ends."""
+        if self._concurrency is None or not (sample.count and sample.sum):
+            return False
+        lasted = max(sample.window, sample.sum / sample.count)
+        return sample.sum > _AT_ONCE * self._concurrency * max(ready, 1) * lasted
 
     def learn_calm(
         self, progress: Progress, worth: float, uncommitted: float, utilised: float = 1.0, carried: float = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,7 +144,8 @@ class ScaleInHold:
 
 
 class StuckWatch:
-    """Rule 13: backlog, ready replicas, and no commit for ``after`` seconds is not load.
+    """Rule 13: backlog, ready replicas, and no commit for ``after`` seconds is not load; nor is it while those replicas
+    are there and not ready any more.
 
     From the first tick without a commit on, the backlog that may be planned with is the one of the last commit: what
     piles up behind consumers that do not move says nothing about how many are needed.
@@ -153,18 +155,20 @@ class StuckWatch:
         self._after = after
         self._still: float | None = None  # s without a commit, as far as it was seen; None before the first progress
         self._trusted = math.inf
+        self._moved = -math.inf  # unix s at which that backlog stood
 
-    def step(self, ready: int, progress: Progress | None) -> bool:
+    def step(self, ready: int, pending_since: Sequence[float], progress: Progress | None) -> bool:
         """Take in a tick (``progress`` None: nothing new is known, which is no sign of anything); whether the consumers
-        are stuck."""
+        are stuck. ``pending_since``: unix s at which the pods that are not ready were created."""
         if progress is not None:
             left = progress.waiting
             free = left < 1 or progress.recreated or progress.served > 0
-            # None is ready any more of those that stood still: as where a message ends each consumer that reads it.
-            gone = ready < 1 and self.silent
+            # Those that stood still are there and not ready, as where a message ends each consumer that reads it: pods
+            # of a node that is lost, or that were taken away, are not.
+            gone = ready < 1 and self.silent and min(pending_since, default=math.inf) <= self._moved
             if free or self._still is None or (ready < 1 and not gone):
                 self._still = 0.0
-                self._trusted = left
+                self._trusted, self._moved = left, progress.end
             elif not gone:
                 self._still += progress.seconds
         return self._still is not None and self._still >= self._after

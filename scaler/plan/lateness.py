@@ -8,11 +8,9 @@ from scaler.plan.attained import Attained, bound, correction, doubt
 from scaler.plan.progress import Progress
 from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
-from scaler.plan.silent import SilentPartitions
 from scaler.plan.waiting import Waiting
 
 _RELIED = 1800.0  # s
-_SILENT = 600.0  # s: consumers that take many requests at once leave their other partitions alone for minutes
 _SAME = 0.1  # part by which the service rate may change, and what was seen still holds
 
 
@@ -27,8 +25,6 @@ class Lateness:
         # How many times it has to be reached for the inflation to be at its most.
         self._most: float = (settings.inflation_most / settings.inflation) ** (1.0 / settings.correction)
         self._attained, self._waiting = self._nothing()
-        self._silent = SilentPartitions(_SILENT)
-        self._aside = 0.0  # messages in silent partitions at the last tick, where the others are served in time
         self._doubted = False  # the plan without forecasts is to make up for those that it lost
         self._answers_from = math.inf  # unix s at which the first replica that could be asked for serves
         self._drained = False  # what stood then has had its time
@@ -57,10 +53,8 @@ class Lateness:
 
     def learn(self, progress: Progress, left: float, lead: float, rate: float, stuck: bool) -> None:
         """Take in an interval of known arrivals, with ``left`` messages at its end; ``lead`` s is what a replica takes
-        to come. What nobody could have asked a replica for counts for nothing, nor does what a limit keeps back, nor
-        what waits in a partition that nobody gets on with while the others are served in time.
+        to come. What nobody could have asked a replica for counts for nothing, nor does what a limit keeps back.
         """
-        left -= self._set_aside(progress, left)
         if abs(rate / self._rate - 1.0) > _SAME:
             self._rate = rate
             before, prior = self._attained, self._settings.attained_prior
@@ -81,14 +75,6 @@ class Lateness:
         answers = progress.end >= self._answers_from and not (stuck or self.limited)
         self._attained.learn(progress.end, progress.arrivals or 0.0, left, answers)
         bound(self._attained, self._aimed, self._settings.attained_prior, self._most)
-
-    def _set_aside(self, progress: Progress, left: float) -> float:
-        silent = self._silent.waiting(progress)
-        aside = 0.0 if self._overdue(progress, left - silent) else silent
-        if (aside > 0) is not (self._aside > 0):  # what came before was told of other partitions
-            self.restart()
-        self._aside = aside
-        return aside
 
     def _overdue(self, progress: Progress, left: float) -> bool:
         """Whether more waits than arrives within the objective."""

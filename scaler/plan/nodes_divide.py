@@ -79,7 +79,10 @@ def _guaranteed(needs: Sequence[ServiceNeed], claims: Sequence[Claim], total: in
     held and have no node; but nobody gets more before they have one, as when they are made anew.
     """
     made = [max(need.promised, min(need.least, claim.now)) for need, claim in zip(needs, claims, strict=True)]
-    theirs = [n if n < need.least else max(n, need.current) for n, need in zip(made, needs, strict=True)]
+    theirs = [
+        n if n < need.least else max(n, min(need.current, claim.now))
+        for n, need, claim in zip(made, needs, claims, strict=True)
+    ]
     left = total - sum([n * need.gpus for n, need in zip(theirs, needs, strict=True)])
     for s, need in enumerate(needs):
         more = min(need.least - made[s], max(left, 0) // need.gpus)

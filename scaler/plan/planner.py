@@ -59,13 +59,8 @@ class ServicePlanner:
         self._replicas: ReplicaState | None = None
         self._changed_at = -math.inf  # unix s of the last change of membership
         self._joined_at = -math.inf  # unix s at which a consumer last joined
-        self._stuck = guard.StuckWatch(
-            max(
-                settings.stuck_ticks * service.tick,
-                settings.stuck_services * service.service_time,
-                settings.stuck_seconds,
-            )
-        )
+        still = settings.stuck_ticks * service.tick, settings.stuck_services * service.service_time
+        self._stuck = guard.StuckWatch(max(*still, settings.stuck_seconds))
         self._slack = max(service.within - service.service_time, 0.0)  # s
         self._drain = max(service.within, settings.drain)  # s in which a backlog is to be drained
         # s: the tick, or the time that the objective lets a burst wait anyway, if that is longer. In less than a long
@@ -210,7 +205,9 @@ class ServicePlanner:
         known = plan.floor is not None and prepared.now - self._changed_at >= self.service.tick
         steps = steps_for(terms.window + terms.slack, futures.age, futures.step)
         high, middle = self._serving.safe(futures, steps, self.leads.quantile(0.95))
-        floor = max(plan.floor or 0, plan.held or 0, self.limits.least)
+        headroom = self._headroom(terms) if plan.forecast is None else 0.0  # it is in what is held, then
+        lately = self._split.least(self._split.worth(plan.held or 0) / (1.0 + headroom))
+        floor = max(plan.floor or 0, lately, self.limits.least)
         # A backlog that ends it is late before it can be told from what counts vary by, where the objective is tight:
         # then there has to be room for what waits near the limit.
         varies = math.sqrt(self.service.tick / seen.level) if seen.level else math.inf  # s of work
@@ -254,8 +251,8 @@ class ServicePlanner:
         if observed.offsets.fresh and observed.offsets.value is not None:
             fresh = observed.offsets.value
             progress = self._new_offsets(observed.offsets.time, fresh)
-        ready = self._replicas.ready if self._replicas is not None else 0
-        stuck = self._stuck.step(ready, progress)
+        ready, pending = (0, ()) if self._replicas is None else (self._replicas.ready, self._replicas.pending_since)
+        stuck = self._stuck.step(ready, pending, progress)
         known = observed.replicas.fresh and not (unsettled or updating or stuck)
         lag = None if fresh is None else self._lag.lag(now, fresh)
         oldest = None if lag is None else lag.at_least

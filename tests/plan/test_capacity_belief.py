@@ -269,6 +269,11 @@ def test_more_in_service_than_replicas_serve_at_a_time_is_no_time_in_service() -
     assert rate.rate == pytest.approx(2.0)
 
 
+def test_long_requests_that_end_together_may_all_be_told_in_one_window() -> None:
+    rate = believed(1 / 300.0, concurrency=1.0)
+    assert rate.learn_time(sample(600.0, count=10.0, window=60.0), 10, TICK)
+
+
 def test_the_law_takes_over_from_what_was_declared_by_degrees() -> None:
     """The nearer the load comes to the concurrency, the more it counts, and no load makes the rate jump."""
     rates = []

@@ -246,39 +246,3 @@ def test_in_the_loop_a_backlog_of_the_start_inflates_nothing(
         loop.run(60.0)
         assert planner._lateness.inflation <= PlanSettings().inflation
     assert planner._lateness.counted > 0.0
-
-
-class Skipping(Loop):
-    """One of its partitions is not gone on with after ten minutes, as behind a message that cannot be processed."""
-
-    def _serve(self, held: np.ndarray, budget: float) -> None:
-        super()._serve(held[held != 5] if self.now - self.start > 600.0 else held, budget)
-
-
-@pytest.mark.parametrize("foreseen", [True, False])
-def test_a_partition_that_nobody_gets_on_with_inflates_nothing_where_the_others_are_served(foreseen: bool) -> None:
-    """It did to the most there is, for good."""
-
-    def load(t: float) -> float:
-        return 60.0
-
-    service = replace(REAL, max_replicas=200)
-    policy = policy_for(service, load if foreseen else None, experiments=False)
-    loop = Skipping(service, policy, load, start_replicas=40, partitions=240)
-    loop.run(2.5 * 3600.0)
-    (planner,) = policy._planners.values()
-    assert planner._lateness.counted > 0.0
-    assert planner._lateness.inflation <= PlanSettings().inflation
-
-
-def test_partitions_that_wait_for_their_turn_are_late_as_any() -> None:
-    """Consumers that take many requests at once leave the others alone for long, and none is served in time."""
-    lateness, partitions = Lateness(REAL, KEPT, 2.0), 8
-    waits = np.full(partitions, 900.0)
-    for tick in range(200):
-        served = np.where(np.arange(partitions) == tick // 50, 150.0, 0.0)
-        arrived = np.full(partitions, 150.0 / partitions)
-        waits = np.maximum(waits + arrived - served, 0.0)
-        told = Progress(BEGIN + tick * 15.0, 15.0, arrived, served, waits, waits, False)
-        lateness.learn(told, float(waits.sum()), 90.0, 2.0, False)
-    assert lateness.inflation == PlanSettings().inflation_most

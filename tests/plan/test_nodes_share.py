@@ -93,13 +93,16 @@ def test_in_a_full_pool_each_has_its_minimum() -> None:
     assert full(quiet, loud) == (5, 19)
 
 
-def beside_held(pods: int, serving: int, starting: int = 0, **held: Any) -> Sequence[int]:
+def beside_held(pods: int, serving: int, starting: int = 0, on_nodes: int = 0, **held: Any) -> Sequence[int]:
     """Replicas in a full pool of 24 GPUs: a service has ``pods``, of the 24 that it needs, and another of 60 pods, all
-    of them held, ``serving`` and ``starting`` ones that have a node; a move takes no time."""
+    of them held, ``serving`` and ``starting`` ones that have a node; of the first's ``on_nodes`` have one, or all;
+    a move takes no time."""
     current = held.get("current", 60)
     waiting = (NOW - 60.0,) * (current - serving - starting)
     pending = {"pending_since": (NOW - 70.0,) * starting + waiting, "unscheduled_since": waiting}
-    one = need(steady(24.0), pods, floor=24, asked=24, leads=np.zeros(5))
+    new = pods - on_nodes if on_nodes else 0
+    asked = {"ready": pods - new, "pending_since": (NOW - 60.0,) * new, "unscheduled_since": (NOW - 60.0,) * new}
+    one = need(steady(24.0), pods, floor=24, asked=24, leads=np.zeros(5), **(asked if new else {}))
     two = need(steady(2.0), 60, uid="two", ready=serving, least=current, asked=current, **pending, **held)
     return decide(3, one, two, pool=PoolSpec("gpus", SIZE, NODE, max_nodes=3)).replicas
 
@@ -119,6 +122,7 @@ def test_in_a_full_pool_what_is_promised_is_there_whether_or_not_it_has_a_node()
 def test_in_a_full_pool_nobody_gets_the_room_of_held_pods_that_are_made_anew() -> None:
     """Of five pods two wait for a node; there is room for them, which the other one needs, too."""
     assert beside_held(19, 3, current=5, weight=0.0) == (19, 5)
+    assert beside_held(25, 3, on_nodes=19, current=5, weight=0.0) == (19, 5), "nor who lost its own"
 
 
 def test_a_full_pool_is_shared_by_weight() -> None:

@@ -218,6 +218,38 @@ def test_a_message_that_ends_each_consumer_that_reads_it_is_no_load(down: float)
     assert loop.desired <= 6
 
 
+def test_who_stands_still_and_is_taken_away_begins_anew() -> None:
+    """Somebody sets the count to 0 to stop it, and mends what they wait for: the backlog is load again."""
+    service = replace(REAL, min_replicas=0)
+    load = spike(4, 4, 0, 0)
+    frozen = lambda t: 600.0 <= t - loop.start < 1500.0  # noqa: E731
+    loop = Loop(service, policy_for(service, None), load, start_replicas=3, partitions=48, frozen=frozen)
+    loop.run(1200)
+    assert loop.decisions[-1].reason is Reason.CONSUMERS_NOT_PROGRESSING
+    loop.scale(0)
+    loop.run(1200)
+    assert Reason.CONSUMERS_NOT_PROGRESSING not in loop.decisions[-1].reasons
+    assert loop.desired >= 3
+
+
+def test_pods_of_a_node_that_is_lost_are_not_taken_for_stuck_ones() -> None:
+    """They are told Ready for a minute, and then others come in their stead, later than the load."""
+    load = spike(60, 60, 0, 0)
+
+    def lost(t: float, observed: ServiceObservation) -> ServiceObservation:
+        since, pods = t - loop.start - 600.0, observed.replicas.value
+        if pods is None or not 75.0 <= since < 600.0:
+            return observed
+        new = (loop.start + 675.0,) * pods.ready
+        return replace(observed, replicas=replace(observed.replicas, value=replace(pods, ready=0, pending_since=new)))
+
+    frozen = lambda t: 600.0 <= t - loop.start < 1200.0  # noqa: E731
+    loop = Loop(REAL, policy_for(REAL, None), load, start_replicas=40, partitions=240, frozen=frozen, change=lost)
+    loop.run(1000)
+    assert Reason.CONSUMERS_NOT_PROGRESSING not in loop.decisions[-1].reasons
+    assert loop.desired > 50, "their backlog is load"
+
+
 def test_a_huge_backlog_is_not_given_up() -> None:
     load = spike(10, 10, 0, 0)
     loop = Loop(LAB, policy_for(LAB, load), load, start_replicas=4, backlog=20_000, partitions=90)
