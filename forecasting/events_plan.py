@@ -155,7 +155,8 @@ def _usual(
         made.append(np.where(np.isnan(usual), days.usual(weekend, holidays, spans), usual))
     usual = np.array(made)
     sure: Known = ~np.isnan(usual)
-    usual = np.where(sure, usual, days.usual_without(events))
+    if not sure.all():
+        usual = np.where(sure, usual, days.usual_without(events))
     some = usual if not np.isnan(usual).all() else days.usual(False, ())
     mean = 1.0 if np.isnan(some).all() else float(np.nanmean(some))
     return np.where(np.isnan(usual), mean, usual), sure
