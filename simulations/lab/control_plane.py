@@ -125,7 +125,12 @@ def _followers(site: Site, home: Path) -> tuple[Server, ...]:
             page="healthz?verbose",  # ok from the first moment; the controllers are listed when they run
             says="replicaset-controller",
         ),
-        follower("kube-scheduler", page="readyz"),
+        follower(
+            "kube-scheduler",
+            # With it a pod that preempts can wait out five minutes though its victims are gone: kubernetes#141694.
+            "--feature-gates=SchedulerAsyncPreemption=false",
+            page="readyz",
+        ),
     )
 
 
