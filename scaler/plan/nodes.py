@@ -115,7 +115,7 @@ class NodePlanner:
         if not observed.state.fresh or state is None:
             # Rule 1: nothing is known of the nodes, so nothing is given up.
             fault = _FAULT.get(observed.state.freshness, Reason.INPUT_ERROR)
-            counts = tuple(max(need.current, need.least, min(need.floor, need.most)) for need in needs)
+            counts = tuple(max(need.current, need.least, need.known) for need in needs)
             why = (fault,) if observed.state.reason is None else (fault, observed.state.reason)
             return PoolPlan(None, counts, why, division=self._undivided(needs))
         if not needs:
@@ -192,7 +192,7 @@ class NodePlanner:
         least = tuple(max(pair) for pair in zip(least, current, strict=True))
         most = tuple(max(pair) for pair in zip(least, most, strict=True))
         claims = [
-            Claim(need.gpus, low, need.floor, high, need.weight, quantile(need.leads, 0.95), np.zeros(1), need.current)
+            Claim(need.gpus, low, need.known, high, need.weight, quantile(need.leads, 0.95), np.zeros(1), need.current)
             for need, low, high in zip(needs, least, most, strict=True)
         ]
         total = self.pool.max_nodes * _usable(self.pool.size, gpus)
@@ -209,7 +209,7 @@ class NodePlanner:
             room -= need.gpus * need.ready
             inverses.append(self._inverses.of(need))
             most_pods = max(need.most, need.least)
-            bounds.append((need.least, min(need.floor, need.most), most_pods))
+            bounds.append((need.least, need.known, most_pods))
             gpus += most_pods * need.gpus
             # In the order of the kernel's columns.
             backlog, serving = need.backlog * need.gpus / need.rate, min(need.ready, need.current)

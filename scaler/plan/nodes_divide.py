@@ -38,7 +38,11 @@ class FullPool:
         certain = _guaranteed(needs, claims, total)
         free = total - sum([n * one for n, one in zip(certain, gpus, strict=True)])
         steps = [self._steps.of(n.uid, n.table, c.most) for n, c in zip(needs, claims, strict=True)]
-        for need, low, its in zip(needs, certain, steps, strict=True):
+        stand = [_useful(min(n.current, c.now), its) for n, c, its in zip(needs, claims, steps, strict=True)]
+        for need, low, stands, its in zip(needs, certain, stand, steps, strict=True):
+            if need.floor is None:  # rule 1: who has a node keeps it, now and when the need is known again
+                self._steadied.pass_over(now, need.uid, stands)
+                continue
             # What it can never have here, and what gives no more than fewer do, it does not need.
             floor = _busy(need, min(need.floor, low + max(free, 0) // need.gpus), its, settings.drain)
             self._steadied.take_in(now, need.uid, floor, settings.full_leads * lead, lead)
@@ -51,6 +55,8 @@ class FullPool:
             need, claim, its = needs[s], claims[s], steps[s]
             worth = self._steadied.saved(now, need.uid, saved, hold)
             shares = self._steadied.needed(need.uid, len(saved))
+            if need.floor is None:  # what it needed before it was lost sight of is nothing to make way for
+                shares[stand[s] :] = 0.0
             price = need.price * need.rate
             present = max(claim.present * claim.lead, price * hold)
             kept = np.minimum(settings.full_keep * shares, 1.0)
@@ -95,5 +101,9 @@ def _busy(need: ServiceNeed, floor: int, steps: Steps | None, drain: float) -> i
     """Of ``floor`` pods those that the present keeps busy, its backlog drained in ``drain`` s."""
     if steps is None:
         return floor
-    useful = int(steps.useful[min(floor, len(steps.useful) - 1)])
-    return steps.busy(useful, (need.level + need.backlog / drain) / need.rate)
+    return steps.busy(_useful(floor, steps), (need.level + need.backlog / drain) / need.rate)
+
+
+def _useful(pods: int, steps: Steps | None) -> int:
+    """The fewest pods that give what ``pods`` do."""
+    return pods if steps is None else int(steps.useful[min(pods, len(steps.useful) - 1)])

@@ -320,6 +320,32 @@ def test_nobody_makes_way_for_what_an_outage_raises_another_to(
     assert b.cluster.replicas(b.target("b")) == 20, "asked for all the same"
 
 
+@pytest.mark.parametrize("how", ["foreseen", "unready", "stuck"])
+def test_an_outage_is_no_time_in_which_nothing_was_needed(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The others want 12 each. When its inputs are back a keeps the 8 that it needs; also where its pods were not Ready
+    meanwhile, or read nothing."""
+    monkeypatch.setattr("tests.pools.made.PARTITIONS", 960)
+    loads = {"a": needs(7.5), "b": needs(12), "c": needs(12)}
+    b = full(bench, loads, *(service(name) for name in loads), replicas=8, foreseen=how == "foreseen")
+    b.run(24)
+    assert ready(b)[0] == 8
+    with monkeypatch.context() as outage:
+        if how == "stuck":
+            serving = b.cluster.ready
+            outage.setattr(b.cluster, "ready", lambda of: 0 if of == b.target("a") else serving(of))
+        else:
+            lost(b, "a", outage)
+        if how == "unready":
+            for pod in b.cluster.pods(b.target("a")):
+                outage.setattr(pod, "ready_at", math.inf)
+        b.run(24)
+    for _ in range(4):
+        b.tick()
+        assert desired(b)[0] >= 8
+
+
 @pytest.mark.slow
 def test_nothing_is_taken_from_who_is_not_known(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
     """The cluster is away: the heavy one cannot take what the other holds."""
