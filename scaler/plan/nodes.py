@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaler.plan import nodes_kernel as kernel
-from scaler.plan.nodes_divide import FullPool, pods_of
+from scaler.plan.nodes_divide import FullPool, pods_of, with_nodes
 from scaler.plan.nodes_full import Division
 from scaler.plan.nodes_leads import Ahead, Leads, quantile
 from scaler.plan.nodes_need import PoolPlan, PoolSpec, ServiceNeed
@@ -126,7 +126,8 @@ class NodePlanner:
             self._came = now
         self._ready = state.ready
         capacity = self._capacity(tick)
-        shares = Shares(self._claims(tick, 0, tick.ahead.idle), self._late(tick, capacity[1]))
+        claims = with_nodes(tick.needs, self._claims(tick, 0, tick.ahead.idle), state.ready * tick.size)
+        shares = Shares(claims, self._late(tick, capacity[1]))
         floor, replicas, reasons, kept, ordered = self._plan(now, tick, capacity[0], shares)
         self._looked = tick.needed.made
         place = [order.index(i) for i in range(len(needs))]
@@ -288,6 +289,8 @@ class NodePlanner:
         full = tick.most == self.pool.max_nodes and tick.paid + ordered >= tick.most
         if full and (missed or present > tick.most):
             reasons.append(Reason.POOL_FULL)
+        # What is held stays asked for, also where it has to wait for a node.
+        replicas = tuple([max(pair) for pair in zip(replicas, [need.least for need in needs], strict=True)])
         return floor, replicas, tuple(reasons), kept, ordered
 
     def _order(self, tick: _Tick, capacity: Floats) -> tuple[int, float]:

@@ -17,7 +17,7 @@ from scaler.plan.nodes_present import Steadied
 from scaler.plan.nodes_share import Claim, Shares, hull
 from scaler.plan.observation import Freshness, PoolState, Reading
 from scaler.plan.reasons import Reason
-from tests.plan.nodes_cases import NODE, NOW, POD, SIZE, TICK, decide, jump, need, seen, steady
+from tests.plan.nodes_cases import NODE, NOW, POD, POOL, SIZE, TICK, decide, jump, need, seen, steady
 
 
 def seesaw(paths: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -323,6 +323,19 @@ def test_nobody_makes_way_for_what_was_needed_before_it_was_lost_sight_of() -> N
         given.append(division.divided((20, 16)))
     assert given[79] == (12, 12)
     assert given[80] == (8, 16)
+
+
+def test_what_is_held_and_waits_for_nodes_is_asked_for_all_the_same() -> None:
+    """Nodes boot for it. The other gives up what only fills them."""
+    held = need(steady(30.0), 30, uid="a", ready=4, unscheduled_since=(NOW,) * 26, floor=None, least=30, most=30)
+    plan = decide(
+        3,
+        held,
+        need(steady(18.0), 20, uid="b", floor=18, asked=18),
+        pool=replace(POOL, enforced=True),
+        pending=(60.0,) * 2,
+    )
+    assert plan.replicas == (30, 18)
 
 
 # --- what was lately needed

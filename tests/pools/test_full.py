@@ -320,6 +320,27 @@ def test_nobody_makes_way_for_what_an_outage_raises_another_to(
     assert b.cluster.replicas(b.target("b")) == 20, "asked for all the same"
 
 
+def test_while_nodes_boot_nobody_makes_way_for_pods_that_wait_for_them(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody scales b to 30 when its topic is away. The other needs 16 for half a minute of every two, and 8
+    between."""
+    monkeypatch.setattr("tests.pools.made.PARTITIONS", 960)
+
+    def bursts(t: float) -> float:
+        return (16.0 if t // TICK % 8 < 2 else 8.0) * RATE
+
+    b = full(bench, {"a": bursts, "b": needs(2)}, service("a"), service("b"), replicas=12, most=6, foreseen=True)
+    b.run(40)
+    lost(b, "b", monkeypatch)
+    b.cluster.set_replicas(b.target("b"), 30)
+    for _ in range(19):
+        b.tick()
+        assert b.waited["b"][-1] > 0
+        assert b.cluster.replicas(b.target("a")) >= 15
+        assert b._left["a"].sum() <= 4.0 * TICK * RATE, "in time"
+
+
 @pytest.mark.parametrize("how", ["foreseen", "unready", "stuck"])
 def test_an_outage_is_no_time_in_which_nothing_was_needed(
     bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, how: str
