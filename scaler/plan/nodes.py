@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaler.plan import nodes_kernel as kernel
-from scaler.plan.nodes_divide import FullPool, pods_of
+from scaler.plan.nodes_divide import FullPool, pods_of, with_nodes
 from scaler.plan.nodes_full import Division
 from scaler.plan.nodes_leads import Ahead, Leads, quantile
 from scaler.plan.nodes_need import PoolPlan, PoolSpec, ServiceNeed
@@ -115,7 +115,7 @@ class NodePlanner:
         if not observed.state.fresh or state is None:
             # Rule 1: nothing is known of the nodes, so nothing is given up.
             fault = _FAULT.get(observed.state.freshness, Reason.INPUT_ERROR)
-            counts = tuple(max(need.current, need.least, min(need.floor, need.most)) for need in needs)
+            counts = tuple(max(need.current, need.least, need.known) for need in needs)
             why = (fault,) if observed.state.reason is None else (fault, observed.state.reason)
             return PoolPlan(None, counts, why, division=self._undivided(needs))
         if not needs:
@@ -126,7 +126,8 @@ class NodePlanner:
             self._came = now
         self._ready = state.ready
         capacity = self._capacity(tick)
-        shares = Shares(self._claims(tick, 0, tick.ahead.idle), self._late(tick, capacity[1]))
+        claims = with_nodes(tick.needs, self._claims(tick, 0, tick.ahead.idle), state.ready * tick.size)
+        shares = Shares(claims, self._late(tick, capacity[1]))
         floor, replicas, reasons, kept, ordered = self._plan(now, tick, capacity[0], shares)
         self._looked = tick.needed.made
         place = [order.index(i) for i in range(len(needs))]
@@ -192,7 +193,7 @@ class NodePlanner:
         least = tuple(max(pair) for pair in zip(least, current, strict=True))
         most = tuple(max(pair) for pair in zip(least, most, strict=True))
         claims = [
-            Claim(need.gpus, low, need.floor, high, need.weight, quantile(need.leads, 0.95), np.zeros(1), need.current)
+            Claim(need.gpus, low, need.known, high, need.weight, quantile(need.leads, 0.95), np.zeros(1), need.current)
             for need, low, high in zip(needs, least, most, strict=True)
         ]
         total = self.pool.max_nodes * _usable(self.pool.size, gpus)
@@ -209,7 +210,7 @@ class NodePlanner:
             room -= need.gpus * need.ready
             inverses.append(self._inverses.of(need))
             most_pods = max(need.most, need.least)
-            bounds.append((need.least, min(need.floor, need.most), most_pods))
+            bounds.append((need.least, need.known, most_pods))
             gpus += most_pods * need.gpus
             # In the order of the kernel's columns.
             backlog, serving = need.backlog * need.gpus / need.rate, min(need.ready, need.current)
@@ -288,6 +289,8 @@ class NodePlanner:
         full = tick.most == self.pool.max_nodes and tick.paid + ordered >= tick.most
         if full and (missed or present > tick.most):
             reasons.append(Reason.POOL_FULL)
+        # What is held stays asked for, also where it has to wait for a node.
+        replicas = tuple([max(pair) for pair in zip(replicas, [need.least for need in needs], strict=True)])
         return floor, replicas, tuple(reasons), kept, ordered
 
     def _order(self, tick: _Tick, capacity: Floats) -> tuple[int, float]:

@@ -35,10 +35,14 @@ class FullPool:
         settings = self._settings
         hold = settings.held_leads * lead
         gpus, current, least, most = pods_of(needs)
-        certain = _guaranteed(needs, claims, total)
+        certain = _guaranteed(needs, claims, [claim.now for claim in claims], total)
         free = total - sum([n * one for n, one in zip(certain, gpus, strict=True)])
         steps = [self._steps.of(n.uid, n.table, c.most) for n, c in zip(needs, claims, strict=True)]
-        for need, low, its in zip(needs, certain, steps, strict=True):
+        stand = [_useful(min(n.current, c.now), its) for n, c, its in zip(needs, claims, steps, strict=True)]
+        for need, low, stands, its in zip(needs, certain, stand, steps, strict=True):
+            if need.floor is None:  # rule 1: who has a node keeps it, now and when the need is known again
+                self._steadied.pass_over(now, need.uid, stands)
+                continue
             # What it can never have here, and what gives no more than fewer do, it does not need.
             floor = _busy(need, min(need.floor, low + max(free, 0) // need.gpus), its, settings.drain)
             self._steadied.take_in(now, need.uid, floor, settings.full_leads * lead, lead)
@@ -51,6 +55,8 @@ class FullPool:
             need, claim, its = needs[s], claims[s], steps[s]
             worth = self._steadied.saved(now, need.uid, saved, hold)
             shares = self._steadied.needed(need.uid, len(saved))
+            if need.floor is None:  # what it needed before it was lost sight of is nothing to make way for
+                shares[stand[s] :] = 0.0
             price = need.price * need.rate
             present = max(claim.present * claim.lead, price * hold)
             kept = np.minimum(settings.full_keep * shares, 1.0)
@@ -74,14 +80,24 @@ def pods_of(needs: Sequence[ServiceNeed]) -> tuple[Counts, Counts, Counts, Count
     return gpus, current, least, tuple(max(need.most, need.least) for need in needs)
 
 
-def _guaranteed(needs: Sequence[ServiceNeed], claims: Sequence[Claim], total: int) -> list[int]:
-    """Pods of each service for which the others leave room, of ``total`` GPUs. Nobody gives one up for those that are
-    held and have no node; but nobody gets more before they have one, as when they are made anew.
+def with_nodes(needs: Sequence[ServiceNeed], claims: Sequence[Claim], total: int) -> list[Claim]:
+    """The claims on ``total`` GPUs that are there. What is held and has no node waits for nodes that are on their way:
+    it takes what is free, or only fills nodes, and nothing that others ask for."""
+    if all(need.least <= need.promised for need in needs):  # as a rule
+        return list(claims)
+    asked = [min(claim.now, max(need.asked, need.known)) for need, claim in zip(needs, claims, strict=True)]
+    least = _guaranteed(needs, claims, asked, total)
+    return [replace(claim, least=low) for claim, low in zip(claims, least, strict=True)]
+
+
+def _guaranteed(needs: Sequence[ServiceNeed], claims: Sequence[Claim], keep: Sequence[int], total: int) -> list[int]:
+    """Pods of each service for which the others leave room, of ``total`` GPUs. Nobody gives up one of those to ``keep``
+    for what is held and has no node; but nobody gets more before that has one, as when it is made anew.
     """
     made = [max(need.promised, min(need.least, claim.now)) for need, claim in zip(needs, claims, strict=True)]
     theirs = [
-        n if n < need.least else max(n, min(need.current, claim.now))
-        for n, need, claim in zip(made, needs, claims, strict=True)
+        n if n < need.least else max(n, min(need.current, kept))
+        for n, need, kept in zip(made, needs, keep, strict=True)
     ]
     left = total - sum([n * need.gpus for n, need in zip(theirs, needs, strict=True)])
     for s, need in enumerate(needs):
@@ -95,5 +111,9 @@ def _busy(need: ServiceNeed, floor: int, steps: Steps | None, drain: float) -> i
     """Of ``floor`` pods those that the present keeps busy, its backlog drained in ``drain`` s."""
     if steps is None:
         return floor
-    useful = int(steps.useful[min(floor, len(steps.useful) - 1)])
-    return steps.busy(useful, (need.level + need.backlog / drain) / need.rate)
+    return steps.busy(_useful(floor, steps), (need.level + need.backlog / drain) / need.rate)
+
+
+def _useful(pods: int, steps: Steps | None) -> int:
+    """The fewest pods that give what ``pods`` do."""
+    return pods if steps is None else int(steps.useful[min(pods, len(steps.useful) - 1)])

@@ -54,7 +54,7 @@ class ServiceNeed:
     ready: int
     pending_since: tuple[float, ...]  # unix s at which the pods that do not serve yet were created
     current: int  # replicas asked for
-    floor: int  # replicas that the present needs, whatever the paths say
+    floor: int | None  # replicas that the present needs, whatever the paths say; None: not known now
     least: int  # replicas that are guaranteed: the promised ones; the current ones when none may be taken away
     promised: int  # of the least, whether or not they have a node: the declared minimum, what an experiment gave up
     most: int
@@ -73,6 +73,12 @@ class ServiceNeed:
     def highest(self) -> float:
         """Requests/s that the most replicas give."""
         return self.rate * (self.most if self.table is None else float(self.table[-1]))
+
+    @property
+    def known(self) -> int:
+        """Of the most, the replicas that the present is known to need. Where that is not known, ``least`` is what holds
+        them."""
+        return 0 if self.floor is None else min(self.floor, self.most)
 
 
 @dataclass(frozen=True, slots=True)

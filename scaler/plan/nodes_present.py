@@ -84,6 +84,9 @@ class Steadied:
         floors = self._floors.setdefault(uid, deque())
         if floors and floors[-1][0] > now:  # the clock was set back
             floors.clear()
+        away = now - last - floors[-1][0] if floors else 0.0
+        if away > 0.0:  # so long nothing was known, and nothing grew older
+            self._floors[uid] = floors = deque([(then + away, floor) for then, floor in floors])
         while floors and floors[0][0] <= now - lately:
             floors.popleft()
         floors.append((now, floor))
@@ -93,6 +96,18 @@ class Steadied:
         if len(before) >= new and (max(after) < before[rare] or min(after) > before[-1 - rare]):
             for _ in before:
                 floors.popleft()
+
+    def pass_over(self, now: float, uid: str, stands: int) -> None:
+        """What is needed at ``now`` (unix s) is not known: nothing grows older. It is taken to be what it has been, and
+        no less than the pods that stand (``stands``): nobody knows that they are not needed.
+        """
+        floors = self._floors.setdefault(uid, deque())
+        if not floors:
+            floors.append((now, stands))
+        times = [then + now - floors[-1][0] for then, _ in floors]
+        known = [floor for _, floor in floors]
+        floors.clear()
+        floors.extend(zip(times, [*known[1:], max(known[0], stands)], strict=True))
 
     def needed(self, uid: str, most: int) -> Floats:
         """The share of the remembered time in which each of a service's ``most`` pods was needed."""

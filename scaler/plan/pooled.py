@@ -119,7 +119,7 @@ def _as_it_stands(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | 
         pending_since=replicas.pending_since,
         unscheduled_since=replicas.unscheduled_since,
         current=stands,
-        floor=min(replicas.ready, stands),  # as a full pool remembers it: more than has a node was never needed
+        floor=None,
         least=stands,
         promised=min(planner.limits.least, stands),
         most=stands,
@@ -163,7 +163,7 @@ def _need(planner: ServicePlanner, prepared: Prepared) -> ServiceNeed | None:
         pending_since=replicas.pending_since,
         unscheduled_since=replicas.unscheduled_since,
         current=replicas.desired,
-        floor=plan.floor or 0,
+        floor=plan.floor,
         least=least,
         promised=promised,
         most=max(planner.limits.most, least),

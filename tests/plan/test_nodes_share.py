@@ -15,7 +15,9 @@ from scaler.plan.nodes import NodePlanner
 from scaler.plan.nodes_need import PoolSpec, ServiceNeed
 from scaler.plan.nodes_present import Steadied
 from scaler.plan.nodes_share import Claim, Shares, hull
-from tests.plan.nodes_cases import NODE, NOW, POD, SIZE, TICK, decide, jump, need, seen, steady
+from scaler.plan.observation import Freshness, PoolState, Reading
+from scaler.plan.reasons import Reason
+from tests.plan.nodes_cases import NODE, NOW, POD, POOL, SIZE, TICK, decide, jump, need, seen, steady
 
 
 def seesaw(paths: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -290,6 +292,52 @@ def test_a_pool_that_has_been_full_for_long_is_divided_as_one_that_is_full_now(
         assert divided == [first, first]
 
 
+@pytest.mark.parametrize("lost", ["needs", "nodes"])
+def test_a_full_pool_forgets_nothing_while_nothing_is_known(lost: str) -> None:
+    """Half an hour, twice as long as it remembers. After it the first tick is an odd one."""
+    planner = NodePlanner(PoolSpec("gpus", SIZE, NODE, max_nodes=3), TICK)
+    unknown: Reading[PoolState] = Reading(None, NOW, Freshness.ERROR, Reason.KUBERNETES_UNREACHABLE)
+    for tick in range(201):
+        now, dark, floor = NOW + TICK * tick, 80 <= tick < 200, 8 if tick < 200 else 6
+        needs = [need(steady(12.0), 8, uid=uid, floor=12, asked=12) for uid in "bc"]
+        needs.append(need(steady(8.0), 8, uid="a", floor=floor, asked=8, least=8 if dark else 1))
+        if dark and lost == "needs":
+            needs[2] = replace(needs[2], floor=None, level=0.0)
+        nodes = replace(seen(3, now=now), state=unknown) if dark and lost == "nodes" else seen(3, now=now)
+        division = planner.step(now, nodes, needs).division
+        assert division is not None
+        assert division.divided((12, 12, 8)) == (8, 8, 8)
+
+
+def test_nobody_makes_way_for_what_was_needed_before_it_was_lost_sight_of() -> None:
+    """A burst of one, and what the other needs in one tick of ten only."""
+    planner, given = NodePlanner(PoolSpec("gpus", SIZE, NODE, max_nodes=3), TICK), []
+    for tick in range(81):
+        now = NOW + TICK * tick
+        one = need(steady(8.0), 8, uid="a", floor=20, level=20.0, asked=20)
+        if tick == 80:
+            one = replace(one, floor=None, level=0.0, least=8)
+        other = need(steady(12.0), 16, uid="b", floor=12 if tick % 10 else 16, asked=16)
+        division = planner.step(now, seen(3, now=now), [one, other]).division
+        assert division is not None
+        given.append(division.divided((20, 16)))
+    assert given[79] == (12, 12)
+    assert given[80] == (8, 16)
+
+
+def test_what_is_held_and_waits_for_nodes_is_asked_for_all_the_same() -> None:
+    """Nodes boot for it. The other gives up what only fills them."""
+    held = need(steady(30.0), 30, uid="a", ready=4, unscheduled_since=(NOW,) * 26, floor=None, least=30, most=30)
+    plan = decide(
+        3,
+        held,
+        need(steady(18.0), 20, uid="b", floor=18, asked=18),
+        pool=replace(POOL, enforced=True),
+        pending=(60.0,) * 2,
+    )
+    assert plan.replicas == (30, 18)
+
+
 # --- what was lately needed
 
 
@@ -310,6 +358,17 @@ def test_noise_is_remembered_by_how_often_each_pod_was_needed() -> None:
     assert steadied.needed("a", 20).tolist() == [1.0] * 3 + [0.0] * 17
     steadied.take_in(now, "b", 1, 1200.0, 75.0)
     assert steadied.needed("a", 20)[2] == 1.0, "each service has its own"
+
+
+@pytest.mark.parametrize(("stands", "twelve"), [(0, 0.25), (12, 1.0)])
+def test_while_the_need_is_not_known_it_is_what_it_was_and_no_less_than_what_stands(stands: int, twelve: float) -> None:
+    steadied, now = remembered(*[14, 8, 8, 8] * 20)
+    for _ in range(200):
+        now += TICK
+        steadied.pass_over(now, "a", stands)
+    assert steadied.needed("a", 20).tolist() == pytest.approx([1.0] * 8 + [twelve] * 4 + [0.25] * 2 + [0.0] * 6)
+    steadied.pass_over(now, "b", 3)
+    assert steadied.needed("b", 4).tolist() == [1.0] * 3 + [0.0], "nothing was known before"
 
 
 @pytest.mark.parametrize("new", [2, 11, 15, 18])

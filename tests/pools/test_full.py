@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -15,8 +15,13 @@ from scaler.explain.stages import explain
 from scaler.journal_rows import facts_of
 from scaler.observe.ports import GroupTopic
 from scaler.plan.observation import Freshness, Reading, TopicOffsets
+from scaler.plan.policy import PredictivePolicy
 from scaler.plan.reasons import Reason
-from tests.pools.made import TICK, Bench, Load, pool, scaler
+from scaler.plan.service import Service
+from scaler.pools.groups import Member
+from scaler.predictive import MakePredictive
+from tests.plan.loop import Foresight
+from tests.pools.made import START, TICK, Bench, Load, pool, scaler
 
 GPUS = 24  # three nodes
 RATE = 24.0  # requests/s of a replica
@@ -35,9 +40,45 @@ def paused(of: PredictiveScaler) -> PredictiveScaler:
     return PredictiveScaler.model_validate(made)
 
 
-def full(bench: Callable[..., Bench], loads: dict[str, Load], *services: PredictiveScaler, replicas: int = 10) -> Bench:
-    most = {"min": 1, "max": GPUS // 8}
-    return bench(loads, pool(nodes=most), nodes=GPUS // 8, replicas=replicas, resources=services, rate=RATE)
+class Foreseen(MakePredictive):
+    """Each service's forecaster knows its load."""
+
+    def __init__(self, loads: Mapping[str, Load]) -> None:
+        super().__init__()
+        self._loads = loads
+
+    def together(self, members: Sequence[Member]) -> PredictivePolicy:
+        names = {member.service.uid: member.resource.metadata.name for member in members}
+
+        def foresight(of: Service) -> Foresight:
+            return Foresight(lambda t: self._loads[names[of.uid]](t - START), of.step, 0.03)
+
+        return PredictivePolicy([member.service for member in members], foresight)
+
+
+def full(
+    bench: Callable[..., Bench],
+    loads: dict[str, Load],
+    *services: PredictiveScaler,
+    replicas: int = 10,
+    most: int = GPUS // 8,
+    foreseen: bool = False,
+) -> Bench:
+    made = pool(nodes={"min": 1, "max": most})
+    policy = Foreseen(loads) if foreseen else None
+    return bench(loads, made, nodes=GPUS // 8, replicas=replicas, resources=services, rate=RATE, make_policy=policy)
+
+
+def lost(b: Bench, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker tells of that topic no more."""
+    read = b.broker._read
+
+    def away(now: float, one: GroupTopic) -> Reading[TopicOffsets]:
+        if one.topic == topic:
+            return Reading(None, now, Freshness.ERROR, Reason.BROKER_UNREACHABLE, "its broker does not answer")
+        return read(now, one)
+
+    monkeypatch.setattr(b.broker, "_read", away)
 
 
 def needs(pods: float) -> Load:
@@ -262,26 +303,68 @@ def test_nobody_makes_way_for_pods_that_no_node_has_of_who_is_paused_or_not_know
     assert sum(ready(b)) == GPUS, "what is free is theirs"
 
 
+@pytest.mark.parametrize("foreseen", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_nobody_makes_way_for_what_an_outage_raises_another_to(
-    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, foreseen: bool
 ) -> None:
+    """Its forecast may go on meanwhile."""
     made = service("b").model_dump(by_alias=True, mode="json", exclude_none=True)
     made["spec"]["fallback"] = {"policy": "static", "replicas": 20, "after": "30s"}
     raised = PredictiveScaler.model_validate(made)
-    b = full(bench, {"a": needs(14), "b": needs(2)}, service("a"), raised, replicas=12)
+    b = full(bench, {"a": needs(14), "b": needs(2)}, service("a"), raised, replicas=12, foreseen=foreseen)
     b.run(40)
-    read = b.broker._read
-
-    def away(now: float, one: GroupTopic) -> Reading[TopicOffsets]:
-        if one.topic == "b":
-            return Reading(None, now, Freshness.ERROR, Reason.BROKER_UNREACHABLE, "its broker does not answer")
-        return read(now, one)
-
-    monkeypatch.setattr(b.broker, "_read", away)
+    lost(b, "b", monkeypatch)
     for _ in range(40):
         b.tick()
         assert b.cluster.replicas(b.target("a")) >= 14
     assert b.cluster.replicas(b.target("b")) == 20, "asked for all the same"
+
+
+def test_while_nodes_boot_nobody_makes_way_for_pods_that_wait_for_them(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody scales b to 30 when its topic is away. The other needs 16 for half a minute of every two, and 8
+    between."""
+    monkeypatch.setattr("tests.pools.made.PARTITIONS", 960)
+
+    def bursts(t: float) -> float:
+        return (16.0 if t // TICK % 8 < 2 else 8.0) * RATE
+
+    b = full(bench, {"a": bursts, "b": needs(2)}, service("a"), service("b"), replicas=12, most=6, foreseen=True)
+    b.run(40)
+    lost(b, "b", monkeypatch)
+    b.cluster.set_replicas(b.target("b"), 30)
+    for _ in range(19):
+        b.tick()
+        assert b.waited["b"][-1] > 0
+        assert b.cluster.replicas(b.target("a")) >= 15
+        assert b._left["a"].sum() <= 4.0 * TICK * RATE, "in time"
+
+
+@pytest.mark.parametrize("how", ["foreseen", "unready", "stuck"])
+def test_an_outage_is_no_time_in_which_nothing_was_needed(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The others want 12 each. When its inputs are back a keeps the 8 that it needs; also where its pods were not Ready
+    meanwhile, or read nothing."""
+    monkeypatch.setattr("tests.pools.made.PARTITIONS", 960)
+    loads = {"a": needs(7.5), "b": needs(12), "c": needs(12)}
+    b = full(bench, loads, *(service(name) for name in loads), replicas=8, foreseen=how == "foreseen")
+    b.run(24)
+    assert ready(b)[0] == 8
+    with monkeypatch.context() as outage:
+        if how == "stuck":
+            serving = b.cluster.ready
+            outage.setattr(b.cluster, "ready", lambda of: 0 if of == b.target("a") else serving(of))
+        else:
+            lost(b, "a", outage)
+        if how == "unready":
+            for pod in b.cluster.pods(b.target("a")):
+                outage.setattr(pod, "ready_at", math.inf)
+        b.run(24)
+    for _ in range(4):
+        b.tick()
+        assert desired(b)[0] >= 8
 
 
 @pytest.mark.slow
