@@ -8,6 +8,7 @@ from scaler.plan.attained import Attained, bound, correction, doubt
 from scaler.plan.progress import Progress
 from scaler.plan.service import Service
 from scaler.plan.settings import PlanSettings
+from scaler.plan.silent import NOTHING, Aside, SilentPartitions
 from scaler.plan.waiting import Waiting
 
 _RELIED = 1800.0  # s
@@ -25,6 +26,8 @@ class Lateness:
         # How many times it has to be reached for the inflation to be at its most.
         self._most: float = (settings.inflation_most / settings.inflation) ** (1.0 / settings.correction)
         self._attained, self._waiting = self._nothing()
+        self._silent = SilentPartitions(settings.attained_memory)
+        self._aside = NOTHING  # what the last tick left out
         self._doubted = False  # the plan without forecasts is to make up for those that it lost
         self._answers_from = math.inf  # unix s at which the first replica that could be asked for serves
         self._drained = False  # what stood then has had its time
@@ -35,9 +38,15 @@ class Lateness:
         attained = Attained(self._service.within + p.uncommitted, p.attained_memory)
         return attained, Waiting(p.waiting, p.waiting_weight, p.waiting_memory, p.uncommitted)
 
-    def restart(self) -> None:
-        """See :meth:`Attained.restart`."""
+    def restart(self, progress: Progress | None = None) -> None:
+        """See :meth:`Attained.restart`. ``progress``: what is known of the time in between."""
         self._attained.restart()
+        if progress is None or progress.recreated:
+            self._silent.forget()
+            self._attained.settle(None)
+        else:  # who committed something is silent no more
+            self._silent.learn(progress, None, 0.0)
+            self._attained.settle(self._silent.suspects(progress))
 
     def judge(self, foreseen: bool) -> None:
         """Whose the lateness is from now on, the plan's with forecasts or without. Without those that it relied on, for
@@ -51,10 +60,13 @@ class Lateness:
         if self._doubted:
             doubt(self._attained, self._aimed, self._settings.attained_prior, self._most, arrived / seconds)
 
-    def learn(self, progress: Progress, left: float, lead: float, rate: float, stuck: bool) -> None:
+    def learn(self, progress: Progress, left: float, lead: float, rate: float, stuck: bool, ready: int = 0) -> None:
         """Take in an interval of known arrivals, with ``left`` messages at its end; ``lead`` s is what a replica takes
-        to come. What nobody could have asked a replica for counts for nothing, nor does what a limit keeps back.
+        to come. What nobody could have asked a replica for counts for nothing, nor does what a limit keeps back, nor
+        what is in a partition that none of the ``ready`` consumers gets on with.
         """
+        self._aside = self._set_aside(progress, left, rate, 0 if stuck else ready)
+        arrived, left = (progress.arrivals or 0.0) - self._aside.arrived, left - self._aside.waiting
         if abs(rate / self._rate - 1.0) > _SAME:
             self._rate = rate
             before, prior = self._attained, self._settings.attained_prior
@@ -70,20 +82,39 @@ class Lateness:
             self._answers_from = min(self._answers_from, progress.end + longest)
         elif not self._drained:
             self._drained = True
-            if self._overdue(progress, left):  # what comes meanwhile waits behind it
+            if self._overdue(progress.seconds, arrived, left):  # what comes meanwhile waits behind it
                 self._answers_from = progress.end + max(self._settings.drain, within)
         answers = progress.end >= self._answers_from and not (stuck or self.limited)
-        self._attained.learn(progress.end, progress.arrivals or 0.0, left, answers)
+        self._attained.learn(progress.end, arrived, left, answers, self._silent.suspects(progress))
         bound(self._attained, self._aimed, self._settings.attained_prior, self._most)
 
-    def _overdue(self, progress: Progress, left: float) -> bool:
+    def _set_aside(self, progress: Progress, left: float, rate: float, ready: int) -> Aside:
+        """What is left out of this interval. None becomes silent while the others are not served in time: it may wait
+        for consumers that have too much to do."""
+        p, after = self._settings, None
+        longest = max(self._service.service_time, 1.0 / rate)  # s of a request
+        if ready > 0:
+            after = max(p.silent_seconds, p.silent_turns * longest * len(progress.backlog_after) / ready)
+        aside = self._silent.learn(progress, after, longest)
+        due = self._silent.due()
+        if len(due) == 0:
+            return aside
+        more = self._silent.of(due, progress)
+        aside_then = Aside(aside.arrived + more.arrived, aside.waiting + more.waiting)
+        came, waits = (progress.arrivals or 0.0) - aside_then.arrived, left - aside_then.waiting
+        if self._overdue(progress.seconds, came, waits):
+            return aside
+        self._attained.put_back(self._silent.begin(due, progress))
+        return aside_then
+
+    def _overdue(self, seconds: float, arrived: float, left: float) -> bool:
         """Whether more waits than arrives within the objective."""
         within = self._service.within + self._settings.uncommitted
-        return left * progress.seconds > (progress.arrivals or 0.0) * within
+        return left * seconds > arrived * within
 
     def learn_waits(self, left: float, level: float, rate: float, worth: float) -> None:
         """Take in an interval of steady membership; see :meth:`Waiting.learn`."""
-        self._waiting.learn(left, level, rate, worth)
+        self._waiting.learn(left - self._aside.waiting, level, rate, worth)
 
     @property
     def counted(self) -> float:

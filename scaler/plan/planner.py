@@ -279,10 +279,10 @@ class ServicePlanner:
         self, progress: Progress, left: float, level: float | None, ready: int, known: bool, stuck: bool
     ) -> None:
         if progress.arrivals is None or progress.seconds > self._long:
-            self._lateness.restart()
+            self._lateness.restart(progress)
             return
         lead, rate = self._lead_times.total.quantile(0.95), self._serving.rate
-        self._lateness.learn(progress, left, lead, rate, stuck)
+        self._lateness.learn(progress, left, lead, rate, stuck, ready)
         if known and level is not None:
             self._lateness.learn_waits(left, level, rate, self._split.worth(ready))
 

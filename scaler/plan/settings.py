@@ -78,5 +78,7 @@ class PlanSettings:
     stuck_ticks: float = 4.0  # ticks, and
     stuck_services: float = 4.0  # service times, and
     stuck_seconds: float = 10.0  # s: all three without a commit, and consumers count as stuck; commits come in batches
+    silent_seconds: float = 600.0  # s, at least, with messages and without a commit, and a partition is silent
+    silent_turns: float = 4.0  # turns, at least, of a consumer through its partitions: a request may take minutes
 
     nodes: NodeSettings = NodeSettings()
