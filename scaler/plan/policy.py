@@ -17,7 +17,7 @@ from scaler.plan.service import Service
 from scaler.plan.settings import NodeSettings, PlanSettings
 
 KIND = "lagcast.PredictivePolicy"
-VERSION = 21
+VERSION = 22
 
 
 class PredictivePolicy:
