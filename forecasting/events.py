@@ -49,6 +49,11 @@ class PlannedEvent:
                 f"{who}: ramp {self.ramp} s; from 0 to half of its {self.end - self.begin:g} s, since it comes and goes"
             )
 
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Unix seconds at which it begins, is there whole, begins to go, and ends."""
+        return self.begin, self.begin + self.ramp, self.end - self.ramp, self.end
+
     def weight(self, times: Floats) -> Floats:
         """How much of it is there at ``times`` (unix s, any shape): 0 outside, up to 1."""
         inside = (times >= self.begin) & (times < self.end)

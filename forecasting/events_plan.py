@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 Known = NDArray[np.bool_]
 
 _DAY = 86400.0
+_ONE_DAY = timedelta(days=1)
+_TAKEN = 3600.0  # s over which a holiday takes over what the one right before it turned out to be
 _NOTHING_USUAL = "the history knows no usual load to compare that day with"
 _SUNDAY = 6
 
@@ -30,7 +32,8 @@ class Plan:
 
     ``usual``: requests/s at each time of day, of weekdays and of weekends [2, 288]. ``calm`` (requests/s) keeps ratios
     of small numbers near 1. ``unknown``: why an event has no size; ``sizeless``: unix s at which each of those ends.
-    ``made_on``: the local date, None before any load.
+    ``made_on``: the local date, None before any load. ``guessed``: of those that are like the holiday right before
+    them, the size that was foreseen for that: what it lacked is in the level of the load, and leaves it in an hour.
     """
 
     calendar: Calendar
@@ -41,10 +44,24 @@ class Plan:
     made_on: date | None
     sizeless: tuple[float, ...] = ()
     events: int = 0
+    guessed: Mapping[int, Floats] = field(default_factory=dict)
+
+    def on(self, time: float) -> bool:
+        """Whether an event is on at ``time`` (unix s)."""
+        return any(event.begin <= time < event.end for event, _ in self.sized)
 
     def touches(self, begin: float, end: float) -> bool:
-        """Whether an event lies in [begin, end] (unix s)."""
-        return any(event.begin <= end and event.end > begin for event, _ in self.sized)
+        """Whether some of an event lies between ``begin`` and ``end`` (unix s)."""
+        return any(event.begin < end and event.end > begin for event, _ in self.sized)
+
+    def pieces(self, begins: Floats, ends: Floats) -> tuple[Floats, Floats]:
+        """What lies from ``begins`` to ``ends`` (unix s, [n], in order), cut where an event or its ramp begins or ends:
+        the middles of the pieces (unix s), and their shares of the whole, some of which are 0; [n, pieces]."""
+        edges = sorted({edge for event, _ in self.sized for edge in event.edges if begins[0] < edge < ends[-1]})
+        of = np.searchsorted(begins, edges) - 1
+        inside = [edge for k, edge in zip(of.tolist(), edges, strict=True) if edge < ends[k]]
+        cuts = np.column_stack([begins, *(np.clip(edge, begins, ends) for edge in inside), ends])
+        return (cuts[:, 1:] + cuts[:, :-1]) / 2, np.diff(cuts) / (ends - begins)[:, None]
 
     def next_within(self, begin: float, end: float) -> PlannedEvent | None:
         """The next event that begins in (begin, end] (unix s)."""
@@ -56,8 +73,10 @@ class Plan:
         local = time + self.calendar.offset(time)
         return float(self.usual[int(is_weekend(day_of(local))), min(int(local % _DAY / STEP), BINS - 1)])
 
-    def log_sizes(self, times: Floats, level: Floats) -> Floats:
-        """Log of what all events make of ``level`` (requests/s, broadcast to ``times``) at ``times`` (unix s).
+    def log_sizes(self, times: Floats, level: Floats, most: float = math.inf, now: float | None = None) -> Floats:
+        """Log of what all events make of ``level`` (requests/s, broadcast to ``times``) at ``times`` (unix s); each
+        alone makes ``most`` at most of it: 0, and it is that of the decreases. ``now`` (unix s): when that is the
+        level; None: at the times.
 
         Factors multiply. A rate stands for all events at its time, and "like that day" for the holiday that it is on.
         """
@@ -69,16 +88,21 @@ class Plan:
                 continue
             weight = event.weight(times)
             if k < self.events:
-                total += weight * size[bins]
+                total += weight * np.minimum(size, most)[bins]
                 if event.like is not None:  # where it has a size
                     like = np.maximum(like, weight * (size[bins] != 0.0))
             else:
-                days += weight * size[bins]
+                made = size[bins]
+                if k in self.guessed:
+                    taken = np.clip(((times if now is None else now) - event.begin) / _TAKEN, 0.0, 1.0)
+                    made = taken * made + (1.0 - taken) * self.guessed[k][bins]
+                days += weight * np.minimum(made, most)
         total += (1.0 - like) * days
         sizes = np.full(times.shape, np.nan)
         for event, _ in self.sized:
             if event.rate is not None:
-                weight, to_rate = event.weight(times), np.log((event.rate + self.calm) / (level + self.calm))
+                weight = event.weight(times)
+                to_rate = np.minimum(np.log((event.rate + self.calm) / (level + self.calm)), most)
                 sizes = np.where(weight > 0, np.fmax(sizes, (1 - weight) * total + weight * to_rate), sizes)
         return np.where(np.isnan(sizes), total, sizes)
 
@@ -114,6 +138,7 @@ def make_plan(events: Sequence[PlannedEvent], calendar: Calendar, days: Days, no
     sized: list[tuple[PlannedEvent, Floats]] = []
     unknown: list[str] = []
     sizeless: list[float] = []
+    guessed: dict[int, Floats] = {}
     for event in events:
         size = np.full(BINS, np.nan if event.factor is None else math.log(event.factor))
         if event.like is not None:
@@ -127,20 +152,32 @@ def make_plan(events: Sequence[PlannedEvent], calendar: Calendar, days: Days, no
         sized.append((event, size))
     today = None if now is None else calendar.day(now)
     working = [day for day in holidays if not is_weekend(day)]
-    for day, holiday in holidays.items():
-        if today is None or day < today or (holiday.like is None and is_weekend(day)):
+    counted = [day for day, holiday in holidays.items() if holiday.like is not None or not is_weekend(day)]
+    likes = {
+        day: _like(day, holidays[day], days, working, special)
+        for day in counted
+        if today is not None and day >= today - _ONE_DAY
+    }
+
+    def size_of(day: date) -> Floats:
+        # Over what is usual on its own day of the week, which is what the forecaster expects: the other's load comes.
+        like, kind = likes[day], int(is_weekend(day))
+        return np.zeros(BINS) if like is None else np.where(sure[kind], days.ratio(like, usual[kind], calm), 0.0)
+
+    for day, like in likes.items():
+        if today is None or day < today:
             continue
-        like, kind = _like(day, holiday, days, working, special), int(is_weekend(day))
+        kind = int(is_weekend(day))
         begin, end = calendar.bounds(day)
         if like is None or not sure[kind].any():
-            lacked = "holiday and no Sunday" if holiday.like is None else "day that it is like"
+            lacked = "holiday and no Sunday" if holidays[day].like is None else "day that it is like"
             unknown.append(f"holiday {day}: {f'the history knows no {lacked}' if like is None else _NOTHING_USUAL}")
             sizeless.append(end)
             continue
-        # Over what is usual on its own day of the week, which is what the forecaster expects: the other's load comes.
-        size = np.where(sure[kind], days.ratio(like, usual[kind], calm), 0.0)
-        sized.append((PlannedEvent(begin, end, like=like, name=f"holiday {day}"), size))
-    return Plan(calendar, tuple(sized), usual, calm, tuple(unknown), today, tuple(sizeless), len(events))
+        if like == day - _ONE_DAY and like in likes:
+            guessed[len(sized)] = size_of(like)
+        sized.append((PlannedEvent(begin, end, like=like, name=f"holiday {day}"), size_of(day)))
+    return Plan(calendar, tuple(sized), usual, calm, tuple(unknown), today, tuple(sizeless), len(events), guessed)
 
 
 def _usual(

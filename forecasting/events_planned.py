@@ -31,6 +31,7 @@ _SURE = 600.0  # ... for so many s: less, and load that grows past it would be t
 _LITTLE = 0.2
 _FEW = 4.0  # ... or below this many requests, which come or not by chance
 _PARTS = 4  # of a step, at which events are looked at
+_NOTHING = 1e-9  # requests/s
 
 
 class Planned:
@@ -38,10 +39,11 @@ class Planned:
 
     History within past events and holidays is left out (NaN). While one is on, the part of the planned size that came
     (between nothing and all of it; the rest is load like any other) is taken out of each count, so that the
-    forecaster's level stays the usual one, and is the right one when the event ends. Where next to nothing is planned,
-    what comes says nothing of that level: it stays what it was before. Paths are multiplied by the planned size where
-    the event lies. So a planned increase is there when it was said to be, even if load does not come yet; a planned
-    decrease that does not come is dropped from the paths within minutes.
+    forecaster's level stays the usual one, and is the right one when the event ends. Of a decrease within an increase
+    either may come without the other. Where next to nothing is planned, what comes says nothing of that level: it stays
+    what it was before. A count that only partly lies in an event has that part of its size. Paths are multiplied by the
+    planned size where the event lies. So a planned increase is there when it was said to be, even if load does not come
+    yet; a planned decrease that does not come is dropped from the paths within minutes.
 
     Load may come, or go, before the event does. Until the event that is a level like any other, to which the planned
     size is still to come: too much is better than too little there. When the event has been on for ten minutes, and all
@@ -70,7 +72,8 @@ class Planned:
         self.end: float | None = None  # unix s up to which arrivals are known
         self._days = Days(self.calendar)
         self._recorder = Recorder(STEP, 2)
-        self._level = (0.0, 0.0, 0.0)  # seconds, requests, and what is usual in them, of load without events
+        self._level = (0.0, 0.0, 0.0)  # seconds, requests, and what is usual in them, of load without events, ...
+        self._lately = self._level  # ... and of what is left of load in increases, too: the level before a decrease
         self._belief = 1.0  # of a planned decrease that is on: the part of it that comes
         self._next: PlannedEvent | None = None  # the newest that was to begin soon, ...
         self._before = (0.0, 0.0, 0.0)  # ... and the level when that was still to come
@@ -108,7 +111,8 @@ class Planned:
         end = history.end if self.end is None else max(self.end, history.end)
         self._plan = make_plan(self.events, self.calendar, self._days, end)
         if newer:
-            self._level, self._next = (0.0, 0.0, 0.0), None
+            self._level = self._lately = (0.0, 0.0, 0.0)
+            self._next = None
         self.forecaster.fit(self._without_events(history))
         self.end = end
 
@@ -123,14 +127,13 @@ class Planned:
             today = self.calendar.day(end)
         except (ValueError, OverflowError, OSError) as unknown:
             raise BadSeries(f"{arrivals}: the end must be unix seconds ({unknown})") from unknown
-        middle = end - seconds / 2
-        if self._plan.touches(middle, middle):
-            self._judge(seconds, count, middle)
-            self.forecaster.update(self._without_event(arrivals, middle))
+        if self._plan.touches(end - seconds, end):
+            self._judge(arrivals)
+            self.forecaster.update(self._without_event(arrivals))
         else:
             self._belief = 1.0
             self.forecaster.update(arrivals)
-            self._see(seconds, count, middle)
+            self._see(seconds, count, end - seconds / 2)
         for index in self._recorder.update(arrivals)[-2:]:
             rate = self._recorder.rate(index)
             if not math.isnan(rate):
@@ -157,7 +160,7 @@ class Planned:
     @property
     def decrease_on(self) -> bool:
         """Whether an event is on that is to leave less than usual."""
-        if self.end is None or not self._plan.touches(self.end, self.end):
+        if self.end is None or not self._plan.on(self.end):
             return False
         at = np.array([self.end])
         return bool(self._plan.log_sizes(at, self._expected(at, self._level))[0] < 0.0)
@@ -184,9 +187,10 @@ class Planned:
         if begin is None or not plan.touches(begin, begin + steps * self.step):
             return drawn
         times = begin + (np.arange(steps)[:, None] + (np.arange(_PARTS) + 0.5) / _PARTS) * self.step
-        sizes = plan.log_sizes(times, drawn.mean(axis=0).astype(np.float64)[:, None])
-        if plan.touches(begin, begin):
-            sizes = np.where(sizes < 0, sizes * self._belief, sizes)
+        means = drawn.mean(axis=0).astype(np.float64)[:, None]
+        sizes = plan.log_sizes(times, means, now=begin)
+        if plan.on(begin):
+            sizes -= (1.0 - self._belief) * plan.log_sizes(times, means, 0.0, begin)
         factors = np.exp(sizes).mean(axis=1).astype(np.float32)
         calm = plan.calms(times).max(axis=1).astype(np.float32)
         drawn += calm
@@ -201,14 +205,16 @@ class Planned:
         event = self._plan.next_within(middle, middle + _EARLY)
         if event is not None and event is not self._next:
             self._next, self._before, self._came = event, self._level, (0.0, 0.0, 0.0)
-        kept, usual = math.exp(-seconds / _LEVEL), self._plan.usual_at(middle)
-        known, requests, expected = self._level
-        self._level = (known * kept + seconds, requests * kept + count, expected * kept + usual * seconds)
+        usual = self._plan.usual_at(middle)
+        self._level, self._lately = (_moved(level, seconds, count, usual) for level in (self._level, self._lately))
 
-    def _judge(self, seconds: float, count: float, middle: float) -> None:
+    def _judge(self, arrivals: Arrivals) -> None:
         """While an event is on, whole: whether its load had come before it, so that the level is what it was before."""
-        event = self._next
-        if event is None or self._before[0] < _LEVEL / 2 or not event.begin + event.ramp <= middle < event.end:
+        event, seconds, count = self._next, arrivals.seconds, arrivals.count
+        begin, middle = arrivals.end - seconds, arrivals.end - seconds / 2
+        if event is None or self._before[0] < _LEVEL / 2:
+            return
+        if not event.begin + event.ramp <= begin < arrivals.end <= event.end:
             return
         at, calm = np.array([middle]), self._plan.calm
         before = self._expected(at, self._before)
@@ -220,38 +226,56 @@ class Planned:
         whole = part > 1.0 - _WHOLE and (size < 0 or part < 1.0 + _WHOLE)
         self._came = (requests, due, self._came[2] + seconds if early and whole else 0.0)
         if self._came[2] >= _SURE:
-            self._level, self._next = self._before, None
+            self._level, self._lately, self._next = self._before, self._before, None
 
     def _expected(self, times: Floats, level: tuple[float, float, float]) -> Floats:
-        """Requests/s at ``times`` [n] without events: the usual rate, times how load was to it at the ``level``."""
+        """Requests/s at ``times`` (any shape) without events: the usual rate, times how load was to it at ``level``."""
         calm = self._plan.calm
-        usual = np.array([self._plan.usual_at(time) for time in times.tolist()])
+        usual = np.array([self._plan.usual_at(time) for time in times.ravel().tolist()]).reshape(times.shape)
         known, requests, expected = level
         ratio = (requests / known + calm) / (expected / known + calm) if known > 0 else 1.0
         return np.asarray(np.maximum(ratio * (usual + calm) - calm, 0.0))
 
-    def _without(self, times: Floats, rates: Floats, seconds: float) -> tuple[Floats, Floats, Floats]:
-        """``rates`` (requests/s, each over ``seconds``) at ``times`` as they would have been without events; the log of
-        the part of the planned sizes that is in them; and those sizes; all [n]."""
-        plan, expected = self._plan, self._expected(times, self._level)
-        sizes = plan.log_sizes(times, expected)
-        came = np.log((rates + plan.calm) / (expected + plan.calm))
-        came = np.clip(came, np.minimum(sizes, 0.0), np.maximum(sizes, 0.0))
-        calms = plan.calms(times)
-        planned = np.maximum((expected + calms) * np.exp(sizes) - calms, 0.0)
-        nearest = np.clip(rates, np.minimum(expected, planned), np.maximum(expected, planned))
+    def _without(self, begins: Floats, ends: Floats, rates: Floats) -> tuple[Floats, Floats, Floats]:
+        """``rates`` (requests/s) from ``begins`` to ``ends`` (unix s) as they would have been without events; the log
+        sizes of the decreases planned in them; and the part of those that came; all [n]."""
+        plan = self._plan
+        times, parts = plan.pieces(begins, ends)
+        expected = self._expected(times, self._level)
+        decreases = plan.log_sizes(times, expected, most=0.0)
+        if self._lately != self._level and (decreases < 0).any():
+            expected = np.where(decreases < 0, self._expected(times, self._lately), expected)
+            decreases = plan.log_sizes(times, expected, most=0.0)
+        weights = parts * (expected + plan.calm)
+        weights /= weights.sum(axis=1, keepdims=True)
+        size, least = (
+            np.log((weights * np.exp(sizes)).sum(axis=1)) for sizes in (plan.log_sizes(times, expected), decreases)
+        )
+        least = np.where(((decreases < 0) & (parts > 0)).any(axis=1), least, 0.0)  # no rounding for a decrease
+        most = size - least  # of the increases alone, which may come without the decreases, as these without them
+        calms = (plan.calms(times) * (parts > 0)).max(axis=1)
+        expected = (parts * expected).sum(axis=1)
+        # A ratio with ``calm`` where sizes are; else of the load alone, where only nothing over nothing must be one.
+        calm = np.where(calms > 0, plan.calm, _NOTHING)
+        came = np.log((rates + calm) / (expected + calm))
+        came, decreased = np.clip(came, least, most), np.clip(came - most, least, 0.0)
+        low, high = (np.maximum((expected + calms) * np.exp(sizes) - calms, 0.0) for sizes in (least, most))
+        nearest = np.clip(rates, low, high)
         # What is expected, times what came over the nearest that was to come: a ratio that means nothing near nothing.
-        calm = plan.calm + np.where(sizes < 0, _LITTLE * expected + _FEW / seconds, 0.0)
+        calm = plan.calm + np.where(least < 0, _LITTLE * expected + _FEW / (ends - begins), 0.0)
         without = np.maximum((expected + calm) * ((rates + calm) / (nearest + calm)) - calm, 0.0)
-        return np.where(calms > 0, without, rates * np.exp(-came)), came, sizes
+        return np.where(calms > 0, without, rates * np.exp(-came)), least, decreased
 
-    def _without_event(self, arrivals: Arrivals, middle: float) -> Arrivals:
+    def _without_event(self, arrivals: Arrivals) -> Arrivals:
         """The arrivals as they would have been, and what they say about a planned decrease."""
-        without, came, sizes = self._without(np.array([middle]), np.array([arrivals.rate]), arrivals.seconds)
-        part, size = float(came[0]), float(sizes[0])
+        end, seconds = arrivals.end, arrivals.seconds
+        without, sizes, came = self._without(*(np.array([value]) for value in (end - seconds, end, arrivals.rate)))
+        count, size = float(without[0]) * seconds, float(sizes[0])
         if size < 0:
-            self._belief += (part / size - self._belief) * -math.expm1(-arrivals.seconds / _BELIEF)
-        return Arrivals(arrivals.end, arrivals.seconds, float(without[0]) * arrivals.seconds)
+            self._belief += (float(came[0]) / size - self._belief) * -math.expm1(-seconds / _BELIEF)
+        else:
+            self._lately = _moved(self._lately, seconds, count, self._plan.usual_at(end - seconds / 2))
+        return Arrivals(end, seconds, count)
 
     def _without_events(self, history: Series) -> Series:
         """``history`` with past events and holidays missing, and what has come so far of those that are on taken out;
@@ -265,11 +289,22 @@ class Planned:
             if not (factors & known).any():
                 return history
             past, on = past & ~factors, on | factors
-        if self._level[0] <= 0:
-            for k in ordinary[-max(1, round(2 * _LEVEL / history.step)) :].tolist():
-                self._see(history.step, float(history.rates[k]) * history.step, float(starts[k]) + history.step / 2)
+        step, fresh, newest = history.step, self._level[0] <= 0, -max(1, round(2 * _LEVEL / history.step))
+        if fresh:
+            for k in ordinary[newest:].tolist():
+                self._see(step, float(history.rates[k]) * step, float(starts[k]) + step / 2)
         rates = np.where(past, np.nan, history.rates)
         at = np.flatnonzero(on & known)
         if len(at):
-            rates[at] = self._without(starts[at] + history.step / 2, rates[at], history.step)[0]
+            rates[at], sizes, _ = self._without(starts[at], starts[at] + step, rates[at])
+            for k in at[sizes == 0.0][newest:].tolist() if fresh else ():
+                usual = self._plan.usual_at(float(starts[k]) + step / 2)
+                self._lately = _moved(self._lately, step, float(rates[k]) * step, usual)
         return Series(history.start, history.step, rates)
+
+
+def _moved(level: tuple[float, float, float], seconds: float, count: float, usual: float) -> tuple[float, float, float]:
+    """The ``level`` with ``count`` requests in ``seconds`` s, where ``usual`` requests/s are; what is older counts the
+    less."""
+    kept, (known, requests, expected) = math.exp(-seconds / _LEVEL), level
+    return known * kept + seconds, requests * kept + count, expected * kept + usual * seconds
