@@ -159,6 +159,7 @@ def stage(lab: Lab, admin: Administrator, tmp_path_factory: pytest.TempPathFacto
             yield made
     finally:
         made.cluster.close()
+        lab.kubernetes.run("delete", "lease", "lagcast", "-n", "lagcast-system", "--ignore-not-found")  # it was killed
         feed.stop()
         for scaler in names:
             lab.kubernetes.run("patch", "ps", scaler, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
