@@ -178,9 +178,11 @@ class LabWorld(World):
 
 
 def replaced(admin: KubeClient, path: str, item: Json) -> None:
-    """Make an object, in the place of one of its name."""
+    """Make an object, in the place of one of its name: the garbage collector, which ends a deletion that waits for what
+    the object owns, looks every 30 s for kinds that are new to it, and rests meanwhile.
+    """
     body = {"propagationPolicy": "Background"}
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     where = f"{path}/{item['metadata']['name']}"
     while (answer := admin.call("DELETE", where, body=body)).code != 404:
         assert time.monotonic() < until, answer
