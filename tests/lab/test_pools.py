@@ -168,7 +168,7 @@ def whole_run(lab: Lab, folder: Path, parts: ExitStack) -> Run:
         rows = requests.get(f"{made.url}/status", timeout=5).json()
         made.rows.append({row["name"]: row for row in rows})
         status = json.loads(kubectl("get", "gpunodepool", "gpus", "-o", "json")).get("status", {})
-        made.statuses.append((time.time(), status))  # it was read a while after the nodes
+        made.statuses.append((now, status))
         if not made.status and now >= made.begins + SPIKE.length / 2:
             made.status = status
             made.columns = kubectl("get", "gpunodepool,predictivescaler", "-A", "-o", "wide")
@@ -271,7 +271,8 @@ def test_the_status_says_what_was_seen_and_decided_while_the_spike_lasts(
     assert any(ready >= 4 for _, ready, _, _ in told), told
     assert any(current == desired >= 4 for _, _, current, desired in told), told
     for at, ready, _, _ in told:
-        later = min((when for when, _, _ in run.nodes if when >= at), default=at)  # the next look, whenever that was
+        # It was read after the look at the nodes that began then, and before the next, whenever that was.
+        later = min((when for when, _, _ in run.nodes if when > at), default=at)
         lately = [nodes for when, nodes, _ in run.nodes if at - LATE <= when <= max(at + PROMPT, later)]
         assert not lately or min(lately) <= ready <= max(lately), (at - run.begins, ready, lately)
     assert NODE_LEAD <= float(run.status["leadTime"].removesuffix("s")) <= NODE_LEAD + 15
