@@ -225,8 +225,10 @@ class Client:
         if code is None or code in _NO_ANSWER:
             self.serve()
             trouble, said = self._trouble.last or (None, "")
-            # With TLS 1.3 a refusal comes after the handshake: a message that could not be received.
-            if trouble in (KafkaError._AUTHENTICATION, KafkaError._SSL) or "SSL alert" in said:
+            # With TLS 1.3 a refusal comes after the handshake: a message that could not be received. A certificate that
+            # is not trusted is now and then told with the code of a lost connection, too.
+            refused = "SSL alert" in said or "certificate verify failed" in said
+            if refused or trouble in (KafkaError._AUTHENTICATION, KafkaError._SSL):
                 remedy = "check security.protocol and the sasl.* and ssl.* settings in spec.kafka.properties"
             else:
                 remedy = "check spec.kafka.bootstrapServers, that the brokers run, and the network path to them"

@@ -156,8 +156,13 @@ def main(config: Path) -> None:
         runner = PodRunner(read_config(config))
     except (LagcastError, BadSeries, OSError) as wrong:
         raise click.ClickException(str(wrong)) from wrong
-    signal.signal(signal.SIGUSR1, lambda number, frame: runner.workers.stick(True))
-    signal.signal(signal.SIGUSR2, lambda number, frame: runner.workers.stick(False))
+
+    def stick(number: int, frame: FrameType | None) -> None:
+        runner.workers.stick(number == signal.SIGUSR1)
+        log.info("all workers are %s", "stuck" if runner.workers.stuck else "free")
+
+    signal.signal(signal.SIGUSR1, stick)
+    signal.signal(signal.SIGUSR2, stick)
     with runner:
         log.info("following the pods; metrics on port %d", runner.workers.metrics_port)
         stop.wait()

@@ -18,6 +18,7 @@ from scaler.kube import JSON_PATCH, Json, KubeClient, connect
 from simulations.lab.cluster_api import await_kinds
 from simulations.lab.karpenter import node_pool, whole_node
 from simulations.lab.lab import Lab
+from tests.lab.rights import await_rights
 from tests.nodepools.conformance import World, pool
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,7 @@ MAX = "cluster.x-k8s.io/cluster-api-autoscaler-node-group-max-size"
 MACHINES = "/apis/cluster.x-k8s.io/v1beta2/namespaces/fleet/machinedeployments"
 POOLS = "/apis/lagcast.io/v1alpha1/gpunodepools"
 ACCOUNT = "pools"
+OWN_RULES = [{"apiGroups": [GROUP], "resources": ["nodegroups"], "verbs": ["get", "list", "patch"]}]
 
 
 def machine_deployment() -> Json:
@@ -176,9 +178,11 @@ class LabWorld(World):
 
 
 def replaced(admin: KubeClient, path: str, item: Json) -> None:
-    """Make an object, in the place of one of its name."""
+    """Make an object, in the place of one of its name: the garbage collector, which ends a deletion that waits for what
+    the object owns, looks every 30 s for kinds that are new to it, and rests meanwhile.
+    """
     body = {"propagationPolicy": "Background"}
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     where = f"{path}/{item['metadata']['name']}"
     while (answer := admin.call("DELETE", where, body=body)).code != 404:
         assert time.monotonic() < until, answer
@@ -234,7 +238,7 @@ def prepare(lab: Lab, folder: Path) -> KubeClient:
             "apiVersion": f"{rbac}/v1",
             "kind": "ClusterRole",
             "metadata": {"name": "own-node-groups", "labels": label},
-            "rules": [{"apiGroups": [GROUP], "resources": ["nodegroups"], "verbs": ["get", "list", "patch"]}],
+            "rules": OWN_RULES,
         },
         {
             "apiVersion": f"{rbac}/v1",
@@ -253,6 +257,12 @@ def prepare(lab: Lab, folder: Path) -> KubeClient:
     ]
     apply(lab, json.dumps({"apiVersion": "v1", "kind": "List", "items": whole}))
     await_kinds(lab.directory, f"nodegroups.{GROUP}", "gpunodepools.lagcast.io", "predictivescalers.lagcast.io")
+    admin = connect(Path(lab.kubernetes.admin_kubeconfig))
+    try:
+        # The last of the roles that are aggregated into one: with it the others are in that, too.
+        await_rights(admin, f"fleet:{ACCOUNT}", OWN_RULES)
+    finally:
+        admin.close()
     token = lab.kubernetes.run("create", "token", ACCOUNT, "-n", "fleet")
     assert token.code == 0, token.output
     config = yaml.safe_load(Path(lab.kubernetes.admin_kubeconfig).read_text(encoding="utf-8"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from confluent_kafka import Producer
 from simulations.commands.backtest import backtest
 from simulations.lab.lab import Lab
 from simulations.lab.topics import ensure_topic
+from tests.lab.minutes import newest_whole_minute
 
 pytestmark = pytest.mark.lab
 
@@ -36,8 +36,7 @@ def test_the_topic_s_past_is_forecast(lab: Lab, tmp_path: Path) -> None:
     topic = f"past-{uuid.uuid4().hex[:8]}"
     ensure_topic(bootstrap, topic, 2)
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 50})
-    now = time.time()
-    last = now - now % 60  # the newest whole minute's end
+    last = newest_whole_minute()
     for minute in range(MINUTES):
         for k in range(PER_MINUTE):
             at = last - 60 * (MINUTES - minute) + k / 2

@@ -24,6 +24,7 @@ from scaler.plan.observation import Freshness
 from scaler.plan.reasons import Reason
 from simulations.lab.kwok import pod_annotations
 from tests.cluster.conformance import NAMES, ClusterConformance, Told, World
+from tests.lab.rights import await_rights
 
 pytestmark = pytest.mark.lab
 
@@ -109,6 +110,7 @@ class Administrator:
             role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
             subjects = [{"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}]
             self.make(f"{rbac}/rolebindings", {"metadata": {"name": name}, "roleRef": role, "subjects": subjects})
+            await_rights(self.client, f"{NAMESPACE}:{name}", rules, NAMESPACE)
         token = self.make(f"{path}/{name}/token", {"spec": {}})["status"]["token"]
         import yaml
 

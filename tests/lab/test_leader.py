@@ -214,18 +214,26 @@ class Pair:
         (found,) = [process for process in self.running() if process is not than]
         return found
 
-    def patches(self, process: Process) -> list[Change]:
-        return [
-            one for one in self.record.of("deployments/scale") if one.who.startswith(process.name + "_") and one.version
-        ]
+    def patches(self, process: Process, *, by_others: bool = False) -> list[Change]:
+        """The changes of the count that it made, or that others did."""
+        made = [one for one in self.record.of("deployments/scale") if one.version]
+        return [one for one in made if one.who.startswith(process.name + "_") is not by_others]
+
+    def renewed(self, process: Process) -> None:
+        """Wait until it renews the Lease, which it holds: the whole of its time is before it."""
+        since = time.time()
+
+        def again() -> bool:
+            leases = [one for one in self.record.of("leases") if one.version and one.time > since]
+            return any(str(one.body["spec"].get("holderIdentity")).startswith(process.name + "_") for one in leases)
+
+        self.until(again, f"{process.name} renews the lease", 10.0)
 
     def taken_over(self, leader: Process, since: float, how: str, limit: float) -> float:
         """s from ``since`` to the first patch of another: of the standby, or of one begun since that looked sooner."""
 
         def others() -> list[float]:
-            patches = self.record.of("deployments/scale")
-            its = leader.name + "_"
-            return [p.time for p in patches if p.version and p.time > since and not p.who.startswith(its)]
+            return [one.time for one in self.patches(leader, by_others=True) if one.time > since]
 
         took = float(min(self.until(others, f"another than {leader.name} patches", limit + 20)) - since)
         self.waited.setdefault(how, []).append(took)
@@ -278,13 +286,26 @@ def test_one_leads_and_the_other_is_warm(pair: Pair) -> None:
     assert leader.metric("lagcast_leader") == 1
     assert standby.metric("lagcast_leader") == 0
     assert leader.get("/leader").json()["leads"] is True
-    told = standby.get("/leader").json()
+    told: dict[str, Any] = {}
+
+    def knows() -> bool:
+        """At its next look at the Lease: until then it names whoever held that before, of an earlier test maybe."""
+        told.update(standby.get("/leader").json())
+        return str(told["holder"]).startswith(leader.name + "_")
+
+    pair.until(knows, "the standby knows who leads", 10.0)
     assert told["leads"] is False
-    assert told["holder"].startswith(leader.name + "_")
-    pair.until(lambda: standby.get("/status").json()[0]["desired"], "the standby decides, too")
-    (row,) = standby.get("/status").json()
+    seen: list[dict[str, Any]] = []
+
+    def decides() -> bool:
+        """On fresh readings: of 250 partitions a busy machine may not read all in time at every tick."""
+        seen[:] = standby.get("/status").json()
+        read = [seen[0]["inputs"][source]["status"] for source in ("kafka", "kubernetes")]
+        return bool(seen[0]["desired"]) and read == ["fresh", "fresh"]
+
+    pair.until(decides, "the standby decides, too")
+    (row,) = seen
     assert row["outcome"]["reason"] == "Standby"
-    assert row["inputs"]["kafka"]["status"] == row["inputs"]["kubernetes"]["status"] == "fresh"
     assert leader.metric("lagcast_desired_replicas") is not None
     assert standby.metric("lagcast_desired_replicas") is None, "series of scalers are the leader's"
 
@@ -332,6 +353,7 @@ def test_a_leader_that_was_stopped_writes_nothing_when_it_goes_on(pair: Pair) ->
 def test_a_stop_that_the_lease_outlasts_changes_no_hands(pair: Pair) -> None:
     """Eleven seconds: past the deadline, so it may write nothing before it has renewed."""
     leader = pair.leader()
+    pair.renewed(leader)
     leader.signal(signal.SIGSTOP)
     time.sleep(11.0)
     went_on = leader.signal(signal.SIGCONT)
@@ -374,7 +396,7 @@ def test_no_change_by_a_stale_leader_in_the_api_servers_record(pair: Pair, capsy
 class StoppedOnce:
     """A fence that lets all through, in a process that is stopped between the check and the content."""
 
-    patience = 1.0
+    patience = 2.0  # which a machine that stands still for a second leaves enough of
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -391,7 +413,7 @@ class StoppedOnce:
         self.open = True
 
 
-@pytest.mark.parametrize(("seconds", "count"), [(0.0, 4), (2.5, 3)])
+@pytest.mark.parametrize(("seconds", "count"), [(0.0, 4), (4.0, 3)])
 def test_the_api_server_takes_no_content_that_comes_too_late(lab: Lab, seconds: float, count: int) -> None:
     """What is left of the double write: stopped when the check was made and the content was not yet sent."""
     name = f"late-{count}"

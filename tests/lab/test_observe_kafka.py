@@ -22,7 +22,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
 from scaler.observe.kafka import KafkaOffsets
 from scaler.observe.kafka_process import KafkaProcess
@@ -50,6 +50,12 @@ class RealWorld:
         one = {"enable.idempotence": True, "linger.ms": 0, "max.in.flight.requests.per.connection": 1}
         self._producer = Producer({"bootstrap.servers": kafka.bootstrap, **one})
         self._members: list[Consumer] = []
+
+    def meet(self) -> None:
+        """Before a test's first pass the process that asks has begun and met the broker: that takes of its time."""
+        nobody, deadline = GroupTopic("nobody", "nothing"), time.time() + self.settle
+        while (reading := self.source.sample(time.time(), [nobody])[nobody]).freshness is not Freshness.ABSENT:
+            assert time.time() < deadline, reading
 
     def now(self) -> float:
         return time.time()
@@ -123,12 +129,15 @@ class RealWorld:
         self.source.close()
 
     def _until(self, topic: str, partitions: int) -> None:
-        """Wait until the broker tells of the topic and each partition's leader."""
+        """Wait until the broker tells of the topic and each partition's leader, and knows that it is that itself."""
         deadline = time.time() + 30
         while time.time() < deadline:
             with contextlib.suppress(KafkaException):
                 found = self._admin.describe_topics(TopicCollection([topic]))[topic].result(10)
                 if len(found.partitions) == partitions and all(p.leader is not None for p in found.partitions):
+                    asked = {TopicPartition(topic, p): OffsetSpec.latest() for p in range(partitions)}
+                    for future in self._admin.list_offsets(asked).values():
+                        future.result(10)
                     return
             time.sleep(0.05)
         pytest.fail(f"the broker does not show topic {topic} with {partitions} partitions")
@@ -137,8 +146,11 @@ class RealWorld:
 @pytest.fixture
 def world(lab: Any) -> Iterator[RealWorld]:
     world = RealWorld(lab.kafka)
-    yield world
-    world.close()
+    try:
+        world.meet()
+        yield world
+    finally:
+        world.close()
 
 
 class TestRealBroker(OffsetSuite):

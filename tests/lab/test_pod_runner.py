@@ -190,7 +190,7 @@ def test_stuck_at_a_signal_and_free_again(running: Running) -> None:
     running.deploy(2)
     until(lambda: sorted(running.members().values()) == [4, 4], 25, "8 partitions over 2 pods")
     os.kill(running.process.pid, signal.SIGUSR1)
-    time.sleep(0.3)
+    until(lambda: "all workers are stuck" in Path(running.log.name).read_text(), 10, "the signal is heard")
     sent = running.load.run(threading.Event(), duration=1.0)
     time.sleep(2)
     assert (running.served(), running.committed()) == (0, 0)

@@ -85,8 +85,7 @@ def test_outages_scale_nothing_in_and_are_over_within_two_ticks(
             ("prometheus", lab.prometheus),
             ("kubernetes", lab.kubernetes),
         ):
-            before = running.status() | {"looked": time.time()}
-            assert before["inputs"][source]["status"] == "fresh", before["inputs"]
+            before = next(r for r in running.watch(time.time() + 10) if r["inputs"][source]["status"] == "fresh")
             server.stop()
             stopped = time.time()
             try:

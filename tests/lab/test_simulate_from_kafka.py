@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from confluent_kafka import Producer
 from simulations.commands.simulate import simulate
 from simulations.lab.lab import Lab
 from simulations.lab.topics import ensure_topic
+from tests.lab.minutes import newest_whole_minute
 
 pytestmark = pytest.mark.lab
 
@@ -36,8 +36,7 @@ def test_the_topic_s_past_is_simulated(lab: Lab, tmp_path: Path) -> None:
     topic = f"past-{uuid.uuid4().hex[:8]}"
     ensure_topic(bootstrap, topic, PARTITIONS)
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 50})
-    now = time.time()
-    last = now - now % 60  # the newest whole minute's end
+    last = newest_whole_minute()
     for minute in range(MINUTES):
         # 4 requests/s, and 6 in the last half an hour: more than the four consumers that can have work.
         for k in range(360 if minute >= MINUTES - 30 else 240):

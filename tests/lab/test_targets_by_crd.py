@@ -236,7 +236,9 @@ def test_it_is_scaled_through_scale_and_its_pods_are_found_by_its_own_selector(s
         return bool(numbers["ready"] == stage.count(kind) and numbers["pending"] == 0)
 
     stage.cluster.until(served, "each replica is one pod, of a group its leader")
-    assert stage.row(kind)["inputs"]["kubernetes"]["detail"] == "", "its changes are watched, not asked for"
+    stage.cluster.until(
+        lambda: stage.row(kind)["inputs"]["kubernetes"]["detail"] == "", "its changes are watched, not asked for"
+    )
     fields = stage.admin.get(kind.path)["metadata"]["managedFields"]
     (ours,) = (one for one in fields if one["manager"] == "lagcast")
     assert ours["subresource"] == "scale"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import requests
 
 from forecasting.errors import BadSeries
 from scaler.errors import LagcastError
+from simulations.lab.ports import free_port
 from simulations.prometheus_load import query_range
 
 pytestmark = pytest.mark.lab
@@ -46,9 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, floa
     (folder / "prometheus.yml").write_text("{}\n", encoding="utf-8")
     made = [promtool, "tsdb", "create-blocks-from", "openmetrics", str(folder / "past.om"), str(folder / "data")]
     subprocess.run(made, check=True, capture_output=True, timeout=60)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     command = [
         prometheus,
         f"--config.file={folder / 'prometheus.yml'}",
@@ -62,7 +60,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, floa
             try:
                 if requests.get(f"http://{address}/-/ready", timeout=1).ok:
                     break
-            except requests.ConnectionError:
+            except requests.RequestException:  # also one that takes longer to answer
                 pass
             assert process.poll() is None, (folder / "log").read_text(encoding="utf-8")[-2000:]
             time.sleep(0.2)

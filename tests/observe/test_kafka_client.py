@@ -165,11 +165,13 @@ def test_a_group_whose_turn_did_not_come_is_told_as_such_and_not_as_an_outage() 
     client.retire()
 
 
-def test_a_refusal_after_the_handshake_is_one_of_the_certificates() -> None:
+def test_a_refusal_in_or_after_the_handshake_is_one_of_the_certificates() -> None:
     client = Client(*resolve({"bootstrap.servers": NOBODY}))
     real, client.admin = client.admin, SimpleNamespace(poll=lambda _: 0)  # which would tell what it met itself
     said = "Receive failed: error:0A000412:SSL routines::ssl/tls alert bad certificate: SSL alert number 42"
-    for error, remedy in ((said, "ssl.* settings in spec.kafka.properties"), ("refused", "bootstrapServers")):
+    within = "error:0A000086:SSL routines::certificate verify failed (after 2ms in state SSL_HANDSHAKE)"
+    settings = "ssl.* settings in spec.kafka.properties"
+    for error, remedy in ((said, settings), (within, settings), ("refused", "bootstrapServers")):
         client._trouble.last = (KafkaError._TRANSPORT, error)
         assert remedy in client.fault(TimeoutError(), "the cluster", 1.0).detail
     client.admin = real
