@@ -327,6 +327,24 @@ def test_it_goes_on_from_a_copy_as_it_would_have() -> None:
         assert (group.late, group.lateness.counted) == (other.late, other.lateness.counted)
 
 
+@pytest.mark.parametrize("within", [10.0, 120.0, 600.0])
+@pytest.mark.parametrize("burst", [30.0, 330.0, 600.0])
+def test_what_came_in_a_burst_leaves_no_fewer_than_none_of_the_others(within: float, burst: float) -> None:
+    """Only then something comes to the silent one; the others get little, and all of it is in time."""
+    lateness = Group(within=within).lateness
+    waits = np.zeros(4)
+    for t in np.arange(TICK, 1800.0, TICK):
+        before, came = waits, np.array([1.0, 5000.0 if t == burst else 0.0, 1.0, 1.0])
+        served = np.array([1.0, 0.0, 1.0, 1.0])
+        waits = before + came - served
+        progress = Progress(BEGIN + t, TICK, came, served, before, waits, False)
+        lateness.learn(progress, progress.waiting, 90.0, 2.0, False, 4)
+        assert lateness._attained.late >= -1e-6
+        assert lateness.counted >= -1e-6
+        assert PlanSettings().inflation_least <= lateness.inflation <= PlanSettings().inflation_most
+    assert lateness._silent._silent.sum() == 1
+
+
 def test_nobody_waits_longer_for_what_is_silent() -> None:
     """What a replica may be planned for is learned from what waits, and in silence more and more does."""
     group, others = Group(serve=but(1)), Group(11)
