@@ -345,14 +345,20 @@ def test_what_came_in_a_burst_leaves_no_fewer_than_none_of_the_others(within: fl
     assert lateness._silent._silent.sum() == 1
 
 
-def test_nobody_waits_longer_for_what_is_silent() -> None:
-    """What a replica may be planned for is learned from what waits, and in silence more and more does."""
-    group, others = Group(serve=but(1)), Group(11)
-    for one, level in ((group, 12.0), (others, 11.0)):
+@pytest.mark.parametrize("silent", [1, 3, 6])
+def test_what_is_silent_neither_waits_nor_keeps_anybody_busy(silent: int) -> None:
+    """What a replica may be planned for is learned from what waits, by how busy they are: of twelve partitions some are
+    silent, which more and more waits in, and which nobody serves."""
+    group, others = Group(serve=but(*range(silent))), Group(12 - silent)
+    busy = (12.0 - silent) / (2.0 * 7.5)  # with the others
+    waits = np.random.default_rng(0).exponential(0.3 * 7.5 * busy**2 / (1.0 - busy), 1000)
+    for one, level in ((group, 12.0), (others, 12.0 - silent)):
         one.run(900.0)
-        for _ in range(200):
-            one.lateness.learn_waits(one.waits.sum() + 3.0, level, 2.0, 9.0 * level / 12.0)
-    assert group.lateness.utilisation(2.0, 9.5) == pytest.approx(others.lateness.utilisation(2.0, 9.5), rel=0.02)
+        for waiting in waits:
+            one.run(TICK)
+            one.lateness.learn_waits(one.waits.sum() + waiting, level, 2.0, 7.5)
+    assert 0.2 < others.lateness._waiting.factor < 0.4
+    assert group.lateness._waiting.factor == pytest.approx(others.lateness._waiting.factor, rel=0.02)
 
 
 class Skipping(Loop):
