@@ -95,10 +95,14 @@ class Attained:
     def put_back(self, left_out: Suspects) -> None:
         """Take out what counted only because of partitions that are left out from the next call on, of both plans'
         records; and their messages of what is not due yet."""
-        last = self._points[-1][0] if self._points else 0.0
-        for k, (time, total, committed) in enumerate(self._points):
-            waited = np.maximum(left_out.waits - left_out.rates * (last - time), 0.0)
-            self._points[k] = time, total - float(waited.sum()), committed
+        last = later = self._points[-1] if self._points else (0.0, 0.0, 0.0)
+        waits = float(left_out.waits.sum())
+        for k in reversed(range(len(self._points))):
+            time, total, committed = self._points[k]
+            waited = float(np.maximum(left_out.waits - left_out.rates * (last[0] - time), 0.0).sum())
+            # Where theirs came in a burst: no more of them waited than of all, and no more came since.
+            waits = max(min(waited, total - committed), waits - (later[1] - total))
+            self._points[k], later = (time, total - waits, committed), (time, total, committed)
         which = left_out.which
         self.late, self.arrived = _without(self._owed, which, self.late, self.arrived)
         late, arrived = _without(self._other_owed, which, *self._other[:2])

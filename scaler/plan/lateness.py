@@ -113,8 +113,8 @@ class Lateness:
         return left * seconds > arrived * within
 
     def learn_waits(self, left: float, level: float, rate: float, worth: float) -> None:
-        """Take in an interval of steady membership; see :meth:`Waiting.learn`."""
-        self._waiting.learn(left - self._aside.waiting, level, rate, worth)
+        """Take in an interval of steady membership; see :meth:`Waiting.learn`. Nobody is busy with what is silent."""
+        self._waiting.learn(left - self._aside.waiting, level * (1.0 - self._silent.part), rate, worth)
 
     @property
     def counted(self) -> float:

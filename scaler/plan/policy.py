@@ -17,7 +17,7 @@ from scaler.plan.service import Service
 from scaler.plan.settings import NodeSettings, PlanSettings
 
 KIND = "lagcast.PredictivePolicy"
-VERSION = 22
+VERSION = 23
 
 
 class PredictivePolicy:

@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _AGAIN = 2.0  # times the longest time without a commit that did end: consumers that take many at once need long turns
+_LATELY = 600.0  # s in which what came fades by e: how much of it comes to the silent ones
 _MOST = 4.0  # times as long, at most: one that was mended after hours keeps nobody from telling the next one
 
 
@@ -63,6 +64,7 @@ class SilentPartitions:
         self._seconds: Floats = np.zeros(0)  # s since the last commit
         self._left: Floats = np.zeros(0)  # messages that counted then
         self._aside: Floats = np.zeros(0)  # messages of a silence that is over, not committed yet
+        self._came: Floats = np.zeros(0)  # messages that came; the longer ago, the less
         self._suspected = 0
         self._ended = 0.0  # the longest time on a clock that a commit ended; the longer ago, the less
 
@@ -89,6 +91,7 @@ class SilentPartitions:
             self._left,
             self._aside,
         )
+        self._came = self._came * math.exp(-progress.seconds / _LATELY) + arrived
         self._ended = max(self._ended * math.exp(-progress.seconds / self._memory), min(ended, _MOST / _AGAIN))
         return Aside(came, waits) if came or waits else NOTHING
 
@@ -100,9 +103,16 @@ class SilentPartitions:
         if more > 0:  # partitions were added
             self._silent = np.append(self._silent, np.zeros(more, dtype=np.bool_))
             self._left = np.append(self._left, before[len(before) - more :])
-            self._clock, self._still, self._seconds, self._aside = (
-                np.append(old, np.zeros(more)) for old in (self._clock, self._still, self._seconds, self._aside)
+            self._clock, self._still, self._seconds, self._aside, self._came = (
+                np.append(old, np.zeros(more))
+                for old in (self._clock, self._still, self._seconds, self._aside, self._came)
             )
+
+    @property
+    def part(self) -> float:
+        """The share of what lately came that came to those that are silent."""
+        came = float(self._came.sum())
+        return float(self._came[self._silent].sum()) / came if came > 0.0 else 0.0
 
     def due(self) -> Ints:
         """Those whose time has passed, and that are not silent yet; none where the silent ones would be the most."""

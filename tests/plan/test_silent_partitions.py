@@ -327,14 +327,38 @@ def test_it_goes_on_from_a_copy_as_it_would_have() -> None:
         assert (group.late, group.lateness.counted) == (other.late, other.lateness.counted)
 
 
-def test_nobody_waits_longer_for_what_is_silent() -> None:
-    """What a replica may be planned for is learned from what waits, and in silence more and more does."""
-    group, others = Group(serve=but(1)), Group(11)
-    for one, level in ((group, 12.0), (others, 11.0)):
+@pytest.mark.parametrize("within", [10.0, 120.0, 600.0])
+@pytest.mark.parametrize("burst", [30.0, 330.0, 600.0])
+def test_what_came_in_a_burst_leaves_no_fewer_than_none_of_the_others(within: float, burst: float) -> None:
+    """Only then something comes to the silent one; the others get little, and all of it is in time."""
+    lateness = Group(within=within).lateness
+    waits = np.zeros(4)
+    for t in np.arange(TICK, 1800.0, TICK):
+        before, came = waits, np.array([1.0, 5000.0 if t == burst else 0.0, 1.0, 1.0])
+        served = np.array([1.0, 0.0, 1.0, 1.0])
+        waits = before + came - served
+        progress = Progress(BEGIN + t, TICK, came, served, before, waits, False)
+        lateness.learn(progress, progress.waiting, 90.0, 2.0, False, 4)
+        assert lateness._attained.late >= -1e-6
+        assert lateness.counted >= -1e-6
+        assert PlanSettings().inflation_least <= lateness.inflation <= PlanSettings().inflation_most
+    assert lateness._silent._silent.sum() == 1
+
+
+@pytest.mark.parametrize("silent", [1, 3, 6])
+def test_what_is_silent_neither_waits_nor_keeps_anybody_busy(silent: int) -> None:
+    """What a replica may be planned for is learned from what waits, by how busy they are: of twelve partitions some are
+    silent, which more and more waits in, and which nobody serves."""
+    group, others = Group(serve=but(*range(silent))), Group(12 - silent)
+    busy = (12.0 - silent) / (2.0 * 7.5)  # with the others
+    waits = np.random.default_rng(0).exponential(0.3 * 7.5 * busy**2 / (1.0 - busy), 1000)
+    for one, level in ((group, 12.0), (others, 12.0 - silent)):
         one.run(900.0)
-        for _ in range(200):
-            one.lateness.learn_waits(one.waits.sum() + 3.0, level, 2.0, 9.0 * level / 12.0)
-    assert group.lateness.utilisation(2.0, 9.5) == pytest.approx(others.lateness.utilisation(2.0, 9.5), rel=0.02)
+        for waiting in waits:
+            one.run(TICK)
+            one.lateness.learn_waits(one.waits.sum() + waiting, level, 2.0, 7.5)
+    assert 0.2 < others.lateness._waiting.factor < 0.4
+    assert group.lateness._waiting.factor == pytest.approx(others.lateness._waiting.factor, rel=0.02)
 
 
 class Skipping(Loop):
