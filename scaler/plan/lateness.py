@@ -28,7 +28,7 @@ class Lateness:
         self._attained, self._waiting = self._nothing()
         self._silent = SilentPartitions(settings.attained_memory)
         self._aside = NOTHING  # what the last tick left out
-        self._doubted = False  # the plan without forecasts is to make up for those that it lost
+        self.doubted = False  # the plan without forecasts is to make up for those that it lost
         self._answers_from = math.inf  # unix s at which the first replica that could be asked for serves
         self._drained = False  # what stood then has had its time
         self.limited = False  # at the last tick a limit kept the count below the answer
@@ -56,8 +56,8 @@ class Lateness:
         if not self._attained.judge(foreseen):
             return
         self._answers_from, self._drained = math.inf, False  # what is there was asked for by the other
-        self._doubted = not foreseen and seconds >= _RELIED
-        if self._doubted:
+        self.doubted = not foreseen and seconds >= _RELIED
+        if self.doubted:
             doubt(self._attained, self._aimed, self._settings.attained_prior, self._most, arrived / seconds)
 
     def learn(self, progress: Progress, left: float, lead: float, rate: float, stuck: bool, ready: int = 0) -> None:
@@ -74,7 +74,7 @@ class Lateness:
             if self._attained.judge(before.foreseen):
                 self._answers_from, self._drained = math.inf, False  # what is there was asked for at the other rate
             short = correction(before, self._aimed, prior)
-            if self._doubted and short > 1.0:
+            if self.doubted and short > 1.0:
                 doubt(self._attained, self._aimed, prior, short, before.arrived / before.seconds)
         within = self._service.within
         if progress.end < self._answers_from:  # the clock may have been set back

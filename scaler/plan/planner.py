@@ -205,7 +205,8 @@ class ServicePlanner:
         known = plan.floor is not None and prepared.now - self._changed_at >= self.service.tick
         steps = steps_for(terms.window + terms.slack, futures.age, futures.step)
         high, middle = self._serving.safe(futures, steps, self.leads.quantile(0.95))
-        headroom = self._headroom(terms) if plan.forecast is None else 0.0  # it is in what is held, then
+        # The headroom is in what is held, then. Where forecasts were lost it is wanted: it is all that is left.
+        headroom = self._headroom(terms) if plan.forecast is None and not self._lateness.doubted else 0.0
         lately = self._split.least(self._split.worth(plan.held or 0) / (1.0 + headroom))
         floor = max(plan.floor or 0, lately, self.limits.least)
         # A backlog that ends it is late before it can be told from what counts vary by, where the objective is tight:
