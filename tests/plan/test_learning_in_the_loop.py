@@ -369,6 +369,20 @@ def test_no_experiment_goes_below_what_the_last_burst_needed() -> None:
     assert all(decision.desired >= (decision.numbers.held_replicas or 0) for decision in tried)
 
 
+def test_no_experiment_gives_up_what_is_held_in_the_place_of_forecasts_that_were_lost() -> None:
+    """Their model foresees nothing from the 40th minute on. There was nothing to try before: the least was enough."""
+    begin = 1_000_000.0
+    service = replace(REAL, lead_time=150.0, min_replicas=30)
+    load: Callable[[float], float] = lambda t: 10.0 if t < begin + 2000.0 else 110.0  # noqa: E731
+    foreseen = policy_for(service, lambda t: load(t) if t <= begin + 2400.0 else math.nan)
+    loop = Loop(service, foreseen, load, start_replicas=30, partitions=2400)
+    loop.run(2 * HOUR)
+    tried = [decision for decision in loop.decisions if Reason.EXPERIMENT in decision.reasons]
+    assert tried
+    assert all(decision.desired >= (decision.numbers.held_replicas or 0) for decision in tried)
+    assert loop.attainment() >= 0.99
+
+
 @pytest.mark.parametrize(("partitions", "most"), [(64, 1.5), (120, 1.1)])
 def test_an_experiment_is_not_held_up_where_the_partitions_make_counts_alike(partitions: int, most: float) -> None:
     """Of 64, 22 replicas hold three each at most, and 32 two: a rate of 1.45 is to be known before 22 are safe."""
