@@ -107,6 +107,15 @@ def test_that_more_came_than_was_planned_is_known_after_a_restart() -> None:
     assert foreseen(forecaster, at(10, 13.8), at(10, 14.25)) == pytest.approx([0.3, 3.0], rel=0.1)
 
 
+@pytest.mark.parametrize("size", [{"factor": 0.1}, {"rate": 0.0}])
+def test_so_it_is_after_a_restart_within_the_decrease(size: dict[str, float]) -> None:
+    sale = PlannedEvent(at(10, 8), at(10, 18), factor=1.5)
+    pause = PlannedEvent(at(10, 13), at(10, 14), **size)
+    load = sizes((sale, 3.0), (pause, size.get("factor", 0.0)))
+    forecaster = learned([sale, pause], load, at(10, 13.75))
+    assert foreseen(forecaster, at(10, 14.25)) == pytest.approx([3.0], rel=0.1)
+
+
 # -- a count that lies partly in an event ------------------------------------------------------------------------------
 
 SIZES = [{"factor": 6.0}, {"factor": 0.1}, {"rate": 300.0}, {"rate": 0.0}]
@@ -130,6 +139,23 @@ def test_it_has_that_part_of_the_events_size(size: dict[str, float], part: float
         time = now + 60.0
         got = foreseen(watch(forecaster, load, now, tick), time)[0] * float(usual(time))
         assert got == pytest.approx(float(load(np.array([time]))[0]), rel=0.05, abs=low)
+
+
+@pytest.mark.parametrize("part", [0.01, 0.1, 0.45])
+@pytest.mark.parametrize("chance", [0.9, 1.1])
+def test_what_little_of_a_count_lies_in_a_decrease_says_little_of_it(part: float, chance: float) -> None:
+    event = PlannedEvent(at(10, 12) - part * 300.0, at(10, 13), factor=0.1)
+    load = sizes((event, 0.1))
+    forecaster = watch(learned([event], load, at(10, 11)), load, at(10, 12) - 300.0, 300.0)
+    inside = at(10, 12) - 300.0 + (np.arange(300) + 0.5)
+    forecaster.update(Arrivals(at(10, 12), 300.0, chance * float(load(inside).mean()) * 300.0))
+    assert foreseen(forecaster, at(10, 12) + 60.0)[0] < 0.2
+
+
+def test_a_count_shorter_than_the_clock_tells_is_one() -> None:
+    forecaster = learned([PlannedEvent(at(10, 12), at(10, 13), factor=0.1)], usual, at(10, 12.5))
+    forecaster.update(Arrivals(at(10, 12.5) + 1.0, 1e-9, 0.0))
+    assert np.isfinite(forecaster.paths(10, 10, np.random.default_rng(0))).all()
 
 
 @settings(max_examples=40, deadline=None)
