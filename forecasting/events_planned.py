@@ -190,7 +190,8 @@ class Planned:
         means = drawn.mean(axis=0).astype(np.float64)[:, None]
         sizes = plan.log_sizes(times, means, now=begin)
         if plan.on(begin):
-            sizes -= (1.0 - self._belief) * plan.log_sizes(times, means, 0.0, begin)
+            increases = plan.log_sizes(times, means, "increases", begin)
+            sizes = increases + self._belief * (sizes - increases)
         factors = np.exp(sizes).mean(axis=1).astype(np.float32)
         calm = plan.calms(times).max(axis=1).astype(np.float32)
         drawn += calm
@@ -242,30 +243,31 @@ class Planned:
         plan = self._plan
         times, parts = plan.pieces(begins, ends)
         expected = self._expected(times, self._level)
-        decreases = plan.log_sizes(times, expected, most=0.0)
+        decreases = plan.log_sizes(times, expected, "decreases")
         if self._lately != self._level and (decreases < 0).any():
             expected = np.where(decreases < 0, self._expected(times, self._lately), expected)
-            decreases = plan.log_sizes(times, expected, most=0.0)
+            decreases = plan.log_sizes(times, expected, "decreases")
         weights = parts * (expected + plan.calm)
         weights /= weights.sum(axis=1, keepdims=True)
-        size, least = (
-            np.log((weights * np.exp(sizes)).sum(axis=1)) for sizes in (plan.log_sizes(times, expected), decreases)
+        # Of all, and of the decreases or the increases alone: these may come without those.
+        size, least, most = (
+            np.log((weights * np.exp(sizes)).sum(axis=1))
+            for sizes in (plan.log_sizes(times, expected), decreases, plan.log_sizes(times, expected, "increases"))
         )
         shares = (parts * (decreases < 0)).sum(axis=1)
         least = np.where(shares > 0, np.minimum(least, 0.0), 0.0)  # no rounding for a decrease
-        most = size - least  # of the increases alone, which may come without the decreases, as these without them
         calms = (plan.calms(times) * (parts > 0)).max(axis=1)
         expected = (parts * expected).sum(axis=1)
         # A ratio with ``calm`` where sizes are; else of the load alone, where only nothing over nothing must be one.
         calm = np.where(calms > 0, plan.calm, _NOTHING)
         came = np.log((rates + calm) / (expected + calm))
-        came, decreased = np.clip(came, least, most), np.clip(came - most, least, 0.0)
+        part = np.divide(most - came, most - size, out=np.ones(len(size)), where=(shares > 0) & (size < most))
+        part, came = np.clip(part, 0.0, 1.0), np.clip(came, least, most)
         low, high = (np.maximum((expected + calms) * np.exp(sizes) - calms, 0.0) for sizes in (least, most))
         nearest = np.clip(rates, low, high)
         # What is expected, times what came over the nearest that was to come: a ratio that means nothing near nothing.
         calm = plan.calm + np.where(least < 0, _LITTLE * expected + _FEW / (ends - begins), 0.0)
         without = np.maximum((expected + calm) * ((rates + calm) / (nearest + calm)) - calm, 0.0)
-        part = np.divide(decreased, least, out=np.ones(len(least)), where=least < 0)
         return np.where(calms > 0, without, rates * np.exp(-came)), shares, part
 
     def _without_event(self, arrivals: Arrivals) -> Arrivals:

@@ -79,14 +79,27 @@ def test_after_a_decrease_within_an_increase_of_another_size_load_is_at_the_leve
 
 
 @pytest.mark.parametrize("came", [2.0, 3.0])
-def test_a_decrease_that_does_not_come_within_an_increase_is_given_up_and_is_no_new_level(came: float) -> None:
+@pytest.mark.parametrize("size", [{"factor": 0.1}, {"rate": 0.0}, {"rate": 10.0}])
+def test_a_decrease_that_does_not_come_within_an_increase_is_given_up_and_is_no_new_level(
+    came: float, size: dict[str, float]
+) -> None:
     sale = PlannedEvent(at(10, 11), at(10, 18), factor=3.0)
-    pause = PlannedEvent(at(10, 13), at(10, 14), factor=0.1)
+    pause = PlannedEvent(at(10, 13), at(10, 14), **size)
     load = sizes((sale, came))
     forecaster = watch(learned([sale, pause], load, at(10, 10)), load, at(10, 13.25), MINUTE)
     inside, later = foreseen(forecaster, at(10, 13.5), at(10, 14.25))
     assert inside == pytest.approx(came, rel=0.05)
     assert later == pytest.approx(3.0, rel=0.05)
+
+
+@pytest.mark.parametrize("size", [{"factor": 0.1}, {"rate": 0.0}])
+def test_a_decrease_that_ends_early_within_an_increase_leaves_the_increase(size: dict[str, float]) -> None:
+    sale = PlannedEvent(at(10, 11), at(10, 18), factor=3.0)
+    pause = PlannedEvent(at(10, 13), at(10, 14), **size)
+    early = PlannedEvent(at(10, 13), at(10, 13.5), factor=0.1)
+    load = sizes((sale, 3.0), (early, size.get("factor", 0.0)))
+    forecaster = watch(learned([sale, pause], load, at(10, 10)), load, at(10, 13.75), MINUTE)
+    assert foreseen(forecaster, at(10, 13.8), at(10, 14.25)) == pytest.approx([3.0, 3.0], rel=0.1)
 
 
 def test_an_increase_within_a_decrease_that_does_not_come_is_all_there() -> None:
