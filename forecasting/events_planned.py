@@ -245,7 +245,8 @@ class Planned:
         expected = self._expected(times, self._level)
         decreases = plan.log_sizes(times, expected, "decreases")
         if self._lately != self._level and (decreases < 0).any():
-            expected = np.where(decreases < 0, self._expected(times, self._lately), expected)
+            lately = np.maximum(self._expected(times, self._lately), expected)  # less is no level: an event is on
+            expected = np.where(decreases < 0, lately, expected)
             decreases = plan.log_sizes(times, expected, "decreases")
         weights = parts * (expected + plan.calm)
         weights /= weights.sum(axis=1, keepdims=True)

@@ -129,6 +129,28 @@ def test_so_it_is_after_a_restart_within_the_decrease(size: dict[str, float]) ->
     assert foreseen(forecaster, at(10, 14.25)) == pytest.approx([3.0], rel=0.1)
 
 
+def test_load_that_is_lost_in_an_increase_is_no_level_before_a_decrease() -> None:
+    sale = PlannedEvent(at(10, 11), at(10, 18), factor=3.0)
+    pause = PlannedEvent(at(10, 13), at(10, 14), rate=0.0)
+    load = sizes((sale, 3.0), (PlannedEvent(at(10, 12), at(10, 13), factor=0.1), 0.1), (pause, 0.0))
+    forecaster = watch(learned([sale, pause], load, at(10, 10)), load, at(10, 13.75), MINUTE)
+    assert foreseen(forecaster, at(10, 14.25)) == pytest.approx([3.0], rel=0.05)
+
+
+def test_nor_is_what_comes_where_the_day_that_it_is_like_is_not_known() -> None:
+    """As the hour that a change of the clock leaves out."""
+    thursday = PlannedEvent(at(3), at(4), factor=0.2)
+    event = PlannedEvent(at(10), at(11), like=date(2026, 4, 9))
+    load = sizes((thursday, 0.2), (event, 0.2))
+    starts = np.arange(at(1), at(9, 23), 300.0)
+    rates = load(starts + 150.0)
+    rates[(starts >= at(3, 2)) & (starts < at(3, 3))] = np.nan
+    forecaster = Planned(LevelSeason(MINUTE, DAY), [event])
+    forecaster.fit(Series(at(1), 300.0, rates))
+    watch(forecaster, load, at(10, 23.75), MINUTE)
+    assert foreseen(forecaster, at(11) + 600.0) == pytest.approx([1.0], rel=0.1)
+
+
 # -- a count that lies partly in an event ------------------------------------------------------------------------------
 
 SIZES = [{"factor": 6.0}, {"factor": 0.1}, {"rate": 300.0}, {"rate": 0.0}]
