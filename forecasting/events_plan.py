@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ _ONE_DAY = timedelta(days=1)
 _TAKEN = 3600.0  # s over which a holiday takes over what the one right before it turned out to be
 _NOTHING_USUAL = "the history knows no usual load to compare that day with"
 _SUNDAY = 6
+Of = Literal["all", "decreases", "increases"]
+_BETWEEN = {"all": (-math.inf, math.inf), "decreases": (-math.inf, 0.0), "increases": (0.0, math.inf)}  # log sizes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,13 +76,13 @@ class Plan:
         local = time + self.calendar.offset(time)
         return float(self.usual[int(is_weekend(day_of(local))), min(int(local % _DAY / STEP), BINS - 1)])
 
-    def log_sizes(self, times: Floats, level: Floats, most: float = math.inf, now: float | None = None) -> Floats:
-        """Log of what all events make of ``level`` (requests/s, broadcast to ``times``) at ``times`` (unix s); each
-        alone makes ``most`` at most of it: 0, and it is that of the decreases. ``now`` (unix s): when that is the
-        level; None: at the times.
+    def log_sizes(self, times: Floats, level: Floats, of: Of = "all", now: float | None = None) -> Floats:
+        """Log of what ``of`` the events make of ``level`` (requests/s, broadcast to ``times``) at ``times`` (unix s).
+        ``now`` (unix s): when that is the level; None: at the times.
 
         Factors multiply. A rate stands for all events at its time, and "like that day" for the holiday that it is on.
         """
+        least, most = _BETWEEN[of]
         local = self.calendar.to_local(times)
         bins = np.minimum((local % _DAY / STEP).astype(np.intp), BINS - 1)
         total, like, days = np.zeros((3, *times.shape))
@@ -87,8 +90,10 @@ class Plan:
             if event.rate is not None:
                 continue
             weight = event.weight(times)
+            if not weight.any():
+                continue
             if k < self.events:
-                total += weight * np.minimum(size, most)[bins]
+                total += weight * np.maximum(np.minimum(size[bins], most), least)
                 if event.like is not None:  # where it has a size
                     like = np.maximum(like, weight * (size[bins] != 0.0))
             else:
@@ -96,14 +101,17 @@ class Plan:
                 if k in self.guessed:
                     taken = np.clip(((times if now is None else now) - event.begin) / _TAKEN, 0.0, 1.0)
                     made = taken * made + (1.0 - taken) * self.guessed[k][bins]
-                days += weight * np.minimum(made, most)
+                days += weight * np.maximum(np.minimum(made, most), least)
         total += (1.0 - like) * days
         sizes = np.full(times.shape, np.nan)
         for event, _ in self.sized:
             if event.rate is not None:
                 weight = event.weight(times)
+                if not weight.any():
+                    continue
                 to_rate = np.minimum(np.log((event.rate + self.calm) / (level + self.calm)), most)
-                sizes = np.where(weight > 0, np.fmax(sizes, (1 - weight) * total + weight * to_rate), sizes)
+                stands = (weight > 0) & (to_rate >= least)
+                sizes = np.where(stands, np.fmax(sizes, (1 - weight) * total + weight * to_rate), sizes)
         return np.where(np.isnan(sizes), total, sizes)
 
     def calms(self, times: Floats) -> Floats:

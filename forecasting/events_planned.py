@@ -190,7 +190,8 @@ class Planned:
         means = drawn.mean(axis=0).astype(np.float64)[:, None]
         sizes = plan.log_sizes(times, means, now=begin)
         if plan.on(begin):
-            sizes -= (1.0 - self._belief) * plan.log_sizes(times, means, 0.0, begin)
+            increases = plan.log_sizes(times, means, "increases", begin)
+            sizes = increases + self._belief * (sizes - increases)
         factors = np.exp(sizes).mean(axis=1).astype(np.float32)
         calm = plan.calms(times).max(axis=1).astype(np.float32)
         drawn += calm
@@ -237,42 +238,47 @@ class Planned:
         return np.asarray(np.maximum(ratio * (usual + calm) - calm, 0.0))
 
     def _without(self, begins: Floats, ends: Floats, rates: Floats) -> tuple[Floats, Floats, Floats]:
-        """``rates`` (requests/s) from ``begins`` to ``ends`` (unix s) as they would have been without events; the log
-        sizes of the decreases planned in them; and the part of those that came; all [n]."""
+        """``rates`` (requests/s) from ``begins`` to ``ends`` (unix s) as they would have been without events; the share
+        of that time in which a decrease is planned; and the part of the decrease that came; all [n]."""
         plan = self._plan
         times, parts = plan.pieces(begins, ends)
         expected = self._expected(times, self._level)
-        decreases = plan.log_sizes(times, expected, most=0.0)
+        decreases = plan.log_sizes(times, expected, "decreases")
         if self._lately != self._level and (decreases < 0).any():
-            expected = np.where(decreases < 0, self._expected(times, self._lately), expected)
-            decreases = plan.log_sizes(times, expected, most=0.0)
+            lately = np.maximum(self._expected(times, self._lately), expected)  # less is no level: an event is on
+            expected = np.where(decreases < 0, lately, expected)
+            decreases = plan.log_sizes(times, expected, "decreases")
         weights = parts * (expected + plan.calm)
         weights /= weights.sum(axis=1, keepdims=True)
-        size, least = (
-            np.log((weights * np.exp(sizes)).sum(axis=1)) for sizes in (plan.log_sizes(times, expected), decreases)
+        # Of all, and of the decreases or the increases alone: these may come without those.
+        size, least, most = (
+            np.log((weights * np.exp(sizes)).sum(axis=1))
+            for sizes in (plan.log_sizes(times, expected), decreases, plan.log_sizes(times, expected, "increases"))
         )
-        least = np.where(((decreases < 0) & (parts > 0)).any(axis=1), least, 0.0)  # no rounding for a decrease
-        most = size - least  # of the increases alone, which may come without the decreases, as these without them
+        shares = (parts * (decreases < 0)).sum(axis=1)
+        least = np.where(shares > 0, np.minimum(least, 0.0), 0.0)  # no rounding for a decrease
         calms = (plan.calms(times) * (parts > 0)).max(axis=1)
         expected = (parts * expected).sum(axis=1)
         # A ratio with ``calm`` where sizes are; else of the load alone, where only nothing over nothing must be one.
         calm = np.where(calms > 0, plan.calm, _NOTHING)
         came = np.log((rates + calm) / (expected + calm))
-        came, decreased = np.clip(came, least, most), np.clip(came - most, least, 0.0)
+        part = np.divide(most - came, most - size, out=np.ones(len(size)), where=(shares > 0) & (size < most))
+        part, came = np.clip(part, 0.0, 1.0), np.clip(came, least, most)
         low, high = (np.maximum((expected + calms) * np.exp(sizes) - calms, 0.0) for sizes in (least, most))
         nearest = np.clip(rates, low, high)
         # What is expected, times what came over the nearest that was to come: a ratio that means nothing near nothing.
         calm = plan.calm + np.where(least < 0, _LITTLE * expected + _FEW / (ends - begins), 0.0)
         without = np.maximum((expected + calm) * ((rates + calm) / (nearest + calm)) - calm, 0.0)
-        return np.where(calms > 0, without, rates * np.exp(-came)), least, decreased
+        return np.where(calms > 0, without, rates * np.exp(-came)), shares, part
 
     def _without_event(self, arrivals: Arrivals) -> Arrivals:
         """The arrivals as they would have been, and what they say about a planned decrease."""
         end, seconds = arrivals.end, arrivals.seconds
-        without, sizes, came = self._without(*(np.array([value]) for value in (end - seconds, end, arrivals.rate)))
-        count, size = float(without[0]) * seconds, float(sizes[0])
-        if size < 0:
-            self._belief += (float(came[0]) / size - self._belief) * -math.expm1(-seconds / _BELIEF)
+        begin = min(end - seconds, math.nextafter(end, -math.inf))  # a clock has no finer steps
+        without, shares, part = self._without(*(np.array([value]) for value in (begin, end, arrivals.rate)))
+        count, share = float(without[0]) * seconds, float(shares[0])
+        if share > 0:
+            self._belief += (float(part[0]) - self._belief) * -math.expm1(-seconds * share / _BELIEF)
         else:
             self._lately = _moved(self._lately, seconds, count, self._plan.usual_at(end - seconds / 2))
         return Arrivals(end, seconds, count)
@@ -296,10 +302,13 @@ class Planned:
         rates = np.where(past, np.nan, history.rates)
         at = np.flatnonzero(on & known)
         if len(at):
-            rates[at], sizes, _ = self._without(starts[at], starts[at] + step, rates[at])
-            for k in at[sizes == 0.0][newest:].tolist() if fresh else ():
+            rates[at], shares, _ = self._without(starts[at], starts[at] + step, rates[at])
+            for k in at[shares == 0.0][newest:].tolist() if fresh else ():
                 usual = self._plan.usual_at(float(starts[k]) + step / 2)
                 self._lately = _moved(self._lately, step, float(rates[k]) * step, usual)
+            at = at[shares > 0.0]
+            if fresh and len(at):  # now that the level before them is known
+                rates[at] = self._without(starts[at], starts[at] + step, history.rates[at])[0]
         return Series(history.start, history.step, rates)
 
 

@@ -79,14 +79,27 @@ def test_after_a_decrease_within_an_increase_of_another_size_load_is_at_the_leve
 
 
 @pytest.mark.parametrize("came", [2.0, 3.0])
-def test_a_decrease_that_does_not_come_within_an_increase_is_given_up_and_is_no_new_level(came: float) -> None:
+@pytest.mark.parametrize("size", [{"factor": 0.1}, {"rate": 0.0}, {"rate": 10.0}])
+def test_a_decrease_that_does_not_come_within_an_increase_is_given_up_and_is_no_new_level(
+    came: float, size: dict[str, float]
+) -> None:
     sale = PlannedEvent(at(10, 11), at(10, 18), factor=3.0)
-    pause = PlannedEvent(at(10, 13), at(10, 14), factor=0.1)
+    pause = PlannedEvent(at(10, 13), at(10, 14), **size)
     load = sizes((sale, came))
     forecaster = watch(learned([sale, pause], load, at(10, 10)), load, at(10, 13.25), MINUTE)
     inside, later = foreseen(forecaster, at(10, 13.5), at(10, 14.25))
     assert inside == pytest.approx(came, rel=0.05)
     assert later == pytest.approx(3.0, rel=0.05)
+
+
+@pytest.mark.parametrize("size", [{"factor": 0.1}, {"rate": 0.0}])
+def test_a_decrease_that_ends_early_within_an_increase_leaves_the_increase(size: dict[str, float]) -> None:
+    sale = PlannedEvent(at(10, 11), at(10, 18), factor=3.0)
+    pause = PlannedEvent(at(10, 13), at(10, 14), **size)
+    early = PlannedEvent(at(10, 13), at(10, 13.5), factor=0.1)
+    load = sizes((sale, 3.0), (early, size.get("factor", 0.0)))
+    forecaster = watch(learned([sale, pause], load, at(10, 10)), load, at(10, 13.75), MINUTE)
+    assert foreseen(forecaster, at(10, 13.8), at(10, 14.25)) == pytest.approx([3.0, 3.0], rel=0.1)
 
 
 def test_an_increase_within_a_decrease_that_does_not_come_is_all_there() -> None:
@@ -105,6 +118,37 @@ def test_that_more_came_than_was_planned_is_known_after_a_restart() -> None:
     load = sizes((sale, 3.0), (pause, 0.1))
     forecaster = watch(learned([sale, pause], load, at(10, 12.9)), load, at(10, 13.75), MINUTE)
     assert foreseen(forecaster, at(10, 13.8), at(10, 14.25)) == pytest.approx([0.3, 3.0], rel=0.1)
+
+
+@pytest.mark.parametrize("size", [{"factor": 0.1}, {"rate": 0.0}])
+def test_so_it_is_after_a_restart_within_the_decrease(size: dict[str, float]) -> None:
+    sale = PlannedEvent(at(10, 8), at(10, 18), factor=1.5)
+    pause = PlannedEvent(at(10, 13), at(10, 14), **size)
+    load = sizes((sale, 3.0), (pause, size.get("factor", 0.0)))
+    forecaster = learned([sale, pause], load, at(10, 13.75))
+    assert foreseen(forecaster, at(10, 14.25)) == pytest.approx([3.0], rel=0.1)
+
+
+def test_load_that_is_lost_in_an_increase_is_no_level_before_a_decrease() -> None:
+    sale = PlannedEvent(at(10, 11), at(10, 18), factor=3.0)
+    pause = PlannedEvent(at(10, 13), at(10, 14), rate=0.0)
+    load = sizes((sale, 3.0), (PlannedEvent(at(10, 12), at(10, 13), factor=0.1), 0.1), (pause, 0.0))
+    forecaster = watch(learned([sale, pause], load, at(10, 10)), load, at(10, 13.75), MINUTE)
+    assert foreseen(forecaster, at(10, 14.25)) == pytest.approx([3.0], rel=0.05)
+
+
+def test_nor_is_what_comes_where_the_day_that_it_is_like_is_not_known() -> None:
+    """As the hour that a change of the clock leaves out."""
+    thursday = PlannedEvent(at(3), at(4), factor=0.2)
+    event = PlannedEvent(at(10), at(11), like=date(2026, 4, 9))
+    load = sizes((thursday, 0.2), (event, 0.2))
+    starts = np.arange(at(1), at(9, 23), 300.0)
+    rates = load(starts + 150.0)
+    rates[(starts >= at(3, 2)) & (starts < at(3, 3))] = np.nan
+    forecaster = Planned(LevelSeason(MINUTE, DAY), [event])
+    forecaster.fit(Series(at(1), 300.0, rates))
+    watch(forecaster, load, at(10, 23.75), MINUTE)
+    assert foreseen(forecaster, at(11) + 600.0) == pytest.approx([1.0], rel=0.1)
 
 
 # -- a count that lies partly in an event ------------------------------------------------------------------------------
@@ -130,6 +174,23 @@ def test_it_has_that_part_of_the_events_size(size: dict[str, float], part: float
         time = now + 60.0
         got = foreseen(watch(forecaster, load, now, tick), time)[0] * float(usual(time))
         assert got == pytest.approx(float(load(np.array([time]))[0]), rel=0.05, abs=low)
+
+
+@pytest.mark.parametrize("part", [0.01, 0.1, 0.45])
+@pytest.mark.parametrize("chance", [0.9, 1.1])
+def test_what_little_of_a_count_lies_in_a_decrease_says_little_of_it(part: float, chance: float) -> None:
+    event = PlannedEvent(at(10, 12) - part * 300.0, at(10, 13), factor=0.1)
+    load = sizes((event, 0.1))
+    forecaster = watch(learned([event], load, at(10, 11)), load, at(10, 12) - 300.0, 300.0)
+    inside = at(10, 12) - 300.0 + (np.arange(300) + 0.5)
+    forecaster.update(Arrivals(at(10, 12), 300.0, chance * float(load(inside).mean()) * 300.0))
+    assert foreseen(forecaster, at(10, 12) + 60.0)[0] < 0.2
+
+
+def test_a_count_shorter_than_the_clock_tells_is_one() -> None:
+    forecaster = learned([PlannedEvent(at(10, 12), at(10, 13), factor=0.1)], usual, at(10, 12.5))
+    forecaster.update(Arrivals(at(10, 12.5) + 1.0, 1e-9, 0.0))
+    assert np.isfinite(forecaster.paths(10, 10, np.random.default_rng(0))).all()
 
 
 @settings(max_examples=40, deadline=None)
