@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -28,3 +29,18 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         yield running
     finally:
         running.down()
+
+
+@pytest.fixture
+def deployed(lab: Lab) -> Iterator[Callable[[str], None]]:
+    """Applies a Deployment, and deletes it with its pods afterwards."""
+    names: list[str] = []
+
+    def apply(text: str) -> None:
+        names.append(json.loads(text)["metadata"]["name"])
+        done = lab.kubernetes.run("apply", "-f", "-", stdin=text)
+        assert done.code == 0, done.output
+
+    yield apply
+    for name in names:
+        lab.kubernetes.run("delete", "deployment", name, "--cascade=foreground", "--wait=true")

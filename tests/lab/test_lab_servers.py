@@ -15,9 +15,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -27,23 +25,15 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from simulations.lab import state
 from simulations.lab.cli import lab as commands
-from simulations.lab.kwok import GPU, pod_annotations
+from simulations.lab.kwok import pod_annotations
 from simulations.lab.lab import Lab
+from tests.lab.deployments import deployment, eventually, ready_replicas
 from tests.lab.processes import processes_of
 
 pytestmark = pytest.mark.lab
 
 COMMAND = [sys.executable, "-c", "from simulations.lab.cli import lab; lab()"]
 SERVERS = {"kafka", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "prometheus"}
-
-
-def eventually(fetch: Callable[[], object], wanted: object, within: float) -> float:
-    """Seconds until ``fetch`` gives ``wanted``; fails when it does not ``within`` that many."""
-    begin = time.monotonic()
-    while (got := fetch()) != wanted:
-        assert time.monotonic() - begin < within, f"{got!r} in place of {wanted!r} after {within} s"
-        time.sleep(0.1)
-    return time.monotonic() - begin
 
 
 def pids(running: Lab) -> dict[str, int | None]:
@@ -72,53 +62,6 @@ def as_controller(running: Lab, *arguments: str) -> tuple[int, str]:
     """kubectl under the controller's own account: exit code and output."""
     done = running.kubernetes.run("--kubeconfig", running.kubernetes.controller_kubeconfig, *arguments)
     return done.code, done.output
-
-
-def deployment(name: str, replicas: int, annotations: dict[str, str], gpus: int = 1) -> str:
-    container = {"name": "worker", "image": "none", "resources": {"limits": {GPU: str(gpus)}}}
-    template = {
-        "metadata": {"labels": {"app": name}, "annotations": annotations},
-        "spec": {"containers": [container]},
-    }
-    spec = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template}
-    return json.dumps({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec})
-
-
-@pytest.fixture
-def deployed(lab: Lab) -> Iterator[Callable[[str], None]]:
-    """Applies a Deployment, and deletes it with its pods afterwards."""
-    names: list[str] = []
-
-    def apply(text: str) -> None:
-        names.append(json.loads(text)["metadata"]["name"])
-        done = lab.kubernetes.run("apply", "-f", "-", stdin=text)
-        assert done.code == 0, done.output
-
-    yield apply
-    for name in names:
-        lab.kubernetes.run("delete", "deployment", name, "--cascade=foreground", "--wait=true")
-
-
-def pods(lab: Lab, app: str) -> list[dict[str, Any]]:
-    done = lab.kubernetes.run("get", "pods", "-l", f"app={app}", "-o", "json")
-    assert done.code == 0, done.output
-    items: list[dict[str, Any]] = json.loads(done.output)["items"]
-    return items
-
-
-def lead_times(items: list[dict[str, Any]]) -> list[float]:
-    """Of Ready pods: s from scheduled to Ready, by the servers' own stamps, which are whole seconds."""
-    found = []
-    for item in items:
-        since = {c["type"]: datetime.fromisoformat(c["lastTransitionTime"]) for c in item["status"]["conditions"]}
-        found.append((since["Ready"] - since["PodScheduled"]).total_seconds())
-    return found
-
-
-def ready_replicas(lab: Lab, name: str) -> int:
-    done = lab.kubernetes.run("get", "deployment", name, "-o", "jsonpath={.status.readyReplicas}")
-    assert done.code == 0, done.output
-    return int(done.output or 0)
 
 
 class TestUp:
@@ -328,54 +271,6 @@ class TestKafka:
             assert time.monotonic() - begin < 6
         finally:
             consumer.close()
-
-
-class TestPods:
-    def test_pods_are_ready_after_their_lead_time_and_not_before(
-        self, lab: Lab, deployed: Callable[[str], None]
-    ) -> None:
-        lab.kwok.add_nodes(2, 8)
-        begin = time.monotonic()  # before there can be any pod
-        deployed(deployment("slow", 3, pod_annotations(4)))
-        while True:
-            ready = ready_replicas(lab, "slow")
-            if time.monotonic() - begin > 3.5:
-                break
-            assert ready == 0
-        eventually(lambda: ready_replicas(lab, "slow"), 3, 5)
-        nodes = lab.kubernetes.run("get", "nodes", "-l", "type=kwok", "-o", "jsonpath={.items[*].metadata.name}")
-        assert {str(pod["spec"]["nodeName"]) for pod in pods(lab, "slow")} <= set(nodes.output.split())
-
-    def test_lead_times_spread_between_their_ends(self, lab: Lab, deployed: Callable[[str], None]) -> None:
-        lab.kwok.add_nodes(2, 8)
-        begin = time.monotonic()  # before there can be any pod
-        deployed(deployment("jittery", 8, pod_annotations(1, 6)))
-        while ready_replicas(lab, "jittery") == 0:
-            assert time.monotonic() - begin < 6
-        first = time.monotonic() - begin
-        eventually(lambda: ready_replicas(lab, "jittery"), 8, 10)
-        assert first > 0.9
-        assert 2 < max(lead_times(pods(lab, "jittery"))) < 8
-
-    def test_a_pod_waits_for_a_gpu(self, lab: Lab, deployed: Callable[[str], None]) -> None:
-        lab.kwok.add_nodes(1, 2, prefix="small")
-        deployed(deployment("hungry", 1, pod_annotations(0), gpus=16))
-        eventually(lambda: len(pods(lab, "hungry")), 1, 10)
-        time.sleep(2)
-        (pod,) = pods(lab, "hungry")
-        assert "nodeName" not in pod["spec"]
-        lab.kwok.add_nodes(1, 16, prefix="large")
-        eventually(lambda: ready_replicas(lab, "hungry"), 1, 15)
-
-    def test_a_deleted_pod_stays_to_drain(self, lab: Lab, deployed: Callable[[str], None]) -> None:
-        lab.kwok.add_nodes(2, 8)
-        deployed(deployment("drained", 1, pod_annotations(0, gone_after=3)))
-        eventually(lambda: ready_replicas(lab, "drained"), 1, 10)
-        begin = time.monotonic()  # before it can be deleted
-        lab.kubernetes.run("scale", "deployment", "drained", "--replicas=0")
-        eventually(lambda: ["deletionTimestamp" in pod["metadata"] for pod in pods(lab, "drained")], [True], 3)
-        eventually(lambda: len(pods(lab, "drained")), 0, 8)
-        assert time.monotonic() - begin > 2.5
 
 
 class TestDown:
