@@ -93,7 +93,7 @@ class Plan:
             if not weight.any():
                 continue
             if k < self.events:
-                total += weight * np.maximum(np.minimum(size[bins], most), least)
+                total += weight * np.clip(size[bins], least, most)
                 if event.like is not None:  # where it has a size
                     like = np.maximum(like, weight * (size[bins] != 0.0))
             else:
@@ -101,7 +101,7 @@ class Plan:
                 if k in self.guessed:
                     taken = np.clip(((times if now is None else now) - event.begin) / _TAKEN, 0.0, 1.0)
                     made = taken * made + (1.0 - taken) * self.guessed[k][bins]
-                days += weight * np.maximum(np.minimum(made, most), least)
+                days += weight * np.clip(made, least, most)
         total += (1.0 - like) * days
         sizes = np.full(times.shape, np.nan)
         for event, _ in self.sized:

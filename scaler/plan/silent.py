@@ -73,7 +73,7 @@ class SilentPartitions:
         is there to commit. Of the time until somebody commits again, ``pause`` s are, at most.
         """
         self._pad(progress.backlog_before)
-        arrived = progress.consumed if progress.arrived is None else progress.arrived
+        arrived = _arrived(progress)
         pace, longest = (0.0, 0.0) if after is None else (1.0 / after, max(pause, progress.seconds))
         came, waits, self._suspected, ended = _take_in(
             arrived,
@@ -124,7 +124,7 @@ class SilentPartitions:
 
     def of(self, which: Ints, progress: Progress) -> Aside:
         """What ``which`` have to be left out, besides what is."""
-        arrived = progress.consumed if progress.arrived is None else progress.arrived
+        arrived = _arrived(progress)
         waits = progress.backlog_after[which] - self._aside[which]
         return Aside(float(arrived[which].sum()), float(waits.sum()))
 
@@ -145,6 +145,11 @@ class SilentPartitions:
         seconds, waits = self._seconds[which], waiting[which] - self._aside[which]
         rates = np.maximum(waits - self._left[which], 0.0) / seconds
         return Suspects(which, seconds, waits, rates, len(self._silent))
+
+
+def _arrived(progress: Progress) -> Floats:
+    """Messages that came to each partition; what was served of them, where more is not known."""
+    return progress.consumed if progress.arrived is None else progress.arrived
 
 
 @compiled
